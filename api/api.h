@@ -1,0 +1,40 @@
+/* api.h - the REST door: one libuv loop that frames HTTP/1.1, workers that parse, decide and print.
+ *
+ * The loop thread does sockets and framing only. A whole request becomes a task (base/exec.h) with
+ * an estimated cost; its handler runs on a worker, either answers there or starts an asynchronous
+ * operation whose callback answers. Replies go back to the loop in batches.
+ *
+ * Threads    api_open starts the loop thread ("api-loop-0").
+ * Limits     options below; each refused with a 4xx or 503 that says which limit and its number.
+ * Failure    bad input never gets a 5xx; every error is application/problem+json. */
+#ifndef API_API_H
+#define API_API_H
+
+#include "node/node.h"
+
+struct api;
+struct api_options {
+    struct node *node;   /* borrowed */
+    struct exec *exec;   /* borrowed */
+    struct stats *stats; /* borrowed */
+    struct clock *clock;
+    struct rand_source *rand;
+    const char *host;    /* address to bind, IPv4 or IPv6 */
+    uint16_t port;       /* 0: any; api_port() tells */
+    uint32_t timeout_ms; /* of a request, whole */
+    uint32_t connections_max;
+    uint32_t header_bytes_max; /* 16 KiB */
+    uint64_t body_bytes_max;
+    uint32_t batch_max; /* documents a request */
+    uint32_t slow_query_ms;
+    bool metrics_enabled;
+    bool log_requests;
+};
+NODISCARD
+status api_open(const struct api_options *options, struct api **out, struct err *err);
+uint16_t api_port(const struct api *api);
+/* Stops accepting, /ready says 503, answers what is under way (at most drain_ms), closes. */
+void api_drain(struct api *api, uint32_t drain_ms);
+void api_close(struct api *api);
+
+#endif

@@ -1,0 +1,37 @@
+/* kv.h - a small ordered store on LMDB for caches, ship hints, letters and intents: what may be
+ * rebuilt or is bounded. The map is preallocated to its full size at open, so that a full disk
+ * cannot fail a later write of what it has room for. LMDB is met here alone.
+ *
+ * Threads    one thread writes (the node's meta thread); kv_get and kv_each from any thread.
+ * Ownership  values given to callbacks borrow until the callback returns; kv_get copies.
+ * Failure    MDB_MAP_FULL -> ST_NOSPACE; a damaged file -> ST_CORRUPT; other codes keep their
+ * number in the text. Every kv_apply is one durable transaction: all of it or nothing. */
+#ifndef BASE_KV_H
+#define BASE_KV_H
+
+#include "base/fs.h"
+
+struct kv;
+enum { KV_KEY_BYTES_MAX = 500 };
+
+struct kv_write {
+    struct slice key; /* 1..KV_KEY_BYTES_MAX */
+    struct slice value;
+    bool remove; /* absent keys are fine */
+};
+
+/* Opens or makes <dir>/data.mdb; dir is on the real file system and is made if absent. */
+NODISCARD
+status kv_open(const char *dir, size_t bytes_max, struct kv **out, struct err *err);
+void kv_close(struct kv *kv);
+/* Appends the value to out. ST_NOT_FOUND if absent. */
+NODISCARD
+status kv_get(struct kv *kv, struct slice key, struct buf *out, struct err *err);
+NODISCARD
+status kv_apply(struct kv *kv, const struct kv_write *writes, size_t count, struct err *err);
+typedef status kv_each_fn(void *arg, struct slice key, struct slice value, struct err *err);
+/* In key order, every key that begins with prefix. */
+NODISCARD
+status kv_each(struct kv *kv, struct slice prefix, kv_each_fn *fn, void *arg, struct err *err);
+
+#endif

@@ -1,0 +1,71 @@
+/* lock.h - mutexes with ranks, conditions, and named threads.
+ *
+ * Locks are taken in rising rank only; debug builds keep each thread's held ranks and abort with
+ * both names on a breach (docs/locking.md lists the ranks). Nobody waits for disk or network with a
+ * lock held.
+ *
+ * Threads    that is what it is for. */
+#ifndef BASE_LOCK_H
+#define BASE_LOCK_H
+
+#include "base/status.h"
+
+#include <pthread.h>
+
+enum lock_rank { /* docs/locking.md; gaps for those to come */
+                 LOCK_RANK_API = 100,
+                 LOCK_RANK_NODE = 200, /* collection table */
+                 LOCK_RANK_CHECKPOINT = 300,
+                 LOCK_RANK_SEQUENCER = 400, /* one collection's */
+                 LOCK_RANK_ROWS = 500,      /* free slots */
+                 LOCK_RANK_IDMAP = 510,     /* one shard */
+                 LOCK_RANK_VINDEX = 520,
+                 LOCK_RANK_VINDEX_NODE = 530,
+                 LOCK_RANK_WAL = 600, /* one log's buffer */
+                 LOCK_RANK_WAL_ENGINE = 610,
+                 LOCK_RANK_EPOCH = 700,
+                 LOCK_RANK_EXEC = 800,
+                 LOCK_RANK_QUEUE = 810,
+                 LOCK_RANK_STATS = 900,
+                 LOCK_RANK_LOG = 910,
+                 LOCK_RANK_LEAF = 1000,
+};
+
+struct lock {
+    pthread_mutex_t mutex;
+    enum lock_rank rank;
+    const char *name;
+};
+void lock_init(struct lock *lock, enum lock_rank rank, const char *name);
+void lock_fini(struct lock *lock);
+void lock_take(struct lock *lock);
+void lock_drop(struct lock *lock);
+
+struct cond {
+    pthread_cond_t cond; /* CLOCK_MONOTONIC */
+};
+void cond_init(struct cond *cond);
+void cond_fini(struct cond *cond);
+void cond_wait(struct cond *cond, struct lock *lock);
+/* False when timeout_ns passed without a signal. */
+bool cond_wait_ns(struct cond *cond, struct lock *lock, uint64_t timeout_ns);
+void cond_signal(struct cond *cond);
+void cond_broadcast(struct cond *cond);
+
+struct thread {
+    pthread_t handle;
+    bool started;
+};
+typedef void thread_fn(void *arg);
+enum thread_priority {
+    THREAD_NORMAL = 0,
+    THREAD_BACKGROUND, /* niced: linker, image, compaction */
+};
+/* name: at most 15 characters, seen in ps and gdb. All signals are blocked in the new thread. */
+NODISCARD
+status thread_start(struct thread *t, const char *name, enum thread_priority priority,
+                    thread_fn *fn, void *arg, struct err *err);
+void thread_join(struct thread *t); /* fine on one never started */
+unsigned thread_cpu_count(void);    /* what this process may use (affinity, cgroup cpu.max) */
+
+#endif

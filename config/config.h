@@ -1,0 +1,91 @@
+/* config.h - file, environment and flags -> one options struct; each value knows where it came
+ * from.
+ *
+ * Precedence: flag, environment, file, default. An unknown key is an error that names the nearest
+ * known one. Keys whose feature a later version builds are refused by name when they are set to
+ * anything but their default; keys of the seed that mean nothing here are accepted with a warning
+ * that says why.
+ *
+ * Ownership  config_free() frees every text inside.
+ * Failure    ST_INVALID: the text names file, line, key, what is wrong and what would be right. */
+#ifndef CONFIG_CONFIG_H
+#define CONFIG_CONFIG_H
+
+#include "base/bytes.h"
+#include "base/log.h"
+
+enum config_origin { CONFIG_DEFAULT, CONFIG_FILE, CONFIG_ENVIRONMENT, CONFIG_FLAG };
+
+struct config {
+    struct {
+        char *host;
+        uint16_t rest_port, grpc_port;
+        uint32_t timeout_seconds;
+        uint32_t threads; /* 0: cores */
+        char *node_id;
+        uint32_t max_connections;
+        uint64_t max_body_bytes;
+        uint32_t max_batch;
+    } server;
+    struct {
+        char *data_dir;
+    } database;
+    struct {
+        bool metrics_enabled, vector_persistence_enabled, auto_initialize;
+    } features;
+    struct {
+        uint16_t m, ef_construction, ef_search;
+        uint32_t threshold;
+    } hnsw;
+    struct {
+        char *level; /* a level, or "info,wal=debug" as RUST_LOG has it */
+        char *format;
+        char *file;
+        uint32_t slow_query_ms;
+        bool log_requests;
+    } logging;
+    struct {
+        uint64_t memory_bytes;
+    } limits;
+    struct {
+        uint64_t max_bytes;
+        uint32_t checkpoint_interval_secs;
+        char *sync;
+    } wal;
+    struct {
+        char *tiering_policy;
+        char *wal_path;
+        char *snapshot_dir;
+    } storage;
+    struct {
+        bool allow_anonymous;
+    } auth;
+
+    bool anonymous_beyond_loopback; /* the seed's own configuration: served, with a loud warning */
+    struct config_entry
+        *entries; /* every key with text value, origin and where (file:line, variable, flag) */
+    size_t entry_count;
+    char **warnings;
+    size_t warning_count;
+};
+struct config_entry {
+    const char *section, *key;
+    char *value; /* as TOML text; secrets masked */
+    enum config_origin origin;
+    char *where;
+};
+
+/* argv: the flags behind the subcommand ("--config", PATH, "--data-dir=...", "--rest-port", ...);
+ * env: NULL-terminated "NAME=value" list (environ). */
+NODISCARD
+status config_load(int argc, char *const *argv, char *const *env, struct config *out,
+                   struct err *err);
+void config_free(struct config *c);
+/* The whole reference as TOML with comments: what config.example.toml is generated from. */
+NODISCARD
+status config_print_example(struct buf *out, struct err *err);
+/* `config show`: effective values, with origins when asked. */
+NODISCARD
+status config_print(const struct config *c, bool origins, struct buf *out, struct err *err);
+
+#endif

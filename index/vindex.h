@@ -1,0 +1,151 @@
+/* vindex.h - the vectors of one field of one collection: planes, exact scan, and the HNSW graph.
+ *
+ * Rows arrive in three steps: vindex_fill() writes vector and code of an invisible slot;
+ * vindex_publish() makes it findable at once, as a pending row that searches scan exactly;
+ * vindex_link() moves pending rows into the graph, in parallel, later. Below `threshold` rows
+ * nothing is linked and a scan serves. Liveness is not kept here: a search asks `slots`.
+ *
+ * The graph is HNSW (Malkov and Yashunin 2016, arXiv 1603.09320) with the neighbour choice of its
+ * algorithm 4, traversed on an 8-bit code plane and re-ranked on the full f32 plane. Readers never
+ * wait: lists are read with relaxed atomics while writers change them. Dead slots are traversed and
+ * not returned until vindex_repair() took them out of every list.
+ *
+ * Metrics    distances rise from best to worst: cosine 1 - dot of unit vectors; dot -dot; l2 the
+ * root taken; l1 the sum. Cosine expects vectors normalised by vindex_normalise(). Threads    fill
+ * any (distinct slots); publish the applier alone; link, repair any background or worker thread,
+ * several link calls at once; search any, inside an epoch guard, with a scratch of its own. set_ef
+ * any. Ownership  slots and budget are borrowed; vectors are copied. Limits     VINDEX_DIM_MAX,
+ * VINDEX_K_MAX, VINDEX_EF_MAX. Memory against the budget. */
+#ifndef INDEX_VINDEX_H
+#define INDEX_VINDEX_H
+
+#include "index/slots.h"
+
+enum {
+    VINDEX_DIM_MAX = 65535,
+    VINDEX_K_MAX = 16384,
+    VINDEX_EF_MAX = 32768,
+    VINDEX_M_MIN = 2,
+    VINDEX_M_MAX = 128,
+    VINDEX_PENDING_MAX = 2048, /* above the threshold: beyond this many, writers help to link */
+};
+enum vmetric {
+    VMETRIC_COSINE = 1,
+    VMETRIC_DOT = 2,
+    VMETRIC_L2 = 3,
+    VMETRIC_L1 = 4
+}; /* on disk, never renumbered */
+const char *vmetric_name(enum vmetric m);
+NODISCARD
+bool vmetric_parse(const char *name, enum vmetric *out);
+
+struct vindex;
+struct vindex_options {
+    uint32_t dim;
+    enum vmetric metric;
+    uint16_t m; /* links a node on upper layers; 2 m on layer 0 */
+    uint16_t ef_construction;
+    uint16_t ef_search;
+    uint32_t threshold;  /* rows below which nothing is linked */
+    uint64_t seed;       /* of the level draws */
+    struct slots *slots; /* borrowed */
+    struct mem_budget *budget;
+};
+NODISCARD
+status vindex_create(const struct vindex_options *options, struct vindex **out, struct err *err);
+void vindex_destroy(struct vindex *v);
+
+/* Divides by the Euclidean norm (in f64); false, unchanged, for a zero vector. */
+bool vindex_normalise(float *v, uint32_t dim);
+
+/* Memory for every slot below slot_end (planes, links, pending queue). ST_NOSPACE, ST_NOMEM. */
+NODISCARD
+status vindex_reserve(struct vindex *v, uint32_t slot_end, struct err *err);
+void vindex_fill(struct vindex *v, uint32_t slot, const float *vector);
+void vindex_publish(struct vindex *v, uint32_t slot); /* after slots_publish(); never fails */
+const float *vindex_vector(const struct vindex *v, uint32_t slot); /* of a filled slot */
+
+/* Links up to max pending rows; returns how many. 0: nothing pending, or below the threshold. */
+uint32_t vindex_link(struct vindex *v, uint32_t max);
+uint32_t vindex_pending(const struct vindex *v);
+bool vindex_graph_wanted(const struct vindex *v); /* at or above the threshold, or a graph exists */
+
+/* One repair pass over `count` dead slots: every list that names one is rebuilt from what is live
+ * around it; the entry point moves if need be. Afterwards no list names them and the caller retires
+ * them. Runs beside searches and links (which stop choosing slots that are dead). Waits for epochs:
+ * background threads only, outside guards. Stops early with ST_CLOSED when *stop becomes true. */
+NODISCARD
+status vindex_repair(struct vindex *v, const uint32_t *dead, uint32_t count,
+                     const _Atomic bool *stop, struct err *err);
+
+struct vindex_scratch; /* visited marks and pools of one searching thread; grows at need */
+NODISCARD
+status vindex_scratch_create(struct vindex_scratch **out, struct err *err);
+void vindex_scratch_destroy(struct vindex_scratch *scratch);
+
+struct vhit {
+    uint32_t slot;
+    float distance; /* of the full vectors, as in Metrics above */
+};
+struct vsearch {
+    const float *query; /* dim floats; cosine: normalised, or zero (then every distance is 1) */
+    uint32_t k;
+    uint32_t ef;              /* 0: the index's own; at least k is used */
+    bool exact;               /* scan the full plane */
+    const uint64_t *allow;    /* bitmap over slots, or NULL for all live ones */
+    const _Atomic bool *stop; /* looked at now and then; NULL for none */
+};
+struct vsearch_stats {
+    uint32_t visited;   /* graph nodes expanded */
+    uint32_t distances; /* code and full distances computed */
+    uint32_t scanned;   /* pending or scanned rows */
+    bool used_graph;
+};
+/* The k best live, current rows, best first, equal distances by slot; *count <= k. Answers are
+ * complete: if k rows match, k come back. ST_NOMEM (scratch), ST_TIMEOUT (*stop became true). */
+NODISCARD
+status vindex_search(const struct vindex *v, struct vindex_scratch *scratch,
+                     const struct vsearch *s, struct vhit *out, uint32_t *count,
+                     struct vsearch_stats *stats, struct err *err);
+/* Cost of a search in nanoseconds, rough, from counters kept while serving. */
+uint64_t vindex_search_cost_ns(const struct vindex *v, const struct vsearch *s);
+
+void vindex_set_ef_search(struct vindex *v, uint16_t ef);
+uint16_t vindex_ef_search(const struct vindex *v);
+uint64_t vindex_bytes(const struct vindex *v);
+uint32_t vindex_linked(const struct vindex *v);
+const char *vindex_kernel(void); /* "avx512vnni", "avx2", "scalar": chosen at start */
+/* Tests: use this set of kernels from now on; false if the machine lacks it. */
+bool vindex_kernel_choose(const char *name);
+
+/* The graph as values, for images. Read under a seqlock per node, beside writers. */
+struct vnode {
+    uint32_t slot;
+    uint8_t level;             /* 0..VNODE_LEVEL_MAX */
+    uint16_t counts[16];       /* links per level 0..level */
+    const uint32_t *links[16]; /* borrowed from the caller's buffer on export */
+};
+enum { VNODE_LEVEL_MAX = 15 };
+/* Copies one linked node's lists into buffer (>= vindex_node_links_max() u32). False: slot not
+ * linked. */
+bool vindex_node_export(const struct vindex *v, uint32_t slot, uint32_t *buffer, struct vnode *out);
+size_t vindex_node_links_max(const struct vindex *v);
+/* Loading, before any reader: the slots are loaded and filled first. Links to slots that are
+ * neither live nor dead are dropped. ST_CORRUPT for impossible levels, counts or self links. */
+NODISCARD
+status vindex_node_import(struct vindex *v, const struct vnode *node, struct err *err);
+/* After the last import: picks the entry point; filled slots that were not imported become pending.
+ */
+NODISCARD
+status vindex_import_finish(struct vindex *v, struct err *err);
+
+struct vindex_check {
+    uint32_t nodes, links, unreachable_live, dead_links, max_level;
+};
+/* Invariants: no link to a free slot, no self link, no doubles, degrees in bounds, levels right,
+ * entry point live or dead but linked. Counts what cannot be reached from the entry on layer 0. No
+ * writer may run. ST_CORRUPT with the first breach. */
+NODISCARD
+status vindex_check(const struct vindex *v, struct vindex_check *out, struct err *err);
+
+#endif

@@ -1,0 +1,221 @@
+/* node.h - the database of one process: collections, the write path, queries, start and stop.
+ *
+ * The doors (api/) parse requests into the structs below and print the answers; everything that is
+ * true of the data is decided here.
+ *
+ * A write: the door hands over whole, typed rows -> node checks them and reserves everything that
+ * can fail -> the collection's sequencer gives the lsn and copies the record into the log -> group
+ * commit -> rows are published in lsn order -> done() with the durability reached. A write is
+ * visible to every query that starts after done(); linking rows into the graph is later, background
+ * work.
+ *
+ * Threads    node_query, node_get, node_list, node_describe and the info calls run on the caller's
+ *            thread (a worker) and never wait for disk. node_write, node_delete never wait: done()
+ * runs on the commit thread and must not wait either. Catalog changes (create, drop, update) are
+ *            done on the meta thread; done() runs there.
+ * Ownership  requests are borrowed until the call returns (what outlives it is copied), unless
+ * said. Failure    statuses: base/status.h. ST_NOSPACE: disk or memory full, nothing was written.
+ * ST_UNKNOWN: write_outcome_unknown. ST_DENIED: the node or the collection is read-only, err says
+ * why. */
+#ifndef NODE_NODE_H
+#define NODE_NODE_H
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/docid.h"
+#include "base/exec.h"
+#include "base/fs.h"
+#include "base/rand.h"
+#include "base/stats.h"
+
+struct node;
+struct collection; /* counted: node_collection_pin / _unpin */
+
+enum node_policy { NODE_MEMORY = 1, NODE_MEMORY_S3 = 2, NODE_S3_ONLY = 3 };
+const char *node_policy_name(enum node_policy p); /* "Memory", "MemoryS3", "S3Only" */
+NODISCARD
+bool node_policy_parse(const char *text, enum node_policy *out);
+
+struct node_options {
+    struct fs *fs;
+    struct clock *clock;
+    struct rand_source *rand;
+    struct stats *stats;
+    struct exec *exec; /* borrowed: helpers and bulk work run there */
+    const char *data_dir;
+    const char *wal_path;      /* NULL or "": <data_dir>/wal */
+    const char *snapshot_dir;  /* NULL or "": <data_dir>/snapshots */
+    const char *node_id;       /* NULL or "": host name */
+    enum node_policy policy;   /* of new collections */
+    uint64_t memory_bytes_max; /* 0: 80 % of the cgroup's limit or of RAM */
+    uint64_t wal_bytes_max;    /* forces a checkpoint */
+    uint64_t checkpoint_interval_ns;
+    bool wal_sync_none;
+    bool auto_initialize; /* make the default tenant and database at the first start */
+    uint16_t m, ef_construction, ef_search; /* defaults of new collections */
+    uint32_t threshold;
+    uint32_t batch_max;
+    int wal_twin; /* tests only: 0, or enum wal_sync of a broken twin; needs TIERVEC_BROKEN_TWIN */
+};
+/* Opens the data directory (one process at a time: ST_CONFLICT names the other), reads the catalog,
+ * starts the threads, and recovers every collection in the background: checkpoint, then log. */
+NODISCARD
+status node_open(const struct node_options *options, struct node **out, struct err *err);
+/* No new writes; waits for those under way; a last marker in every log. Loses nothing. */
+void node_close(struct node *node);
+/* True once every collection can answer its first query. progress: 0..1. */
+bool node_ready(struct node *node, double *progress);
+void node_set_readonly(struct node *node, bool readonly);
+void node_reload(struct node *node); /* SIGHUP: reopens what can be reopened; logs what was done */
+
+/* Health: "healthy" or "degraded" with reasons, each a text a person can act on. */
+enum { NODE_REASONS_MAX = 16 };
+struct node_health {
+    bool degraded;
+    size_t reason_count;
+    char reasons[NODE_REASONS_MAX][256];
+};
+void node_health(struct node *node, struct node_health *out);
+/* Reasons that come from outside node (anonymous listener, ignored keys): added once at start. */
+void node_add_reason(struct node *node, const char *text);
+
+struct node_status {
+    char node_id[256];
+    uint64_t uptime_ns;
+    bool readonly;
+    uint32_t collections;
+    uint64_t documents;
+    uint64_t memory_bytes, memory_bytes_max;
+    uint64_t wal_bytes, checkpoint_bytes;
+    uint64_t disk_bytes_free, disk_bytes_total;
+};
+void node_status(struct node *node, struct node_status *out);
+
+/* --- collections --- */
+struct collection_spec {
+    const char *name;
+    uint32_t dimension;
+    int metric;                             /* enum vmetric of index/vindex.h */
+    enum node_policy policy;                /* 0: the node's */
+    uint16_t m, ef_construction, ef_search; /* 0: the node's */
+    uint32_t threshold;                     /* UINT32_MAX: the node's */
+};
+struct collection_info {
+    char id[37];
+    char name[256];
+    uint32_t dimension;
+    const char *metric;
+    const char *policy;
+    const char *durability;
+    uint16_t m, ef_construction, ef_search;
+    uint32_t threshold;
+    uint64_t created_at_ns;
+    uint64_t document_count;
+    uint64_t last_lsn, durable_lsn, snapshot_lsn;
+    uint64_t pending_rows, linked_rows, dead_rows;
+    uint64_t memory_bytes, wal_bytes, checkpoint_bytes;
+    uint64_t last_checkpoint_ns; /* wall; 0: never */
+    const char *state;           /* "loading", "serving", "read_only" */
+    char reason[256];            /* of read_only */
+};
+/* Runs on the meta thread; info is valid until done returns, NULL unless ST_OK. */
+typedef void node_admin_fn(void *arg, status st, const struct collection_info *info,
+                           const struct err *err);
+void node_collection_create(struct node *node, const struct collection_spec *spec,
+                            node_admin_fn *done, void *arg);
+void node_collection_drop(struct node *node, struct collection *c, node_admin_fn *done, void *arg);
+struct collection_patch {
+    const char *name;   /* NULL: as it is */
+    uint16_t ef_search; /* 0: as it is */
+};
+void node_collection_patch(struct node *node, struct collection *c,
+                           const struct collection_patch *patch, node_admin_fn *done, void *arg);
+/* By id (UUID), name or alias. NULL if there is none. A pinned collection outlives its drop until
+ * unpinned. */
+struct collection *node_collection_pin(struct node *node, const char *key, size_t key_bytes);
+void node_collection_unpin(struct collection *c);
+void node_collection_info(struct collection *c, struct collection_info *out);
+/* Up to max infos in name order, all after `after` (NULL: from the first). Returns how many. */
+size_t node_collection_list(struct node *node, const char *after, struct collection_info *out,
+                            size_t max);
+uint32_t collection_dimension(const struct collection *c);
+bool collection_needs_nonzero(
+    const struct collection *c); /* cosine: the native door refuses a zero vector */
+const char *collection_id_text(const struct collection *c);
+uint64_t collection_fair_key(const struct collection *c);
+
+/* --- writes --- */
+struct write_row {
+    struct docid id; /* kind 0: node makes a UUIDv7 and writes it here */
+    struct slice external_id;
+    struct slice payload; /* jbin blob; empty: {} */
+    float *vector;        /* dimension floats, finite; cosine: normalised in place */
+};
+struct write_result {
+    uint64_t lsn;
+    uint64_t count;         /* rows inserted or deleted */
+    const char *durability; /* "local" */
+};
+typedef void node_write_fn(void *arg, status st, const struct write_result *result,
+                           const struct err *err);
+/* rows and what they point to must stay until done() ran. Called on a worker; may take long for
+ * many rows (bulk). done() is called exactly once, possibly before this returns on refusal. */
+void node_write(struct collection *c, struct write_row *rows, size_t count, node_write_fn *done,
+                void *arg);
+/* Absent ids are skipped; result.count says how many were there. Nothing there: ST_OK with count 0
+ * and lsn 0, nothing is logged. */
+void node_delete(struct collection *c, const struct docid *ids, size_t count, node_write_fn *done,
+                 void *arg);
+uint64_t node_write_cost_ns(struct collection *c, size_t rows);
+
+/* --- reads --- */
+struct query_options {
+    uint32_t top_k;
+    uint32_t ef_search; /* 0: the collection's */
+    bool exact;
+    bool with_payload;
+    bool with_vector;
+    bool with_stats;
+    uint64_t deadline_ns; /* monotonic; 0: none */
+};
+struct match {
+    struct docid id;
+    struct slice external_id;
+    float distance, score;
+    struct slice payload; /* arena copies */
+    const float *vector;  /* NULL unless asked */
+    uint64_t lsn;
+};
+struct query_result {
+    struct match *matches;
+    uint32_t count;
+    uint32_t visited, distances, scanned;
+    bool used_graph;
+};
+/* query: dimension floats; normalised in place for cosine. The result lives in the arena.
+ * ST_UNAVAILABLE while loading, ST_TIMEOUT, ST_NOMEM. */
+NODISCARD
+status node_query(struct collection *c, float *query, const struct query_options *options,
+                  struct arena *arena, struct query_result *out, struct err *err);
+uint64_t node_query_cost_ns(struct collection *c, const struct query_options *options);
+struct document {
+    struct docid id;
+    struct slice external_id;
+    struct slice payload;
+    const float *vector;
+    uint64_t inserted_at_ns;
+    uint64_t lsn;
+};
+NODISCARD
+status node_get(struct collection *c, const struct docid *id, struct arena *arena,
+                struct document *out, struct err *err);
+/* One page in id order after `after` (NULL: from the first); *more when there are others. */
+NODISCARD
+status node_list(struct collection *c, const struct docid *after, uint32_t limit, bool with_vector,
+                 struct arena *arena, struct document **out, uint32_t *count, bool *more,
+                 struct err *err);
+/* --- admin --- */
+/* Writes a checkpoint now; done on the background thread. */
+void node_checkpoint(struct collection *c, node_admin_fn *done, void *arg);
+
+#endif

@@ -1,0 +1,110 @@
+/* catalog.h - what a node or bucket holds: collections, names, aliases, tenants, databases, dropped
+ * ids.
+ *
+ * The same encoding is the file <data_dir>/catalog (written whole) and, for bucket-backed
+ * collections, the object meta/catalog (CAS; fresh nonce). This is the value and its bytes; who may
+ * change it and when is node/'s.
+ *
+ * Ownership  catalog_init / _free own every text inside; added entries are copied.
+ * On disk    docs/formats/catalog.md, version 1. At most CATALOG_BYTES_MAX. */
+#ifndef SEGMENT_CATALOG_H
+#define SEGMENT_CATALOG_H
+
+#include "base/bytes.h"
+
+enum {
+    CATALOG_BYTES_MAX = 4 * 1024 * 1024,
+    CATALOG_NAME_BYTES_MAX = 255,
+    CATALOG_COLLECTIONS_MAX = 10000,
+    CATALOG_FIELDS_MAX = 64,
+};
+enum catalog_policy { POLICY_MEMORY = 1, POLICY_MEMORY_S3 = 2, POLICY_S3_ONLY = 3 }; /* on disk */
+enum catalog_durability { DURABILITY_LOCAL = 1, DURABILITY_REMOTE = 2 };             /* on disk */
+
+struct catalog_field { /* one vector field */
+    uint16_t id;       /* 0 is the unnamed one; never reused */
+    char *name;        /* "" for the unnamed one */
+    uint32_t dim;
+    uint8_t metric; /* enum vmetric */
+    uint16_t m, ef_construction, ef_search;
+    uint32_t threshold;
+    uint8_t code_bits; /* of the code plane: 8 */
+};
+struct catalog_collection {
+    uint8_t id[16];
+    uint8_t database_id[16];
+    char *name;
+    uint8_t policy;
+    uint8_t durability;
+    bool string_ids;
+    uint64_t created_at_ns;
+    struct catalog_field *fields;
+    size_t field_count;
+};
+struct catalog_alias {
+    char *name;
+    uint8_t database_id[16];
+    uint8_t collection_id[16];
+};
+struct catalog_database {
+    uint8_t id[16];
+    uint8_t tenant_id[16];
+    char *name;
+};
+struct catalog_tenant {
+    uint8_t id[16];
+    char *name;
+};
+struct catalog_dropped {
+    uint8_t id[16];
+    uint64_t dropped_at_ns;
+};
+struct catalog {
+    uint64_t revision;
+    uint8_t nonce[16];
+    struct catalog_tenant *tenants;
+    size_t tenant_count;
+    struct catalog_database *databases;
+    size_t database_count;
+    struct catalog_collection *collections;
+    size_t collection_count;
+    struct catalog_alias *aliases;
+    size_t alias_count;
+    struct catalog_dropped *dropped;
+    size_t dropped_count;
+};
+
+void catalog_init(struct catalog *c);
+void catalog_free(struct catalog *c);
+/* Deep copy: a change is made on a copy, written, and then swapped in. */
+NODISCARD
+status catalog_copy(const struct catalog *from, struct catalog *out, struct err *err);
+NODISCARD
+status catalog_encode(const struct catalog *c, struct buf *out, struct err *err);
+NODISCARD
+status catalog_decode(struct slice bytes, struct catalog *out, struct err *err);
+/* Names share one space with aliases within a database. */
+struct catalog_collection *catalog_find_name(const struct catalog *c, const uint8_t database_id[16],
+                                             const char *name); /* aliases too */
+struct catalog_collection *catalog_find_id(const struct catalog *c, const uint8_t id[16]);
+NODISCARD
+status catalog_add_collection(struct catalog *c, const struct catalog_collection *collection,
+                              struct err *err);
+NODISCARD
+status catalog_remove_collection(struct catalog *c, const uint8_t id[16], uint64_t dropped_at_ns,
+                                 struct err *err);
+NODISCARD
+status catalog_rename_collection(struct catalog *c, const uint8_t id[16], const char *name,
+                                 struct err *err);
+NODISCARD
+status catalog_add_tenant(struct catalog *c, const uint8_t id[16], const char *name,
+                          struct err *err);
+NODISCARD
+status catalog_add_database(struct catalog *c, const uint8_t id[16], const uint8_t tenant_id[16],
+                            const char *name, struct err *err);
+/* ST_INVALID with a reason: 1 to 255 bytes of UTF-8, none of < > : " / \ | ? * and control
+ * characters. */
+NODISCARD
+status catalog_name_check(const char *name, size_t bytes, struct err *err);
+
+#endif

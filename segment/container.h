@@ -1,0 +1,92 @@
+/* container.h - the one file shape of groups, segments and images: a header, units of bytes, a
+ * section table, a trailer.
+ *
+ * A section is a run of units of at most CONTAINER_UNIT_BYTES_MAX payload; each unit carries
+ * {length, flags, key id, crc32c} and room for an authentication tag, so it can be fetched, checked
+ * and (later) decrypted alone. Sections are numbered by what they hold (enum in the user's header);
+ * a reader skips unknown optional sections and refuses unknown required ones.
+ *
+ * Threads    a writer and a reader belong to one thread.
+ * Ownership  the writer streams through `sink`; the reader reads through `source`; both borrowed.
+ * On disk    docs/formats/container.md, version 1.
+ * Failure    any flipped bit or cut is ST_CORRUPT with section, unit and offset. */
+#ifndef SEGMENT_CONTAINER_H
+#define SEGMENT_CONTAINER_H
+
+#include "base/bytes.h"
+
+enum {
+    CONTAINER_UNIT_BYTES = 128 * 1024, /* what a writer aims at */
+    CONTAINER_UNIT_BYTES_MAX = 256 * 1024,
+    CONTAINER_SECTIONS_MAX = 256,
+};
+enum container_kind { /* on disk, never renumbered */
+                      CONTAINER_GROUP = 1,
+                      CONTAINER_SEGMENT = 2,
+                      CONTAINER_IMAGE = 3,
+                      CONTAINER_ROWS = 4, /* a row block of a local checkpoint */
+};
+enum {
+    CONTAINER_SECTION_OPTIONAL = 1
+}; /* section flag: a reader that does not know it may skip it */
+
+struct container_sink {
+    status (*write)(struct container_sink *sink, struct slice bytes, struct err *err);
+};
+struct container_source { /* random access */
+    status (*read)(struct container_source *source, uint64_t offset, void *out, size_t bytes,
+                   struct err *err);
+    uint64_t bytes;
+};
+
+struct container_writer;
+NODISCARD
+status container_create(struct container_sink *sink, enum container_kind kind,
+                        const uint8_t owner_id[16], struct container_writer **out, struct err *err);
+/* Sections come one after the other; bytes are cut into units as they come. `cut` ends the unit
+ * here, so that what follows begins a new one (units hold whole items where the user cuts so). */
+NODISCARD
+status container_section(struct container_writer *w, uint16_t section, uint16_t flags,
+                         struct err *err);
+NODISCARD
+status container_write(struct container_writer *w, struct slice bytes, struct err *err);
+NODISCARD
+status container_cut(struct container_writer *w, struct err *err);
+/* Section table and trailer. *bytes: the whole size. */
+NODISCARD
+status container_finish(struct container_writer *w, uint64_t *bytes, struct err *err);
+void container_writer_destroy(struct container_writer *w);
+
+struct container;
+NODISCARD
+status container_open(struct container_source *source, enum container_kind kind,
+                      const uint8_t owner_id[16], struct container **out, struct err *err);
+void container_close(struct container *c);
+struct container_section_info {
+    uint16_t section;
+    uint16_t flags;
+    uint32_t units;
+    uint64_t bytes; /* payload, without unit headers */
+};
+/* ST_NOT_FOUND if there is none. */
+NODISCARD
+status container_find(const struct container *c, uint16_t section,
+                      struct container_section_info *out, struct err *err);
+size_t container_section_count(const struct container *c);
+void container_section_at(const struct container *c, size_t index,
+                          struct container_section_info *out);
+/* Reads a section in order: each call gives the next unit's payload (checked), borrowed until the
+ * next call; ST_NOT_FOUND after the last. */
+struct container_cursor {
+    struct container *container;
+    size_t index;
+    uint32_t unit;
+    uint64_t offset;
+};
+NODISCARD
+status container_seek(struct container *c, uint16_t section, struct container_cursor *out,
+                      struct err *err);
+NODISCARD
+status container_next(struct container_cursor *cursor, struct slice *payload, struct err *err);
+
+#endif
