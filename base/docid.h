@@ -41,8 +41,9 @@ struct docid rd_docid(struct rd *r);
 enum { DOCID_TEXT_BYTES = DOCID_BYTES_MAX + 1 };
 /* Digits, dashed UUID or the bytes as they are; NUL terminated. Returns the length. */
 size_t docid_format(const struct docid *id, char text[DOCID_TEXT_BYTES]);
-/* Digits without sign (<= 2^64-1) or a UUID text. With `strings` everything else of 1..512 bytes of
- * UTF-8 is an id too and borrows text. ST_INVALID otherwise. */
+/* Digits without sign or leading zeros (<= 2^64-1), or a UUID text (rand.h, uuid_parse). With
+ * `strings` everything else of 1..512 bytes of UTF-8 is an id too and borrows text. ST_INVALID
+ * otherwise. */
 NODISCARD
 status docid_parse(const char *text, size_t bytes, bool strings, struct docid *out,
                    struct err *err);

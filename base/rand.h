@@ -1,6 +1,6 @@
 /* rand.h - randomness as a table of functions: the kernel's, or a seeded sequence for tests.
  *
- * Threads    rand_kernel() any; a seeded one is locked inside. */
+ * Threads    any, for both. */
 #ifndef BASE_RAND_H
 #define BASE_RAND_H
 
