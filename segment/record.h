@@ -23,6 +23,10 @@ enum {
     RECORD_FIELDS_MAX = 64,
     RECORD_EXTERNAL_ID_BYTES_MAX = 1024,
     RECORD_PAYLOAD_BYTES_MAX = 16 * 1024 * 1024,
+    RECORD_DIM_MAX = 65535,
+    RECORD_KEY_BYTES_MAX = 255, /* of a setting */
+    RECORD_VALUE_BYTES_MAX = 65536,
+    RECORD_HEADER_BYTES = 16,
 };
 
 struct record_vector {
@@ -38,12 +42,15 @@ struct record_row {
     struct slice vectors; /* decoding: the encoded vectors, for record_row_vector() */
 };
 
-/* Encoding: begin, then rows (upsert) or ids (delete), then end. The writer's buf keeps the
- * failure. */
+/* Encoding: begin, then rows (upsert), ids (delete) or settings, then end. The first failure sticks
+ * until record_end(), which says what it was: ST_NOSPACE or ST_NOMEM of the buf, ST_INVALID for an
+ * item over the limits above. The buf then holds half a record. */
 struct record_writer {
     struct buf *out;
     size_t count_at;
     uint32_t rows;
+    const char *problem; /* NULL, or which limit an item broke */
+    enum record_kind kind;
 };
 void record_begin(struct record_writer *w, struct buf *out, enum record_kind kind,
                   uint64_t inserted_at_ns);
@@ -59,12 +66,17 @@ status record_end(struct record_writer *w, struct err *err);
 struct record {
     enum record_kind kind;
     uint64_t inserted_at_ns;
-    uint32_t rows;
+    uint32_t rows; /* items in the record */
+    uint32_t row;  /* items read so far */
+    size_t bytes;  /* of the whole record, for offsets in texts */
     struct rd body;
 };
+/* ST_UNSUPPORTED: a newer version or a reserved kind. */
 NODISCARD
 status record_open(struct slice bytes, struct record *out, struct err *err);
-/* The next row (upsert); ST_NOT_FOUND after the last. Payloads are checked blobs. */
+/* The next item, each for its kind alone; ST_NOT_FOUND after the last (without a text: it is the
+ * end of a loop), ST_CORRUPT if bytes follow it. Payloads are checked blobs, vectors are in bounds
+ * and their fields distinct. */
 NODISCARD
 status record_next_row(struct record *r, struct record_row *out, struct err *err);
 NODISCARD
