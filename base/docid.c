@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "base/rand.h"
+#include "base/utf8.h"
 
 static int compare_u64(uint64_t a, uint64_t b)
 {
@@ -138,40 +139,6 @@ static bool parse_digits(const char *text, size_t bytes, uint64_t *out)
     return true;
 }
 
-/* Bytes of the character at `at`, 0 if it is not valid UTF-8 (RFC 3629: shortest form, no
- * surrogates, up to U+10FFFF). */
-static size_t utf8_char(const uint8_t *at, size_t left)
-{
-    size_t bytes = at[0] < 0x80 ? 1 : at[0] < 0xE0 ? 2 : at[0] < 0xF0 ? 3 : 4;
-
-    if (bytes == 1)
-        return 1;
-    if (at[0] < 0xC2 || at[0] > 0xF4 || left < bytes)
-        return 0;
-    for (size_t i = 1; i < bytes; i++)
-        if ((at[i] & 0xC0u) != 0x80u)
-            return 0;
-    if ((at[0] == 0xE0 && at[1] < 0xA0) || (at[0] == 0xED && at[1] > 0x9F) ||
-        (at[0] == 0xF0 && at[1] < 0x90) || (at[0] == 0xF4 && at[1] > 0x8F))
-        return 0;
-    return bytes;
-}
-
-static bool is_utf8(const char *text, size_t bytes)
-{
-    const uint8_t *at = (const uint8_t *)text;
-
-    while (bytes > 0) {
-        size_t n = utf8_char(at, bytes);
-
-        if (n == 0)
-            return false;
-        at += n;
-        bytes -= n;
-    }
-    return true;
-}
-
 status docid_parse(const char *text, size_t bytes, bool strings, struct docid *out, struct err *err)
 {
     struct docid id = {0};
@@ -189,7 +156,7 @@ status docid_parse(const char *text, size_t bytes, bool strings, struct docid *o
     else if (bytes > DOCID_BYTES_MAX)
         return err_set(err, ST_INVALID, "an id has at most %d bytes, this one has %zu",
                        DOCID_BYTES_MAX, bytes);
-    else if (!is_utf8(text, bytes))
+    else if (!utf8_valid(text, bytes))
         return err_set(err, ST_INVALID, "an id must be valid UTF-8");
     else
         id = (struct docid){.kind = DOCID_BYTES, .bytes = slice_make(text, bytes)};
