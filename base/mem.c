@@ -145,35 +145,50 @@ void mem_budget_init(struct mem_budget *budget, struct mem_budget *parent, uint6
     atomic_init(&budget->bytes, 0);
 }
 
+/* A refused reservation never shows in `bytes`: an add that is taken back would make others, who
+ * fit, be refused meanwhile. */
+static bool reserve_one(struct mem_budget *b, uint64_t bytes, uint64_t *in_use)
+{
+    uint64_t bytes_max = b->bytes_max == 0 ? UINT64_MAX : b->bytes_max;
+
+    *in_use = atomic_load_explicit(&b->bytes, memory_order_relaxed);
+    do {
+        if (bytes > bytes_max || *in_use > bytes_max - bytes)
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(&b->bytes, in_use, *in_use + bytes,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    return true;
+}
+
+static void release_below(struct mem_budget *budget, const struct mem_budget *end, uint64_t bytes)
+{
+    for (struct mem_budget *b = budget; b != end; b = b->parent) {
+        uint64_t before = atomic_fetch_sub_explicit(&b->bytes, bytes, memory_order_relaxed);
+
+        assert(before >= bytes);
+        (void)before;
+    }
+}
+
 status mem_reserve(struct mem_budget *budget, uint64_t bytes, struct err *err)
 {
     for (struct mem_budget *b = budget; b != NULL; b = b->parent) {
-        uint64_t before = atomic_fetch_add_explicit(&b->bytes, bytes, memory_order_relaxed);
+        uint64_t in_use;
 
-        if (b->bytes_max == 0 || before + bytes <= b->bytes_max)
+        if (reserve_one(b, bytes, &in_use))
             continue;
-        /* Over: give back here and below, where it was already taken. */
-        for (struct mem_budget *undo = budget;; undo = undo->parent) {
-            atomic_fetch_sub_explicit(&undo->bytes, bytes, memory_order_relaxed);
-            if (undo == b)
-                break;
-        }
+        release_below(budget, b, bytes);
         return err_set(err, ST_NOSPACE,
                        "memory budget is full: %" PRIu64 " bytes in use of %" PRIu64 ", %" PRIu64
                        " more asked; raise [limits] memory_bytes or delete documents",
-                       before, b->bytes_max, bytes);
+                       in_use, b->bytes_max, bytes);
     }
     return ST_OK;
 }
 
 void mem_release(struct mem_budget *budget, uint64_t bytes)
 {
-    for (struct mem_budget *b = budget; b != NULL; b = b->parent) {
-        uint64_t before = atomic_fetch_sub_explicit(&b->bytes, bytes, memory_order_relaxed);
-
-        assert(before >= bytes);
-        (void)before;
-    }
+    release_below(budget, NULL, bytes);
 }
 
 uint64_t mem_budget_bytes(const struct mem_budget *budget)
