@@ -6,9 +6,10 @@
  * lock.
  *
  * Threads    enter and leave from any thread, the guard may move between threads (a request that
- *            runs in slices keeps its guard). retire from any; callbacks run inside
- * epoch_collect(), which one background thread calls. Limits     EPOCH_GUARDS_MAX readers at once;
- * enter spins for a free guard beyond that. */
+ *            runs in slices keeps its guard). retire from any, lock-free; callbacks run inside
+ *            epoch_collect(), which one background thread calls, in the order of retiring, without
+ *            a lock held. A callback may retire more.
+ * Limits     EPOCH_GUARDS_MAX readers at once; enter spins for a free guard beyond that. */
 #ifndef BASE_EPOCH_H
 #define BASE_EPOCH_H
 
@@ -22,7 +23,8 @@ struct epoch_guard {
 
 NODISCARD
 status epoch_create(struct epoch **out, struct err *err);
-void epoch_destroy(struct epoch *e); /* runs all callbacks; no reader may be inside */
+/* Runs all callbacks; no reader may be inside. Accepts NULL. */
+void epoch_destroy(struct epoch *e);
 struct epoch_guard epoch_enter(struct epoch *e);
 void epoch_leave(struct epoch *e, struct epoch_guard guard);
 struct epoch_retired { /* embedded by the caller: retiring cannot fail */
