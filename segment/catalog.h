@@ -5,6 +5,9 @@
  * collections, the object meta/catalog (CAS; fresh nonce). This is the value and its bytes; who may
  * change it and when is node/'s.
  *
+ * The id of sixteen zeros is the default tenant and the default database: they need no entry.
+ *
+ * Threads    a value: none of it is shared while it changes.
  * Ownership  catalog_init / _free own every text inside; added entries are copied.
  * On disk    docs/formats/catalog.md, version 1. At most CATALOG_BYTES_MAX. */
 #ifndef SEGMENT_CATALOG_H
@@ -17,6 +20,7 @@ enum {
     CATALOG_NAME_BYTES_MAX = 255,
     CATALOG_COLLECTIONS_MAX = 10000,
     CATALOG_FIELDS_MAX = 64,
+    CATALOG_DROPPED_MAX = 32768, /* the oldest are forgotten */
 };
 enum catalog_policy { POLICY_MEMORY = 1, POLICY_MEMORY_S3 = 2, POLICY_S3_ONLY = 3 }; /* on disk */
 enum catalog_durability { DURABILITY_LOCAL = 1, DURABILITY_REMOTE = 2 };             /* on disk */
@@ -79,17 +83,24 @@ void catalog_free(struct catalog *c);
 /* Deep copy: a change is made on a copy, written, and then swapped in. */
 NODISCARD
 status catalog_copy(const struct catalog *from, struct catalog *out, struct err *err);
+/* Appends. ST_INVALID: it does not hold together (the page's rules); ST_NOSPACE: over
+ * CATALOG_BYTES_MAX or the buf's bound. */
 NODISCARD
 status catalog_encode(const struct catalog *c, struct buf *out, struct err *err);
+/* ST_CORRUPT, ST_UNSUPPORTED (a newer version), ST_NOMEM. out needs no init. */
 NODISCARD
 status catalog_decode(struct slice bytes, struct catalog *out, struct err *err);
 /* Names share one space with aliases within a database. */
 struct catalog_collection *catalog_find_name(const struct catalog *c, const uint8_t database_id[16],
                                              const char *name); /* aliases too */
 struct catalog_collection *catalog_find_id(const struct catalog *c, const uint8_t id[16]);
+/* Adding and renaming: ST_INVALID a bad name or value, ST_EXISTS the name or id is taken (ids of
+ * dropped collections are), ST_NOT_FOUND what it belongs to, ST_NOSPACE too many, ST_NOMEM. On
+ * failure nothing changed. */
 NODISCARD
 status catalog_add_collection(struct catalog *c, const struct catalog_collection *collection,
                               struct err *err);
+/* Its aliases go with it. */
 NODISCARD
 status catalog_remove_collection(struct catalog *c, const uint8_t id[16], uint64_t dropped_at_ns,
                                  struct err *err);

@@ -1,0 +1,380 @@
+#include "segment/catalog.h"
+
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "segment/catalog_internal.h"
+
+void catalog_init(struct catalog *c)
+{
+    *c = (struct catalog){0};
+}
+
+static void collection_free(struct catalog_collection *c)
+{
+    for (size_t i = 0; i < c->field_count; i++)
+        mem_free(c->fields[i].name);
+    mem_free(c->fields);
+    mem_free(c->name);
+}
+
+void catalog_free(struct catalog *c)
+{
+    for (size_t i = 0; i < c->tenant_count; i++)
+        mem_free(c->tenants[i].name);
+    for (size_t i = 0; i < c->database_count; i++)
+        mem_free(c->databases[i].name);
+    for (size_t i = 0; i < c->collection_count; i++)
+        collection_free(&c->collections[i]);
+    for (size_t i = 0; i < c->alias_count; i++)
+        mem_free(c->aliases[i].name);
+    mem_free(c->tenants);
+    mem_free(c->databases);
+    mem_free(c->collections);
+    mem_free(c->aliases);
+    mem_free(c->dropped);
+    catalog_init(c);
+}
+
+static status nomem(struct err *err)
+{
+    return err_set(err, ST_NOMEM, "out of memory for the catalog");
+}
+
+static status collection_copy(const struct catalog_collection *from, struct catalog_collection *out,
+                              struct err *err)
+{
+    struct catalog_collection c = *from;
+
+    c.field_count = 0;
+    c.name = mem_strdup(from->name);
+    c.fields = mem_zero_array(from->field_count, sizeof *c.fields);
+    if (c.name == NULL || c.fields == NULL)
+        goto failed;
+    for (size_t i = 0; i < from->field_count; i++) {
+        c.fields[i] = from->fields[i];
+        c.fields[i].name = mem_strdup(from->fields[i].name);
+        if (c.fields[i].name == NULL)
+            goto failed;
+        c.field_count++;
+    }
+    *out = c;
+    return ST_OK;
+failed:
+    collection_free(&c);
+    return nomem(err);
+}
+
+/* The arrays and their texts. Counts rise one by one, so that what failed half-way can be freed. */
+static status copy_lists(const struct catalog *from, struct catalog *c, struct err *err)
+{
+    status st;
+
+    for (size_t i = 0; i < from->tenant_count; i++) {
+        c->tenants[i] = from->tenants[i];
+        c->tenants[i].name = mem_strdup(from->tenants[i].name);
+        if (c->tenants[i].name == NULL)
+            return nomem(err);
+        c->tenant_count++;
+    }
+    for (size_t i = 0; i < from->database_count; i++) {
+        c->databases[i] = from->databases[i];
+        c->databases[i].name = mem_strdup(from->databases[i].name);
+        if (c->databases[i].name == NULL)
+            return nomem(err);
+        c->database_count++;
+    }
+    for (size_t i = 0; i < from->collection_count; i++) {
+        st = collection_copy(&from->collections[i], &c->collections[i], err);
+        if (st != ST_OK)
+            return st;
+        c->collection_count++;
+    }
+    for (size_t i = 0; i < from->alias_count; i++) {
+        c->aliases[i] = from->aliases[i];
+        c->aliases[i].name = mem_strdup(from->aliases[i].name);
+        if (c->aliases[i].name == NULL)
+            return nomem(err);
+        c->alias_count++;
+    }
+    return ST_OK;
+}
+
+status catalog_copy(const struct catalog *from, struct catalog *out, struct err *err)
+{
+    struct catalog c = {.revision = from->revision};
+    status st = ST_OK;
+
+    memcpy(c.nonce, from->nonce, sizeof c.nonce);
+    c.tenants = mem_zero_array(from->tenant_count, sizeof *c.tenants);
+    c.databases = mem_zero_array(from->database_count, sizeof *c.databases);
+    c.collections = mem_zero_array(from->collection_count, sizeof *c.collections);
+    c.aliases = mem_zero_array(from->alias_count, sizeof *c.aliases);
+    c.dropped = mem_zero_array(from->dropped_count, sizeof *c.dropped);
+    if (c.tenants == NULL || c.databases == NULL || c.collections == NULL || c.aliases == NULL ||
+        c.dropped == NULL)
+        st = nomem(err);
+    if (st == ST_OK)
+        st = copy_lists(from, &c, err);
+    if (st != ST_OK) {
+        catalog_free(&c);
+        return st;
+    }
+    if (from->dropped_count > 0)
+        memcpy(c.dropped, from->dropped, from->dropped_count * sizeof *c.dropped);
+    c.dropped_count = from->dropped_count;
+    *out = c;
+    return ST_OK;
+}
+
+struct catalog_collection *catalog_find_id(const struct catalog *c, const uint8_t id[16])
+{
+    for (size_t i = 0; i < c->collection_count; i++)
+        if (catalog_id_equal(c->collections[i].id, id))
+            return &c->collections[i];
+    return NULL;
+}
+
+struct catalog_collection *catalog_find_name(const struct catalog *c, const uint8_t database_id[16],
+                                             const char *name)
+{
+    for (size_t i = 0; i < c->collection_count; i++)
+        if (catalog_id_equal(c->collections[i].database_id, database_id) &&
+            strcmp(c->collections[i].name, name) == 0)
+            return &c->collections[i];
+    for (size_t i = 0; i < c->alias_count; i++)
+        if (catalog_id_equal(c->aliases[i].database_id, database_id) &&
+            strcmp(c->aliases[i].name, name) == 0)
+            return catalog_find_id(c, c->aliases[i].collection_id);
+    return NULL;
+}
+
+static bool has_tenant(const struct catalog *c, const uint8_t id[16])
+{
+    for (size_t i = 0; i < c->tenant_count; i++)
+        if (catalog_id_equal(c->tenants[i].id, id))
+            return true;
+    return catalog_id_is_default(id);
+}
+
+static bool has_database(const struct catalog *c, const uint8_t id[16])
+{
+    for (size_t i = 0; i < c->database_count; i++)
+        if (catalog_id_equal(c->databases[i].id, id))
+            return true;
+    return catalog_id_is_default(id);
+}
+
+static bool was_dropped(const struct catalog *c, const uint8_t id[16])
+{
+    for (size_t i = 0; i < c->dropped_count; i++)
+        if (catalog_id_equal(c->dropped[i].id, id))
+            return true;
+    return false;
+}
+
+/* Makes *array one longer, the new item zero; the count is the caller's to raise. */
+static bool grow(void **array, size_t count, size_t item)
+{
+    size_t bytes;
+    void *longer;
+
+    if (!size_mul(count + 1, item, &bytes))
+        return false;
+    longer = mem_resize(*array, bytes);
+    if (longer == NULL)
+        return false;
+    memset((char *)longer + count * item, 0, item);
+    *array = longer;
+    return true;
+}
+
+status catalog_add_collection(struct catalog *c, const struct catalog_collection *collection,
+                              struct err *err)
+{
+    struct catalog_collection copy;
+    void *array = c->collections;
+    status st = catalog_check_collection(collection, ST_INVALID, err);
+
+    if (st != ST_OK)
+        return st;
+    if (!has_database(c, collection->database_id))
+        return err_set(err, ST_NOT_FOUND, "the database of collection %s does not exist",
+                       collection->name);
+    if (catalog_find_name(c, collection->database_id, collection->name) != NULL)
+        return err_set(err, ST_EXISTS, "the name %s is taken", collection->name);
+    if (catalog_find_id(c, collection->id) != NULL || was_dropped(c, collection->id))
+        return err_set(err, ST_EXISTS, "the id of collection %s was used before", collection->name);
+    if (c->collection_count >= CATALOG_COLLECTIONS_MAX)
+        return err_set(err, ST_NOSPACE, "there are %d collections already",
+                       CATALOG_COLLECTIONS_MAX);
+    st = collection_copy(collection, &copy, err);
+    if (st != ST_OK)
+        return st;
+    if (!grow(&array, c->collection_count, sizeof copy)) {
+        collection_free(&copy);
+        return nomem(err);
+    }
+    c->collections = array;
+    c->collections[c->collection_count++] = copy;
+    return ST_OK;
+}
+
+static void drop_aliases(struct catalog *c, const uint8_t collection_id[16])
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < c->alias_count; i++) {
+        if (catalog_id_equal(c->aliases[i].collection_id, collection_id))
+            mem_free(c->aliases[i].name);
+        else
+            c->aliases[kept++] = c->aliases[i];
+    }
+    c->alias_count = kept;
+}
+
+static status add_dropped(struct catalog *c, const uint8_t id[16], uint64_t dropped_at_ns,
+                          struct err *err)
+{
+    struct catalog_dropped entry = {.dropped_at_ns = dropped_at_ns};
+    void *array = c->dropped;
+
+    memcpy(entry.id, id, sizeof entry.id);
+    if (c->dropped_count == CATALOG_DROPPED_MAX) {
+        memmove(c->dropped, c->dropped + 1, (CATALOG_DROPPED_MAX - 1) * sizeof entry);
+        c->dropped[CATALOG_DROPPED_MAX - 1] = entry;
+        return ST_OK;
+    }
+    if (!grow(&array, c->dropped_count, sizeof entry))
+        return nomem(err);
+    c->dropped = array;
+    c->dropped[c->dropped_count++] = entry;
+    return ST_OK;
+}
+
+status catalog_remove_collection(struct catalog *c, const uint8_t id[16], uint64_t dropped_at_ns,
+                                 struct err *err)
+{
+    struct catalog_collection *found = catalog_find_id(c, id);
+    size_t at;
+    status st;
+
+    if (found == NULL)
+        return err_set(err, ST_NOT_FOUND, "no such collection");
+    st = add_dropped(c, found->id, dropped_at_ns, err);
+    if (st != ST_OK)
+        return st;
+    drop_aliases(c, found->id);
+    at = (size_t)(found - c->collections);
+    collection_free(found);
+    memmove(found, found + 1, (c->collection_count - at - 1) * sizeof *found);
+    c->collection_count--;
+    return ST_OK;
+}
+
+status catalog_rename_collection(struct catalog *c, const uint8_t id[16], const char *name,
+                                 struct err *err)
+{
+    struct catalog_collection *found = catalog_find_id(c, id);
+    struct catalog_collection *other;
+    char *copy;
+    status st;
+
+    if (found == NULL)
+        return err_set(err, ST_NOT_FOUND, "no such collection");
+    st = catalog_name_check(name, strlen(name), err);
+    if (st != ST_OK)
+        return st;
+    if (strcmp(found->name, name) == 0)
+        return ST_OK;
+    other = catalog_find_name(c, found->database_id, name);
+    if (other != NULL)
+        return err_set(err, ST_EXISTS, "the name %s is taken", name);
+    copy = mem_strdup(name);
+    if (copy == NULL)
+        return nomem(err);
+    mem_free(found->name);
+    found->name = copy;
+    return ST_OK;
+}
+
+status catalog_add_tenant(struct catalog *c, const uint8_t id[16], const char *name,
+                          struct err *err)
+{
+    struct catalog_tenant tenant;
+    void *array = c->tenants;
+    status st = catalog_name_check(name, strlen(name), err);
+
+    if (st != ST_OK)
+        return st;
+    if (has_tenant(c, id))
+        return err_set(err, ST_EXISTS, "the id of tenant %s is taken", name);
+    for (size_t i = 0; i < c->tenant_count; i++)
+        if (strcmp(c->tenants[i].name, name) == 0)
+            return err_set(err, ST_EXISTS, "the tenant name %s is taken", name);
+    memcpy(tenant.id, id, sizeof tenant.id);
+    tenant.name = mem_strdup(name);
+    if (tenant.name == NULL)
+        return nomem(err);
+    if (!grow(&array, c->tenant_count, sizeof tenant)) {
+        mem_free(tenant.name);
+        return nomem(err);
+    }
+    c->tenants = array;
+    c->tenants[c->tenant_count++] = tenant;
+    return ST_OK;
+}
+
+status catalog_add_database(struct catalog *c, const uint8_t id[16], const uint8_t tenant_id[16],
+                            const char *name, struct err *err)
+{
+    struct catalog_database database;
+    void *array = c->databases;
+    status st = catalog_name_check(name, strlen(name), err);
+
+    if (st != ST_OK)
+        return st;
+    if (!has_tenant(c, tenant_id))
+        return err_set(err, ST_NOT_FOUND, "the tenant of database %s does not exist", name);
+    if (has_database(c, id))
+        return err_set(err, ST_EXISTS, "the id of database %s is taken", name);
+    for (size_t i = 0; i < c->database_count; i++)
+        if (catalog_id_equal(c->databases[i].tenant_id, tenant_id) &&
+            strcmp(c->databases[i].name, name) == 0)
+            return err_set(err, ST_EXISTS, "the database name %s is taken", name);
+    memcpy(database.id, id, sizeof database.id);
+    memcpy(database.tenant_id, tenant_id, sizeof database.tenant_id);
+    database.name = mem_strdup(name);
+    if (database.name == NULL)
+        return nomem(err);
+    if (!grow(&array, c->database_count, sizeof database)) {
+        mem_free(database.name);
+        return nomem(err);
+    }
+    c->databases = array;
+    c->databases[c->database_count++] = database;
+    return ST_OK;
+}
+
+status catalog_name_check(const char *name, size_t bytes, struct err *err)
+{
+    static const char forbidden[] = "<>:\"/\\|?*";
+
+    if (bytes == 0)
+        return err_set(err, ST_INVALID, "a name must not be empty");
+    if (bytes > CATALOG_NAME_BYTES_MAX)
+        return err_set(err, ST_INVALID, "a name has at most %d bytes, this one has %zu",
+                       CATALOG_NAME_BYTES_MAX, bytes);
+    if (!utf8_valid(name, bytes))
+        return err_set(err, ST_INVALID, "a name must be valid UTF-8");
+    for (size_t i = 0; i < bytes; i++) {
+        unsigned char ch = (unsigned char)name[i];
+
+        if (ch < 0x20 || ch == 0x7F)
+            return err_set(err, ST_INVALID,
+                           "a name must not hold control characters (byte %zu is 0x%02x)", i, ch);
+        if (strchr(forbidden, ch) != NULL)
+            return err_set(err, ST_INVALID, "a name must not hold any of %s (byte %zu is %c)",
+                           forbidden, i, ch);
+    }
+    return ST_OK;
+}
