@@ -5,15 +5,22 @@
  * arranges a callback that submits the next task, and returns. Cost is estimated before a task is
  * submitted: up to EXEC_INTERACTIVE_NS is interactive, the rest is bulk. Bulk tasks run in slices
  * of EXEC_SLICE_NS (run() returns TASK_AGAIN between slices and looks at its deadline there) on at
- * most W - 1 workers (at least 1); interactive ones go first. Within a class, queues are per fair
- * key and taken in turn.
+ * most W - 1 workers (at least 1); interactive ones go first. A task that says TASK_AGAIN is bulk
+ * from then on, whatever its estimate was.
  *
+ * Fairness   within a class, queues are per fair key and taken in turn, one task or slice a turn.
+ *            Within a key slices go round as well, among up to EXEC_BEGUN_MAX begun tasks; beyond
+ *            that what is begun is finished first, so that what begun tasks hold stays bounded.
+ *            While bulk waits, one of its slices runs after every EXEC_INTERACTIVE_RUN
+ *            interactive tasks: bulk is slowed down, never starved.
  * Threads    exec_submit() from any thread, never waits.
  * Ownership  the task is the caller's memory, untouched by exec once run() returned TASK_DONE (run
  *            may free it).
- * Limits     the sum of estimated costs queued ahead, divided by W, may not pass wait_ns_max: then
- *            ST_LIMIT, and *retry_after_ns says when to try again. exec_resubmit() is for work
- * already admitted and is never refused. */
+ * Limits     the sum of estimated costs queued ahead (interactive ones for an interactive task, all
+ *            for a bulk one), divided by W, may not pass wait_ns_max: then ST_LIMIT, and
+ *            *retry_after_ns says when to try again. An estimate below EXEC_COST_NS_MIN counts as
+ *            that, so that the queue is bounded in tasks too. exec_resubmit() is for work already
+ *            admitted and is never refused. */
 #ifndef BASE_EXEC_H
 #define BASE_EXEC_H
 
@@ -22,6 +29,10 @@
 enum {
     EXEC_INTERACTIVE_NS = 1000000,
     EXEC_SLICE_NS = 500000,
+    EXEC_COST_NS_MIN = 1000,
+    EXEC_INTERACTIVE_RUN = 16,
+    EXEC_BEGUN_MAX = 64,
+    EXEC_WORKERS_MAX = 1024,
 };
 
 struct exec;
@@ -33,21 +44,32 @@ struct task {
     task_fn *run;
     uint64_t fair_key; /* a hash of the collection id, 0 for none */
     uint64_t cost_ns;  /* estimate */
-    struct task *next; /* exec's while queued */
+    struct task *next; /* exec's while queued, like all of: */
+    struct {           /* of the first task of a key */
+        struct task *last;
+        struct task *next_turn;
+        struct task *next_in_bucket;
+    } flow;
+    uint64_t left_ns; /* of cost_ns */
+    bool begun;       /* has said TASK_AGAIN */
 };
 
 struct exec_options {
     unsigned workers;     /* 0: thread_cpu_count() */
     uint64_t wait_ns_max; /* 0: 2 s */
-    struct clock *clock;
+    struct clock *clock;  /* NULL: clock_real() */
 };
+/* ST_INVALID: more than EXEC_WORKERS_MAX workers. */
 NODISCARD
 status exec_open(const struct exec_options *options, struct exec **out, struct err *err);
-/* Runs what is queued to its end, then joins the workers. Accepts NULL. */
+/* Runs what is queued to its end, and what those tasks resubmit from their run(), then joins the
+ * workers. New work gets ST_CLOSED. No other thread may resubmit any more. Accepts NULL. */
 void exec_close(struct exec *exec);
+/* retry_after_ns may be NULL. */
 NODISCARD
 status exec_submit(struct exec *exec, struct task *task, uint64_t *retry_after_ns, struct err *err);
 void exec_resubmit(struct exec *exec, struct task *task);
+/* Estimates and count of what waits; what runs is not in it. */
 uint64_t exec_queued_ns(struct exec *exec);
 unsigned exec_queued(struct exec *exec);
 unsigned exec_workers(const struct exec *exec);

@@ -1,0 +1,293 @@
+#include "base/exec.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/exec_queue.h"
+#include "base/lock.h"
+#include "base/mem.h"
+
+enum { WAIT_NS_MAX_DEFAULT = 2000000000 };
+
+/* An hour: no sum of these that fits in memory passes 64 bits. */
+static const uint64_t COST_NS_MAX = 3600000000000;
+
+struct worker {
+    struct thread thread;
+    struct exec *exec;
+    int index;
+};
+
+struct exec {
+    /* Set by exec_open(), never changed after it. */
+    struct clock *clock; /* borrowed */
+    uint64_t wait_ns_max;
+    unsigned worker_count;
+    unsigned bulk_max;    /* workers that may run bulk at once */
+    struct {              /* guarded by lock */
+        struct lock lock; /* LOCK_RANK_EXEC */
+        struct cond work; /* a worker has something it may take, or closing */
+        struct exec_queue interactive;
+        struct exec_queue bulk;
+        unsigned bulk_running;
+        unsigned
+            interactive_run; /* interactive tasks since the last bulk slice, with bulk waiting */
+        unsigned begun;      /* tasks that said TASK_AGAIN and are not done */
+        unsigned idle;       /* workers asleep on `work` */
+        bool closing;
+    } shared;
+    struct worker workers[];
+};
+
+static _Thread_local int worker_index = -1;
+
+int exec_worker_index(void)
+{
+    return worker_index;
+}
+
+static bool is_bulk(const struct task *task)
+{
+    return task->begun || task->cost_ns > EXEC_INTERACTIVE_NS;
+}
+
+static bool may_take_bulk_locked(const struct exec *exec)
+{
+    return exec->shared.bulk.count > 0 && exec->shared.bulk_running < exec->bulk_max;
+}
+
+static bool may_take_locked(const struct exec *exec)
+{
+    return exec->shared.interactive.count > 0 || may_take_bulk_locked(exec);
+}
+
+/* One sleeper is enough: who takes a task wakes the next while there is more to take. */
+static void wake_one_locked(struct exec *exec)
+{
+    if (exec->shared.idle > 0 && may_take_locked(exec))
+        cond_signal(&exec->shared.work);
+}
+
+static struct task *take_locked(struct exec *exec)
+{
+    bool bulk = may_take_bulk_locked(exec);
+    struct task *task;
+
+    if (bulk && (exec->shared.interactive.count == 0 ||
+                 exec->shared.interactive_run >= EXEC_INTERACTIVE_RUN)) {
+        exec->shared.interactive_run = 0;
+        exec->shared.bulk_running++;
+        task = exec_queue_pop(&exec->shared.bulk);
+    } else {
+        if (bulk)
+            exec->shared.interactive_run++;
+        task = exec_queue_pop(&exec->shared.interactive);
+    }
+    if (task != NULL)
+        wake_one_locked(exec);
+    return task;
+}
+
+static void put_again_locked(struct exec *exec, struct task *task, uint64_t ran_ns)
+{
+    task->left_ns = task->left_ns > ran_ns + EXEC_SLICE_NS ? task->left_ns - ran_ns : EXEC_SLICE_NS;
+    if (!task->begun) {
+        task->begun = true;
+        exec->shared.begun++;
+    }
+    if (exec->shared.begun > EXEC_BEGUN_MAX)
+        exec_queue_push_second(&exec->shared.bulk, task);
+    else
+        exec_queue_push(&exec->shared.bulk, task);
+}
+
+/* Without the lock. The task's memory is gone when it is done. */
+static void run_one(struct exec *exec, struct task *task)
+{
+    bool bulk = is_bulk(task);
+    bool begun = task->begun;
+    uint64_t before_ns = clock_mono_ns(exec->clock);
+    task_state state = task->run(task);
+    uint64_t ran_ns = clock_mono_ns(exec->clock) - before_ns;
+
+    lock_take(&exec->shared.lock);
+    if (bulk)
+        exec->shared.bulk_running--;
+    if (state == TASK_AGAIN)
+        put_again_locked(exec, task, ran_ns);
+    else if (begun)
+        exec->shared.begun--;
+    lock_drop(&exec->shared.lock);
+}
+
+static struct task *wait_for_task(struct exec *exec)
+{
+    struct task *task;
+
+    lock_take(&exec->shared.lock);
+    while ((task = take_locked(exec)) == NULL) {
+        /* Bulk may wait here for a worker that runs bulk now: that one takes it next. */
+        if (exec->shared.closing)
+            break;
+        exec->shared.idle++;
+        cond_wait(&exec->shared.work, &exec->shared.lock);
+        exec->shared.idle--;
+    }
+    lock_drop(&exec->shared.lock);
+    return task;
+}
+
+static void worker_main(void *arg)
+{
+    struct worker *self = arg;
+    struct task *task;
+
+    worker_index = self->index;
+    while ((task = wait_for_task(self->exec)) != NULL)
+        run_one(self->exec, task);
+}
+
+static status start_workers(struct exec *exec, struct err *err)
+{
+    for (unsigned i = 0; i < exec->worker_count; i++) {
+        struct worker *w = &exec->workers[i];
+        char name[16];
+        status st;
+
+        w->exec = exec;
+        w->index = (int)i;
+        (void)snprintf(name, sizeof name, "worker-%u", i % 10000);
+        st = thread_start(&w->thread, name, THREAD_NORMAL, worker_main, w, err);
+        if (st != ST_OK)
+            return st;
+    }
+    return ST_OK;
+}
+
+status exec_open(const struct exec_options *options, struct exec **out, struct err *err)
+{
+    unsigned workers = options->workers == 0 ? thread_cpu_count() : options->workers;
+    struct exec *exec;
+    status st;
+
+    if (workers > EXEC_WORKERS_MAX)
+        return err_set(err, ST_INVALID, "%u workers are over the limit of %d", workers,
+                       EXEC_WORKERS_MAX);
+    exec = mem_zero(sizeof *exec + workers * sizeof exec->workers[0]);
+    if (exec == NULL)
+        return err_set(err, ST_NOMEM, "out of memory for %u workers", workers);
+    exec->clock = options->clock == NULL ? clock_real() : options->clock;
+    exec->wait_ns_max = options->wait_ns_max == 0 ? WAIT_NS_MAX_DEFAULT : options->wait_ns_max;
+    exec->worker_count = workers;
+    exec->bulk_max = workers > 1 ? workers - 1 : 1;
+    lock_init(&exec->shared.lock, LOCK_RANK_EXEC, "exec");
+    cond_init(&exec->shared.work);
+    st = start_workers(exec, err);
+    if (st != ST_OK) {
+        exec_close(exec);
+        return st;
+    }
+    *out = exec;
+    return ST_OK;
+}
+
+void exec_close(struct exec *exec)
+{
+    if (exec == NULL)
+        return;
+    lock_take(&exec->shared.lock);
+    exec->shared.closing = true;
+    cond_broadcast(&exec->shared.work);
+    lock_drop(&exec->shared.lock);
+    for (unsigned i = 0; i < exec->worker_count; i++)
+        thread_join(&exec->workers[i].thread);
+    assert(exec->shared.interactive.count == 0 && exec->shared.bulk.count == 0);
+    cond_fini(&exec->shared.work);
+    lock_fini(&exec->shared.lock);
+    mem_free(exec);
+}
+
+static void push_locked(struct exec *exec, struct task *task)
+{
+    task->begun = false;
+    task->left_ns = task->cost_ns;
+    if (task->left_ns < EXEC_COST_NS_MIN)
+        task->left_ns = EXEC_COST_NS_MIN;
+    if (task->left_ns > COST_NS_MAX)
+        task->left_ns = COST_NS_MAX;
+    exec_queue_push(is_bulk(task) ? &exec->shared.bulk : &exec->shared.interactive, task);
+    wake_one_locked(exec);
+}
+
+/* How long a task submitted now would wait. */
+static uint64_t wait_ns_locked(const struct exec *exec, const struct task *task)
+{
+    uint64_t ahead_ns = exec->shared.interactive.ns;
+
+    if (task->cost_ns > EXEC_INTERACTIVE_NS)
+        ahead_ns += exec->shared.bulk.ns;
+    return ahead_ns / exec->worker_count;
+}
+
+static status refuse(const struct exec *exec, uint64_t wait_ns, uint64_t *retry_after_ns,
+                     struct err *err)
+{
+    uint64_t over_ns = wait_ns - exec->wait_ns_max;
+
+    if (retry_after_ns != NULL)
+        *retry_after_ns = over_ns < EXEC_INTERACTIVE_NS ? EXEC_INTERACTIVE_NS : over_ns;
+    return err_set(err, ST_LIMIT,
+                   "the queue is full: it would take about %" PRIu64
+                   " ms to get to this request, over the limit of %" PRIu64 " ms",
+                   wait_ns / 1000000, exec->wait_ns_max / 1000000);
+}
+
+status exec_submit(struct exec *exec, struct task *task, uint64_t *retry_after_ns, struct err *err)
+{
+    status st = ST_OK;
+    uint64_t wait_ns;
+
+    lock_take(&exec->shared.lock);
+    wait_ns = wait_ns_locked(exec, task);
+    if (exec->shared.closing)
+        st = err_set(err, ST_CLOSED, "the node is stopping");
+    else if (wait_ns > exec->wait_ns_max)
+        st = refuse(exec, wait_ns, retry_after_ns, err);
+    else
+        push_locked(exec, task);
+    lock_drop(&exec->shared.lock);
+    return st;
+}
+
+void exec_resubmit(struct exec *exec, struct task *task)
+{
+    lock_take(&exec->shared.lock);
+    push_locked(exec, task);
+    lock_drop(&exec->shared.lock);
+}
+
+uint64_t exec_queued_ns(struct exec *exec)
+{
+    uint64_t ns;
+
+    lock_take(&exec->shared.lock);
+    ns = exec->shared.interactive.ns + exec->shared.bulk.ns;
+    lock_drop(&exec->shared.lock);
+    return ns;
+}
+
+unsigned exec_queued(struct exec *exec)
+{
+    unsigned count;
+
+    lock_take(&exec->shared.lock);
+    count = exec->shared.interactive.count + exec->shared.bulk.count;
+    lock_drop(&exec->shared.lock);
+    return count;
+}
+
+unsigned exec_workers(const struct exec *exec)
+{
+    return exec->worker_count;
+}
