@@ -1,0 +1,14 @@
+/* json_gen.h - random JSON documents for tests. */
+#ifndef TEST_JSON_GEN_H
+#define TEST_JSON_GEN_H
+
+#include "base/bytes.h"
+#include "base/rand.h"
+
+/* Appends a well-formed document of at most `depth` levels below its root. */
+void json_gen(struct buf *b, struct rand_source *r, unsigned depth);
+
+/* The seed of this run: TIERVEC_TEST_SEED, or a fixed one. Printed by who fails. */
+uint64_t json_gen_seed(void);
+
+#endif
