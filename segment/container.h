@@ -19,6 +19,7 @@ enum {
     CONTAINER_UNIT_BYTES = 128 * 1024, /* what a writer aims at */
     CONTAINER_UNIT_BYTES_MAX = 256 * 1024,
     CONTAINER_SECTIONS_MAX = 256,
+    CONTAINER_UNIT_HEADER_BYTES = 28,
 };
 enum container_kind { /* on disk, never renumbered */
                       CONTAINER_GROUP = 1,
@@ -52,9 +53,11 @@ NODISCARD
 status container_write(struct container_writer *w, struct slice bytes, struct err *err);
 NODISCARD
 status container_cut(struct container_writer *w, struct err *err);
-/* Section table and trailer. *bytes: the whole size. */
+/* Section table and trailer. *bytes: the whole size; *crc: the trailer's, which through the table
+ * stands for every byte of the file (container_crc() of the file when it is opened again). */
 NODISCARD
-status container_finish(struct container_writer *w, uint64_t *bytes, struct err *err);
+status container_finish(struct container_writer *w, uint64_t *bytes, uint32_t *crc,
+                        struct err *err);
 void container_writer_destroy(struct container_writer *w);
 
 struct container;
@@ -68,6 +71,11 @@ struct container_section_info {
     uint32_t units;
     uint64_t bytes; /* payload, without unit headers */
 };
+uint32_t container_crc(const struct container *c);
+/* ST_UNSUPPORTED if there is a section that is neither in `known` nor optional. */
+NODISCARD
+status container_check_sections(const struct container *c, const uint16_t *known, size_t count,
+                                struct err *err);
 /* ST_NOT_FOUND if there is none. */
 NODISCARD
 status container_find(const struct container *c, uint16_t section,
@@ -76,17 +84,40 @@ size_t container_section_count(const struct container *c);
 void container_section_at(const struct container *c, size_t index,
                           struct container_section_info *out);
 /* Reads a section in order: each call gives the next unit's payload (checked), borrowed until the
- * next call; ST_NOT_FOUND after the last. */
+ * next call on the container; ST_NOT_FOUND after the last (without a text: the end of a loop). */
 struct container_cursor {
     struct container *container;
     size_t index;
     uint32_t unit;
     uint64_t offset;
+    uint32_t headers_crc;
 };
 NODISCARD
 status container_seek(struct container *c, uint16_t section, struct container_cursor *out,
                       struct err *err);
 NODISCARD
 status container_next(struct container_cursor *cursor, struct slice *payload, struct err *err);
+
+/* Reads a section as one run of bytes. One stream (or cursor) a container at a time. */
+struct container_stream {
+    struct container_cursor cursor;
+    struct slice unit;    /* what is left of the current one */
+    struct buf assembled; /* what ran over from one unit to the next */
+    uint64_t left;        /* payload bytes not taken yet */
+};
+/* ST_NOT_FOUND if there is no such section. */
+NODISCARD
+status container_stream_open(struct container *c, uint16_t section, struct container_stream *out,
+                             struct err *err);
+void container_stream_close(struct container_stream *s); /* fine on a zeroed one */
+/* The next `bytes` in one piece, borrowed until the next call. ST_CORRUPT if the section has fewer;
+ * nothing is allocated for bytes that are not there. */
+NODISCARD
+status container_stream_take(struct container_stream *s, size_t bytes, struct slice *out,
+                             struct err *err);
+uint64_t container_stream_left(const struct container_stream *s);
+/* To be called when all was taken: checks that it was, and the section's own checksum. */
+NODISCARD
+status container_stream_end(struct container_stream *s, struct err *err);
 
 #endif
