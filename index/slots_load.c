@@ -1,0 +1,66 @@
+/* Loading a checkpoint: one thread, no readers yet. */
+#include "index/slots_internal.h"
+
+#include <inttypes.h>
+
+static status load_room(struct slots *s, uint32_t slot, struct err *err)
+{
+    uint32_t end = atomic_load_explicit(&s->end, memory_order_relaxed);
+    status st;
+
+    if (slot >= SLOTS_MAX)
+        return err_set(err, ST_CORRUPT, "slot out of range slot=%" PRIu32, slot);
+    if (slot < end) {
+        if (slots_state(s, slot) != SLOT_FREE)
+            return err_set(err, ST_CORRUPT, "two rows for one slot slot=%" PRIu32, slot);
+        return ST_OK;
+    }
+    lock_take(&s->pool->shared.lock);
+    st = rows_extend_locked(s, slot + 1, err);
+    if (st == ST_OK)
+        atomic_store_explicit(&s->end, slot + 1, memory_order_release);
+    lock_drop(&s->pool->shared.lock);
+    return st;
+}
+
+static void load_dead(struct slots *s, uint32_t slot, uint8_t kind)
+{
+    atomic_store_explicit(mark_at(s, slot), mark_make(SLOT_DEAD, kind), memory_order_release);
+    atomic_fetch_add_explicit(&s->dead, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&s->deaths, 1, memory_order_relaxed);
+}
+
+status slots_load(struct slots *s, uint32_t slot, bool dead, const struct row *row, struct err *err)
+{
+    uint32_t other;
+    status st = load_room(s, slot, err);
+
+    if (st != ST_OK)
+        return st;
+    st = row_fill(s, row_at(s, slot), row, err);
+    if (st != ST_OK)
+        return st == ST_INVALID ? err_wrap(err, ST_CORRUPT, "row slot=%" PRIu32, slot) : st;
+    other = dead ? SLOT_NONE : idmap_find(s, &row->id);
+    if (dead || (other != SLOT_NONE && row_at(s, other)->lsn > row->lsn)) {
+        load_dead(s, slot, row->id.kind);
+        return ST_OK;
+    }
+    atomic_store_explicit(mark_at(s, slot), mark_make(SLOT_FILLED, row->id.kind),
+                          memory_order_release);
+    (void)slots_publish(s, slot, row->lsn);
+    return ST_OK;
+}
+
+status slots_load_finish(struct slots *s, struct err *err)
+{
+    uint32_t end = slots_end(s);
+
+    (void)err;
+    lock_take(&s->pool->shared.lock);
+    /* From the last to the first: the low slots are handed out first. */
+    for (uint32_t slot = end; slot-- > 0;)
+        if (slots_state(s, slot) == SLOT_FREE)
+            pool_give_back_locked(s, slot);
+    lock_drop(&s->pool->shared.lock);
+    return ST_OK;
+}
