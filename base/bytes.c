@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 enum { BUF_BYTES_FIRST = 256 };
@@ -26,6 +27,7 @@ void buf_reset(struct buf *b)
 {
     b->bytes = 0;
     b->failed = false;
+    b->over = false;
 }
 
 struct slice buf_slice(const struct buf *b)
@@ -43,6 +45,7 @@ bool buf_reserve(struct buf *b, size_t bytes)
         return false;
     if (!size_add(b->bytes, bytes, &need) || need > b->bytes_max) {
         b->failed = true;
+        b->over = true;
         return false;
     }
     if (need <= b->capacity)
@@ -148,42 +151,54 @@ void buf_put_zeros(struct buf *b, size_t bytes)
 
 void buf_printf(struct buf *b, const char *format, ...)
 {
+    char small[256];
+    char *text = small;
     va_list args;
     int n;
 
     va_start(args, format);
-    n = vsnprintf(NULL, 0, format, args);
+    n = vsnprintf(small, sizeof small, format, args);
     va_end(args);
-    /* vsnprintf ends its text with a NUL, which is written and then forgotten. */
-    if (n < 0 || !buf_reserve(b, (size_t)n + 1)) {
-        b->failed = true;
-        return;
+    /* The text is made elsewhere, since its NUL need not fit into b. */
+    if (n >= (int)sizeof small && buf_reserve(b, (size_t)n)) {
+        text = mem_alloc((size_t)n + 1);
+        if (text != NULL) {
+            va_start(args, format);
+            (void)vsnprintf(text, (size_t)n + 1, format, args);
+            va_end(args);
+        }
     }
-    va_start(args, format);
-    (void)vsnprintf((char *)b->data + b->bytes, (size_t)n + 1, format, args);
-    va_end(args);
-    b->bytes += (size_t)n;
+    if (n < 0 || text == NULL)
+        b->failed = true;
+    else if (!b->failed)
+        buf_put(b, text, (size_t)n);
+    if (text != small)
+        mem_free(text);
 }
 
 void buf_set_u32(struct buf *b, size_t at, uint32_t v)
 {
-    if (!b->failed)
-        le_put_u32(b->data + at, v);
+    if (b->failed)
+        return;
+    assert(at <= b->bytes && b->bytes - at >= 4);
+    le_put_u32(b->data + at, v);
 }
 
 void buf_set_u64(struct buf *b, size_t at, uint64_t v)
 {
-    if (!b->failed)
-        le_put_u64(b->data + at, v);
+    if (b->failed)
+        return;
+    assert(at <= b->bytes && b->bytes - at >= 8);
+    le_put_u64(b->data + at, v);
 }
 
 status buf_status(const struct buf *b, struct err *err)
 {
     if (!b->failed)
         return ST_OK;
-    if (b->capacity >= b->bytes_max)
-        return err_set(err, ST_NOSPACE, "buffer is over its bound of %zu bytes", b->bytes_max);
-    return err_set(err, ST_NOMEM, "out of memory or over %zu bytes in a buffer", b->bytes_max);
+    if (b->over)
+        return err_set(err, ST_NOSPACE, "over the bound of %zu bytes", b->bytes_max);
+    return err_set(err, ST_NOMEM, "out of memory for a buffer of %zu bytes and more", b->bytes);
 }
 
 struct rd rd_make(struct slice s)

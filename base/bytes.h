@@ -33,6 +33,7 @@ struct buf {
     size_t capacity;
     size_t bytes_max; /* never outgrown */
     bool failed;      /* out of memory or over bytes_max; sticks until buf_reset() */
+    bool over;        /* with failed: it was bytes_max */
 };
 
 void buf_init(struct buf *b, size_t bytes_max);
@@ -58,7 +59,7 @@ void buf_printf(struct buf *b, const char *format, ...) PRINTF_LIKE(2, 3);
 /* Overwrites bytes already there; at + 4 (8) <= b->bytes. */
 void buf_set_u32(struct buf *b, size_t at, uint32_t v);
 void buf_set_u64(struct buf *b, size_t at, uint64_t v);
-/* ST_OK, or ST_NOMEM / ST_NOSPACE when `failed` stands. */
+/* ST_OK, or when `failed` stands ST_NOSPACE (over bytes_max) or ST_NOMEM. */
 NODISCARD
 status buf_status(const struct buf *b, struct err *err);
 

@@ -1,9 +1,11 @@
 /* kv.h - a small ordered store on LMDB for caches, ship hints, letters and intents: what may be
  * rebuilt or is bounded. The map is preallocated to its full size at open, so that a full disk
- * cannot fail a later write of what it has room for. LMDB is met here alone.
+ * cannot fail a later write of what it has room for. LMDB is met here alone. A full store can
+ * always be emptied: removals have room of their own beyond bytes_max.
  *
- * Threads    one thread writes (the node's meta thread); kv_get and kv_each from any thread.
- * Ownership  values given to callbacks borrow until the callback returns; kv_get copies.
+ * Threads    one thread writes (the node's meta thread); kv_get and kv_each from any, 512 at a
+ * time. On disk    docs/formats/kv.md; each value carries a crc32c. One open handle per process and
+ * folder. Ownership  values given to callbacks borrow until the callback returns; kv_get copies.
  * Failure    MDB_MAP_FULL -> ST_NOSPACE; a damaged file -> ST_CORRUPT; other codes keep their
  * number in the text. Every kv_apply is one durable transaction: all of it or nothing. */
 #ifndef BASE_KV_H

@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Of the outer text of an error whose inner text fills the rest. */
+enum { FRONT_BYTES_MIN = 160 };
+
 /* A text that is cut keeps whole UTF-8 characters: continuation bytes at the end go with their
  * lead. */
 static void cut_at_character(char *text, size_t bytes)
@@ -65,12 +68,34 @@ static status status_of_errno(int errnum)
     }
 }
 
+/* Puts `tail` behind `text`. When both do not fit, the text in front gives way first, down to
+ * FRONT_BYTES_MIN: what lies behind is nearer to the cause. */
+static void append_tail(char *text, const char *tail)
+{
+    size_t used = strlen(text);
+    size_t wanted = strlen(tail);
+    size_t room = ERR_TEXT_BYTES - 1 - used;
+
+    if (wanted > room) {
+        size_t front = wanted < ERR_TEXT_BYTES - 1 - FRONT_BYTES_MIN ? ERR_TEXT_BYTES - 1 - wanted
+                                                                     : FRONT_BYTES_MIN;
+
+        if (used > front) {
+            text[front] = '\0';
+            cut_at_character(text, front);
+            used = strlen(text);
+        }
+    }
+    if (snprintf(text + used, ERR_TEXT_BYTES - used, "%s", tail) >= (int)(ERR_TEXT_BYTES - used))
+        cut_at_character(text, ERR_TEXT_BYTES - 1);
+}
+
 status err_set_errno(struct err *err, int errnum, const char *format, ...)
 {
     status code = status_of_errno(errnum);
     char reason[128];
+    char tail[192];
     va_list args;
-    size_t used;
 
     if (err == NULL)
         return code;
@@ -78,29 +103,25 @@ status err_set_errno(struct err *err, int errnum, const char *format, ...)
     va_start(args, format);
     format_text(err->text, format, args);
     va_end(args);
-    used = strlen(err->text);
-    (void)snprintf(err->text + used, ERR_TEXT_BYTES - used, ": %s (errno %d)",
-                   strerror_r(errnum, reason, sizeof reason), errnum);
+    (void)snprintf(tail, sizeof tail, ": %s (errno %d)", strerror_r(errnum, reason, sizeof reason),
+                   errnum);
+    append_tail(err->text, tail);
     return code;
 }
 
 status err_wrap(struct err *err, status code, const char *format, ...)
 {
-    char inner[ERR_TEXT_BYTES];
+    char tail[ERR_TEXT_BYTES + 2];
     va_list args;
-    size_t used;
 
     if (err == NULL)
         return code;
-    memcpy(inner, err->text, sizeof inner);
+    (void)snprintf(tail, sizeof tail, ": %s", err->text);
     err->code = code;
     va_start(args, format);
     format_text(err->text, format, args);
     va_end(args);
-    used = strlen(err->text);
-    if (snprintf(err->text + used, ERR_TEXT_BYTES - used, ": %s", inner) >=
-        (int)(ERR_TEXT_BYTES - used))
-        cut_at_character(err->text, ERR_TEXT_BYTES - 1);
+    append_tail(err->text, tail);
     return code;
 }
 

@@ -1,0 +1,504 @@
+/* The small store: order, transactions, what survives an abrupt end, a full map, damage. */
+#include "base/fs.h"
+#include "base/kv.h"
+#include "base/lock.h"
+#include "base/mem.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { STORE_BYTES = 1 << 20 };
+
+struct subject {
+    char dir[64];
+    struct kv *kv;
+};
+
+static int setup(void **state)
+{
+    struct subject *s = calloc(1, sizeof *s);
+
+    if (s == NULL)
+        return -1;
+    (void)snprintf(s->dir, sizeof s->dir, "/tmp/test_kv.XXXXXX");
+    *state = s;
+    if (mkdtemp(s->dir) == NULL)
+        return -1;
+    return kv_open(s->dir, STORE_BYTES, &s->kv, NULL) == ST_OK ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+    struct subject *s = *state;
+    status st;
+
+    kv_close(s->kv);
+    st = fs_remove_all(fs_real(), s->dir, NULL);
+    free(s);
+    return st == ST_OK ? 0 : -1;
+}
+
+static void reopen(struct subject *s)
+{
+    kv_close(s->kv);
+    s->kv = NULL;
+    assert_int_equal(kv_open(s->dir, STORE_BYTES, &s->kv, NULL), ST_OK);
+}
+
+static status put(struct kv *kv, const char *key, struct slice value, struct err *err)
+{
+    struct kv_write write = {.key = slice_text(key), .value = value};
+
+    return kv_apply(kv, &write, 1, err);
+}
+
+static void expect(struct kv *kv, const char *key, struct slice want)
+{
+    struct buf got;
+    struct err err = {0};
+
+    buf_init(&got, STORE_BYTES);
+    if (kv_get(kv, slice_text(key), &got, &err) != ST_OK)
+        fail_msg("%s: %s", key, err.text);
+    assert_true(slice_equal(buf_slice(&got), want));
+    buf_free(&got);
+}
+
+static status get_only(struct kv *kv, const char *key)
+{
+    struct buf got;
+    status st;
+
+    buf_init(&got, STORE_BYTES);
+    st = kv_get(kv, slice_text(key), &got, NULL);
+    buf_free(&got);
+    return st;
+}
+
+static void what_was_applied_is_read_and_survives_a_reopen(void **state)
+{
+    struct subject *s = *state;
+    struct kv_write writes[] = {
+        {.key = slice_text("a"), .value = slice_text("one")},
+        {.key = slice_text("b"), .value = slice_text("")},
+        {.key = slice_text("gone"), .remove = true},
+    };
+    struct err err;
+
+    assert_int_equal(kv_apply(s->kv, writes, COUNT_OF(writes), &err), ST_OK);
+    assert_int_equal(kv_apply(s->kv, NULL, 0, &err), ST_OK);
+    expect(s->kv, "a", slice_text("one"));
+    expect(s->kv, "b", slice_text(""));
+    assert_int_equal(get_only(s->kv, "gone"), ST_NOT_FOUND);
+    reopen(s);
+    expect(s->kv, "a", slice_text("one"));
+    assert_int_equal(put(s->kv, "a", slice_text("two, longer"), &err), ST_OK);
+    writes[1].remove = true;
+    assert_int_equal(kv_apply(s->kv, writes + 1, 1, &err), ST_OK);
+    reopen(s);
+    expect(s->kv, "a", slice_text("two, longer"));
+    assert_int_equal(get_only(s->kv, "b"), ST_NOT_FOUND);
+}
+
+static void one_bad_write_undoes_the_whole_apply(void **state)
+{
+    struct subject *s = *state;
+    char key[KV_KEY_BYTES_MAX + 2];
+    struct kv_write writes[2] = {{.key = slice_text("a"), .value = slice_text("one")}};
+    struct err err;
+
+    memset(key, 'k', sizeof key);
+    writes[1].key = slice_make(key, KV_KEY_BYTES_MAX + 1);
+    assert_int_equal(kv_apply(s->kv, writes, 2, &err), ST_INVALID);
+    assert_non_null(strstr(err.text, "501"));
+    assert_int_equal(get_only(s->kv, "a"), ST_NOT_FOUND);
+    writes[1].key.bytes = 0;
+    assert_int_equal(kv_apply(s->kv, writes, 2, &err), ST_INVALID);
+    writes[1].key.bytes = KV_KEY_BYTES_MAX;
+    assert_int_equal(kv_apply(s->kv, writes, 2, &err), ST_OK);
+}
+
+struct walk {
+    char seen[256];
+    unsigned left;
+};
+
+static status note(void *arg, struct slice key, struct slice value, struct err *err)
+{
+    struct walk *walk = arg;
+    size_t used = strlen(walk->seen);
+
+    (void)snprintf(walk->seen + used, sizeof walk->seen - used, "%.*s=%.*s ", (int)key.bytes,
+                   (const char *)key.data, (int)value.bytes, (const char *)value.data);
+    return --walk->left == 0 ? err_set(err, ST_LIMIT, "enough") : ST_OK;
+}
+
+static void a_walk_is_in_order_and_keeps_to_its_prefix(void **state)
+{
+    struct subject *s = *state;
+    const char *const keys[] = {"b/2", "a", "b/10", "c", "b", "b/"};
+    struct walk walk = {.left = 100};
+    struct err err;
+
+    for (size_t i = 0; i < COUNT_OF(keys); i++)
+        assert_int_equal(put(s->kv, keys[i], slice_text("v"), &err), ST_OK);
+    assert_int_equal(kv_each(s->kv, slice_text("b/"), note, &walk, &err), ST_OK);
+    assert_string_equal(walk.seen, "b/=v b/10=v b/2=v ");
+    walk = (struct walk){.left = 100};
+    assert_int_equal(kv_each(s->kv, slice_text(""), note, &walk, &err), ST_OK);
+    assert_string_equal(walk.seen, "a=v b=v b/=v b/10=v b/2=v c=v ");
+    walk = (struct walk){.left = 2};
+    assert_int_equal(kv_each(s->kv, slice_text(""), note, &walk, &err), ST_LIMIT);
+    assert_string_equal(walk.seen, "a=v b=v ");
+    walk = (struct walk){.left = 100};
+    assert_int_equal(kv_each(s->kv, slice_text("zz"), note, &walk, &err), ST_OK);
+    assert_string_equal(walk.seen, "");
+}
+
+/* A child writes and tells each success through a pipe; it ends without closing anything. */
+static void what_was_applied_survives_an_abrupt_end(void **state)
+{
+    struct subject *s = *state;
+    int pipes[2];
+    uint8_t last = 0;
+    uint8_t told;
+    pid_t child;
+    char key[8];
+
+    kv_close(s->kv);
+    s->kv = NULL;
+    assert_int_equal(pipe(pipes), 0);
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct kv *kv = NULL;
+
+        if (kv_open(s->dir, STORE_BYTES, &kv, NULL) != ST_OK)
+            _exit(1);
+        for (uint8_t i = 1; i < 200; i++) {
+            (void)snprintf(key, sizeof key, "%u", i);
+            if (put(kv, key, slice_make(&i, 1), NULL) != ST_OK || write(pipes[1], &i, 1) != 1)
+                _exit(1);
+        }
+        _exit(0);
+    }
+    (void)close(pipes[1]);
+    while (last < 100 && read(pipes[0], &told, 1) == 1)
+        last = told;
+    assert_int_equal(kill(child, SIGKILL), 0);
+    while (read(pipes[0], &told, 1) == 1)
+        last = told;
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    (void)close(pipes[0]);
+    assert_true(last >= 100);
+    reopen(s);
+    for (uint8_t i = 1; i <= last; i++) {
+        (void)snprintf(key, sizeof key, "%u", i);
+        expect(s->kv, key, slice_make(&i, 1));
+    }
+}
+
+struct readers {
+    struct kv *kv;
+    _Atomic bool stop;
+    _Atomic unsigned torn;
+    _Atomic uint64_t reads;
+};
+
+static status first_of_pair(void *arg, struct slice key, struct slice value, struct err *err)
+{
+    struct slice *pair = arg;
+
+    (void)key;
+    (void)err;
+    if (pair[0].data == NULL)
+        pair[0] = value;
+    else
+        pair[1] = value;
+    return ST_OK;
+}
+
+static status pair_is_equal(struct kv *kv, bool *equal)
+{
+    struct slice pair[2] = {0};
+    status st = kv_each(kv, slice_text("pair/"), first_of_pair, pair, NULL);
+
+    *equal = pair[0].bytes == pair[1].bytes;
+    return st;
+}
+
+static void read_pairs(void *arg)
+{
+    struct readers *r = arg;
+
+    while (!atomic_load(&r->stop)) {
+        bool equal = false;
+
+        if (pair_is_equal(r->kv, &equal) != ST_OK || !equal)
+            atomic_fetch_add(&r->torn, 1);
+        atomic_fetch_add(&r->reads, 1);
+    }
+}
+
+/* Two keys always change together; readers on other threads never see them differ. */
+static void readers_see_whole_transactions_while_one_writes(void **state)
+{
+    struct subject *s = *state;
+    struct readers r = {.kv = s->kv};
+    struct thread threads[3] = {0};
+    static const uint8_t fill[64];
+
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(
+            thread_start(&threads[i], "kv reader", THREAD_NORMAL, read_pairs, &r, NULL), ST_OK);
+    for (unsigned i = 0; i < 100 || atomic_load(&r.reads) < 100; i++) {
+        struct slice value = slice_make(fill, i % 64);
+        struct kv_write writes[2] = {{.key = slice_text("pair/a"), .value = value},
+                                     {.key = slice_text("pair/b"), .value = value}};
+
+        assert_int_equal(kv_apply(s->kv, writes, 2, NULL), ST_OK);
+    }
+    atomic_store(&r.stop, true);
+    for (unsigned i = 0; i < 3; i++)
+        thread_join(&threads[i]);
+    assert_int_equal(atomic_load(&r.torn), 0);
+}
+
+static unsigned fill_up(struct kv *kv, struct err *err)
+{
+    static const uint8_t value[3000];
+    char key[16];
+    unsigned n = 0;
+
+    for (;;) {
+        status st;
+
+        (void)snprintf(key, sizeof key, "%08u", n);
+        st = put(kv, key, slice_make(value, sizeof value), err);
+        if (st != ST_OK) {
+            if (st != ST_NOSPACE)
+                fail_msg("after %u: %s", n, err->text);
+            return n;
+        }
+        n++;
+    }
+}
+
+/* Full, emptied one by one, and full again with nearly as much: nothing leaks. */
+static void a_full_store_says_so_and_can_be_emptied(void **state)
+{
+    struct subject *s = *state;
+    struct stat before;
+    struct stat after;
+    struct err err;
+    unsigned first;
+    char path[128];
+
+    (void)snprintf(path, sizeof path, "%s/data.mdb", s->dir);
+    assert_int_equal(stat(path, &before), 0);
+    assert_true(before.st_size >= STORE_BYTES);
+    first = fill_up(s->kv, &err);
+    assert_non_null(strstr(err.text, "full"));
+    assert_true(first > 150);
+    for (unsigned round = 0; round < 3; round++) {
+        unsigned n = fill_up(s->kv, &err);
+        char key[16];
+
+        (void)n;
+        for (unsigned i = 0; i < first + 8; i++) {
+            struct kv_write removal = {.remove = true};
+
+            (void)snprintf(key, sizeof key, "%08u", i);
+            removal.key = slice_text(key);
+            assert_int_equal(kv_apply(s->kv, &removal, 1, &err), ST_OK);
+        }
+        assert_int_equal(get_only(s->kv, "00000000"), ST_NOT_FOUND);
+        assert_true(fill_up(s->kv, &err) + 8 >= first);
+        reopen(s);
+        expect(s->kv, "00000000", slice_make((uint8_t[3000]){0}, 3000));
+    }
+    assert_int_equal(stat(path, &after), 0);
+    assert_int_equal(after.st_size, before.st_size);
+    assert_true(after.st_blocks * 512 >= STORE_BYTES); /* on the device, not a hole */
+}
+
+static void a_value_larger_than_the_store_is_refused(void **state)
+{
+    struct subject *s = *state;
+    uint8_t *value = calloc(1, 2 * STORE_BYTES);
+    struct err err;
+
+    assert_non_null(value);
+    assert_int_equal(put(s->kv, "big", slice_make(value, 2 * STORE_BYTES), &err), ST_NOSPACE);
+    assert_int_equal(put(s->kv, "big", slice_make(value, STORE_BYTES / 2), &err), ST_OK);
+    expect(s->kv, "big", slice_make(value, STORE_BYTES / 2));
+    free(value);
+}
+
+static void overwrite(const char *dir, const char *find, size_t find_bytes)
+{
+    char path[128];
+    struct buf image;
+    struct fs_file *file = NULL;
+    unsigned changed = 0;
+
+    (void)snprintf(path, sizeof path, "%s/data.mdb", dir);
+    buf_init(&image, 4 * STORE_BYTES);
+    assert_int_equal(fs_read_file(fs_real(), path, 4 * STORE_BYTES, &image, NULL), ST_OK);
+    assert_int_equal(fs_open(fs_real(), path, FS_READ | FS_WRITE, &file, NULL), ST_OK);
+    for (size_t i = 0; i + find_bytes <= image.bytes; i++)
+        if (memcmp(image.data + i, find, find_bytes) == 0) {
+            assert_int_equal(fs_pwrite(fs_real(), file, "#", 1, i + find_bytes - 1, NULL), ST_OK);
+            changed++;
+        }
+    assert_true(changed > 0);
+    fs_close(fs_real(), file);
+    buf_free(&image);
+}
+
+static void a_changed_value_is_corruption(void **state)
+{
+    struct subject *s = *state;
+    struct walk walk = {.left = 100};
+    struct err err;
+
+    assert_int_equal(put(s->kv, "key", slice_text("a value to be found"), &err), ST_OK);
+    assert_int_equal(put(s->kv, "other", slice_text("fine"), &err), ST_OK);
+    kv_close(s->kv);
+    s->kv = NULL;
+    overwrite(s->dir, "a value to be found", 19);
+    reopen(s);
+    assert_int_equal(get_only(s->kv, "key"), ST_CORRUPT);
+    assert_int_equal(kv_each(s->kv, slice_text(""), note, &walk, &err), ST_CORRUPT);
+    assert_non_null(strstr(err.text, "crc"));
+    expect(s->kv, "other", slice_text("fine"));
+}
+
+static void damaged_files_are_refused_at_open(void **state)
+{
+    struct subject *s = *state;
+    static const uint8_t junk[8192] = {1, 2, 3};
+    char path[128];
+    struct fs_file *file = NULL;
+    struct err err;
+    off_t whole;
+    struct stat found;
+
+    (void)snprintf(path, sizeof path, "%s/data.mdb", s->dir);
+    (void)fill_up(s->kv, &err);
+    kv_close(s->kv);
+    s->kv = NULL;
+    assert_int_equal(stat(path, &found), 0);
+    whole = found.st_size;
+    for (unsigned part = 0; part < 6; part++) {
+        static const unsigned cut[] = {0, 1, 100, 4096, 9000, 400000};
+
+        assert_int_equal(truncate(path, (off_t)cut[part]), 0);
+        if (kv_open(s->dir, STORE_BYTES, &s->kv, &err) != ST_CORRUPT)
+            fail_msg("cut at %u: %s", cut[part], err.text);
+        if (cut[part] < 9000) /* the meta pages are gone for good: make them anew */
+            assert_int_equal(unlink(path), 0);
+        if (part < 4) {
+            assert_int_equal(kv_open(s->dir, STORE_BYTES, &s->kv, &err), ST_OK);
+            (void)fill_up(s->kv, &err);
+            kv_close(s->kv);
+            s->kv = NULL;
+        } else {
+            assert_int_equal(truncate(path, whole), 0);
+        }
+    }
+    assert_int_equal(fs_open(fs_real(), path, FS_READ | FS_WRITE, &file, &err), ST_OK);
+    assert_int_equal(fs_pwrite(fs_real(), file, junk, sizeof junk, 0, &err), ST_OK);
+    fs_close(fs_real(), file);
+    assert_int_equal(kv_open(s->dir, STORE_BYTES, &s->kv, &err), ST_CORRUPT);
+    assert_non_null(strstr(err.text, "data.mdb"));
+}
+
+static void a_half_made_file_is_made_again(void **state)
+{
+    struct subject *s = *state;
+    char path[128];
+
+    kv_close(s->kv);
+    s->kv = NULL;
+    (void)snprintf(path, sizeof path, "%s/data.mdb", s->dir);
+    assert_int_equal(unlink(path), 0);
+    (void)snprintf(path, sizeof path, "%s/data.mdb.new", s->dir);
+    assert_int_equal(fs_write_file(fs_real(), path, slice_text("half"), NULL), ST_OK);
+    reopen(s);
+    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(put(s->kv, "a", slice_text("b"), NULL), ST_OK);
+}
+
+static void a_store_may_grow_between_opens(void **state)
+{
+    struct subject *s = *state;
+    struct err err;
+    unsigned small = fill_up(s->kv, &err);
+
+    kv_close(s->kv);
+    s->kv = NULL;
+    assert_int_equal(kv_open(s->dir, 2 * STORE_BYTES, &s->kv, &err), ST_OK);
+    assert_true(fill_up(s->kv, &err) >= small + small / 2);
+    reopen(s); /* smaller again: everything is readable, puts are refused */
+    expect(s->kv, "00000000", slice_make((uint8_t[3000]){0}, 3000));
+    assert_int_equal(put(s->kv, "x", slice_text("y"), &err), ST_NOSPACE);
+}
+
+static void bad_arguments_and_failing_allocations_are_refused(void **state)
+{
+    struct subject *s = *state;
+    struct kv *kv = NULL;
+    struct buf got;
+    struct err err;
+    int64_t n = 0;
+    status st;
+
+    assert_int_equal(kv_open("/proc/no/such", STORE_BYTES, &kv, &err), ST_NOT_FOUND);
+    assert_int_equal(kv_open(s->dir, 0, &kv, &err), ST_INVALID);
+    assert_int_equal(put(s->kv, "a", slice_text("some text"), &err), ST_OK);
+    buf_init(&got, 4);
+    assert_int_not_equal(kv_get(s->kv, slice_text("a"), &got, &err), ST_OK);
+    buf_free(&got);
+    kv_close(s->kv);
+    s->kv = NULL;
+    do {
+        mem_test_fail_after(n++);
+        st = kv_open(s->dir, STORE_BYTES, &kv, &err);
+        mem_test_fail_after(-1);
+        assert_true(st == ST_OK || st == ST_NOMEM);
+    } while (st != ST_OK);
+    kv_close(kv);
+    kv_close(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+        TEST(what_was_applied_is_read_and_survives_a_reopen),
+        TEST(one_bad_write_undoes_the_whole_apply),
+        TEST(a_walk_is_in_order_and_keeps_to_its_prefix),
+        TEST(what_was_applied_survives_an_abrupt_end),
+        TEST(readers_see_whole_transactions_while_one_writes),
+        TEST(a_full_store_says_so_and_can_be_emptied),
+        TEST(a_value_larger_than_the_store_is_refused),
+        TEST(a_changed_value_is_corruption),
+        TEST(damaged_files_are_refused_at_open),
+        TEST(a_half_made_file_is_made_again),
+        TEST(a_store_may_grow_between_opens),
+        TEST(bad_arguments_and_failing_allocations_are_refused),
+#undef TEST
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
