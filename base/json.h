@@ -72,7 +72,8 @@ NODISCARD
 status jval_floats(struct jval v, float *out, size_t count_max, size_t *count, struct err *err);
 
 /* Writer: appends to b, whose `failed` sticks. */
-void json_put_string(struct buf *b, struct slice text); /* with quotes; invalid UTF-8 -> U+FFFD */
+void json_put_string(struct buf *b, struct slice text);  /* with quotes; invalid UTF-8 -> U+FFFD */
+void json_put_escaped(struct buf *b, struct slice text); /* the same without quotes */
 void json_put_u64(struct buf *b, uint64_t v);
 void json_put_i64(struct buf *b, int64_t v);
 /* The shortest that reads back; not finite: null. A double always has a . or an e (1.0). */

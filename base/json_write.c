@@ -9,7 +9,7 @@
 /* How a byte of a string is written: as it is, as an escape, or by looking closer. */
 static bool is_plain(uint8_t byte)
 {
-    return byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
+    return byte >= 0x20 && byte < 0x7F && byte != '"' && byte != '\\';
 }
 
 static void put_escape(struct buf *b, uint8_t byte)
@@ -40,11 +40,10 @@ static void put_escape(struct buf *b, uint8_t byte)
     }
 }
 
-void json_put_string(struct buf *b, struct slice text)
+void json_put_escaped(struct buf *b, struct slice text)
 {
     size_t at = 0;
 
-    buf_put(b, "\"", 1);
     while (at < text.bytes) {
         size_t run = at;
         size_t bytes;
@@ -64,6 +63,12 @@ void json_put_string(struct buf *b, struct slice text)
             buf_put(b, text.data + at, bytes);
         at += bytes == 0 ? 1 : bytes;
     }
+}
+
+void json_put_string(struct buf *b, struct slice text)
+{
+    buf_put(b, "\"", 1);
+    json_put_escaped(b, text);
     buf_put(b, "\"", 1);
 }
 

@@ -175,7 +175,7 @@ static void strings_are_escaped_and_bad_bytes_replaced(void **state)
     } cases[] = {
         {{(const uint8_t *)"", 0}, "\"\""},
         {{(const uint8_t *)nul, 3}, "\"a\\u0000b\""},
-        {{(const uint8_t *)"\"\\/\n\r\t\x1F\x7F", 8}, "\"\\\"\\\\/\\n\\r\\t\\u001f\x7F\""},
+        {{(const uint8_t *)"\"\\/\n\r\t\x1F\x7F", 8}, "\"\\\"\\\\/\\n\\r\\t\\u001f\\u007f\""},
         {{(const uint8_t *)"caf\xC3\xA9", 5}, "\"caf\xC3\xA9\""},
         {{(const uint8_t *)"\xC3", 1}, "\"\xEF\xBF\xBD\""},
         {{(const uint8_t *)"\xED\xA0\x80x", 4}, "\"\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBDx\""},
