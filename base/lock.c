@@ -72,8 +72,10 @@ static void note_drop(const struct lock *lock)
  * whatever lower is kept is kept by someone who sleeps, so nothing else is allowed either. */
 static void note_before_wait(const struct lock *lock)
 {
-    if (held_count != 1 || held[0] != lock)
-        breach(lock, "waited on while holding", held_count == 0 ? NULL : held[0]);
+    if (held_count == 0)
+        breach(lock, "waited on while holding", NULL);
+    if (held_count > 1 || held[0] != lock)
+        breach(lock, "waited on while holding", held[0] == lock ? held[1] : held[0]);
 }
 
 #else

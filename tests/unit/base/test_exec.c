@@ -414,6 +414,60 @@ static void an_estimate_of_nothing_or_of_too_much_counts_within_bounds(void **st
     stage_free(s);
 }
 
+/* Each run takes 3 ms by the clock exec was given. */
+struct slow {
+    struct task task; /* first */
+    struct clock_manual *clock;
+    unsigned slices;
+};
+
+static task_state slow_run(struct task *task)
+{
+    struct slow *slow = (struct slow *)task;
+
+    clock_manual_advance(slow->clock, 3000000);
+    return --slow->slices > 0 ? TASK_AGAIN : TASK_DONE;
+}
+
+/* After each slice another task of the same key stands at a gate, and what is left of the estimate
+ * can be seen: less by what the slice took, but at least another slice. */
+static void what_a_slice_took_is_off_the_estimate(void **state)
+{
+    const uint64_t left_ns[] = {7000000, 4000000, 1000000, EXEC_SLICE_NS, EXEC_SLICE_NS};
+    struct gate gates[COUNT_OF(left_ns)];
+    struct job jobs[COUNT_OF(left_ns)];
+    struct clock_manual clock;
+    struct exec_options options = {.workers = 1, .clock = &clock.clock};
+    struct slow slow = {.task = {.run = slow_run, .fair_key = 7, .cost_ns = 10000000},
+                        .clock = &clock,
+                        .slices = COUNT_OF(left_ns) + 1};
+    struct exec *exec = NULL;
+
+    (void)state;
+    clock_manual_init(&clock, 0, 0);
+    assert_int_equal(exec_open(&options, &exec, NULL), ST_OK);
+    for (size_t i = 0; i < COUNT_OF(left_ns); i++) {
+        gate_init(&gates[i]);
+        jobs[i] = job_make(NULL, 'g', 7, BULK_NS, 1);
+        jobs[i].gate = &gates[i];
+    }
+    /* The first gate holds the worker while slow and the second gate line up behind it. */
+    submit(exec, &jobs[0]);
+    gate_wait_for(&gates[0], 1);
+    assert_int_equal(exec_submit(exec, &slow.task, NULL, NULL), ST_OK);
+    for (size_t i = 0; i + 1 < COUNT_OF(left_ns); i++) {
+        submit(exec, &jobs[i + 1]);
+        gate_open(&gates[i]);
+        gate_wait_for(&gates[i + 1], 1);
+        assert_int_equal(exec_queued(exec), 1);
+        assert_int_equal(exec_queued_ns(exec), left_ns[i]);
+    }
+    gate_open(&gates[COUNT_OF(left_ns) - 1]);
+    exec_close(exec);
+    for (size_t i = 0; i < COUNT_OF(left_ns); i++)
+        gate_fini(&gates[i]);
+}
+
 /* A request in steps: each submits the next from its run(). */
 struct chain {
     struct task task; /* first */
@@ -583,6 +637,7 @@ int main(void)
         cmocka_unit_test(over_the_wait_bound_a_task_is_refused),
         cmocka_unit_test(each_class_counts_what_is_ahead_of_it),
         cmocka_unit_test(an_estimate_of_nothing_or_of_too_much_counts_within_bounds),
+        cmocka_unit_test(what_a_slice_took_is_off_the_estimate),
         cmocka_unit_test(close_runs_what_is_queued_and_takes_nothing_new),
         cmocka_unit_test(each_task_runs_exactly_once),
         cmocka_unit_test(opening_gives_everything_back_when_it_fails),
