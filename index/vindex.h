@@ -11,11 +11,14 @@
  * not returned until vindex_repair() took them out of every list.
  *
  * Metrics    distances rise from best to worst: cosine 1 - dot of unit vectors; dot -dot; l2 the
- * root taken; l1 the sum. Cosine expects vectors normalised by vindex_normalise(). Threads    fill
- * any (distinct slots); publish the applier alone; link, repair any background or worker thread,
- * several link calls at once; search any, inside an epoch guard, with a scratch of its own. set_ef
- * any. Ownership  slots and budget are borrowed; vectors are copied. Limits     VINDEX_DIM_MAX,
- * VINDEX_K_MAX, VINDEX_EF_MAX. Memory against the budget. */
+ * root taken; l1 the sum. Cosine expects vectors normalised by vindex_normalise().
+ *
+ * Threads    fill any (distinct slots); publish the applier alone; link, repair any background or
+ *            worker thread, several link calls at once; search any, inside an epoch guard, with a
+ *            scratch of its own; set_ef any.
+ * Ownership  slots, epoch and budget are borrowed; vectors are copied.
+ * Limits     VINDEX_DIM_MAX, VINDEX_K_MAX, VINDEX_EF_MAX, VINDEX_LINKERS_MAX link calls at once.
+ *            Memory against the budget. */
 #ifndef INDEX_VINDEX_H
 #define INDEX_VINDEX_H
 
@@ -27,6 +30,7 @@ enum {
     VINDEX_EF_MAX = 32768,
     VINDEX_M_MIN = 2,
     VINDEX_M_MAX = 128,
+    VINDEX_LINKERS_MAX = 32,
     VINDEX_PENDING_MAX = 2048, /* above the threshold: beyond this many, writers help to link */
 };
 enum vmetric {
@@ -49,6 +53,7 @@ struct vindex_options {
     uint32_t threshold;  /* rows below which nothing is linked */
     uint64_t seed;       /* of the level draws */
     struct slots *slots; /* borrowed */
+    struct epoch *epoch; /* borrowed: the one the readers of slots are in */
     struct mem_budget *budget;
 };
 NODISCARD
@@ -93,6 +98,7 @@ struct vsearch {
     uint32_t ef;              /* 0: the index's own; at least k is used */
     bool exact;               /* scan the full plane */
     const uint64_t *allow;    /* bitmap over slots, or NULL for all live ones */
+    uint32_t allow_slots;     /* bits in allow; slots beyond are not allowed */
     const _Atomic bool *stop; /* looked at now and then; NULL for none */
 };
 struct vsearch_stats {

@@ -1,0 +1,104 @@
+/* cands.h - the best so many candidates seen so far, and the marks of what was seen.
+ *
+ * Up to about CANDS_FLAT_MAX a flat array sorted by distance: a binary search and a short memmove
+ * beat a heap there, and the next candidate to expand is found by walking on. Above it a max-heap.
+ * Order is by distance, equal ones by slot, everywhere.
+ *
+ * Threads    one at a time. Ownership  the arrays are freed by _fini. */
+#ifndef INDEX_CANDS_H
+#define INDEX_CANDS_H
+
+#include "base/mem.h"
+
+#include <string.h>
+
+enum { CANDS_FLAT_MAX = 1024 };
+
+struct cand {
+    float key;
+    uint32_t slot;
+    uint32_t expanded; /* by a graph walk */
+};
+static inline bool cand_before(float a_key, uint32_t a_slot, const struct cand *b)
+{
+    return a_key < b->key || (a_key == b->key && a_slot < b->slot);
+}
+
+struct cands {
+    struct cand *items;
+    uint32_t count;
+    uint32_t cap;     /* how many are kept */
+    uint32_t cap_max; /* a walk over a flat one may raise cap to this */
+    uint32_t room;    /* allocated */
+    bool heap;
+};
+void cands_fini(struct cands *c);
+/* Empty, for the best `cap`, which may grow to `cap_max` >= cap. False: no memory. */
+NODISCARD
+bool cands_start(struct cands *c, uint32_t cap, uint32_t cap_max, bool heap);
+/* The same with the form that suits the size. */
+NODISCARD
+static inline bool cands_start_top(struct cands *c, uint32_t cap)
+{
+    return cands_start(c, cap, cap, cap > CANDS_FLAT_MAX);
+}
+
+/* Whether a candidate would get in. */
+static inline bool cands_wants(const struct cands *c, float key, uint32_t slot)
+{
+    if (c->count < c->cap)
+        return true;
+    return cand_before(key, slot, &c->items[c->heap ? 0 : c->count - 1]);
+}
+/* Puts in a candidate that is wanted. Returns its place in a flat array, 0 in a heap. */
+uint32_t cands_put(struct cands *c, float key, uint32_t slot);
+/* Best first from here on; nothing may be put in afterwards. */
+void cands_sort(struct cands *c);
+
+/* A min-heap that grows: what a walk may still expand. */
+struct frontier {
+    struct cand *items;
+    uint32_t count;
+    uint32_t room;
+};
+void frontier_fini(struct frontier *f);
+NODISCARD
+bool frontier_push(struct frontier *f, float key, uint32_t slot);
+struct cand frontier_pop(struct frontier *f); /* of a frontier that is not empty */
+
+/* One bit per slot, and a list of what was set so that clearing costs what marking did. Slots
+ * beyond what visited_start() was told count as seen. */
+enum { VISITED_LIST_MAX = 65536 };
+struct visited {
+    uint64_t *bits;
+    uint32_t *list;
+    uint32_t slots; /* now */
+    size_t words;   /* allocated; all zero beyond what list says, unless overflown */
+    uint32_t count;
+    bool overflown;
+};
+void visited_fini(struct visited *v);
+NODISCARD
+bool visited_start(struct visited *v, uint32_t slots);
+void visited_clear(struct visited *v);
+
+/* True the first time a slot comes by. */
+static inline bool visited_mark(struct visited *v, uint32_t slot)
+{
+    uint64_t bit = (uint64_t)1 << (slot & 63);
+    uint64_t *word;
+
+    if (slot >= v->slots)
+        return false;
+    word = &v->bits[slot >> 6];
+    if ((*word & bit) != 0)
+        return false;
+    *word |= bit;
+    if (v->count < VISITED_LIST_MAX)
+        v->list[v->count++] = slot >> 6;
+    else
+        v->overflown = true;
+    return true;
+}
+
+#endif

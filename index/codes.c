@@ -1,0 +1,217 @@
+#include "index/codes.h"
+
+#include <math.h>
+#include <string.h>
+
+struct code_shape code_shape(enum vmetric metric, uint32_t dim)
+{
+    uint32_t bytes = dim + (uint32_t)sizeof(struct code_tail);
+
+    bytes = (bytes + KERNEL_ALIGN - 1) / KERNEL_ALIGN * KERNEL_ALIGN;
+    return (struct code_shape){.metric = metric, .dim = dim, .row_bytes = bytes};
+}
+
+size_t code_query_bytes(const struct code_shape *shape)
+{
+    if (shape->metric == VMETRIC_L1) {
+        size_t bytes = shape->dim * sizeof(float);
+
+        return (bytes + KERNEL_ALIGN - 1) / KERNEL_ALIGN * KERNEL_ALIGN;
+    }
+    return shape->row_bytes;
+}
+
+void code_query_place(struct code_query *q, const struct code_shape *shape, void *block)
+{
+    memset(q, 0, sizeof(*q));
+    if (shape->metric == VMETRIC_L1)
+        q->values = block;
+    else
+        q->codes = block;
+}
+
+static const struct code_tail *tail_of(const struct code_shape *shape, const uint8_t *row)
+{
+    return (const struct code_tail *)(const void *)(row + shape->row_bytes -
+                                                    sizeof(struct code_tail));
+}
+
+/* The scale that spans the vector's own range. In f64, because the range of two finite floats need
+ * not be one. */
+static void scale_of(const float *vector, uint32_t dim, float *mid, float *step)
+{
+    float low = vector[0], high = vector[0];
+    double width;
+
+    for (uint32_t i = 1; i < dim; i++) {
+        low = vector[i] < low ? vector[i] : low;
+        high = vector[i] > high ? vector[i] : high;
+    }
+    width = ((double)high - (double)low) / 255.0;
+    *step = (float)width;
+    *mid = (float)((double)low + 128.0 * width);
+}
+
+/* Component -> code - 128. */
+static inline int code_of(float x, float mid, float per_step)
+{
+    float scaled = (x - mid) * per_step;
+
+    /* Written so that NaN ends at a bound, too. */
+    if (!(scaled > -128.0f))
+        return -128;
+    if (!(scaled < 127.0f))
+        return 127;
+    return (int)(scaled + 128.5f) - 128;
+}
+
+static float per_step_of(float step)
+{
+    float per = 1.0f / step;
+
+    return step > 0 && isfinite(per) ? per : 0.0f;
+}
+
+void code_encode(const struct code_shape *shape, const float *vector, uint8_t *row)
+{
+    struct code_tail tail = {0};
+    float per_step;
+
+    scale_of(vector, shape->dim, &tail.mid, &tail.step);
+    per_step = per_step_of(tail.step);
+    for (uint32_t i = 0; i < shape->dim; i++) {
+        int code = code_of(vector[i], tail.mid, per_step);
+
+        row[i] = (uint8_t)(code + 128);
+        tail.sum += code;
+        tail.sum2 += (uint32_t)(code * code);
+    }
+    memset(row + shape->dim, 0, shape->row_bytes - sizeof(tail) - shape->dim);
+    memcpy(row + shape->row_bytes - sizeof(tail), &tail, sizeof(tail));
+}
+
+static void query_finish(const struct code_shape *shape, struct code_query *q)
+{
+    q->total = (float)shape->dim * q->mid + q->step * (float)q->sum;
+    memset(q->codes + shape->dim, 0, shape->row_bytes - shape->dim);
+}
+
+void code_query_set(const struct code_shape *shape, const float *vector, struct code_query *q)
+{
+    float per_step;
+
+    if (shape->metric == VMETRIC_L1) {
+        memcpy(q->values, vector, shape->dim * sizeof(float));
+        return;
+    }
+    scale_of(vector, shape->dim, &q->mid, &q->step);
+    per_step = per_step_of(q->step);
+    q->sum = 0;
+    q->sum2 = 0;
+    for (uint32_t i = 0; i < shape->dim; i++) {
+        int code = code_of(vector[i], q->mid, per_step);
+
+        q->codes[i] = (int8_t)code;
+        q->sum += code;
+        q->sum2 += (uint32_t)(code * code);
+    }
+    query_finish(shape, q);
+}
+
+void code_query_set_row(const struct code_shape *shape, const uint8_t *row, struct code_query *q)
+{
+    const struct code_tail *tail = tail_of(shape, row);
+
+    if (shape->metric == VMETRIC_L1) {
+        for (uint32_t i = 0; i < shape->dim; i++)
+            q->values[i] = tail->mid + tail->step * (float)((int)row[i] - 128);
+        return;
+    }
+    for (uint32_t i = 0; i < shape->dim; i++)
+        q->codes[i] = (int8_t)(row[i] ^ 0x80); /* code - 128 */
+    q->mid = tail->mid;
+    q->step = tail->step;
+    q->sum = tail->sum;
+    q->sum2 = tail->sum2;
+    query_finish(shape, q);
+}
+
+static inline float never_nan(float key)
+{
+    return key == key ? key : INFINITY;
+}
+
+static inline float dot_key(const struct code_query *q, const struct code_tail *t, int32_t dot)
+{
+    float centred = (float)(dot - 128 * q->sum);
+
+    return never_nan(-(t->mid * q->total + t->step * (q->mid * (float)t->sum + q->step * centred)));
+}
+
+/* With x = mx + sx a and y = my + sy b over integers a and b, and d = mx - my:
+ * |x - y|^2 = dim d^2 + 2 d (sx sum a - sy sum b) + sx^2 sum a^2 + sy^2 sum b^2 - 2 sx sy sum ab.
+ * Only the difference of the middles enters, so a common offset of all vectors costs nothing. */
+static inline float l2_key(const struct code_query *q, const struct code_tail *t, int32_t dot,
+                           float dim)
+{
+    float centred = (float)(dot - 128 * q->sum);
+    float d = t->mid - q->mid;
+    float apart = d * (dim * d + 2 * (t->step * (float)t->sum - q->step * (float)q->sum));
+    float own = t->step * t->step * (float)t->sum2 + q->step * q->step * (float)q->sum2;
+
+    return never_nan(apart + own - 2 * t->step * q->step * centred);
+}
+
+float code_key(const struct code_shape *shape, const struct kernels *k, const struct code_query *q,
+               const uint8_t *row)
+{
+    const struct code_tail *t = tail_of(shape, row);
+
+    if (shape->metric == VMETRIC_L1)
+        return never_nan(k->l1_row(q->values, row, t->mid, t->step, shape->dim));
+    if (shape->metric == VMETRIC_L2)
+        return l2_key(q, t, k->dot_row(q->codes, row, shape->row_bytes), (float)shape->dim);
+    return dot_key(q, t, k->dot_row(q->codes, row, shape->row_bytes));
+}
+
+void code_keys(const struct code_shape *shape, const struct kernels *k, const struct code_query *q,
+               const uint8_t *const *rows, uint32_t count, float *out)
+{
+    int32_t dots[CODE_BATCH_MAX];
+
+    if (shape->metric == VMETRIC_L1) {
+        for (uint32_t i = 0; i < count; i++)
+            out[i] = code_key(shape, k, q, rows[i]);
+        return;
+    }
+    k->dot_rows(q->codes, shape->row_bytes, rows, count, dots);
+    if (shape->metric == VMETRIC_L2) {
+        for (uint32_t i = 0; i < count; i++)
+            out[i] = l2_key(q, tail_of(shape, rows[i]), dots[i], (float)shape->dim);
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++)
+        out[i] = dot_key(q, tail_of(shape, rows[i]), dots[i]);
+}
+
+float full_key(const struct code_shape *shape, const struct kernels *k, const float *a,
+               const float *b)
+{
+    switch (shape->metric) {
+    case VMETRIC_COSINE:
+    case VMETRIC_DOT:
+        return never_nan(-k->dot_f32(a, b, shape->dim));
+    case VMETRIC_L2:
+        return never_nan(k->l2_f32(a, b, shape->dim));
+    case VMETRIC_L1:
+        break;
+    }
+    return never_nan(k->l1_f32(a, b, shape->dim));
+}
+
+float key_distance(enum vmetric metric, float key)
+{
+    if (metric == VMETRIC_COSINE)
+        return 1.0f + key;
+    return metric == VMETRIC_L2 ? sqrtf(key < 0 ? 0 : key) : key;
+}

@@ -1,0 +1,165 @@
+/* The graph as values, for images: nodes are copied beside writers, and put back before any reader.
+ *
+ * A copy of one node is whole (the count in its meta tells of writers in between), copies of
+ * several are not of one moment: what they name that is not there any more is dropped on the way
+ * in. */
+#include "index/vindex_internal.h"
+
+#include <inttypes.h>
+
+size_t vindex_node_links_max(const struct vindex *v)
+{
+    return (size_t)degree_of(v, 0) + (size_t)VNODE_LEVEL_MAX * v->options.m;
+}
+
+static void node_copy(const struct vindex *v, uint32_t slot, uint32_t *buffer, struct vnode *out)
+{
+    for (uint32_t level = 0; level <= out->level; level++) {
+        uint32_t count = node_links(v, slot, level, buffer);
+
+        out->counts[level] = (uint16_t)count;
+        out->links[level] = buffer;
+        buffer += count;
+    }
+}
+
+bool vindex_node_export(const struct vindex *v, uint32_t slot, uint32_t *buffer, struct vnode *out)
+{
+    const _Atomic uint32_t *meta;
+
+    if (slot >= atomic_load_explicit(&v->slot_end, memory_order_acquire))
+        return false;
+    meta = node_meta(v, slot);
+    for (unsigned tries = 0;; tries++) {
+        uint32_t before = atomic_load_explicit(meta, memory_order_acquire);
+
+        if (!node_linked(v, slot) || before >> META_LEVEL_SHIFT == 0)
+            return false;
+        if ((before & META_LOCKED) == 0) {
+            memset(out, 0, sizeof(*out));
+            out->slot = slot;
+            out->level = (uint8_t)((before >> META_LEVEL_SHIFT) - 1);
+            node_copy(v, slot, buffer, out);
+            if (atomic_load_explicit(meta, memory_order_acquire) == before)
+                return true;
+        }
+        if (tries % 64 == 63)
+            sched_yield();
+    }
+}
+
+static bool has_double(const uint32_t *links, uint32_t count)
+{
+    for (uint32_t i = 1; i < count; i++)
+        for (uint32_t j = 0; j < i; j++)
+            if (links[i] == links[j])
+                return true;
+    return false;
+}
+
+static status node_validate(const struct vindex *v, const struct vnode *n, struct err *err)
+{
+    if (n->slot >= atomic_load_explicit(&v->slot_end, memory_order_relaxed) ||
+        !plane_bit(&v->filled, n->slot))
+        return err_set(err, ST_CORRUPT, "graph node without a row slot=%" PRIu32, n->slot);
+    if (n->level > VNODE_LEVEL_MAX)
+        return err_set(err, ST_CORRUPT, "graph node level out of range slot=%" PRIu32 " level=%u",
+                       n->slot, n->level);
+    if (node_level(v, n->slot) >= 0)
+        return err_set(err, ST_CORRUPT, "graph node twice slot=%" PRIu32, n->slot);
+    for (uint32_t l = 0; l <= n->level; l++) {
+        if (n->counts[l] > degree_of(v, l))
+            return err_set(err, ST_CORRUPT,
+                           "graph node with too many links slot=%" PRIu32 " level=%" PRIu32
+                           " links=%u",
+                           n->slot, l, n->counts[l]);
+        for (uint32_t i = 0; i < n->counts[l]; i++)
+            if (n->links[l][i] == n->slot)
+                return err_set(err, ST_CORRUPT, "graph node links to itself slot=%" PRIu32,
+                               n->slot);
+        if (has_double(n->links[l], n->counts[l]))
+            return err_set(err, ST_CORRUPT, "graph node links twice to one slot=%" PRIu32, n->slot);
+    }
+    return ST_OK;
+}
+
+static bool is_row(const struct vindex *v, uint32_t slot)
+{
+    enum slot_state state;
+
+    if (slot >= atomic_load_explicit(&v->slot_end, memory_order_relaxed) ||
+        !plane_bit(&v->filled, slot))
+        return false;
+    state = slots_state(v->options.slots, slot);
+    return state == SLOT_LIVE || state == SLOT_DEAD;
+}
+
+static void list_import(struct vindex *v, const struct vnode *n, uint32_t level)
+{
+    struct cand links[2 * VINDEX_M_MAX];
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < n->counts[level]; i++)
+        if (is_row(v, n->links[level][i]))
+            links[count++].slot = n->links[level][i];
+    node_links_set_locked(v, n->slot, level, links, count);
+}
+
+status vindex_node_import(struct vindex *v, const struct vnode *node, struct err *err)
+{
+    _Atomic(struct node_upper *) *where;
+    status st = node_validate(v, node, err);
+
+    if (st != ST_OK)
+        return st;
+    if (node->level > 0) {
+        struct node_upper *upper = node_upper_alloc(v, node->level);
+
+        if (upper == NULL)
+            return err_set(err, ST_NOMEM, "no memory for the links of a graph node");
+        where = plane_row(&v->upper, node->slot);
+        atomic_store_explicit(where, upper, memory_order_release);
+    }
+    atomic_fetch_or_explicit(node_meta(v, node->slot),
+                             (uint32_t)(node->level + 1) << META_LEVEL_SHIFT, memory_order_acq_rel);
+    for (uint32_t l = 0; l <= node->level; l++)
+        list_import(v, node, l);
+    atomic_fetch_add_explicit(&v->linked_count, 1, memory_order_relaxed);
+    return ST_OK;
+}
+
+/* Links to what is no node of that level: its own record was not in the image. */
+static void drop_loose(struct vindex *v, uint32_t slot, uint32_t level)
+{
+    uint32_t links[2 * VINDEX_M_MAX];
+    struct cand kept[2 * VINDEX_M_MAX];
+    uint32_t count = node_links(v, slot, level, links), stay = 0;
+
+    for (uint32_t i = 0; i < count; i++)
+        if (node_level(v, links[i]) >= (int)level)
+            kept[stay++].slot = links[i];
+    if (stay < count)
+        node_links_set_locked(v, slot, level, kept, stay);
+}
+
+status vindex_import_finish(struct vindex *v, struct err *err)
+{
+    uint32_t end = atomic_load_explicit(&v->slot_end, memory_order_relaxed);
+
+    (void)err; /* the header leaves room for a check that can fail */
+    for (uint32_t slot = 0; slot < end; slot++) {
+        int level = node_level(v, slot);
+
+        for (uint32_t l = 0; (int)l <= level; l++)
+            drop_loose(v, slot, l);
+        if (level >= 0)
+            entry_raise(v, slot, (uint32_t)level);
+        if (!plane_bit(&v->filled, slot) || !slots_live(v->options.slots, slot))
+            continue;
+        if (plane_bit_set(&v->present, slot))
+            atomic_fetch_add_explicit(&v->present_count, 1, memory_order_relaxed);
+        if (level < 0)
+            pending_set(v, slot);
+    }
+    return ST_OK;
+}

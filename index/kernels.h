@@ -1,0 +1,45 @@
+/* kernels.h - the inner loops of distance computing, one set of them per instruction set.
+ *
+ * A set is chosen once at start; each has a scalar twin that the tests compare it with. Sums of
+ * integers are exact and equal in every set; sums of floats differ by rounding only.
+ *
+ * Threads    any: the functions are pure. kernels_choose() is for tests, before other threads run.
+ * Limits     KERNEL_DIM_MAX components: beyond it the 32-bit sums of code products could wrap. */
+#ifndef INDEX_KERNELS_H
+#define INDEX_KERNELS_H
+
+#include "base/status.h"
+
+#include <assert.h>
+
+enum {
+    KERNEL_DIM_MAX = 65535,
+    KERNEL_ALIGN = 64, /* of code rows and code queries; their length is a multiple of it */
+};
+static_assert((uint64_t)KERNEL_DIM_MAX * 255 * 128 <= INT32_MAX, "a sum of code products fits");
+
+struct kernels {
+    const char *name;
+    /* out[r] = sum of rows[r][i] * query[i]; `bytes` is a multiple of KERNEL_ALIGN and all
+     * pointers are so aligned. */
+    void (*dot_rows)(const int8_t *query, size_t bytes, const uint8_t *const *rows, size_t count,
+                     int32_t *out);
+    int32_t (*dot_row)(const int8_t *query, const uint8_t *row, size_t bytes);
+    /* Sum of |mid + step * (row[i] - 128) - query[i]| over dim components. */
+    float (*l1_row)(const float *query, const uint8_t *row, float mid, float step, size_t dim);
+    float (*dot_f32)(const float *a, const float *b, size_t dim);
+    float (*l2_f32)(const float *a, const float *b, size_t dim); /* squared */
+    float (*l1_f32)(const float *a, const float *b, size_t dim);
+};
+
+const struct kernels *kernels_get(void);
+/* "avx512vnni", "avx2" or "scalar"; false if the machine (or this build) lacks it. */
+bool kernels_choose(const char *name);
+
+extern const struct kernels kernels_scalar;
+#if defined(__x86_64__)
+extern const struct kernels kernels_avx2;
+extern const struct kernels kernels_avx512;
+#endif
+
+#endif

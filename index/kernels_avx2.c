@@ -1,0 +1,148 @@
+/* AVX2: codes are widened to 16 bit and multiplied with vpmaddwd; the shorter way over vpmaddubsw
+ * would saturate. Float tails are done one by one. */
+#include "index/kernels.h"
+
+#include <immintrin.h>
+#include <math.h>
+
+static inline __m256i load_u8(const uint8_t *p) /* 16 codes as 16-bit integers */
+{
+    return _mm256_cvtepu8_epi16(_mm_load_si128((const __m128i *)(const void *)p));
+}
+
+static inline __m256i load_s8(const int8_t *p)
+{
+    return _mm256_cvtepi8_epi16(_mm_load_si128((const __m128i *)(const void *)p));
+}
+
+static inline int32_t sum_i32(__m256i v)
+{
+    __m128i x = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+
+    x = _mm_add_epi32(x, _mm_shuffle_epi32(x, _MM_SHUFFLE(1, 0, 3, 2)));
+    x = _mm_add_epi32(x, _mm_shuffle_epi32(x, _MM_SHUFFLE(2, 3, 0, 1)));
+    return _mm_cvtsi128_si32(x);
+}
+
+static inline float sum_f32(__m256 v)
+{
+    __m128 x = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+
+    x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+    x = _mm_add_ss(x, _mm_movehdup_ps(x));
+    return _mm_cvtss_f32(x);
+}
+
+static int32_t dot_row(const int8_t *query, const uint8_t *row, size_t bytes)
+{
+    __m256i a = _mm256_setzero_si256(), b = a;
+
+    for (size_t i = 0; i < bytes; i += 32) {
+        a = _mm256_add_epi32(a, _mm256_madd_epi16(load_u8(row + i), load_s8(query + i)));
+        b = _mm256_add_epi32(b, _mm256_madd_epi16(load_u8(row + i + 16), load_s8(query + i + 16)));
+    }
+    return sum_i32(_mm256_add_epi32(a, b));
+}
+
+static void dot_rows(const int8_t *query, size_t bytes, const uint8_t *const *rows, size_t count,
+                     int32_t *out)
+{
+    size_t r = 0;
+
+    for (; r + 2 <= count; r += 2) {
+        const uint8_t *r0 = rows[r], *r1 = rows[r + 1];
+        __m256i a = _mm256_setzero_si256(), b = a;
+
+        for (size_t i = 0; i < bytes; i += 16) {
+            __m256i q = load_s8(query + i);
+
+            a = _mm256_add_epi32(a, _mm256_madd_epi16(load_u8(r0 + i), q));
+            b = _mm256_add_epi32(b, _mm256_madd_epi16(load_u8(r1 + i), q));
+        }
+        out[r] = sum_i32(a);
+        out[r + 1] = sum_i32(b);
+    }
+    if (r < count)
+        out[r] = dot_row(query, rows[r], bytes);
+}
+
+static inline __m256 abs_ps(__m256 v)
+{
+    return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v);
+}
+
+static float l1_row(const float *query, const uint8_t *row, float mid, float step, size_t dim)
+{
+    __m256 base = _mm256_set1_ps(mid - 128.0f * step), scale = _mm256_set1_ps(step);
+    __m256 sum = _mm256_setzero_ps();
+    size_t i = 0;
+    float tail = 0;
+
+    for (; i + 8 <= dim; i += 8) {
+        __m256i code =
+            _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i_u *)(const void *)(row + i)));
+        __m256 x = _mm256_fmadd_ps(_mm256_cvtepi32_ps(code), scale, base);
+
+        sum = _mm256_add_ps(sum, abs_ps(_mm256_sub_ps(x, _mm256_loadu_ps(query + i))));
+    }
+    for (; i < dim; i++)
+        tail += fabsf(mid + step * (float)((int)row[i] - 128) - query[i]);
+    return sum_f32(sum) + tail;
+}
+
+static float dot_f32(const float *a, const float *b, size_t dim)
+{
+    __m256 s0 = _mm256_setzero_ps(), s1 = s0;
+    size_t i = 0;
+    float tail = 0;
+
+    for (; i + 16 <= dim; i += 16) {
+        s0 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i), s0);
+        s1 = _mm256_fmadd_ps(_mm256_loadu_ps(a + i + 8), _mm256_loadu_ps(b + i + 8), s1);
+    }
+    for (; i < dim; i++)
+        tail += a[i] * b[i];
+    return sum_f32(_mm256_add_ps(s0, s1)) + tail;
+}
+
+static float l2_f32(const float *a, const float *b, size_t dim)
+{
+    __m256 s0 = _mm256_setzero_ps(), s1 = s0;
+    size_t i = 0;
+    float tail = 0;
+
+    for (; i + 16 <= dim; i += 16) {
+        __m256 d0 = _mm256_sub_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i));
+        __m256 d1 = _mm256_sub_ps(_mm256_loadu_ps(a + i + 8), _mm256_loadu_ps(b + i + 8));
+
+        s0 = _mm256_fmadd_ps(d0, d0, s0);
+        s1 = _mm256_fmadd_ps(d1, d1, s1);
+    }
+    for (; i < dim; i++)
+        tail += (a[i] - b[i]) * (a[i] - b[i]);
+    return sum_f32(_mm256_add_ps(s0, s1)) + tail;
+}
+
+static float l1_f32(const float *a, const float *b, size_t dim)
+{
+    __m256 sum = _mm256_setzero_ps();
+    size_t i = 0;
+    float tail = 0;
+
+    for (; i + 8 <= dim; i += 8)
+        sum = _mm256_add_ps(sum,
+                            abs_ps(_mm256_sub_ps(_mm256_loadu_ps(a + i), _mm256_loadu_ps(b + i))));
+    for (; i < dim; i++)
+        tail += fabsf(a[i] - b[i]);
+    return sum_f32(sum) + tail;
+}
+
+const struct kernels kernels_avx2 = {
+    .name = "avx2",
+    .dot_rows = dot_rows,
+    .dot_row = dot_row,
+    .l1_row = l1_row,
+    .dot_f32 = dot_f32,
+    .l2_f32 = l2_f32,
+    .l1_f32 = l1_f32,
+};

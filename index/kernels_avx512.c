@@ -1,0 +1,140 @@
+/* AVX-512 with VNNI: one vpdpbusd adds 64 products of codes. Tails of float rows are read through a
+ * mask, so nothing beyond them is touched. */
+#include "index/kernels.h"
+
+#include <immintrin.h>
+
+static inline __m512i load_i(const void *p)
+{
+    return _mm512_load_si512(p);
+}
+
+static int32_t dot_row(const int8_t *query, const uint8_t *row, size_t bytes)
+{
+    __m512i a = _mm512_setzero_si512(), b = _mm512_setzero_si512();
+    size_t i = 0;
+
+    for (; i + 128 <= bytes; i += 128) {
+        a = _mm512_dpbusd_epi32(a, load_i(row + i), load_i(query + i));
+        b = _mm512_dpbusd_epi32(b, load_i(row + i + 64), load_i(query + i + 64));
+    }
+    if (i < bytes)
+        a = _mm512_dpbusd_epi32(a, load_i(row + i), load_i(query + i));
+    return _mm512_reduce_add_epi32(_mm512_add_epi32(a, b));
+}
+
+/* Four sums of 16 lanes each into the four lanes of one register. */
+static inline __m128i sums_of_four(__m512i a, __m512i b, __m512i c, __m512i d)
+{
+    __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+    __m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+    __m512i all = _mm512_add_epi32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+    __m256i half = _mm256_add_epi32(_mm512_castsi512_si256(all), _mm512_extracti64x4_epi64(all, 1));
+
+    return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
+}
+
+static void dot_rows(const int8_t *query, size_t bytes, const uint8_t *const *rows, size_t count,
+                     int32_t *out)
+{
+    size_t r = 0;
+
+    for (; r + 4 <= count; r += 4) {
+        const uint8_t *r0 = rows[r], *r1 = rows[r + 1], *r2 = rows[r + 2], *r3 = rows[r + 3];
+        __m512i a = _mm512_setzero_si512(), b = a, c = a, d = a;
+
+        for (size_t i = 0; i < bytes; i += 64) {
+            __m512i q = load_i(query + i);
+
+            a = _mm512_dpbusd_epi32(a, load_i(r0 + i), q);
+            b = _mm512_dpbusd_epi32(b, load_i(r1 + i), q);
+            c = _mm512_dpbusd_epi32(c, load_i(r2 + i), q);
+            d = _mm512_dpbusd_epi32(d, load_i(r3 + i), q);
+        }
+        _mm_storeu_si128((__m128i_u *)(void *)(out + r), sums_of_four(a, b, c, d));
+    }
+    for (; r < count; r++)
+        out[r] = dot_row(query, rows[r], bytes);
+}
+
+static inline __mmask16 tail_mask(size_t left)
+{
+    return (__mmask16)((1u << left) - 1u);
+}
+
+static float l1_row(const float *query, const uint8_t *row, float mid, float step, size_t dim)
+{
+    __m512 base = _mm512_set1_ps(mid - 128.0f * step), scale = _mm512_set1_ps(step);
+    __m512 sum = _mm512_setzero_ps();
+
+    for (size_t i = 0; i < dim; i += 16) {
+        __mmask16 m = dim - i >= 16 ? (__mmask16)0xffff : tail_mask(dim - i);
+        __m512i code = _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(m, row + i));
+        __m512 x = _mm512_fmadd_ps(_mm512_cvtepi32_ps(code), scale, base);
+
+        x = _mm512_abs_ps(_mm512_sub_ps(x, _mm512_maskz_loadu_ps(m, query + i)));
+        sum = _mm512_mask_add_ps(sum, m, sum, x);
+    }
+    return _mm512_reduce_add_ps(sum);
+}
+
+static float dot_f32(const float *a, const float *b, size_t dim)
+{
+    __m512 s0 = _mm512_setzero_ps(), s1 = s0;
+    size_t i = 0;
+
+    for (; i + 32 <= dim; i += 32) {
+        s0 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i), _mm512_loadu_ps(b + i), s0);
+        s1 = _mm512_fmadd_ps(_mm512_loadu_ps(a + i + 16), _mm512_loadu_ps(b + i + 16), s1);
+    }
+    for (; i < dim; i += 16) {
+        __mmask16 m = dim - i >= 16 ? (__mmask16)0xffff : tail_mask(dim - i);
+
+        s0 = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(m, a + i), _mm512_maskz_loadu_ps(m, b + i), s0);
+    }
+    return _mm512_reduce_add_ps(_mm512_add_ps(s0, s1));
+}
+
+static float l2_f32(const float *a, const float *b, size_t dim)
+{
+    __m512 s0 = _mm512_setzero_ps(), s1 = s0;
+    size_t i = 0;
+
+    for (; i + 32 <= dim; i += 32) {
+        __m512 d0 = _mm512_sub_ps(_mm512_loadu_ps(a + i), _mm512_loadu_ps(b + i));
+        __m512 d1 = _mm512_sub_ps(_mm512_loadu_ps(a + i + 16), _mm512_loadu_ps(b + i + 16));
+
+        s0 = _mm512_fmadd_ps(d0, d0, s0);
+        s1 = _mm512_fmadd_ps(d1, d1, s1);
+    }
+    for (; i < dim; i += 16) {
+        __mmask16 m = dim - i >= 16 ? (__mmask16)0xffff : tail_mask(dim - i);
+        __m512 d = _mm512_sub_ps(_mm512_maskz_loadu_ps(m, a + i), _mm512_maskz_loadu_ps(m, b + i));
+
+        s0 = _mm512_fmadd_ps(d, d, s0);
+    }
+    return _mm512_reduce_add_ps(_mm512_add_ps(s0, s1));
+}
+
+static float l1_f32(const float *a, const float *b, size_t dim)
+{
+    __m512 sum = _mm512_setzero_ps();
+
+    for (size_t i = 0; i < dim; i += 16) {
+        __mmask16 m = dim - i >= 16 ? (__mmask16)0xffff : tail_mask(dim - i);
+        __m512 d = _mm512_sub_ps(_mm512_maskz_loadu_ps(m, a + i), _mm512_maskz_loadu_ps(m, b + i));
+
+        sum = _mm512_add_ps(sum, _mm512_abs_ps(d));
+    }
+    return _mm512_reduce_add_ps(sum);
+}
+
+const struct kernels kernels_avx512 = {
+    .name = "avx512vnni",
+    .dot_rows = dot_rows,
+    .dot_row = dot_row,
+    .l1_row = l1_row,
+    .dot_f32 = dot_f32,
+    .l2_f32 = l2_f32,
+    .l1_f32 = l1_f32,
+};

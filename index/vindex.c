@@ -1,0 +1,286 @@
+#include "index/vindex_internal.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+const char *vmetric_name(enum vmetric m)
+{
+    switch (m) {
+    case VMETRIC_COSINE:
+        return "cosine";
+    case VMETRIC_DOT:
+        return "dot";
+    case VMETRIC_L2:
+        return "l2";
+    case VMETRIC_L1:
+        return "l1";
+    }
+    return "unknown";
+}
+
+bool vmetric_parse(const char *name, enum vmetric *out)
+{
+    static const enum vmetric all[] = {VMETRIC_COSINE, VMETRIC_DOT, VMETRIC_L2, VMETRIC_L1};
+
+    for (size_t i = 0; i < COUNT_OF(all); i++) {
+        if (strcmp(name, vmetric_name(all[i])) != 0)
+            continue;
+        *out = all[i];
+        return true;
+    }
+    return false;
+}
+
+bool vindex_normalise(float *v, uint32_t dim)
+{
+    double sum = 0, per;
+
+    for (uint32_t i = 0; i < dim; i++)
+        sum += (double)v[i] * (double)v[i];
+    if (!(sum > 0))
+        return false;
+    per = 1.0 / sqrt(sum);
+    for (uint32_t i = 0; i < dim; i++)
+        v[i] = (float)((double)v[i] * per);
+    return true;
+}
+
+static status options_check(const struct vindex_options *o, struct err *err)
+{
+    if (o->dim == 0 || o->dim > VINDEX_DIM_MAX)
+        return err_set(err, ST_INVALID, "dim must be 1..%d, it is %" PRIu32, VINDEX_DIM_MAX,
+                       o->dim);
+    if (o->metric < VMETRIC_COSINE || o->metric > VMETRIC_L1)
+        return err_set(err, ST_INVALID, "unknown metric %d", (int)o->metric);
+    if (o->m < VINDEX_M_MIN || o->m > VINDEX_M_MAX)
+        return err_set(err, ST_INVALID, "m must be %d..%d, it is %u", VINDEX_M_MIN, VINDEX_M_MAX,
+                       o->m);
+    if (o->ef_construction == 0 || o->ef_construction > VINDEX_EF_MAX)
+        return err_set(err, ST_INVALID, "ef_construction must be 1..%d, it is %u", VINDEX_EF_MAX,
+                       o->ef_construction);
+    if (o->ef_search == 0 || o->ef_search > VINDEX_EF_MAX)
+        return err_set(err, ST_INVALID, "ef_search must be 1..%d, it is %u", VINDEX_EF_MAX,
+                       o->ef_search);
+    return ST_OK;
+}
+
+status vindex_create(const struct vindex_options *options, struct vindex **out, struct err *err)
+{
+    struct vindex *v;
+    status st = options_check(options, err);
+
+    if (st != ST_OK)
+        return st;
+    v = mem_zero(sizeof(*v));
+    if (v != NULL)
+        v->costs = mem_zero(sizeof(*v->costs));
+    if (v == NULL || v->costs == NULL) {
+        mem_free(v);
+        return err_set(err, ST_NOMEM, "no memory for a vector index");
+    }
+    v->options = *options;
+    v->shape = code_shape(options->metric, options->dim);
+    v->level_scale = 1.0 / log((double)options->m);
+    plane_init(&v->full, (size_t)options->dim * sizeof(float));
+    plane_init(&v->codes, v->shape.row_bytes);
+    plane_init(&v->lists, 2u * options->m * sizeof(uint32_t));
+    plane_init(&v->upper, sizeof(struct node_upper *));
+    plane_init(&v->meta, sizeof(uint32_t));
+    plane_init(&v->filled, sizeof(uint64_t));
+    plane_init(&v->present, sizeof(uint64_t));
+    plane_init(&v->pending, sizeof(uint64_t));
+    plane_init(&v->pending_groups, sizeof(uint32_t));
+    v->slot_bytes = v->full.row_bytes + v->codes.row_bytes + v->lists.row_bytes +
+                    v->upper.row_bytes + v->meta.row_bytes + 1; /* and a few bits */
+    lock_init(&v->shared.lock, LOCK_RANK_VINDEX, "vindex");
+    atomic_store(&v->ef_search, options->ef_search);
+    *out = v;
+    return ST_OK;
+}
+
+static void uppers_free(struct vindex *v)
+{
+    uint32_t end = atomic_load_explicit(&v->slot_end, memory_order_relaxed);
+
+    for (uint32_t slot = 0; slot < end; slot++) {
+        _Atomic(struct node_upper *) *where = plane_row(&v->upper, slot);
+
+        node_upper_free(v, atomic_load_explicit(where, memory_order_relaxed));
+    }
+}
+
+void vindex_destroy(struct vindex *v)
+{
+    struct vindex_scratch *s;
+
+    if (v == NULL)
+        return;
+    uppers_free(v);
+    for (s = v->shared.scratches; s != NULL;) {
+        struct vindex_scratch *next = s->next;
+
+        vindex_scratch_destroy(s);
+        s = next;
+    }
+    plane_fini(&v->full);
+    plane_fini(&v->codes);
+    plane_fini(&v->lists);
+    plane_fini(&v->upper);
+    plane_fini(&v->meta);
+    plane_fini(&v->filled);
+    plane_fini(&v->present);
+    plane_fini(&v->pending);
+    plane_fini(&v->pending_groups);
+    mem_release(v->options.budget, v->shared.charged);
+    lock_fini(&v->shared.lock);
+    mem_free(v->costs);
+    mem_free(v);
+}
+
+static status planes_grow(struct vindex *v, uint32_t slot_end, struct err *err)
+{
+    struct {
+        struct plane *plane;
+        uint32_t rows;
+    } all[] = {
+        {&v->full, slot_end},
+        {&v->codes, slot_end},
+        {&v->lists, slot_end},
+        {&v->upper, slot_end},
+        {&v->meta, slot_end},
+        {&v->filled, (slot_end + 63) / 64},
+        {&v->present, (slot_end + 63) / 64},
+        {&v->pending, (slot_end + 63) / 64},
+        {&v->pending_groups, (slot_end >> PENDING_GROUP_SHIFT) + 1},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(all); i++) {
+        status st = plane_grow(all[i].plane, all[i].rows, err);
+
+        if (st != ST_OK)
+            return st;
+    }
+    return ST_OK;
+}
+
+static status reserve_locked(struct vindex *v, uint32_t slot_end, struct err *err)
+{
+    uint64_t more;
+    status st;
+
+    if (slot_end <= atomic_load_explicit(&v->slot_end, memory_order_relaxed))
+        return ST_OK;
+    if (slot_end > SLOTS_MAX)
+        return err_set(err, ST_LIMIT, "more than %u rows", SLOTS_MAX);
+    /* Pieces are larger than what is asked for, but cost memory only where rows are written: rows
+     * are what is charged. */
+    more = (uint64_t)slot_end * v->slot_bytes - v->shared.charged;
+    st = mem_reserve(v->options.budget, more, err);
+    if (st != ST_OK)
+        return st;
+    st = planes_grow(v, slot_end, err);
+    if (st != ST_OK) {
+        mem_release(v->options.budget, more);
+        return st;
+    }
+    v->shared.charged += more;
+    atomic_store_explicit(&v->slot_end, slot_end, memory_order_release);
+    return ST_OK;
+}
+
+status vindex_reserve(struct vindex *v, uint32_t slot_end, struct err *err)
+{
+    status st;
+
+    if (slot_end <= atomic_load_explicit(&v->slot_end, memory_order_acquire))
+        return ST_OK;
+    lock_take(&v->shared.lock);
+    st = reserve_locked(v, slot_end, err);
+    lock_drop(&v->shared.lock);
+    return st;
+}
+
+void vindex_fill(struct vindex *v, uint32_t slot, const float *vector)
+{
+    memcpy(plane_row(&v->full, slot), vector, (size_t)v->options.dim * sizeof(float));
+    code_encode(&v->shape, vector, plane_row(&v->codes, slot));
+    (void)plane_bit_set(&v->filled, slot);
+}
+
+/* The counter rises before the bit is set and falls after it was cleared, so that a reader who sees
+ * zero misses no row that was published before it looked. */
+void pending_set(struct vindex *v, uint32_t slot)
+{
+    _Atomic uint32_t *group = plane_row(&v->pending_groups, slot >> PENDING_GROUP_SHIFT);
+
+    atomic_fetch_add_explicit(group, 1, memory_order_acq_rel);
+    if (plane_bit_set(&v->pending, slot))
+        atomic_fetch_add_explicit(&v->pending_count, 1, memory_order_acq_rel);
+    else
+        atomic_fetch_sub_explicit(group, 1, memory_order_acq_rel);
+}
+
+bool pending_clear(struct vindex *v, uint32_t slot)
+{
+    _Atomic uint32_t *group = plane_row(&v->pending_groups, slot >> PENDING_GROUP_SHIFT);
+
+    if (!plane_bit_clear(&v->pending, slot))
+        return false;
+    atomic_fetch_sub_explicit(group, 1, memory_order_acq_rel);
+    atomic_fetch_sub_explicit(&v->pending_count, 1, memory_order_acq_rel);
+    return true;
+}
+
+void vindex_publish(struct vindex *v, uint32_t slot)
+{
+    if (plane_bit_set(&v->present, slot))
+        atomic_fetch_add_explicit(&v->present_count, 1, memory_order_relaxed);
+    pending_set(v, slot);
+}
+
+const float *vindex_vector(const struct vindex *v, uint32_t slot)
+{
+    return plane_row(&v->full, slot);
+}
+
+uint32_t vindex_pending(const struct vindex *v)
+{
+    return atomic_load_explicit(&v->pending_count, memory_order_relaxed);
+}
+
+uint32_t vindex_linked(const struct vindex *v)
+{
+    return atomic_load_explicit(&v->linked_count, memory_order_relaxed);
+}
+
+bool vindex_graph_wanted(const struct vindex *v)
+{
+    return atomic_load_explicit(&v->entry, memory_order_relaxed) != 0 ||
+           atomic_load_explicit(&v->present_count, memory_order_relaxed) >= v->options.threshold;
+}
+
+void vindex_set_ef_search(struct vindex *v, uint16_t ef)
+{
+    atomic_store_explicit(&v->ef_search, ef, memory_order_relaxed);
+}
+
+uint16_t vindex_ef_search(const struct vindex *v)
+{
+    return (uint16_t)atomic_load_explicit(&v->ef_search, memory_order_relaxed);
+}
+
+uint64_t vindex_bytes(const struct vindex *v)
+{
+    return (uint64_t)atomic_load_explicit(&v->slot_end, memory_order_relaxed) * v->slot_bytes +
+           atomic_load_explicit(&v->upper_bytes, memory_order_relaxed);
+}
+
+const char *vindex_kernel(void)
+{
+    return kernels_get()->name;
+}
+
+bool vindex_kernel_choose(const char *name)
+{
+    return kernels_choose(name);
+}

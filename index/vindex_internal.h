@@ -1,0 +1,228 @@
+/* vindex_internal.h - what the files of vindex share: the struct, node lists, scratch, walks.
+ *
+ * Per slot there are rows in these planes (planes.h):
+ *
+ *   full     dim f32                                   codes    one code row (codes.h)
+ *   lists    2 m references: the links on layer 0      upper    pointer to the links above it, or 0
+ *   meta     state of the node, see META_*             filled, present, pending   one bit each
+ *
+ * A reference is slot + 1, 0 ends a list, so rows of fresh memory are empty lists. Writers of a
+ * list hold the node's lock bit; readers read references one by one and may see a mixture of an
+ * older and a newer list, all of which were links once. A slot that no list, no bit of pending and
+ * no entry point names is the caller's to use again once the readers of that time have left. */
+#ifndef INDEX_VINDEX_INTERNAL_H
+#define INDEX_VINDEX_INTERNAL_H
+
+#include "base/lock.h"
+#include "index/cands.h"
+#include "index/codes.h"
+#include "index/planes.h"
+#include "index/vindex.h"
+
+#include <sched.h>
+
+/* meta: bit 0 the lock, bits 1..23 counted up by each unlock, bits 24..31 level + 1, or 0 for a
+ * slot that is no node of the graph. */
+#define META_LOCKED      1u
+#define META_SEQ         0x00ffffffu
+#define META_LEVEL_SHIFT 24
+
+enum {
+    PENDING_GROUP_SHIFT = 12,  /* a counter of pending rows for each 4,096 slots */
+    FULL_SCAN_STOP_ROWS = 256, /* looks at *stop this often */
+};
+
+struct node_upper { /* freed by repair after the readers of that time, and by destroy */
+    uint32_t levels;
+    _Atomic uint32_t refs[]; /* levels * m */
+};
+
+struct vindex_scratch {
+    struct cands pool;   /* by codes */
+    struct cands best;   /* by full vectors */
+    struct cands around; /* linking: one node's neighbourhood */
+    struct frontier frontier;
+    struct visited visited;
+    struct code_query query;
+    struct code_query other;   /* linking: the node whose list is chosen */
+    struct code_query *chosen; /* linking: the neighbours chosen so far, 2 m + 1 */
+    uint32_t chosen_room;
+    void *block; /* what the queries point into */
+    size_t block_bytes;
+    uint32_t searches;
+    struct vindex_scratch *next; /* in the pool of linkers */
+};
+
+struct vindex {
+    /* Set by vindex_create(), never changed after it. */
+    struct vindex_options options;
+    struct code_shape shape;
+    double level_scale; /* 1 / ln m */
+    size_t slot_bytes;  /* charged for one slot */
+
+    struct plane full, codes, lists, upper, meta;
+    struct plane filled, present, pending, pending_groups;
+
+    /* (top level << 32) | reference of the entry point; 0 for an empty graph. Release by linkers
+     * and repair, acquire by whoever walks. */
+    _Atomic uint64_t entry;
+    _Atomic uint32_t slot_end; /* rows reserved; release by reserve, acquire by scans */
+    _Atomic uint32_t present_count, pending_count, linked_count; /* relaxed: numbers only */
+    _Atomic uint32_t ef_search;                                  /* relaxed */
+    _Atomic uint64_t upper_bytes;                                /* relaxed */
+    _Atomic bool repairing;                                      /* one repair at a time */
+    struct vindex_costs *costs;
+
+    struct {              /* guarded by lock */
+        struct lock lock; /* LOCK_RANK_VINDEX */
+        uint64_t charged;
+        uint32_t cursor; /* where the next row to link is looked for */
+        uint32_t linking[VINDEX_LINKERS_MAX];
+        uint32_t linking_count;
+        struct vindex_scratch *scratches;
+    } shared;
+};
+
+struct vindex_costs { /* apart, because searches, to whom the index is const, write it */
+    _Atomic uint32_t distance_ps; /* relaxed: an estimate */
+};
+
+static inline uint32_t entry_level(uint64_t entry)
+{
+    return (uint32_t)(entry >> 32);
+}
+static inline uint32_t entry_slot(uint64_t entry)
+{
+    return (uint32_t)entry - 1;
+}
+static inline uint64_t entry_make(uint32_t level, uint32_t slot)
+{
+    return (uint64_t)level << 32 | (slot + 1);
+}
+
+static inline const uint8_t *vindex_codes(const struct vindex *v, uint32_t slot)
+{
+    return plane_row(&v->codes, slot);
+}
+static inline _Atomic uint32_t *node_meta(const struct vindex *v, uint32_t slot)
+{
+    return plane_row(&v->meta, slot);
+}
+/* -1: no node of the graph. */
+static inline int node_level(const struct vindex *v, uint32_t slot)
+{
+    uint32_t meta = atomic_load_explicit(node_meta(v, slot), memory_order_acquire);
+
+    return (int)(meta >> META_LEVEL_SHIFT) - 1;
+}
+/* A node whose links are all in. */
+static inline bool node_linked(const struct vindex *v, uint32_t slot)
+{
+    return node_level(v, slot) >= 0 && !plane_bit(&v->pending, slot);
+}
+static inline uint32_t degree_of(const struct vindex *v, uint32_t level)
+{
+    return level == 0 ? 2u * v->options.m : v->options.m;
+}
+/* The references of a node on a level it has, or NULL. */
+static inline _Atomic uint32_t *node_refs(const struct vindex *v, uint32_t slot, uint32_t level)
+{
+    _Atomic(struct node_upper *) *where;
+    struct node_upper *upper;
+
+    if (level == 0)
+        return plane_row(&v->lists, slot);
+    where = plane_row(&v->upper, slot);
+    upper = atomic_load_explicit(where, memory_order_acquire);
+    if (upper == NULL || level > upper->levels)
+        return NULL;
+    return upper->refs + (size_t)(level - 1) * v->options.m;
+}
+/* Copies a list as slots; returns how many. `out` has room for degree_of(level). */
+uint32_t node_links(const struct vindex *v, uint32_t slot, uint32_t level, uint32_t *out);
+
+/* Writers of one node's lists. Short: nothing is waited for while it is held. */
+static inline void node_lock(const struct vindex *v, uint32_t slot)
+{
+    _Atomic uint32_t *meta = node_meta(v, slot);
+
+    for (unsigned spins = 0;; spins++) {
+        uint32_t now = atomic_load_explicit(meta, memory_order_relaxed);
+
+        if ((now & META_LOCKED) == 0 &&
+            atomic_compare_exchange_weak_explicit(meta, &now, now | META_LOCKED,
+                                                  memory_order_acquire, memory_order_relaxed))
+            return;
+        if (spins % 64 == 63)
+            sched_yield();
+    }
+}
+static inline void node_unlock(const struct vindex *v, uint32_t slot)
+{
+    _Atomic uint32_t *meta = node_meta(v, slot);
+    uint32_t now = atomic_load_explicit(meta, memory_order_relaxed);
+    uint32_t seq = (now + 1) & META_SEQ; /* clears the lock bit and counts */
+
+    atomic_store_explicit(meta, (now & ~META_SEQ) | seq, memory_order_release);
+}
+/* With the lock held: the list becomes these slots. */
+void node_links_set_locked(const struct vindex *v, uint32_t slot, uint32_t level,
+                           const struct cand *links, uint32_t count);
+
+/* Room for a search, or for linking, in this index. False: no memory. */
+bool scratch_prepare(struct vindex_scratch *s, const struct vindex *v, bool linking);
+
+/* What a walk or a scan may return, and when it gives up. */
+struct walk {
+    const struct vindex *v;
+    const struct kernels *k;
+    struct vindex_scratch *scratch;
+    const uint64_t *allow; /* NULL: all live rows */
+    uint32_t allow_slots;
+    bool check;               /* look at liveness or allow at all */
+    uint64_t distances_max;   /* gives up beyond it */
+    const _Atomic bool *stop; /* or NULL */
+    struct vsearch_stats stats;
+};
+enum walk_end { WALK_DONE = 0, WALK_TOO_MANY, WALK_STOPPED, WALK_NOMEM };
+
+static inline bool walk_allows(const struct walk *w, uint32_t slot)
+{
+    if (w->allow == NULL)
+        return true;
+    return slot < w->allow_slots && (w->allow[slot >> 6] >> (slot & 63) & 1) != 0;
+}
+static inline bool walk_accepts(const struct walk *w, uint32_t slot)
+{
+    return !w->check || (walk_allows(w, slot) && slots_live(w->v->options.slots, slot));
+}
+
+/* Goes down greedily from the entry point, over all levels above `level`: where a walk on it is to
+ * start. Leaves no marks. */
+struct cand hnsw_descend(struct walk *w, uint64_t entry, uint32_t level);
+/* Fills scratch->pool, which is empty, from `start` until nothing nearer is left. Slots that are
+ * marked as visited are passed by. In a flat pool rows that are not accepted take a place, but make
+ * room for themselves; a heap holds accepted rows only. */
+enum walk_end hnsw_walk(struct walk *w, struct cand start, uint32_t level);
+
+/* Pending bits. Clearing returns whether it was set. */
+void pending_set(struct vindex *v, uint32_t slot);
+bool pending_clear(struct vindex *v, uint32_t slot);
+
+/* Links one claimed row; in hnsw_link.c. Chooses from scratch->around, best first, up to `max`
+ * that are nearer to the middle than to each other; they are moved to its front. */
+uint32_t hnsw_choose(const struct vindex *v, struct vindex_scratch *s, uint32_t max);
+/* Adds a link from `from` to `to`, choosing anew among all when the list is full. */
+void hnsw_connect(const struct vindex *v, struct vindex_scratch *s, uint32_t from, uint32_t to,
+                  uint32_t level);
+/* A scratch for a linker, ready for this index; NULL: no memory. */
+struct vindex_scratch *linker_scratch_take(struct vindex *v);
+void linker_scratch_give(struct vindex *v, struct vindex_scratch *s);
+/* An upper block for a node of this level; NULL: no memory or over budget. */
+struct node_upper *node_upper_alloc(struct vindex *v, uint32_t levels);
+void node_upper_free(struct vindex *v, struct node_upper *upper);
+/* Makes a node the entry point if it stands higher, or as high with a smaller slot: so the entry
+ * point follows from the nodes alone, and an imported graph has the same one. */
+void entry_raise(struct vindex *v, uint32_t slot, uint32_t level);
+
+#endif

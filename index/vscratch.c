@@ -1,0 +1,67 @@
+#include "index/vindex_internal.h"
+
+status vindex_scratch_create(struct vindex_scratch **out, struct err *err)
+{
+    struct vindex_scratch *s = mem_zero(sizeof(*s));
+
+    if (s == NULL)
+        return err_set(err, ST_NOMEM, "no memory for a search scratch");
+    *out = s;
+    return ST_OK;
+}
+
+void vindex_scratch_destroy(struct vindex_scratch *s)
+{
+    if (s == NULL)
+        return;
+    cands_fini(&s->pool);
+    cands_fini(&s->best);
+    cands_fini(&s->around);
+    frontier_fini(&s->frontier);
+    visited_fini(&s->visited);
+    mem_free(s->chosen);
+    mem_free(s->block);
+    mem_free(s);
+}
+
+/* One block for the arrays of all queries, laid out anew for each index that comes by. */
+static bool queries_place(struct vindex_scratch *s, const struct vindex *v, uint32_t chosen)
+{
+    size_t each = code_query_bytes(&v->shape), bytes;
+    uint8_t *at;
+
+    if (!size_mul(each, (size_t)chosen + 2, &bytes))
+        return false;
+    if (bytes > s->block_bytes) {
+        void *block = mem_aligned(KERNEL_ALIGN, bytes);
+
+        if (block == NULL)
+            return false;
+        mem_free(s->block);
+        s->block = block;
+        s->block_bytes = bytes;
+    }
+    if (chosen > s->chosen_room) {
+        struct code_query *queries = mem_alloc_array(chosen, sizeof(*queries));
+
+        if (queries == NULL)
+            return false;
+        mem_free(s->chosen);
+        s->chosen = queries;
+        s->chosen_room = chosen;
+    }
+    at = s->block;
+    code_query_place(&s->query, &v->shape, at);
+    code_query_place(&s->other, &v->shape, at + each);
+    for (uint32_t i = 0; i < chosen; i++)
+        code_query_place(&s->chosen[i], &v->shape, at + (i + 2) * each);
+    return true;
+}
+
+bool scratch_prepare(struct vindex_scratch *s, const struct vindex *v, bool linking)
+{
+    uint32_t end = atomic_load_explicit(&v->slot_end, memory_order_acquire);
+
+    return queries_place(s, v, linking ? degree_of(v, 0) + 1 : 0) &&
+           visited_start(&s->visited, end);
+}

@@ -1,0 +1,383 @@
+/* Answering a query: choose between walking the graph and scanning, collect candidates on codes,
+ * re-rank the best of them on the full vectors, and look once more who is still current.
+ *
+ * Pending rows are scanned before the graph is walked. A row leaves the pending ones after its
+ * links are in: whoever misses it in the scan finds its links. */
+#include "base/clock.h"
+#include "index/vindex_internal.h"
+
+#include <inttypes.h>
+
+enum {
+    SCAN_BATCH = 16,
+    SCAN_SPARE = 32,        /* a scan on codes re-ranks 2 k + SCAN_SPARE */
+    RERANK_SPARE_MIN = 8,   /* a walk re-ranks k + max(ef / 4, RERANK_SPARE_MIN) at first */
+    SCAN_PER_WALK = 2,      /* rows scanned in the time of one distance of a walk */
+    FULL_AHEAD = 2,         /* full vectors prefetched ahead while re-ranking */
+    COST_SAMPLE_EVERY = 16, /* searches per look at the clock */
+    COST_PS_FIRST = 50000,  /* picoseconds a distance, until measured */
+};
+
+struct plan {
+    bool graph;
+    uint32_t k, ef;
+    uint32_t rows;    /* about how many may match */
+    uint32_t present; /* rows there are */
+};
+
+static uint64_t word_allowed(const struct walk *w, uint32_t word)
+{
+    uint64_t first = (uint64_t)word * 64, bits;
+
+    if (w->allow == NULL)
+        return UINT64_MAX;
+    if (first >= w->allow_slots)
+        return 0;
+    bits = w->allow[word];
+    if (w->allow_slots - first < 64)
+        bits &= ((uint64_t)1 << (w->allow_slots - first)) - 1;
+    return bits;
+}
+
+static uint32_t slot_end_of(const struct vindex *v)
+{
+    return atomic_load_explicit(&v->slot_end, memory_order_acquire);
+}
+
+static uint32_t count_matches(const struct walk *w)
+{
+    uint32_t words = (slot_end_of(w->v) + 63) / 64;
+    uint32_t count = 0;
+
+    if ((w->allow_slots + 63) / 64 < words)
+        words = (w->allow_slots + 63) / 64;
+    for (uint32_t at = 0; at < words;) {
+        const _Atomic uint64_t *present = plane_row(&w->v->present, at);
+        uint32_t run = plane_run(&w->v->present, at);
+
+        for (uint32_t i = 0; i < run && at < words; i++, at++) {
+            uint64_t bits = atomic_load_explicit(&present[i], memory_order_relaxed);
+
+            count += (uint32_t)__builtin_popcountll(bits & word_allowed(w, at));
+        }
+    }
+    return count;
+}
+
+/* What a walk costs in distances: it meets about m new nodes a step and makes ef steps, more by as
+ * much as a filter lets fewer of them count. */
+static uint64_t walk_distances(const struct vindex *v, const struct plan *p)
+{
+    uint64_t steps = p->ef;
+
+    if (p->rows < p->present)
+        steps = steps * p->present / (p->rows == 0 ? 1 : p->rows);
+    return 100 + steps * v->options.m;
+}
+
+static struct plan plan_make(const struct walk *w, const struct vsearch *s)
+{
+    const struct vindex *v = w->v;
+    struct plan p = {.k = s->k, .ef = s->ef == 0 ? vindex_ef_search(v) : s->ef};
+
+    p.ef = p.ef < p.k ? p.k : p.ef;
+    p.ef = p.ef > VINDEX_EF_MAX ? VINDEX_EF_MAX : p.ef;
+    p.present = atomic_load_explicit(&v->present_count, memory_order_relaxed);
+    p.rows = w->allow == NULL ? p.present : count_matches(w);
+    p.graph = !s->exact && atomic_load_explicit(&v->entry, memory_order_relaxed) != 0 &&
+              p.rows > SCAN_PER_WALK * walk_distances(v, &p);
+    return p;
+}
+
+struct batch {
+    uint32_t count;
+    uint32_t slots[SCAN_BATCH];
+    const uint8_t *rows[SCAN_BATCH];
+};
+
+static void batch_offer(struct walk *w, struct batch *b, struct cands *pool)
+{
+    float keys[SCAN_BATCH];
+
+    code_keys(&w->v->shape, w->k, &w->scratch->query, b->rows, b->count, keys);
+    for (uint32_t i = 0; i < b->count; i++)
+        if (cands_wants(pool, keys[i], b->slots[i]) && slots_live(w->v->options.slots, b->slots[i]))
+            (void)cands_put(pool, keys[i], b->slots[i]);
+    w->stats.distances += b->count;
+    w->stats.scanned += b->count;
+    b->count = 0;
+}
+
+/* Offers the rows of one word of a bitmap to the pool. */
+static void scan_word(struct walk *w, struct batch *b, uint32_t word, uint64_t bits,
+                      struct cands *pool)
+{
+    for (; bits != 0; bits &= bits - 1) {
+        uint32_t slot = word * 64 + (uint32_t)__builtin_ctzll(bits);
+
+        b->slots[b->count] = slot;
+        b->rows[b->count] = vindex_codes(w->v, slot);
+        __builtin_prefetch(b->rows[b->count]);
+        if (++b->count == SCAN_BATCH)
+            batch_offer(w, b, pool);
+    }
+}
+
+static bool scan_stopped(const struct walk *w, uint32_t word)
+{
+    return w->stop != NULL && word % (FULL_SCAN_STOP_ROWS / 64) == 0 &&
+           atomic_load_explicit(w->stop, memory_order_relaxed);
+}
+
+static enum walk_end scan_words(struct walk *w, const struct plane *bitmap, uint32_t from,
+                                uint32_t to, struct cands *pool)
+{
+    struct batch b = {0};
+
+    for (uint32_t at = from; at < to; at++) {
+        uint64_t bits =
+            atomic_load_explicit((_Atomic uint64_t *)plane_row(bitmap, at), memory_order_acquire);
+
+        if (scan_stopped(w, at))
+            return WALK_STOPPED;
+        if (bits != 0)
+            scan_word(w, &b, at, bits & word_allowed(w, at), pool);
+    }
+    batch_offer(w, &b, pool);
+    return WALK_DONE;
+}
+
+static enum walk_end scan_present(struct walk *w)
+{
+    return scan_words(w, &w->v->present, 0, (slot_end_of(w->v) + 63) / 64, &w->scratch->pool);
+}
+
+static enum walk_end scan_pending(struct walk *w, struct cands *pool)
+{
+    uint32_t words = (slot_end_of(w->v) + 63) / 64;
+    uint32_t per_group = 1u << (PENDING_GROUP_SHIFT - 6);
+
+    if (atomic_load_explicit(&w->v->pending_count, memory_order_acquire) == 0)
+        return WALK_DONE;
+    for (uint32_t at = 0; at < words; at += per_group) {
+        const _Atomic uint32_t *group = plane_row(&w->v->pending_groups, at / per_group);
+        uint32_t to = words - at < per_group ? words : at + per_group;
+        enum walk_end end;
+
+        if (atomic_load_explicit(group, memory_order_acquire) == 0)
+            continue;
+        end = scan_words(w, &w->v->pending, at, to, pool);
+        if (end != WALK_DONE)
+            return end;
+    }
+    return WALK_DONE;
+}
+
+static enum walk_end scan_full(struct walk *w, const float *query)
+{
+    const struct vindex *v = w->v;
+    struct cands *pool = &w->scratch->pool;
+    uint32_t words = (slot_end_of(v) + 63) / 64;
+
+    for (uint32_t at = 0; at < words; at++) {
+        uint64_t bits = atomic_load_explicit((_Atomic uint64_t *)plane_row(&v->present, at),
+                                             memory_order_acquire) &
+                        word_allowed(w, at);
+
+        if (scan_stopped(w, at))
+            return WALK_STOPPED;
+        for (; bits != 0; bits &= bits - 1) {
+            uint32_t slot = at * 64 + (uint32_t)__builtin_ctzll(bits);
+            float key = full_key(&v->shape, w->k, query, vindex_vector(v, slot));
+
+            w->stats.scanned++;
+            if (cands_wants(pool, key, slot) && slots_live(v->options.slots, slot))
+                (void)cands_put(pool, key, slot);
+        }
+    }
+    w->stats.distances += w->stats.scanned;
+    return WALK_DONE;
+}
+
+static void prefetch_full(const struct vindex *v, uint32_t slot)
+{
+    const char *row = plane_row(&v->full, slot);
+
+    for (size_t at = 0; at < v->full.row_bytes && at < 4096; at += 64)
+        __builtin_prefetch(row + at);
+}
+
+/* Offers candidates, which are in order, to scratch->best by their full vectors: the first `depth`,
+ * and as many more as it takes to fill it. Only who is current counts, asked after
+ * all was collected: so the old and the new row of one document are never both in an answer. */
+static void rerank(struct walk *w, const float *query, const struct cands *from, uint32_t depth)
+{
+    const struct vindex *v = w->v;
+    struct cands *best = &w->scratch->best;
+
+    for (uint32_t i = 0; i < from->count && (i < depth || best->count < best->cap); i++) {
+        uint32_t slot = from->items[i].slot;
+        float key;
+
+        if (i + FULL_AHEAD < from->count && i + FULL_AHEAD < depth)
+            prefetch_full(v, from->items[i + FULL_AHEAD].slot);
+        if (!walk_allows(w, slot))
+            continue;
+        key = full_key(&v->shape, w->k, query, vindex_vector(v, slot));
+        w->stats.distances++;
+        if (cands_wants(best, key, slot) && slots_current(v->options.slots, slot))
+            (void)cands_put(best, key, slot);
+    }
+}
+
+static enum walk_end by_scan(struct walk *w, const struct vsearch *s, const struct plan *p)
+{
+    struct vindex_scratch *sc = w->scratch;
+    uint32_t room = 2 * p->k + SCAN_SPARE;
+    enum walk_end end;
+
+    if (!cands_start_top(&sc->pool, room) || !cands_start_top(&sc->best, p->k))
+        return WALK_NOMEM;
+    end = s->exact ? scan_full(w, s->query) : scan_present(w);
+    if (end != WALK_DONE)
+        return end;
+    cands_sort(&sc->pool);
+    rerank(w, s->query, &sc->pool, room);
+    return WALK_DONE;
+}
+
+/* Walks layer 0 past the pending rows that were found already. */
+static enum walk_end walk_beside(struct walk *w, struct cands *found)
+{
+    uint64_t entry = atomic_load_explicit(&w->v->entry, memory_order_acquire);
+    struct cand start;
+    uint32_t kept = 0;
+
+    if (entry == 0)
+        return WALK_DONE;
+    start = hnsw_descend(w, entry, 0);
+    for (uint32_t i = 0; i < found->count; i++) {
+        /* The start may be a row that was pending a moment ago: it is the walk's now. */
+        if (found->items[i].slot == start.slot)
+            continue;
+        (void)visited_mark(&w->scratch->visited, found->items[i].slot);
+        found->items[kept++] = found->items[i];
+    }
+    found->count = kept;
+    return hnsw_walk(w, start, 0);
+}
+
+static enum walk_end by_graph(struct walk *w, const struct vsearch *s, const struct plan *p)
+{
+    struct vindex_scratch *sc = w->scratch;
+    uint64_t steps = walk_distances(w->v, p) / w->v->options.m;
+    bool heap = steps > CANDS_FLAT_MAX / 2;
+    uint32_t spare = p->ef / 4 < RERANK_SPARE_MIN ? RERANK_SPARE_MIN : p->ef / 4;
+    uint32_t found = 2 * p->k + SCAN_SPARE;
+    enum walk_end end;
+
+    if (!cands_start(&sc->pool, p->ef, heap ? p->ef : CANDS_FLAT_MAX, heap) ||
+        !cands_start_top(&sc->best, p->k) || !cands_start_top(&sc->around, found))
+        return WALK_NOMEM;
+    w->check = w->allow != NULL || slots_dead_count(w->v->options.slots) > 0;
+    w->distances_max = 4 * walk_distances(w->v, p) + p->rows;
+    w->stats.used_graph = true;
+    end = scan_pending(w, &sc->around);
+    cands_sort(&sc->around);
+    if (end == WALK_DONE)
+        end = walk_beside(w, &sc->around);
+    if (end != WALK_DONE)
+        return end;
+    cands_sort(&sc->pool);
+    rerank(w, s->query, &sc->pool, p->k + spare);
+    rerank(w, s->query, &sc->around, sc->around.count);
+    return sc->best.count < p->k ? WALK_TOO_MANY : WALK_DONE;
+}
+
+static status check_args(const struct vsearch *s, struct err *err)
+{
+    if (s->k == 0 || s->k > VINDEX_K_MAX)
+        return err_set(err, ST_INVALID, "top_k must be 1..%d, it is %" PRIu32, VINDEX_K_MAX, s->k);
+    return ST_OK;
+}
+
+/* An exponential mean over every so-manieth search that costs enough to be measured. */
+static void cost_learn(const struct vindex *v, uint64_t ns, uint32_t distances)
+{
+    _Atomic uint32_t *at = &v->costs->distance_ps;
+    uint64_t before = atomic_load_explicit(at, memory_order_relaxed), now;
+
+    if (distances == 0)
+        return;
+    now = ns * 1000 / distances;
+    now = now > 100000000 ? 100000000 : now;
+    now = before == 0 ? now : (before * 7 + now) / 8;
+    atomic_store_explicit(at, (uint32_t)now, memory_order_relaxed);
+}
+
+static void hits_write(const struct vindex *v, struct cands *best, struct vhit *out)
+{
+    cands_sort(best);
+    for (uint32_t i = 0; i < best->count; i++)
+        out[i] = (struct vhit){
+            .slot = best->items[i].slot,
+            .distance = key_distance(v->options.metric, best->items[i].key),
+        };
+}
+
+status vindex_search(const struct vindex *v, struct vindex_scratch *scratch,
+                     const struct vsearch *s, struct vhit *out, uint32_t *count,
+                     struct vsearch_stats *stats, struct err *err)
+{
+    struct walk w = {.v = v,
+                     .k = kernels_get(),
+                     .scratch = scratch,
+                     .allow = s->allow,
+                     .allow_slots = s->allow_slots,
+                     .stop = s->stop,
+                     .distances_max = UINT64_MAX};
+    bool sampled = scratch->searches++ % COST_SAMPLE_EVERY == 0;
+    uint64_t started = sampled ? clock_mono_ns(clock_real()) : 0;
+    enum walk_end end;
+    struct plan p;
+    status st;
+
+    st = check_args(s, err);
+    if (st != ST_OK)
+        return st;
+    if (!scratch_prepare(scratch, v, false))
+        return err_set(err, ST_NOMEM, "no memory for a search");
+    p = plan_make(&w, s);
+    code_query_set(&v->shape, s->query, &scratch->query);
+    end = p.graph ? by_graph(&w, s, &p) : by_scan(&w, s, &p);
+    /* The walk found fewer than were asked for, or gave up: a scan answers completely. */
+    if (end == WALK_TOO_MANY)
+        end = by_scan(&w, s, &p);
+    if (end == WALK_STOPPED)
+        return err_set(err, ST_TIMEOUT, "the search was stopped after %" PRIu32 " distances",
+                       w.stats.distances);
+    if (end == WALK_NOMEM)
+        return err_set(err, ST_NOMEM, "no memory for a search");
+    if (sampled)
+        cost_learn(v, clock_mono_ns(clock_real()) - started, w.stats.distances);
+    hits_write(v, &scratch->best, out);
+    *count = scratch->best.count;
+    if (stats != NULL)
+        *stats = w.stats;
+    return ST_OK;
+}
+
+uint64_t vindex_search_cost_ns(const struct vindex *v, const struct vsearch *s)
+{
+    struct walk w = {.v = v, .allow = s->allow, .allow_slots = s->allow_slots};
+    uint64_t ps = atomic_load_explicit(&v->costs->distance_ps, memory_order_relaxed);
+    struct plan p = plan_make(&w, s);
+    uint64_t distances;
+
+    ps = ps == 0 ? COST_PS_FIRST : ps;
+    if (p.graph)
+        distances = walk_distances(v, &p) + vindex_pending(v) / SCAN_PER_WALK;
+    else
+        distances = s->exact ? (uint64_t)p.rows * 4 : p.rows;
+    return distances * ps / 1000;
+}
