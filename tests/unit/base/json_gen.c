@@ -3,11 +3,16 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+static uint64_t seed;
+
+void json_gen_seed_init(int argc, char **argv)
+{
+    seed = argc > 1 ? strtoull(argv[1], NULL, 10) : rand_u64(rand_kernel());
+}
+
 uint64_t json_gen_seed(void)
 {
-    const char *text = getenv("TIERVEC_TEST_SEED");
-
-    return text == NULL ? 20260118 : strtoull(text, NULL, 10);
+    return seed;
 }
 
 static void gen_blank(struct buf *b, struct rand_source *r)

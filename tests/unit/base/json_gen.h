@@ -8,7 +8,8 @@
 /* Appends a well-formed document of at most `depth` levels below its root. */
 void json_gen(struct buf *b, struct rand_source *r, unsigned depth);
 
-/* The seed of this run: TIERVEC_TEST_SEED, or a fixed one. Printed by who fails. */
+/* The seed of this run: the program's first argument, or a random one. Printed by who fails. */
+void json_gen_seed_init(int argc, char **argv);
 uint64_t json_gen_seed(void);
 
 #endif

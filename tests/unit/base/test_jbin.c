@@ -331,7 +331,7 @@ static void each_allocation_may_fail(void **state)
     assert_true(n > 3);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_come_back_as_they_were_written),
@@ -346,5 +346,6 @@ int main(void)
         cmocka_unit_test(each_allocation_may_fail),
     };
 
+    json_gen_seed_init(argc, argv);
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

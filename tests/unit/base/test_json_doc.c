@@ -478,7 +478,7 @@ static void a_parser_without_memory_says_so_and_recovers(void **state)
 }
 #endif
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(integers_are_exact_and_numbers_keep_their_kind, set_up,
@@ -508,5 +508,6 @@ int main(void)
 #endif
     };
 
+    json_gen_seed_init(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -131,7 +131,7 @@ static void numbers_are_judged_alike(void **state)
     buf_free(&b);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(spoiled_documents_are_judged_alike),
@@ -139,5 +139,6 @@ int main(void)
         cmocka_unit_test(numbers_are_judged_alike),
     };
 
+    json_gen_seed_init(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

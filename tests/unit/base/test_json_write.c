@@ -265,7 +265,7 @@ static void a_full_buffer_fails_and_keeps_what_it_had(void **state)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(floats_of_any_bits_read_back),
@@ -278,5 +278,6 @@ int main(void)
         cmocka_unit_test(a_full_buffer_fails_and_keeps_what_it_had),
     };
 
+    json_gen_seed_init(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
