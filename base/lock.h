@@ -17,8 +17,8 @@ enum lock_rank { /* docs/locking.md; gaps for those to come */
                  LOCK_RANK_NODE = 200, /* collection table */
                  LOCK_RANK_CHECKPOINT = 300,
                  LOCK_RANK_SEQUENCER = 400, /* one collection's */
+                 LOCK_RANK_ORDER = 490,     /* sorted ids of a collection */
                  LOCK_RANK_ROWS = 500,      /* free slots */
-                 LOCK_RANK_ORDER = 510,     /* sorted ids of a collection */
                  LOCK_RANK_VINDEX = 520,
                  LOCK_RANK_VINDEX_NODE = 530,
                  LOCK_RANK_WAL = 600, /* one log's buffer */
