@@ -331,6 +331,10 @@ static void a_count_above_what_the_tape_holds_is_walked(void **state)
     b.bytes = 2 * count + 1;
     assert_int_equal(jdoc_parse_buf(doc, &b, &root, &err), ST_OK);
     assert_int_equal(jval_count(root), count);
+    /* The large parser's memory goes before the next small text, and can come again. */
+    assert_int_equal(jval_count(parse_ok("[1,2]")), 2);
+    assert_int_equal(jdoc_parse(doc, buf_slice(&b), &root, &err), ST_OK);
+    assert_int_equal(jval_count(root), count);
     buf_free(&b);
 }
 
