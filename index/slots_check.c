@@ -102,10 +102,10 @@ status slots_check(const struct slots *s, struct err *err)
 {
     struct census c = {0};
     uint32_t mapped;
-    status st = rows_census(s, &c, err);
+    status st = idmap_check(s, &mapped, err); /* first: the census walks the chains */
 
     if (st == ST_OK)
-        st = idmap_check(s, &mapped, err);
+        st = rows_census(s, &c, err);
     if (st == ST_OK)
         st = count_check("ids in the map", mapped, c.states[SLOT_LIVE], err);
     if (st == ST_OK)
