@@ -3,19 +3,21 @@
  * When a record's callback says ST_OK, it and every record before it are on disk. Records are
  * numbered by lsn, from 1, without gaps; callbacks come in lsn order, one at a time per log.
  *
- * Three outcomes   ST_OK: durable. ST_NOSPACE or ST_IO: refused, it will never be replayed, its lsn
- * is used again. ST_UNKNOWN: the disk failed and the cut could not be recorded; the record may or
- * may not be there after a restart; the log is closed for writes. Threads    wal_submit() from any,
- * never waits. The engine has one commit thread and WAL_SYNC_THREADS sync threads for all logs: a
- * sync thread writes and syncs what one log has buffered, the commit thread runs callbacks, which
- * must not wait either. One fdatasync serves all that wait on a log. Ownership  the log copies the
- * payload; the caller keeps it. wal_close() frees the handle. On disk    docs/formats/wal.md,
- * version 1: <dir>/<16 hex digits of the file number>.wal Limits     WAL_PAYLOAD_BYTES_MAX a
- * record; buffer_bytes_max unsynced bytes a log. Failure    after a failed write or fdatasync the
- * file is never synced again: the kernel may have dropped the pages. What was in flight fails, and
- * a successor file states the lsn it cuts at; then on_cut runs and the log goes on. Out of disk
- * before anything was written: the waiting records are refused with ST_NOSPACE, on_cut runs too,
- * and the next submit tries again. */
+ * Outcomes   ST_OK: durable. ST_NOSPACE or ST_IO: refused, it will never be replayed, its lsn is
+ *            used again. ST_UNKNOWN: the disk failed and the cut could not be recorded; the record
+ *            may or may not be there after a restart; the log is closed for writes.
+ * Threads    wal_submit() from any, never waits. The engine has one commit thread and
+ *            WAL_SYNC_THREADS sync threads for all logs: a sync thread writes and syncs what one
+ *            log has buffered, the commit thread runs callbacks, which must not wait either. One
+ *            fdatasync serves all that wait on a log.
+ * Ownership  the log copies the payload; the caller keeps it. wal_close() frees the handle.
+ * On disk    docs/formats/wal.md, version 1: <dir>/<16 hex digits of the file number>.wal
+ * Limits     WAL_PAYLOAD_BYTES_MAX a record; buffer_bytes_max unsynced bytes a log.
+ * Failure    after a failed write or fdatasync the file is never synced again: the kernel may have
+ *            dropped the pages. What was in flight fails, and a successor file states the lsn it
+ *            cuts at; then on_cut runs and the log goes on. Out of disk before anything was
+ *            written: the waiting records are refused with ST_NOSPACE, on_cut runs too, and the
+ *            next submit tries again. */
 #ifndef WAL_WAL_H
 #define WAL_WAL_H
 
@@ -51,6 +53,10 @@ struct wal_engine_options {
     struct stats *stats; /* tiervec_wal_fsync_seconds, tiervec_wal_bytes; NULL for none */
     enum wal_sync sync;
     bool broken_twins;
+    /* Sizes of a file when it is made and when the next one follows; 0: WAL_FILE_BYTES_FIRST and
+     * WAL_FILE_BYTES_MAX. Smaller ones let tests see many files. */
+    uint64_t file_bytes_first;
+    uint64_t file_bytes_max;
 };
 NODISCARD
 status wal_engine_open(const struct wal_engine_options *options, struct wal_engine **out,
@@ -69,11 +75,14 @@ typedef status wal_replay_fn(void *arg, uint64_t lsn, struct slice payload, stru
 
 struct wal_options {
     struct wal_engine *engine;
-    const char *dir;      /* made if absent; copied */
-    uint8_t log_id[16];   /* the collection's id; files of another log are ST_CORRUPT */
-    uint64_t replay_from; /* first lsn handed to replay; earlier ones are only checked */
-    uint64_t
-        expect_lsn; /* the log must reach at least this lsn (a checkpoint's); 0: nothing expected */
+    const char *dir;    /* made if absent; copied */
+    uint8_t log_id[16]; /* the collection's id; files of another log are ST_CORRUPT */
+    /* First lsn handed to replay; earlier ones are only checked. The log must begin at or before
+     * it, and a log that is not there yet begins with it. 0: wherever the log begins. */
+    uint64_t replay_from;
+    /* The log must reach at least this lsn (a checkpoint's); 0: nothing expected. A log written
+     * without fdatasync that does not goes on behind it. */
+    uint64_t expect_lsn;
     wal_replay_fn *replay; /* NULL: only checked */
     void *replay_arg;
     wal_cut_fn *on_cut; /* NULL: nothing */
@@ -91,7 +100,9 @@ struct wal_report {
                    * read-only: wal_submit() is ST_CORRUPT */
     char text[ERR_TEXT_BYTES]; /* file, offset and what was wrong, when torn or corrupt */
 };
-/* Opens or makes the log, replays it, and is ready to submit. Blocks on disk: not for workers. */
+/* Opens or makes the log, replays it, and is ready to submit. Blocks on disk: not for workers. A
+ * damaged log opens too, for reading (report->corrupt); on a full disk it opens and refuses records
+ * until there is room. ST_CORRUPT: the files are of another log. */
 NODISCARD
 status wal_open(const struct wal_options *options, struct wal **out, struct wal_report *report,
                 struct err *err);
@@ -99,10 +110,12 @@ status wal_open(const struct wal_options *options, struct wal **out, struct wal_
 void wal_close(struct wal *wal);
 
 /* Copies one record (the concatenation of `parts`) into the log buffer and gives it the next lsn;
- * done is called once, later, never from inside this call. ST_INVALID     payload empty or over
- * WAL_PAYLOAD_BYTES_MAX ST_LIMIT       the buffer is full: the disk is behind; nothing was
- * submitted ST_UNAVAILABLE the log is being cut back after a failure; try again ST_CLOSED,
- * ST_DENIED, ST_CORRUPT  the log takes no writes; err says why */
+ * done is called once, later, never from inside this call.
+ * ST_INVALID      payload empty or over WAL_PAYLOAD_BYTES_MAX
+ * ST_LIMIT        the buffer is full: the disk is behind; nothing was submitted
+ * ST_NOMEM        no memory for the buffer; nothing was submitted
+ * ST_UNAVAILABLE  the log is being cut back after a failure; try again
+ * ST_CLOSED, ST_DENIED, ST_CORRUPT  the log takes no writes; err says why */
 NODISCARD
 status wal_submit(struct wal *wal, const struct slice *parts, size_t part_count, wal_done_fn *done,
                   void *arg, uint64_t *lsn, struct err *err);
@@ -117,12 +130,12 @@ uint64_t wal_bytes(const struct wal *wal);    /* of all its files */
  * disk. The newest file stays. */
 NODISCARD
 status wal_trim(struct wal *wal, uint64_t lsn, struct err *err);
-/* Reads durable records [from, to] again, in order. Blocks on disk. ST_NOT_FOUND if from is
- * trimmed. */
+/* Reads durable records [from, to] again, in order; `to` may lie beyond the last one. Blocks on
+ * disk. ST_NOT_FOUND if from is trimmed. */
 NODISCARD
 status wal_read(struct wal *wal, uint64_t from, uint64_t to, wal_replay_fn *fn, void *arg,
                 struct err *err);
-/* Why writes are refused, NULL-terminated text in err, or ST_OK. */
+/* Why the log takes no writes (ST_CLOSED, ST_DENIED, ST_CORRUPT), or ST_OK. */
 NODISCARD
 status wal_state(struct wal *wal, struct err *err);
 
