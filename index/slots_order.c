@@ -329,10 +329,10 @@ void cursor_seek(struct order_cursor *c, const struct slots *s, uint32_t at)
  * see the top. */
 static bool entry_needed(const struct slots *s, const struct order_cursor *c, uint64_t until)
 {
-    uint32_t slot = c->run->entries[c->at].slot;
+    const struct order_entry *e = &c->run->entries[c->at];
     uint32_t now;
 
-    if (slots_live(s, slot))
+    if (slots_live(s, e->slot) && row_at(s, e->slot)->sequence == e->sequence)
         return true;
     now = idmap_find(s, &c->id);
     return now != SLOT_NONE && (int32_t)(row_at(s, now)->sequence - (uint32_t)until) > 0;

@@ -24,11 +24,15 @@ static void cursor_seek_after(struct order_cursor *c, const struct slots *s,
     cursor_seek(c, s, low);
 }
 
+/* The slot that has the cursor's id now. A row that was retired before our guard may have been
+ * freed since the cursor came to it, and its slot be another row's: the sequence tells. */
 static uint32_t slot_now(const struct slots *s, const struct order_cursor *c)
 {
-    uint32_t slot = c->run->entries[c->at].slot;
+    const struct order_entry *e = &c->run->entries[c->at];
 
-    return slots_current(s, slot) ? slot : idmap_find(s, &c->id);
+    if (slots_current(s, e->slot) && row_at(s, e->slot)->sequence == e->sequence)
+        return e->slot;
+    return idmap_find(s, &c->id);
 }
 
 static struct order_cursor *first_of(struct order_cursor from[2])
