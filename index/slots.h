@@ -16,7 +16,8 @@
  *            inside an epoch guard of the node's struct epoch; they never wait.
  * Ownership  payload and external id are copied; what slots_row() returns borrows and lives as long
  *            as the guard.
- * Limits     SLOTS_MAX rows a collection; memory against the budget, ST_NOSPACE when it is over. */
+ * Limits     SLOTS_MAX rows a collection, lsns to SLOTS_LSN_MAX; memory against the budget,
+ * ST_NOSPACE when it is over. */
 #ifndef INDEX_SLOTS_H
 #define INDEX_SLOTS_H
 
@@ -25,8 +26,9 @@
 #include "base/mem.h"
 
 enum { SLOTS_PER_CHUNK = 65536 };
-#define SLOT_NONE UINT32_MAX
-#define SLOTS_MAX 4000000000u
+#define SLOT_NONE     UINT32_MAX
+#define SLOTS_MAX     4000000000u
+#define SLOTS_LSN_MAX ((UINT64_C(1) << 56) - 1)
 
 struct slots;
 

@@ -79,14 +79,14 @@ static void of_two_live_rows_the_map_names_the_current_one(void **state)
     table_open(&t, 0);
     first = table_put(&t, &id, "one", 1, NULL);
     second = table_put(&t, &id, "two", 2, NULL);
-    atomic_store(mark_at(t.s, first), mark_make(SLOT_LIVE, DOCID_U64));
+    state_store(t.s, first, SLOT_LIVE);
     atomic_store(&t.s->settling, second);
     atomic_store(&t.s->settled_old, first);
     assert_false(slots_current(t.s, first));
     assert_true(slots_current(t.s, second));
     atomic_store(&t.s->settling, SLOT_NONE);
     atomic_store(&t.s->settled_old, SLOT_NONE);
-    atomic_store(mark_at(t.s, first), mark_make(SLOT_DEAD, DOCID_U64));
+    state_store(t.s, first, SLOT_DEAD);
     table_close(&t);
 }
 
