@@ -55,6 +55,7 @@ status slots_fill(struct slots *s, uint32_t slot, const struct docid *id, struct
     return st;
 }
 
+/* Before the row is seen dead: whoever retires it counts it out again. */
 static void count_death(struct slots *s)
 {
     atomic_fetch_sub_explicit(&s->live, 1, memory_order_relaxed);
@@ -93,8 +94,8 @@ uint32_t slots_publish(struct slots *s, uint32_t slot, uint64_t lsn)
     /* Before the old row dies: a page that meets it dead then knows that there is something new. */
     atomic_store_explicit(&s->publishes, number, memory_order_release);
     if (old != SLOT_NONE) {
-        state_store(s, old, SLOT_DEAD);
         count_death(s);
+        state_store(s, old, SLOT_DEAD);
     }
     atomic_store_explicit(&s->settling, SLOT_NONE, memory_order_release);
     atomic_store_explicit(&s->settled_old, SLOT_NONE, memory_order_release);
@@ -109,8 +110,8 @@ uint32_t slots_erase(struct slots *s, const struct docid *id)
         return SLOT_NONE;
     atomic_store_explicit(&s->settled_old, slot, memory_order_release);
     (void)idmap_remove(s, id);
-    state_store(s, slot, SLOT_DEAD);
     count_death(s);
+    state_store(s, slot, SLOT_DEAD);
     atomic_store_explicit(&s->settled_old, SLOT_NONE, memory_order_release);
     return slot;
 }
