@@ -1,9 +1,9 @@
 /* container_file.h - a container in a file: a sink that writes it and a source that reads it.
  *
  * Threads    one.
- * Ownership  the file is closed by _close(); the struct is the caller's memory.
- * Failure    errors name the path. A file that was not finished means nothing; its owner removes
- * it. */
+ * Ownership  the file is closed by _close(); the struct is the caller's memory and stays where it
+ * is while a container uses it. Failure    errors name the path. A file that was not finished means
+ * nothing; its owner removes it. */
 #ifndef SEGMENT_CONTAINER_FILE_H
 #define SEGMENT_CONTAINER_FILE_H
 

@@ -64,26 +64,36 @@ static const char *row_problem(const struct docid *id, struct slice external_id,
     return NULL;
 }
 
+const char *record_row_put(struct buf *out, const struct docid *id, struct slice external_id,
+                           struct slice payload, const struct record_vector *vectors,
+                           uint16_t vector_count)
+{
+    const char *problem = row_problem(id, external_id, payload, vectors, vector_count);
+
+    if (problem != NULL)
+        return problem;
+    buf_put_docid(out, id);
+    put_blob(out, external_id);
+    put_blob(out, payload);
+    buf_put_u16(out, vector_count);
+    for (uint16_t i = 0; i < vector_count; i++) {
+        buf_put_u16(out, vectors[i].field);
+        buf_put_u32(out, vectors[i].dim);
+        buf_put(out, vectors[i].values, (size_t)vectors[i].dim * sizeof(float));
+    }
+    return NULL;
+}
+
 void record_put_row(struct record_writer *w, const struct docid *id, struct slice external_id,
                     struct slice payload, const struct record_vector *vectors,
                     uint16_t vector_count)
 {
-    const char *problem = row_problem(id, external_id, payload, vectors, vector_count);
+    const char *problem = record_row_put(w->out, id, external_id, payload, vectors, vector_count);
 
-    if (problem != NULL) {
+    if (problem != NULL)
         set_problem(w, problem);
-        return;
-    }
-    buf_put_docid(w->out, id);
-    put_blob(w->out, external_id);
-    put_blob(w->out, payload);
-    buf_put_u16(w->out, vector_count);
-    for (uint16_t i = 0; i < vector_count; i++) {
-        buf_put_u16(w->out, vectors[i].field);
-        buf_put_u32(w->out, vectors[i].dim);
-        buf_put(w->out, vectors[i].values, (size_t)vectors[i].dim * sizeof(float));
-    }
-    w->rows++;
+    else
+        w->rows++;
 }
 
 void record_put_id(struct record_writer *w, const struct docid *id)
@@ -230,37 +240,47 @@ static const char *vectors_problem(struct rd *r, uint16_t count)
     return r->bad ? "vectors are cut short" : NULL;
 }
 
-status record_next_row(struct record *r, struct record_row *out, struct err *err)
+status record_row_read(struct rd *r, struct record_row *out, struct err *err)
 {
     struct record_row row = {0};
-    struct rd body = r->body;
+    struct rd at = *r;
     const uint8_t *vectors_at;
     const char *problem;
     status st;
 
-    st = item_begin(r, RECORD_UPSERT, err);
-    if (st != ST_OK)
-        return st;
-    row.id = rd_docid(&body);
-    row.external_id = rd_blob(&body, RECORD_EXTERNAL_ID_BYTES_MAX);
-    row.payload = rd_blob(&body, RECORD_PAYLOAD_BYTES_MAX);
-    row.vector_count = rd_u16(&body);
-    if (body.bad)
-        return item_corrupt(r, offset_of(r), "a length or id is out of range", err);
-    vectors_at = body.at;
-    problem = vectors_problem(&body, row.vector_count);
+    row.id = rd_docid(&at);
+    row.external_id = rd_blob(&at, RECORD_EXTERNAL_ID_BYTES_MAX);
+    row.payload = rd_blob(&at, RECORD_PAYLOAD_BYTES_MAX);
+    row.vector_count = rd_u16(&at);
+    if (at.bad)
+        return err_set(err, ST_CORRUPT, "a length or id is out of range");
+    vectors_at = at.at;
+    problem = vectors_problem(&at, row.vector_count);
     if (problem != NULL)
-        return item_corrupt(r, offset_of(r), problem, err);
-    row.vectors = slice_make(vectors_at, (size_t)(body.at - vectors_at));
+        return err_set(err, ST_CORRUPT, "%s", problem);
+    row.vectors = slice_make(vectors_at, (size_t)(at.at - vectors_at));
     if (row.payload.bytes > 0) {
         st = jbin_check(row.payload, err);
         if (st != ST_OK)
-            return err_wrap(err, ST_CORRUPT, "record item %" PRIu32 " of %" PRIu32 " payload",
-                            r->row, r->rows);
+            return err_wrap(err, ST_CORRUPT, "payload");
     }
-    r->body = body;
-    r->row++;
+    *r = at;
     *out = row;
+    return ST_OK;
+}
+
+status record_next_row(struct record *r, struct record_row *out, struct err *err)
+{
+    size_t offset = offset_of(r);
+    status st = item_begin(r, RECORD_UPSERT, err);
+
+    if (st != ST_OK)
+        return st;
+    st = record_row_read(&r->body, out, err);
+    if (st != ST_OK)
+        return err_wrap(err, st, "record item %" PRIu32 " of %" PRIu32 " at byte %zu", r->row,
+                        r->rows, offset);
+    r->row++;
     return ST_OK;
 }
 

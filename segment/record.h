@@ -52,6 +52,7 @@ struct record_writer {
     const char *problem; /* NULL, or which limit an item broke */
     enum record_kind kind;
 };
+/* No id twice in a record: the caller keeps the last. */
 void record_begin(struct record_writer *w, struct buf *out, enum record_kind kind,
                   uint64_t inserted_at_ns);
 void record_put_row(struct record_writer *w, const struct docid *id, struct slice external_id,
@@ -89,5 +90,15 @@ status record_next_setting(struct record *r, struct slice *key, struct slice *va
 NODISCARD
 status record_row_vector(const struct record_row *row, uint16_t field, float *out,
                          uint32_t dim_expected, struct err *err);
+
+/* One item of an upsert by itself, for formats that hold rows (docs/formats/checkpoint.md). NULL,
+ * or which limit was broken; then nothing was put. */
+NODISCARD
+const char *record_row_put(struct buf *out, const struct docid *id, struct slice external_id,
+                           struct slice payload, const struct record_vector *vectors,
+                           uint16_t vector_count);
+/* Moves r behind it. ST_CORRUPT, and r is where it was. */
+NODISCARD
+status record_row_read(struct rd *r, struct record_row *out, struct err *err);
 
 #endif
