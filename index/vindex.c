@@ -243,6 +243,12 @@ const float *vindex_vector(const struct vindex *v, uint32_t slot)
     return plane_row(&v->full, slot);
 }
 
+bool vindex_filled(const struct vindex *v, uint32_t slot)
+{
+    return slot < atomic_load_explicit(&v->slot_end, memory_order_acquire) &&
+           plane_bit(&v->filled, slot);
+}
+
 uint32_t vindex_pending(const struct vindex *v)
 {
     return atomic_load_explicit(&v->pending_count, memory_order_relaxed);

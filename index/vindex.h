@@ -69,6 +69,8 @@ status vindex_reserve(struct vindex *v, uint32_t slot_end, struct err *err);
 void vindex_fill(struct vindex *v, uint32_t slot, const float *vector);
 void vindex_publish(struct vindex *v, uint32_t slot); /* after slots_publish(); never fails */
 const float *vindex_vector(const struct vindex *v, uint32_t slot); /* of a filled slot */
+/* Whether the slot has a vector of this field (below slot_end or not). */
+bool vindex_filled(const struct vindex *v, uint32_t slot);
 
 /* Links up to max pending rows; returns how many. 0: nothing pending, or below the threshold. */
 uint32_t vindex_link(struct vindex *v, uint32_t max);

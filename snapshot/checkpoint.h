@@ -6,7 +6,8 @@
  * are kept, not rewritten), the liveness of all slots, and each field's graph (lists copied under a
  * seqlock, no slot reuse meanwhile). Rows published meanwhile may or may not be in it. On load,
  * links to unknown slots are dropped; then the log is replayed from start lsn + 1, which makes it
- * exact: a replayed row whose id already has this lsn or a later one is skipped.
+ * exact: a replayed row is skipped if its id is live with this lsn or a later one, a replayed
+ * delete if its id is live with a later one.
  *
  * Until its manifest is renamed into place a checkpoint does not exist; a crash before leaves files
  * that the next open removes. The log is trimmed (by the caller) only after that.
@@ -44,20 +45,23 @@ struct checkpoint_info {
     uint64_t start_lsn; /* replay from start_lsn + 1 */
     uint64_t created_at_ns;
     uint64_t generation;
-    uint32_t rows;
+    uint64_t lsn_max;       /* of start_lsn and any row in it: the log must not end below */
+    uint32_t rows;          /* live ones */
     uint64_t bytes_written; /* by this checkpoint */
     uint64_t bytes_total;   /* of all its files */
     uint32_t blocks_written, blocks_kept;
 };
 
 /* start_lsn: everything up to it is applied before the call. Stops with ST_CLOSED when *stop
- * becomes true (nothing changes then). */
+ * becomes true. After any failure the checkpoint before is still there, and files of this one are
+ * removed now or by the next. */
 NODISCARD
 status checkpoint_write(const struct checkpoint_state *state, uint64_t start_lsn,
                         uint64_t created_at_ns, const _Atomic bool *stop,
                         struct checkpoint_info *out, struct err *err);
-/* ST_NOT_FOUND when there is none. Leftovers of an unfinished one are removed (unless read_only).
- */
+/* Into empty slots and vindexes. ST_NOT_FOUND when there is none; then nothing is removed either.
+ * Leftovers beside a manifest are removed (unless read_only). After any other failure slots and
+ * vindexes hold a part and must be destroyed. */
 NODISCARD
 status checkpoint_load(const struct checkpoint_state *state, bool read_only,
                        struct checkpoint_info *out, struct err *err);

@@ -1,0 +1,152 @@
+/* checkpoint_internal.h - the layout of docs/formats/checkpoint.md, shared by writer and loader. */
+#ifndef SNAPSHOT_CHECKPOINT_INTERNAL_H
+#define SNAPSHOT_CHECKPOINT_INTERNAL_H
+
+#include "segment/container_file.h"
+#include "segment/record.h"
+#include "snapshot/checkpoint.h"
+
+#include <assert.h>
+
+enum {
+    CKPT_FILES_MAX = 300000,
+    CKPT_MANIFEST_BYTES_MAX = 16 * 1024 * 1024,
+    CKPT_BLOCK_SLOTS_MAX = 65536,
+    CKPT_NAME_BYTES = 64,
+
+    CKPT_SECTION_ROWS = 1, /* of a rows file */
+    CKPT_SECTION_LIVE = 2, /* of a live file */
+    CKPT_SECTION_GRAPH = 1,
+
+    CKPT_ROW_HEAD_BYTES = 20, /* u32 slot, u64 lsn, u64 inserted_at; in front of it u32 bytes */
+    CKPT_ROW_BYTES_MAX = CKPT_ROW_HEAD_BYTES + 3 + DOCID_BYTES_MAX + 3 +
+                         RECORD_EXTERNAL_ID_BYTES_MAX + 5 + RECORD_PAYLOAD_BYTES_MAX + 2 +
+                         RECORD_FIELDS_MAX * (6 + RECORD_DIM_MAX * 4),
+    CKPT_LIVE_HEAD_BYTES = 12,  /* u32 block, u32 entries, u32 bytes */
+    CKPT_LIVE_ENTRY_BYTES = 15, /* at most: two varints of 5 and 10 */
+    CKPT_GRAPH_HEAD_BYTES = 16, /* u16 field, u16 zero, u32 slots end, u8 bits, 7 bytes zero */
+    CKPT_NODE_HEAD_BYTES = 5,   /* u32 slot, u8 level */
+    CKPT_NODE_LINKS_MAX = (2 + VNODE_LEVEL_MAX) * VINDEX_M_MAX,
+};
+
+enum ckpt_file_kind { CKPT_ROWS = 1, CKPT_LIVE = 2, CKPT_GRAPH = 3 }; /* on disk */
+
+struct ckpt_file {
+    uint8_t kind;    /* enum ckpt_file_kind */
+    uint32_t number; /* block or field */
+    uint64_t generation;
+    uint64_t start_lsn; /* of that generation */
+    uint64_t bytes;
+    uint32_t crc; /* the container's */
+    uint32_t items;
+};
+
+struct ckpt_manifest {
+    uint64_t generation;
+    uint64_t start_lsn;
+    uint64_t lsn_max;
+    uint64_t created_at_ns;
+    uint8_t collection_id[16];
+    uint32_t block_slots;
+    uint32_t slots_end;
+    uint32_t live;
+    uint32_t dead;
+    struct {
+        uint16_t id;
+        uint32_t dim;
+    } fields[RECORD_FIELDS_MAX];
+    size_t field_count;
+    struct ckpt_file *files;
+    size_t file_count;
+    size_t file_room;
+};
+
+void ckpt_manifest_free(struct ckpt_manifest *m);
+NODISCARD
+status ckpt_manifest_add(struct ckpt_manifest *m, const struct ckpt_file *file, struct err *err);
+NODISCARD
+status ckpt_manifest_encode(const struct ckpt_manifest *m, struct buf *out, struct err *err);
+NODISCARD
+status ckpt_manifest_decode(struct slice bytes, struct ckpt_manifest *out, struct err *err);
+/* ST_NOT_FOUND when there is none; ST_CORRUPT also when it is another collection's. */
+NODISCARD
+status ckpt_manifest_read(struct fs *fs, const char *dir, const uint8_t collection_id[16],
+                          struct ckpt_manifest *out, struct err *err);
+NODISCARD
+status ckpt_manifest_write(struct fs *fs, const char *dir, const struct ckpt_manifest *m,
+                           uint64_t *bytes, struct err *err);
+const struct ckpt_file *ckpt_manifest_find(const struct ckpt_manifest *m, enum ckpt_file_kind kind,
+                                           uint32_t number);
+void ckpt_manifest_info(const struct ckpt_manifest *m, struct checkpoint_info *out);
+
+void ckpt_file_name(const struct ckpt_file *file, char name[CKPT_NAME_BYTES]);
+NODISCARD
+status ckpt_file_path(const char *dir, const struct ckpt_file *file, char path[FS_PATH_BYTES],
+                      struct err *err);
+/* The largest generation of a file name in dir; 0 if there is none. */
+NODISCARD
+status ckpt_generation_max(struct fs *fs, const char *dir, uint64_t *out, struct err *err);
+/* Removes what looks like ours and `m` does not name, as far as it can: what stays is removed the
+ * next time. Only files of generation `only`, unless that is 0. */
+void ckpt_remove_unnamed(struct fs *fs, const char *dir, const struct ckpt_manifest *m,
+                         uint64_t only);
+
+/* Bits that a slot below slots_end needs; packing of links, low bits first. */
+unsigned ckpt_link_bits(uint32_t slots_end);
+static inline size_t ckpt_packed_bytes(size_t links, unsigned bits)
+{
+    return (links * bits + 7) / 8;
+}
+void ckpt_pack(const uint32_t *links, size_t count, unsigned bits, uint8_t *out);
+void ckpt_unpack(const uint8_t *packed, size_t count, unsigned bits, uint32_t *out);
+
+/* Tests write small blocks in small steps, and change the collection between steps. */
+struct ckpt_tuning {
+    uint32_t block_slots;
+    uint32_t batch_rows;     /* rows or nodes copied in one epoch guard */
+    void (*step)(void *arg); /* outside guards, between batches; NULL for none */
+    void *arg;
+};
+NODISCARD
+status ckpt_write(const struct checkpoint_state *state, uint64_t start_lsn, uint64_t created_at_ns,
+                  const _Atomic bool *stop, const struct ckpt_tuning *tuning,
+                  struct checkpoint_info *out, struct err *err);
+
+/* One checkpoint being written. */
+struct ckpt_writer {
+    const struct checkpoint_state *state;
+    const struct ckpt_tuning *tuning;
+    const _Atomic bool *stop;
+    struct ckpt_manifest before; /* empty if there was none */
+    struct ckpt_manifest now;
+    struct buf batch;
+    uint64_t bytes_written;
+    uint32_t blocks_written, blocks_kept;
+};
+/* Each adds its files to w->now. */
+NODISCARD
+status ckpt_write_blocks(struct ckpt_writer *w, struct err *err);
+NODISCARD
+status ckpt_write_live(struct ckpt_writer *w, struct err *err);
+NODISCARD
+status ckpt_write_graphs(struct ckpt_writer *w, struct err *err);
+
+/* A file being written: its container, and what the manifest will say. */
+struct ckpt_out {
+    struct ckpt_file file;
+    struct container_file_sink sink;
+    struct container_writer *container;
+};
+NODISCARD
+status ckpt_out_open(struct ckpt_writer *w, enum ckpt_file_kind kind, uint32_t number,
+                     enum container_kind container_kind, uint16_t section, struct ckpt_out *out,
+                     struct err *err);
+/* Finishes, syncs and names it in w->now. */
+NODISCARD
+status ckpt_out_finish(struct ckpt_writer *w, struct ckpt_out *out, struct err *err);
+void ckpt_out_close(struct ckpt_out *out); /* always, after either */
+/* Between batches: lets a test in; ST_CLOSED when the writer shall stop. */
+NODISCARD
+status ckpt_step(struct ckpt_writer *w, struct err *err);
+
+#endif
