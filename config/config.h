@@ -6,13 +6,24 @@
  * anything but their default; keys of the seed that mean nothing here are accepted with a warning
  * that says why.
  *
+ * The file is the one --config names, else TIERVEC_CONFIG, else AKIDB_CONFIG, else ./config.toml,
+ * else /etc/tiervec/config.toml; one that is named must be there. docs/configuration.md has every
+ * key.
+ *
+ * Threads    none of it is shared; read it from any thread once it is loaded.
  * Ownership  config_free() frees every text inside.
+ * Limits     CONFIG_FILE_BYTES_MAX the file, CONFIG_TEXT_BYTES_MAX a value.
  * Failure    ST_INVALID: the text names file, line, key, what is wrong and what would be right. */
 #ifndef CONFIG_CONFIG_H
 #define CONFIG_CONFIG_H
 
 #include "base/bytes.h"
 #include "base/log.h"
+
+enum {
+    CONFIG_FILE_BYTES_MAX = 256 * 1024,
+    CONFIG_TEXT_BYTES_MAX = 4096, /* of one value */
+};
 
 enum config_origin { CONFIG_DEFAULT, CONFIG_FILE, CONFIG_ENVIRONMENT, CONFIG_FLAG };
 
@@ -62,6 +73,7 @@ struct config {
     } auth;
 
     bool anonymous_beyond_loopback; /* the seed's own configuration: served, with a loud warning */
+    char *file;                     /* the one that was read; NULL: none */
     struct config_entry
         *entries; /* every key with text value, origin and where (file:line, variable, flag) */
     size_t entry_count;
@@ -81,9 +93,15 @@ NODISCARD
 status config_load(int argc, char *const *argv, char *const *env, struct config *out,
                    struct err *err);
 void config_free(struct config *c);
+/* What [logging] says, for log_open(); texts are borrowed from c, the clock is the caller's to set.
+ */
+void config_log_options(const struct config *c, struct log_options *out);
 /* The whole reference as TOML with comments: what config.example.toml is generated from. */
 NODISCARD
 status config_print_example(struct buf *out, struct err *err);
+/* The same as tables of Markdown: the generated part of docs/configuration.md. */
+NODISCARD
+status config_print_reference(struct buf *out, struct err *err);
 /* `config show`: effective values, with origins when asked. */
 NODISCARD
 status config_print(const struct config *c, bool origins, struct buf *out, struct err *err);
