@@ -11,6 +11,7 @@
 
 #include "base/arena.h"
 #include "base/bytes.h"
+#include "base/exec.h"
 
 enum {
     ROUTE_SEGMENTS_MAX = 9,
@@ -33,7 +34,8 @@ enum http_method http_method_parse(struct slice text);
 const char *http_method_name(enum http_method m);
 
 struct request;
-typedef void route_fn(struct request *req);
+/* Runs on a worker. TASK_AGAIN: req->task.run goes on with it. */
+typedef task_state route_fn(struct request *req);
 
 enum route_kind {
     ROUTE_READ = 0,    /* may be refused when the queue is full */

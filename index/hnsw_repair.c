@@ -1,8 +1,9 @@
 /* Taking dead slots out of the graph.
  *
  * After the first wait for epochs every linker sees the slots as dead, so no list comes to name one
- * any more; then each list that does is rebuilt, and the entry point moves. After the second wait
- * no reader stands on one of them, and their own lists are given back. */
+ * any more; then each list that does is rebuilt, and last the entry point moves. After the second
+ * wait no reader stands on one of them, and their own lists are given back. A pass that is stopped
+ * before that leaves a whole graph, with some of the dead still in it. */
 #include "index/vindex_internal.h"
 
 #include <inttypes.h>
@@ -201,10 +202,10 @@ static status repair_run(struct repair *r, const uint32_t *dead, uint32_t count,
     for (uint32_t i = 0; i < count; i++)
         if (dead[i] < r->slot_end)
             (void)pending_clear(v, dead[i]);
-    entry_move(r);
     st = rebuild_all(r, stop, err);
     if (st != ST_OK)
         return st;
+    entry_move(r);
     epoch_synchronize(v->options.epoch);
     for (uint32_t i = 0; i < count; i++)
         if (dead[i] < r->slot_end)

@@ -51,18 +51,11 @@ status slots_fill(struct slots *s, uint32_t slot, const struct docid *id, struct
     assert(slots_state(s, slot) == SLOT_RESERVED);
     st = row_fill(s, row_at(s, slot), &row, err);
     if (st == ST_OK)
-        atomic_store_explicit(mark_at(s, slot), mark_make(SLOT_FILLED, id->kind),
-                              memory_order_release);
+        state_store(s, slot, SLOT_FILLED);
     return st;
 }
 
-static void set_state(struct slots *s, uint32_t slot, enum slot_state state)
-{
-    uint8_t kind = (uint8_t)(mark_load(s, slot) >> MARK_KIND_SHIFT);
-
-    atomic_store_explicit(mark_at(s, slot), mark_make(state, kind), memory_order_release);
-}
-
+/* Before the row is seen dead: whoever retires it counts it out again. */
 static void count_death(struct slots *s)
 {
     atomic_fetch_sub_explicit(&s->live, 1, memory_order_relaxed);
@@ -84,26 +77,25 @@ static uint64_t stamp_row(struct slots *s, uint32_t slot)
 uint32_t slots_publish(struct slots *s, uint32_t slot, uint64_t lsn)
 {
     struct row_store *row = row_at(s, slot);
-    uint8_t kind = (uint8_t)(mark_load(s, slot) >> MARK_KIND_SHIFT);
-    struct docid id = row_docid(row, kind);
+    struct docid id = row_docid(row);
     uint64_t number;
     uint32_t old;
 
-    assert(slots_state(s, slot) == SLOT_FILLED);
-    row->lsn = lsn;
+    assert(state_load(s, slot) == SLOT_FILLED && lsn <= SLOTS_LSN_MAX);
+    row->lsn = lsn & SLOTS_LSN_MAX;
     number = stamp_row(s, slot);
     /* From here until both are withdrawn slots_current() asks the map about these two. */
     old = idmap_find(s, &id);
     atomic_store_explicit(&s->settled_old, old, memory_order_release);
     atomic_store_explicit(&s->settling, slot, memory_order_release);
-    set_state(s, slot, SLOT_LIVE);
-    (void)idmap_put(s, slot, kind);
+    state_store(s, slot, SLOT_LIVE);
+    (void)idmap_put(s, slot);
     atomic_fetch_add_explicit(&s->live, 1, memory_order_relaxed);
     /* Before the old row dies: a page that meets it dead then knows that there is something new. */
     atomic_store_explicit(&s->publishes, number, memory_order_release);
     if (old != SLOT_NONE) {
-        set_state(s, old, SLOT_DEAD);
         count_death(s);
+        state_store(s, old, SLOT_DEAD);
     }
     atomic_store_explicit(&s->settling, SLOT_NONE, memory_order_release);
     atomic_store_explicit(&s->settled_old, SLOT_NONE, memory_order_release);
@@ -118,8 +110,8 @@ uint32_t slots_erase(struct slots *s, const struct docid *id)
         return SLOT_NONE;
     atomic_store_explicit(&s->settled_old, slot, memory_order_release);
     (void)idmap_remove(s, id);
-    set_state(s, slot, SLOT_DEAD);
     count_death(s);
+    state_store(s, slot, SLOT_DEAD);
     atomic_store_explicit(&s->settled_old, SLOT_NONE, memory_order_release);
     return slot;
 }
@@ -131,7 +123,7 @@ uint32_t slots_find(const struct slots *s, const struct docid *id)
 
 enum slot_state slots_state(const struct slots *s, uint32_t slot)
 {
-    return mark_state(mark_load(s, slot));
+    return state_load(s, slot);
 }
 
 bool slots_live(const struct slots *s, uint32_t slot)
@@ -143,27 +135,25 @@ bool slots_live(const struct slots *s, uint32_t slot)
  * is read again at the end because the applier may have finished between the first two looks. */
 bool slots_current(const struct slots *s, uint32_t slot)
 {
-    uint8_t mark = mark_load(s, slot);
     struct docid id;
 
-    if (mark_state(mark) != SLOT_LIVE)
+    if (state_load(s, slot) != SLOT_LIVE)
         return false;
     if (atomic_load_explicit(&s->settling, memory_order_acquire) != slot &&
         atomic_load_explicit(&s->settled_old, memory_order_acquire) != slot)
         return slots_live(s, slot);
-    id = row_docid(row_at(s, slot), (uint8_t)(mark >> MARK_KIND_SHIFT));
+    id = row_docid(row_at(s, slot));
     return idmap_find(s, &id) == slot;
 }
 
 void slots_row(const struct slots *s, uint32_t slot, struct row *out)
 {
     const struct row_store *row = row_at(s, slot);
-    uint8_t kind = (uint8_t)(mark_load(s, slot) >> MARK_KIND_SHIFT);
 
-    out->id = row_docid(row, kind);
+    out->id = row_docid(row);
     out->lsn = row->lsn;
     out->inserted_at_ns = row->inserted_at_ns;
-    row_contents(row, kind, &out->external_id, &out->payload);
+    row_contents(row, &out->external_id, &out->payload);
 }
 
 uint32_t slots_end(const struct slots *s)

@@ -1,7 +1,8 @@
 /* slots.h - the rows of one collection in RAM: slot allocation, ids, payloads, liveness.
  *
  * A slot is the number of a row: node id in every vector field's graph and bit in every bitmap.
- * Arrays are chunked (SLOTS_PER_CHUNK), never move, and are allocated on demand. A slot's life:
+ * Rows lie in pieces that never move: SLOTS_PER_CHUNK rows each, and within the first chunk pieces
+ * that start with 64 rows and double, so that a small collection stays small. A slot's life:
  *
  *   free -> reserved (slots_reserve) -> filled, invisible (slots_fill) -> live (slots_publish)
  *        -> dead (replaced or deleted: traversed, not returned) -> retired (no graph names it)
@@ -16,7 +17,8 @@
  *            inside an epoch guard of the node's struct epoch; they never wait.
  * Ownership  payload and external id are copied; what slots_row() returns borrows and lives as long
  *            as the guard.
- * Limits     SLOTS_MAX rows a collection; memory against the budget, ST_NOSPACE when it is over. */
+ * Limits     SLOTS_MAX rows a collection, lsns to SLOTS_LSN_MAX; memory against the budget,
+ * ST_NOSPACE when it is over. */
 #ifndef INDEX_SLOTS_H
 #define INDEX_SLOTS_H
 
@@ -25,8 +27,9 @@
 #include "base/mem.h"
 
 enum { SLOTS_PER_CHUNK = 65536 };
-#define SLOT_NONE UINT32_MAX
-#define SLOTS_MAX 4000000000u
+#define SLOT_NONE     UINT32_MAX
+#define SLOTS_MAX     4000000000u
+#define SLOTS_LSN_MAX ((UINT64_C(1) << 56) - 1)
 
 struct slots;
 
@@ -36,12 +39,15 @@ struct slots_options {
 };
 NODISCARD
 status slots_create(const struct slots_options *options, struct slots **out, struct err *err);
-void slots_destroy(struct slots *s); /* no reader inside */
+/* No reader inside. The budget is given back whole; a callback may still be the epoch's, so the
+ * epoch goes last. Accepts NULL. */
+void slots_destroy(struct slots *s);
 
 /* count slots into out, and room in the id map for them. ST_NOSPACE, ST_NOMEM: nothing reserved. */
 NODISCARD
 status slots_reserve(struct slots *s, uint32_t count, uint32_t *out, struct err *err);
-/* Writes an invisible row. external_id and payload may be empty. ST_NOSPACE, ST_NOMEM. */
+/* Writes an invisible row. external_id and payload may be empty, and cost nothing then. ST_NOSPACE,
+ * ST_NOMEM; ST_INVALID for an id that cannot be, or 4 GiB of contents. The slot stays reserved. */
 NODISCARD
 status slots_fill(struct slots *s, uint32_t slot, const struct docid *id, struct slice external_id,
                   struct slice payload, uint64_t inserted_at_ns, struct err *err);
@@ -86,7 +92,10 @@ uint64_t slots_bytes(const struct slots *s);
 
 /* Up to max live slots in id order whose id is > after (NULL: from the first). Call inside a guard;
  * the order is kept by a sorted array plus a tail sorted at need (this may take a moment after many
- * inserts: bulk work). *count of them in out. */
+ * inserts: bulk work). *count of them in out. An id that has a row all through a walk in pages,
+ * each going on after the last id of the one before, comes exactly once, even if its row is
+ * replaced meanwhile. ST_NOSPACE, ST_NOMEM: the order needs 8 bytes a row from the first page on.
+ */
 NODISCARD
 status slots_page(struct slots *s, const struct docid *after, uint32_t max, uint32_t *out,
                   uint32_t *count, struct err *err);

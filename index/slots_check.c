@@ -33,16 +33,16 @@ static status rows_census(const struct slots *s, struct census *c, struct err *e
     uint32_t end = slots_end(s);
 
     for (uint32_t slot = 0; slot < end; slot++) {
-        uint8_t mark = mark_load(s, slot);
+        enum slot_state state = state_load(s, slot);
         status st;
 
-        if (mark_state(mark) > SLOT_RETIRED)
+        if (state > SLOT_RETIRED)
             return err_set(err, ST_CORRUPT, "a slot without a state slot=%" PRIu32, slot);
         st = row_check(s, slot, err);
         if (st != ST_OK)
             return st;
-        c->states[mark_state(mark)]++;
-        c->bytes += row_blob_bytes(row_at(s, slot), (uint8_t)(mark >> MARK_KIND_SHIFT));
+        c->states[state]++;
+        c->bytes += row_blob_bytes(row_at(s, slot));
     }
     return ST_OK;
 }

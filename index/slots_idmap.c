@@ -35,15 +35,9 @@ static uint64_t id_hash(const struct slots *s, const struct docid *id)
     return 0;
 }
 
-static uint8_t kind_of(const struct slots *s, uint32_t slot)
-{
-    return (uint8_t)(atomic_load_explicit(mark_at(s, slot), memory_order_relaxed) >>
-                     MARK_KIND_SHIFT);
-}
-
 static uint64_t slot_hash(const struct slots *s, uint32_t slot)
 {
-    struct docid id = row_docid(row_at(s, slot), kind_of(s, slot));
+    struct docid id = row_docid(row_at(s, slot));
 
     return id_hash(s, &id);
 }
@@ -84,7 +78,7 @@ static uint32_t chain_find(const struct slots *s, uint32_t bucket, const struct 
     while (link != LINK_END) {
         const struct row_store *row = row_at(s, link - 1);
 
-        if (row_has_id(row, kind_of(s, link - 1), id))
+        if (row_has_id(row, id))
             return link - 1;
         link = atomic_load_explicit(&row->chain, memory_order_acquire);
     }
@@ -138,8 +132,7 @@ static struct spot spot_find(const struct slots *s, const struct docid *id, uint
     while ((next = spot_next(&spot)) != LINK_END) {
         uint64_t at = slot_hash(s, next - 1);
 
-        if (hash_before(hash, at) ||
-            (hash == at && row_has_id(row_at(s, next - 1), kind_of(s, next - 1), id)))
+        if (hash_before(hash, at) || (hash == at && row_has_id(row_at(s, next - 1), id)))
             break;
         spot_step(s, &spot);
     }
@@ -150,7 +143,7 @@ static bool spot_has(const struct slots *s, const struct spot *spot, const struc
 {
     uint32_t next = spot_next(spot);
 
-    return next != LINK_END && row_has_id(row_at(s, next - 1), kind_of(s, next - 1), id);
+    return next != LINK_END && row_has_id(row_at(s, next - 1), id);
 }
 
 /* Returns how many rows it looked at. */
@@ -177,10 +170,10 @@ static void note_walk(struct slots *s, uint32_t walked)
         s->walked_max = walked;
 }
 
-uint32_t idmap_put(struct slots *s, uint32_t slot, uint8_t kind)
+uint32_t idmap_put(struct slots *s, uint32_t slot)
 {
     struct row_store *row = row_at(s, slot);
-    struct docid id = row_docid(row, kind);
+    struct docid id = row_docid(row);
     uint64_t hash = id_hash(s, &id);
     uint32_t old = SLOT_NONE;
     uint32_t after;
@@ -233,7 +226,7 @@ static status bucket_check(const struct slots *s, uint32_t bucket, uint32_t *row
         uint32_t slot = link - 1;
         uint64_t hash;
 
-        if (slot >= end || n > end || mark_state(mark_load(s, slot)) != SLOT_LIVE)
+        if (slot >= end || n > end || state_load(s, slot) != SLOT_LIVE)
             return err_set(err, ST_CORRUPT,
                            "id map names a slot that is not live bucket=%" PRIu32 " slot=%" PRIu32,
                            bucket, slot);

@@ -51,7 +51,8 @@ struct row_store {
             uint8_t prefix[TEXT_PREFIX_BYTES];
         } text;
     } id;
-    uint64_t lsn;
+    uint64_t lsn : 56; /* at most SLOTS_LSN_MAX */
+    uint64_t kind : 8; /* enum docid_kind of id; here, a find touches no line more */
     uint64_t inserted_at_ns;
     uint8_t *blob; /* owned; NULL when all that would be in it is empty */
     /* The next row in the id map's bucket. Written by the applier, read by any reader; kept when
@@ -66,7 +67,7 @@ struct piece {
     struct row_store *rows;
     _Atomic uint32_t *heads; /* bucket i of the id map is at slot i */
     uint32_t *links;         /* free and retired lists; guarded by the pool's lock */
-    _Atomic uint8_t *marks;  /* state, and kind of the id; see mark_make() */
+    _Atomic uint8_t *states; /* enum slot_state */
     /* The publish that last touched each block; written by the applier. */
     _Atomic uint64_t stamps[BLOCKS_PER_CHUNK];
 };
@@ -130,17 +131,6 @@ struct slots {
     struct lock order_lock;        /* LOCK_RANK_ORDER: one page call at a time rebuilds */
 };
 
-/* state in the low bits, kind of the id above: one byte tells a reader both. */
-enum { MARK_STATE = 7, MARK_KIND_SHIFT = 4 };
-static inline uint8_t mark_make(enum slot_state state, uint8_t kind)
-{
-    return (uint8_t)((unsigned)state | (unsigned)kind << MARK_KIND_SHIFT);
-}
-static inline enum slot_state mark_state(uint8_t mark)
-{
-    return (enum slot_state)(mark & MARK_STATE);
-}
-
 /* Which piece a slot lies in, and where there. */
 struct place {
     struct piece *piece;
@@ -178,15 +168,20 @@ static inline struct row_store *row_at(const struct slots *s, uint32_t slot)
 
     return &p.piece->rows[p.at];
 }
-static inline _Atomic uint8_t *mark_at(const struct slots *s, uint32_t slot)
+static inline _Atomic uint8_t *state_at(const struct slots *s, uint32_t slot)
 {
     struct place p = place_of(s, slot);
 
-    return &p.piece->marks[p.at];
+    return &p.piece->states[p.at];
 }
-static inline uint8_t mark_load(const struct slots *s, uint32_t slot)
+/* Pairs with state_store(): who reads a state sees the row as it was when the state was set. */
+static inline enum slot_state state_load(const struct slots *s, uint32_t slot)
 {
-    return atomic_load_explicit(mark_at(s, slot), memory_order_acquire);
+    return (enum slot_state)atomic_load_explicit(state_at(s, slot), memory_order_acquire);
+}
+static inline void state_store(struct slots *s, uint32_t slot, enum slot_state state)
+{
+    atomic_store_explicit(state_at(s, slot), (uint8_t)state, memory_order_release);
 }
 
 /* --- slots_rows.c --- */
@@ -200,16 +195,15 @@ NODISCARD
 status rows_charge(struct slots *s, uint64_t bytes, struct err *err);
 void rows_refund(struct slots *s, uint64_t bytes);
 /* The id of a row that may be read; bytes borrow from its blob. */
-struct docid row_docid(const struct row_store *row, uint8_t kind);
-bool row_has_id(const struct row_store *row, uint8_t kind, const struct docid *id);
+struct docid row_docid(const struct row_store *row);
+bool row_has_id(const struct row_store *row, const struct docid *id);
 /* Fills everything of a row but chain, lsn and sequence. ST_NOSPACE, ST_NOMEM, ST_INVALID. */
 NODISCARD
 status row_fill(struct slots *s, struct row_store *row, const struct row *from, struct err *err);
 /* external_id and payload of a row; id_bytes of a DOCID_BYTES id lie in front of them. */
-void row_contents(const struct row_store *row, uint8_t kind, struct slice *external_id,
-                  struct slice *payload);
+void row_contents(const struct row_store *row, struct slice *external_id, struct slice *payload);
 /* What the budget was charged for the row's blob. */
-uint64_t row_blob_bytes(const struct row_store *row, uint8_t kind);
+uint64_t row_blob_bytes(const struct row_store *row);
 
 /* --- slots_pool.c --- */
 
@@ -231,7 +225,7 @@ static inline uint32_t *link_at(const struct slots *s, uint32_t slot)
 uint32_t idmap_find(const struct slots *s, const struct docid *id);
 /* Makes the map name `slot` under its id; returns the slot it named before, or SLOT_NONE. The
  * applier's. Cannot fail: the room is in the rows. */
-uint32_t idmap_put(struct slots *s, uint32_t slot, uint8_t kind);
+uint32_t idmap_put(struct slots *s, uint32_t slot);
 /* Takes the id out; returns the slot it named, or SLOT_NONE. */
 uint32_t idmap_remove(struct slots *s, const struct docid *id);
 /* Every chain in order and in its bucket; *count is how many rows are in chains. */

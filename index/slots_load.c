@@ -11,7 +11,7 @@ static status load_room(struct slots *s, uint32_t slot, struct err *err)
     if (slot >= SLOTS_MAX)
         return err_set(err, ST_CORRUPT, "slot out of range slot=%" PRIu32, slot);
     if (slot < end) {
-        if (slots_state(s, slot) != SLOT_FREE)
+        if (state_load(s, slot) != SLOT_FREE)
             return err_set(err, ST_CORRUPT, "two rows for one slot slot=%" PRIu32, slot);
         return ST_OK;
     }
@@ -23,9 +23,9 @@ static status load_room(struct slots *s, uint32_t slot, struct err *err)
     return st;
 }
 
-static void load_dead(struct slots *s, uint32_t slot, uint8_t kind)
+static void load_dead(struct slots *s, uint32_t slot)
 {
-    atomic_store_explicit(mark_at(s, slot), mark_make(SLOT_DEAD, kind), memory_order_release);
+    state_store(s, slot, SLOT_DEAD);
     atomic_fetch_add_explicit(&s->dead, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&s->deaths, 1, memory_order_relaxed);
 }
@@ -33,8 +33,12 @@ static void load_dead(struct slots *s, uint32_t slot, uint8_t kind)
 status slots_load(struct slots *s, uint32_t slot, bool dead, const struct row *row, struct err *err)
 {
     uint32_t other;
-    status st = load_room(s, slot, err);
+    status st;
 
+    if (row->lsn > SLOTS_LSN_MAX)
+        return err_set(err, ST_CORRUPT, "lsn out of range slot=%" PRIu32 " lsn=%" PRIu64, slot,
+                       row->lsn);
+    st = load_room(s, slot, err);
     if (st != ST_OK)
         return st;
     st = row_fill(s, row_at(s, slot), row, err);
@@ -42,11 +46,10 @@ status slots_load(struct slots *s, uint32_t slot, bool dead, const struct row *r
         return st == ST_INVALID ? err_wrap(err, ST_CORRUPT, "row slot=%" PRIu32, slot) : st;
     other = dead ? SLOT_NONE : idmap_find(s, &row->id);
     if (dead || (other != SLOT_NONE && row_at(s, other)->lsn > row->lsn)) {
-        load_dead(s, slot, row->id.kind);
+        load_dead(s, slot);
         return ST_OK;
     }
-    atomic_store_explicit(mark_at(s, slot), mark_make(SLOT_FILLED, row->id.kind),
-                          memory_order_release);
+    state_store(s, slot, SLOT_FILLED);
     (void)slots_publish(s, slot, row->lsn);
     return ST_OK;
 }

@@ -60,8 +60,8 @@ static bool item_after(const struct slots *s, const struct item *a, const struct
         return a->kind > b->kind;
     if (a->prefix != b->prefix)
         return a->prefix > b->prefix;
-    ids[0] = row_docid(row_at(s, a->entry.slot), a->kind);
-    ids[1] = row_docid(row_at(s, b->entry.slot), b->kind);
+    ids[0] = row_docid(row_at(s, a->entry.slot));
+    ids[1] = row_docid(row_at(s, b->entry.slot));
     return docid_compare(&ids[0], &ids[1]) > 0;
 }
 
@@ -114,9 +114,9 @@ struct news {
 
 static bool news_wants(const struct news *n, const struct place *p)
 {
-    uint8_t mark = atomic_load_explicit(&p->piece->marks[p->at], memory_order_acquire);
+    uint8_t state = atomic_load_explicit(&p->piece->states[p->at], memory_order_acquire);
 
-    if (mark_state(mark) != SLOT_LIVE)
+    if (state != SLOT_LIVE)
         return false;
     return n->all ||
            (uint32_t)n->until - p->piece->rows[p->at].sequence < (uint32_t)(n->until - n->since);
@@ -125,15 +125,13 @@ static bool news_wants(const struct news *n, const struct place *p)
 static void news_add(struct news *n, uint32_t slot, const struct place *p)
 {
     if (n->items != NULL && n->count < n->capacity) {
-        uint8_t mark = atomic_load_explicit(&p->piece->marks[p->at], memory_order_relaxed);
-        uint8_t kind = (uint8_t)(mark >> MARK_KIND_SHIFT);
         const struct row_store *row = &p->piece->rows[p->at];
-        struct docid id = row_docid(row, kind);
+        struct docid id = row_docid(row);
 
         n->items[n->count] = (struct item){
             .prefix = id_prefix(&id),
             .entry = {.slot = slot, .sequence = row->sequence},
-            .kind = kind,
+            .kind = id.kind,
         };
     }
     n->count++;
@@ -270,14 +268,12 @@ static void run_retire(struct slots *s, struct order_run *run)
 static bool retired_id(const struct slots *s, const struct order_entry *e, struct order_cursor *c)
 {
     struct row_store *row = row_at(s, e->slot);
-    uint8_t mark;
     bool known;
 
     lock_take(&s->pool->shared.lock);
-    mark = mark_load(s, e->slot);
-    known = mark_state(mark) == SLOT_RETIRED && row->sequence == e->sequence;
+    known = state_load(s, e->slot) == SLOT_RETIRED && row->sequence == e->sequence;
     if (known) {
-        c->id = row_docid(row, (uint8_t)(mark >> MARK_KIND_SHIFT));
+        c->id = row_docid(row);
         if (c->id.kind == DOCID_BYTES) {
             memcpy(c->text, c->id.bytes.data, c->id.bytes.bytes);
             c->id.bytes.data = c->text;
@@ -290,15 +286,14 @@ static bool retired_id(const struct slots *s, const struct order_entry *e, struc
 /* A row seen live or dead inside our guard stays until we leave. */
 static bool entry_id(const struct slots *s, const struct order_entry *e, struct order_cursor *c)
 {
-    uint8_t mark = mark_load(s, e->slot);
     const struct row_store *row = row_at(s, e->slot);
 
-    switch (mark_state(mark)) {
+    switch (state_load(s, e->slot)) {
     case SLOT_LIVE:
     case SLOT_DEAD:
         if (row->sequence != e->sequence)
             return false;
-        c->id = row_docid(row, (uint8_t)(mark >> MARK_KIND_SHIFT));
+        c->id = row_docid(row);
         return true;
     case SLOT_RETIRED:
         return retired_id(s, e, c);

@@ -68,7 +68,7 @@ status slots_page(struct slots *s, const struct docid *after, uint32_t max, uint
 
         if (slot != SLOT_NONE) {
             out[n++] = slot;
-            last = row_docid(row_at(s, slot), (uint8_t)(mark_load(s, slot) >> MARK_KIND_SHIFT));
+            last = row_docid(row_at(s, slot));
         }
         cursor_seek(c, s, c->at + 1);
     }

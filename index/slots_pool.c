@@ -89,12 +89,11 @@ static uint32_t reclaim_step_locked(struct pool *p, uint8_t *blobs[RECLAIM_STEP]
     for (*bytes = 0; count < RECLAIM_STEP && p->shared.reusable.count > 0; count++) {
         uint32_t slot = list_pop(s, &p->shared.reusable);
         struct row_store *row = row_at(s, slot);
-        uint8_t kind = (uint8_t)(mark_load(s, slot) >> MARK_KIND_SHIFT);
 
-        *bytes += row_blob_bytes(row, kind);
+        *bytes += row_blob_bytes(row);
         blobs[count] = row->blob;
         row->blob = NULL;
-        atomic_store_explicit(mark_at(s, slot), mark_make(SLOT_FREE, 0), memory_order_release);
+        state_store(s, slot, SLOT_FREE);
         list_push(s, &p->shared.free, slot);
     }
     return count;
@@ -155,13 +154,10 @@ static_assert(offsetof(struct pool, retired) == 0, "readers_are_gone() casts");
 void slots_retire(struct slots *s, uint32_t slot)
 {
     struct pool *p = s->pool;
-    uint8_t mark = mark_load(s, slot);
 
-    assert(mark_state(mark) == SLOT_DEAD);
+    assert(state_load(s, slot) == SLOT_DEAD);
     lock_take(&p->shared.lock);
-    atomic_store_explicit(mark_at(s, slot),
-                          mark_make(SLOT_RETIRED, (uint8_t)(mark >> MARK_KIND_SHIFT)),
-                          memory_order_release);
+    state_store(s, slot, SLOT_RETIRED);
     list_push(s, &p->shared.gathered, slot);
     hand_over_locked(p);
     lock_drop(&p->shared.lock);
@@ -184,11 +180,6 @@ void slots_reuse_resume(struct slots *s)
     lock_drop(&s->pool->shared.lock);
 }
 
-static void reserve_one_locked(struct slots *s, uint32_t slot)
-{
-    atomic_store_explicit(mark_at(s, slot), mark_make(SLOT_RESERVED, 0), memory_order_release);
-}
-
 status slots_reserve(struct slots *s, uint32_t count, uint32_t *out, struct err *err)
 {
     struct pool *p = s->pool;
@@ -205,9 +196,9 @@ status slots_reserve(struct slots *s, uint32_t count, uint32_t *out, struct err 
         st = rows_extend_locked(s, end + (count - reused), err);
     if (st == ST_OK) {
         for (uint32_t i = 0; i < reused; i++)
-            reserve_one_locked(s, out[i] = list_pop(s, &p->shared.free));
+            state_store(s, out[i] = list_pop(s, &p->shared.free), SLOT_RESERVED);
         for (uint32_t i = reused; i < count; i++)
-            reserve_one_locked(s, out[i] = end++);
+            state_store(s, out[i] = end++, SLOT_RESERVED);
         atomic_store_explicit(&s->end, end, memory_order_release);
     }
     lock_drop(&p->shared.lock);
@@ -216,15 +207,14 @@ status slots_reserve(struct slots *s, uint32_t count, uint32_t *out, struct err 
 
 void slots_abandon(struct slots *s, uint32_t slot)
 {
-    uint8_t mark = mark_load(s, slot);
     struct row_store *row = row_at(s, slot);
 
-    assert(mark_state(mark) == SLOT_RESERVED || mark_state(mark) == SLOT_FILLED);
-    rows_refund(s, row_blob_bytes(row, (uint8_t)(mark >> MARK_KIND_SHIFT)));
+    assert(state_load(s, slot) == SLOT_RESERVED || state_load(s, slot) == SLOT_FILLED);
+    rows_refund(s, row_blob_bytes(row));
     mem_free(row->blob);
     row->blob = NULL;
     lock_take(&s->pool->shared.lock);
-    atomic_store_explicit(mark_at(s, slot), mark_make(SLOT_FREE, 0), memory_order_release);
+    state_store(s, slot, SLOT_FREE);
     pool_give_back_locked(s, slot);
     lock_drop(&s->pool->shared.lock);
 }

@@ -47,7 +47,7 @@ static struct piece *piece_create(uint32_t rows)
     at += line_up(rows * sizeof(uint32_t));
     p->links = (uint32_t *)(void *)at;
     at += line_up(rows * sizeof(uint32_t));
-    p->marks = (_Atomic uint8_t *)at;
+    p->states = (_Atomic uint8_t *)at;
     return p;
 }
 
@@ -183,12 +183,12 @@ void rows_free(struct slots *s)
     rows_refund(s, atomic_load_explicit(&s->charged, memory_order_relaxed));
 }
 
-struct docid row_docid(const struct row_store *row, uint8_t kind)
+struct docid row_docid(const struct row_store *row)
 {
-    struct docid id = {.kind = kind};
+    struct docid id = {.kind = row->kind};
     struct rd r;
 
-    switch ((enum docid_kind)kind) {
+    switch ((enum docid_kind)id.kind) {
     case DOCID_U64:
         id.u64 = row->id.u64;
         break;
@@ -212,13 +212,13 @@ static bool text_prefix_equal(const struct row_store *row, struct slice text)
     return row->id.text.bytes == text.bytes && memcmp(row->id.text.prefix, text.data, bytes) == 0;
 }
 
-bool row_has_id(const struct row_store *row, uint8_t kind, const struct docid *id)
+bool row_has_id(const struct row_store *row, const struct docid *id)
 {
     struct docid own;
 
-    if (kind != id->kind || (kind == DOCID_BYTES && !text_prefix_equal(row, id->bytes)))
+    if (row->kind != id->kind || (row->kind == DOCID_BYTES && !text_prefix_equal(row, id->bytes)))
         return false;
-    own = row_docid(row, kind);
+    own = row_docid(row);
     return docid_equal(&own, id);
 }
 
@@ -319,7 +319,8 @@ status row_fill(struct slots *s, struct row_store *row, const struct row *from, 
     if (st != ST_OK)
         return st;
     id_put(row, &from->id);
-    row->lsn = from->lsn;
+    row->lsn = from->lsn & SLOTS_LSN_MAX;
+    row->kind = from->id.kind;
     row->inserted_at_ns = from->inserted_at_ns;
     row->blob = blob;
     return ST_OK;
@@ -335,8 +336,7 @@ static struct rd blob_lengths(const struct row_store *row, size_t lengths[2])
     return r;
 }
 
-void row_contents(const struct row_store *row, uint8_t kind, struct slice *external_id,
-                  struct slice *payload)
+void row_contents(const struct row_store *row, struct slice *external_id, struct slice *payload)
 {
     size_t lengths[2];
     const uint8_t *at;
@@ -345,20 +345,20 @@ void row_contents(const struct row_store *row, uint8_t kind, struct slice *exter
     *payload = (struct slice){0};
     if (row->blob == NULL)
         return;
-    at = blob_lengths(row, lengths).at + (kind == DOCID_BYTES ? row->id.text.bytes : 0);
+    at = blob_lengths(row, lengths).at + (row->kind == DOCID_BYTES ? row->id.text.bytes : 0);
     if (lengths[0] > 0)
         *external_id = slice_make(at, lengths[0]);
     if (lengths[1] > 0)
         *payload = slice_make(at + lengths[0], lengths[1]);
 }
 
-uint64_t row_blob_bytes(const struct row_store *row, uint8_t kind)
+uint64_t row_blob_bytes(const struct row_store *row)
 {
     size_t lengths[2];
     const uint8_t *at;
 
     if (row->blob == NULL)
         return 0;
-    at = blob_lengths(row, lengths).at + (kind == DOCID_BYTES ? row->id.text.bytes : 0);
+    at = blob_lengths(row, lengths).at + (row->kind == DOCID_BYTES ? row->id.text.bytes : 0);
     return heap_bytes((size_t)(at - row->blob) + lengths[0] + lengths[1]);
 }

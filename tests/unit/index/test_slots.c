@@ -79,14 +79,14 @@ static void of_two_live_rows_the_map_names_the_current_one(void **state)
     table_open(&t, 0);
     first = table_put(&t, &id, "one", 1, NULL);
     second = table_put(&t, &id, "two", 2, NULL);
-    atomic_store(mark_at(t.s, first), mark_make(SLOT_LIVE, DOCID_U64));
+    state_store(t.s, first, SLOT_LIVE);
     atomic_store(&t.s->settling, second);
     atomic_store(&t.s->settled_old, first);
     assert_false(slots_current(t.s, first));
     assert_true(slots_current(t.s, second));
     atomic_store(&t.s->settling, SLOT_NONE);
     atomic_store(&t.s->settled_old, SLOT_NONE);
-    atomic_store(mark_at(t.s, first), mark_make(SLOT_DEAD, DOCID_U64));
+    state_store(t.s, first, SLOT_DEAD);
     table_close(&t);
 }
 
@@ -302,6 +302,38 @@ static void dead_slots_are_listed_until_retired(void **state)
     table_close(&t);
 }
 
+/* Readers may stand on a row while it is unlinked; it must lead them on. Erases and replaces every
+ * row that is not the last of its chain. */
+static void an_unlinked_row_still_leads_to_the_next(void **state)
+{
+    enum { ROWS = 500 };
+    struct table t;
+    uint32_t led = 0;
+
+    (void)state;
+    table_open(&t, 0);
+    for (uint64_t i = 0; i < ROWS; i++)
+        (void)table_put(&t, &(struct docid){.kind = DOCID_U64, .u64 = i}, "", i, NULL);
+    for (uint32_t slot = 0; slot < ROWS; slot++) {
+        struct docid id = docid_u64(slot);
+        uint32_t next = atomic_load(&row_at(t.s, slot)->chain);
+        uint32_t newer = SLOT_NONE;
+
+        if (next == LINK_END)
+            continue;
+        if (slot % 2 == 0)
+            (void)slots_erase(t.s, &id);
+        else
+            newer = table_put(&t, &id, "", ROWS, NULL);
+        assert_int_equal(atomic_load(&row_at(t.s, slot)->chain), next);
+        if (newer != SLOT_NONE) /* in the place of the other */
+            assert_int_equal(atomic_load(&row_at(t.s, newer)->chain), next);
+        led++;
+    }
+    assert_true(led > ROWS / 10);
+    table_close(&t);
+}
+
 /* --- cost --- */
 
 static void a_small_table_costs_little_and_an_empty_row_no_allocation(void **state)
@@ -475,6 +507,7 @@ int main(void)
         cmocka_unit_test(no_slot_is_reused_while_paused),
         cmocka_unit_test(a_table_may_go_while_its_slots_wait_for_readers),
         cmocka_unit_test(dead_slots_are_listed_until_retired),
+        cmocka_unit_test(an_unlinked_row_still_leads_to_the_next),
         cmocka_unit_test(a_small_table_costs_little_and_an_empty_row_no_allocation),
         cmocka_unit_test(no_publish_gets_long_while_a_million_ids_grow),
         cmocka_unit_test(a_full_budget_refuses_and_all_stays_usable),

@@ -50,14 +50,14 @@ static void a_scan_equals_brute_force(void **unused)
             struct vrows r;
             struct vsearch s = {.query = query, .k = 20};
 
-            vrows_init(&r, small(metrics[m], dims[d], 10000), 3 + m + d);
-            vrows_put_random(&r, 0, 700, 10);
+            vrows_init(&r, small(metrics[m], dims[d], 10000), 30, 3 + m + d);
+            vrows_put_random(&r, 0, 700);
             for (uint64_t id = 0; id < 700; id += 7)
                 (void)vrows_erase(&r, id);
             for (int q = 0; q < 10; q++) {
                 uint32_t count, expected;
 
-                vrows_point(&r, 10, query);
+                vrows_point(&r, query);
                 expected = vrows_brute(&r, query, 20, NULL, want);
                 s.exact = false;
                 count = vrows_search(&r, &s, got);
@@ -78,15 +78,15 @@ static void every_metric_finds_its_neighbours_in_the_graph(void **unused)
         struct vrows r;
         double recall;
 
-        vrows_init(&r, small(metrics[m], 24, 100), 7 + m);
-        vrows_put_random(&r, 0, 3000, 50);
+        vrows_init(&r, small(metrics[m], 24, 100), 30, 7 + m);
+        vrows_put_random(&r, 0, 3000);
         assert_int_equal(vindex_pending(r.index), 3000);
         while (vindex_link(r.index, 100) > 0)
             ;
         assert_int_equal(vindex_pending(r.index), 0);
         assert_int_equal(vindex_linked(r.index), 3000);
-        vrows_check(&r, metrics[m] == VMETRIC_DOT ? 300 : 3);
-        recall = vrows_recall(&r, 50, 10, 64, 50);
+        vrows_check(&r, metrics[m] == VMETRIC_DOT ? 600 : 3);
+        recall = vrows_recall(&r, 50, 10, 64);
         print_message("%s: recall@10 %.4f\n", vmetric_name(metrics[m]), recall);
         assert_true(recall >= (metrics[m] == VMETRIC_DOT ? 0.85 : 0.95));
         vrows_fini(&r);
@@ -102,14 +102,14 @@ static void a_row_is_found_as_soon_as_it_is_published(void **unused)
     struct vsearch s = {.query = point, .k = 3, .ef = 100};
 
     (void)unused;
-    vrows_init(&r, small(VMETRIC_L2, 16, 50), 11);
-    vrows_put_random(&r, 0, 4000, 20);
+    vrows_init(&r, small(VMETRIC_L2, 16, 50), 30, 11);
+    vrows_put_random(&r, 0, 4000);
     while (vindex_link(r.index, 1000) > 0)
         ;
     for (uint64_t id = 10000; id < 10200; id++) {
         uint32_t slot;
 
-        vrows_point(&r, 20, point);
+        vrows_point(&r, point);
         (void)vrows_put(&r, id % 100, point);
         slot = vrows_put(&r, id % 100, point);
         assert_int_equal(vrows_search(&r, &s, hits), 3);
@@ -132,8 +132,8 @@ static void answers_are_complete_under_any_filter(void **unused)
     uint32_t right = 0, all = 0;
 
     (void)unused;
-    vrows_init(&r, small(VMETRIC_COSINE, 16, 50), 13);
-    vrows_put_random(&r, 0, 5000, 30);
+    vrows_init(&r, small(VMETRIC_COSINE, 16, 50), 30, 13);
+    vrows_put_random(&r, 0, 5000);
     while (vindex_link(r.index, 1000) > 0)
         ;
     for (uint64_t id = 0; id < 5000; id += 3)
@@ -149,7 +149,7 @@ static void answers_are_complete_under_any_filter(void **unused)
         for (s.k = 1; s.k <= 60; s.k += 13) {
             uint32_t expected, count;
 
-            vrows_point(&r, 30, query);
+            vrows_point(&r, query);
             expected = vrows_brute(&r, query, s.k, allow, want);
             count = vrows_search(&r, &s, got);
             assert_int_equal(count, expected);
@@ -176,9 +176,9 @@ static void k_beyond_the_rows_returns_them_all(void **unused)
     struct err err;
 
     (void)unused;
-    vrows_init(&r, small(VMETRIC_L2, 8, 50), 17);
+    vrows_init(&r, small(VMETRIC_L2, 8, 50), 30, 17);
     assert_int_equal(vrows_search(&r, &s, hits), 0);
-    vrows_put_random(&r, 0, 3000, 30);
+    vrows_put_random(&r, 0, 3000);
     while (vindex_link(r.index, 1000) > 0)
         ;
     assert_int_equal(vrows_search(&r, &s, hits), 3000);
@@ -202,16 +202,16 @@ static void a_zero_query_under_cosine_is_at_distance_one(void **unused)
     struct vsearch s = {.query = zero, .k = 5};
 
     (void)unused;
-    vrows_init(&r, small(VMETRIC_COSINE, 8, 50), 19);
+    vrows_init(&r, small(VMETRIC_COSINE, 8, 50), 30, 19);
     assert_false(vindex_normalise(zero, 8));
     (void)vrows_put(&r, 1, zero);
-    vrows_put_random(&r, 2, 4, 30);
+    vrows_put_random(&r, 2, 4);
     assert_int_equal(vrows_search(&r, &s, hits), 5);
     for (uint32_t i = 0; i < 5; i++) {
         assert_true(hits[i].distance == 1.0f);
         assert_int_equal(hits[i].slot, i); /* equal distances by slot */
     }
-    vrows_point(&r, 30, point);
+    vrows_point(&r, point);
     s.query = point;
     assert_int_equal(vrows_search(&r, &s, hits), 5);
     vrows_fini(&r);
@@ -228,8 +228,8 @@ static void a_stopped_search_says_so(void **unused)
     struct err err;
 
     (void)unused;
-    vrows_init(&r, small(VMETRIC_L2, 8, 50), 23);
-    vrows_put_random(&r, 2, 500, 30);
+    vrows_init(&r, small(VMETRIC_L2, 8, 50), 30, 23);
+    vrows_put_random(&r, 2, 500);
     assert_int_equal(vindex_search(r.index, r.scratch, &s, hits, &count, NULL, &err), ST_TIMEOUT);
     assert_int_equal(count, 77);
     vrows_fini(&r);
@@ -267,7 +267,7 @@ static void reserving_beyond_the_budget_is_refused(void **unused)
     struct err err;
 
     (void)unused;
-    vrows_init(&r, small(VMETRIC_L2, 8, 50), 29);
+    vrows_init(&r, small(VMETRIC_L2, 8, 50), 30, 29);
     assert_int_equal(vindex_reserve(r.index, 100, &err), ST_OK);
     used = mem_budget_bytes(&r.budget);
     r.budget.bytes_max = used + 1000;

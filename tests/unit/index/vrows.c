@@ -8,13 +8,14 @@
 
 #include <cmocka.h>
 
-void vrows_init(struct vrows *r, struct vindex_options options, uint64_t seed)
+void vrows_init(struct vrows *r, struct vindex_options options, uint32_t clusters, uint64_t seed)
 {
     struct slots_options so;
     struct err err;
 
     memset(r, 0, sizeof(*r));
     r->random = seed;
+    r->clusters = clusters;
     mem_budget_init(&r->budget, NULL, 0);
     assert_int_equal(epoch_create(&r->epoch, &err), ST_OK);
     so = (struct slots_options){.epoch = r->epoch, .budget = &r->budget};
@@ -61,9 +62,9 @@ float vrows_uniform(struct vrows *r)
     return uniform(&r->random);
 }
 
-void vrows_point(struct vrows *r, uint32_t clusters, float *out)
+void vrows_point(struct vrows *r, float *out)
 {
-    uint64_t centre = vrows_random(r) % clusters * 7919 + 17;
+    uint64_t centre = vrows_random(r) % r->clusters * 7919 + 17;
 
     for (uint32_t i = 0; i < r->options.dim; i++)
         out[i] = uniform(&centre) + 0.5f * vrows_uniform(r);
@@ -96,12 +97,12 @@ uint32_t vrows_put(struct vrows *r, uint64_t id, const float *vector)
     return slot;
 }
 
-void vrows_put_random(struct vrows *r, uint64_t first, uint32_t count, uint32_t clusters)
+void vrows_put_random(struct vrows *r, uint64_t first, uint32_t count)
 {
     float *point = malloc(r->options.dim * sizeof(float));
 
     for (uint32_t i = 0; i < count; i++) {
-        vrows_point(r, clusters, point);
+        vrows_point(r, point);
         (void)vrows_put(r, first + i, point);
     }
     free(point);
@@ -211,7 +212,7 @@ uint32_t vrows_brute(const struct vrows *r, const float *query, uint32_t k, cons
     return count;
 }
 
-double vrows_recall(struct vrows *r, uint32_t queries, uint32_t k, uint32_t ef, uint32_t clusters)
+double vrows_recall(struct vrows *r, uint32_t queries, uint32_t k, uint32_t ef)
 {
     float *query = malloc(r->options.dim * sizeof(float));
     struct vhit *got = malloc(k * sizeof(*got)), *want = malloc(k * sizeof(*want));
@@ -221,7 +222,7 @@ double vrows_recall(struct vrows *r, uint32_t queries, uint32_t k, uint32_t ef, 
     for (uint32_t q = 0; q < queries; q++) {
         uint32_t count, expected;
 
-        vrows_point(r, clusters, query);
+        vrows_point(r, query);
         expected = vrows_brute(r, query, k, NULL, want);
         count = vrows_search(r, &s, got);
         assert_int_equal(count, expected);

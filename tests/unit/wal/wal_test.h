@@ -22,7 +22,7 @@
 
 #include <cmocka.h>
 
-enum { LEDGER_MAX = 1 << 14, TEST_PAYLOAD_BYTES_MAX = 5000 };
+enum { LEDGER_MAX = 1 << 12, TEST_PAYLOAD_BYTES_MAX = 5000 };
 
 enum outcome { UNKNOWN = 0, ACKED, REFUSED };
 
@@ -42,6 +42,7 @@ struct ledger {
     size_t answered;
     uint64_t last_answered_lsn;
     bool out_of_order; /* a callback came before that of a lower lsn */
+    size_t unknown;    /* answers with ST_UNKNOWN */
     uint64_t cuts;
     uint64_t cut_lsn;
     uint64_t trimmed_lsn; /* records up to here may be gone */

@@ -1,0 +1,52 @@
+#include "api/api_internal.h"
+
+#include "base/mem.h"
+
+void api_close(struct api *api)
+{
+    if (api == NULL)
+        return;
+    atomic_store(&api->draining, true);
+    server_close(api->server);
+    for (unsigned i = 0; api->docs != NULL && i < api->doc_count; i++)
+        jdoc_destroy(api->docs[i]);
+    mem_free(api->docs);
+    metrics_destroy(api->metrics);
+    mem_free(api);
+}
+
+status api_open(const struct api_options *options, struct api **out, struct err *err)
+{
+    struct api *api = mem_zero(sizeof *api);
+    status st;
+
+    if (api == NULL)
+        return err_set(err, ST_NOMEM, "out of memory for the REST door");
+    api->options = *options;
+    api->doc_count = exec_workers(options->exec);
+    api->id_seed = rand_u64(options->rand);
+    api->start_ns = clock_mono_ns(options->clock);
+    api->docs = mem_zero_array(api->doc_count, sizeof *api->docs);
+    st = api->docs != NULL ? metrics_create(api, &api->metrics, err)
+                           : err_set(err, ST_NOMEM, "out of memory for the REST door");
+    if (st == ST_OK)
+        st = server_open(api, &api->server, err);
+    if (st != ST_OK) {
+        api_close(api);
+        return st;
+    }
+    api->options.host = NULL; /* was borrowed during this call only */
+    *out = api;
+    return ST_OK;
+}
+
+uint16_t api_port(const struct api *api)
+{
+    return server_port(api->server);
+}
+
+void api_drain(struct api *api, uint32_t drain_ms)
+{
+    atomic_store(&api->draining, true);
+    server_drain(api->server, drain_ms);
+}

@@ -1,0 +1,54 @@
+/* api_internal.h - what the files of api/ share: the door itself, its loop and its meters. */
+#ifndef API_API_INTERNAL_H
+#define API_API_INTERNAL_H
+
+#include "api/api.h"
+#include "api/metrics.h"
+#include "api/request.h"
+
+struct server;
+
+struct api {
+    /* Set by api_open(), never changed after it. */
+    struct api_options options;
+    struct server *server;
+    struct metrics *metrics;
+    struct jdoc **docs; /* one a worker, made when first needed; that worker's alone */
+    unsigned doc_count;
+    uint64_t id_seed;
+    uint64_t start_ns; /* monotonic */
+
+    _Atomic uint64_t id_count;
+    _Atomic bool draining;        /* set by api_drain(), read by the loop and /ready */
+    _Atomic uint64_t reply_bytes; /* of large answers between worker and socket */
+};
+
+/* The routes (handlers.c). */
+extern const struct route API_ROUTES[];
+extern const size_t API_ROUTE_COUNT;
+
+/* Runs on a worker: the first step of every request. */
+task_state request_run(struct task *task);
+/* What a request may cost before anything of it was read. */
+uint64_t request_cost_ns(const struct request *req);
+/* Prints a problem into req's answer without giving the request back. */
+void request_set_problem(struct request *req, enum problem p, const char *detail);
+/* 16 hex digits. */
+void request_make_id(struct api *api, char id[REQUEST_ID_BYTES_MAX + 1]);
+/* What a client sent, without what does not belong in an id; false if nothing is left. */
+bool request_clean_id(struct slice sent, char id[REQUEST_ID_BYTES_MAX + 1]);
+
+/* server.c */
+NODISCARD
+status server_open(struct api *api, struct server **out, struct err *err);
+void server_drain(struct server *s, uint32_t drain_ms);
+void server_close(struct server *s);
+uint16_t server_port(const struct server *s);
+/* Work that goes on behind an answer: server_close() waits until it has ended. */
+void server_job_begin(struct server *s);
+void server_job_end(struct server *s);
+/* From any thread, never waits: the request goes back to the loop. */
+void server_reply(struct server *s, struct request *req);
+uint32_t server_connections(const struct server *s);
+
+#endif

@@ -1,0 +1,693 @@
+/* conn.c - one connection: bytes in, one request at a time to the workers, answers out in order.
+ *
+ * While a request is under way the bytes behind it are kept (one read of them at most, then reading
+ * stops), so pipelined requests are answered in order and a client cannot make us hold more. */
+#include "api/server_internal.h"
+
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+static void resume(struct conn *c);
+static void refuse(struct conn *c, enum problem p, const char *detail);
+
+/* --- lifetime --- */
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+    struct conn *c = handle->data;
+    struct server *s = c->server;
+
+    if (--c->handles > 0)
+        return;
+    http1_fini(&c->http);
+    buf_free(&c->pending);
+    buf_free(&c->out);
+    atomic_fetch_sub_explicit(&s->api->reply_bytes, c->out_charged, memory_order_relaxed);
+    if (c->prev != NULL)
+        c->prev->next = c->next;
+    else
+        s->conns = c->next;
+    if (c->next != NULL)
+        c->next->prev = c->prev;
+    if (c->refusal)
+        s->refusals--;
+    else
+        atomic_fetch_sub_explicit(&s->conn_count, 1, memory_order_relaxed);
+    mem_free(c);
+    server_check_quiet(s);
+}
+
+/* A request that is with a worker goes on without us; one that was still being read ends here. */
+static void let_go(struct conn *c)
+{
+    struct request *req = c->req;
+
+    c->req = NULL;
+    if (req == NULL)
+        return;
+    if (c->state != CONN_BUSY) {
+        server_request_free(c->server, req);
+        return;
+    }
+    req->conn = NULL;
+    atomic_store_explicit(&req->gone, true, memory_order_relaxed);
+}
+
+void conn_close(struct conn *c)
+{
+    if (c->state == CONN_CLOSING)
+        return;
+    let_go(c);
+    c->state = CONN_CLOSING;
+    uv_close((uv_handle_t *)&c->tcp, on_handle_closed);
+    uv_close((uv_handle_t *)&c->timer, on_handle_closed);
+}
+
+void conn_drain(struct conn *c)
+{
+    if (c->state == CONN_IDLE)
+        conn_close(c);
+}
+
+/* --- timeouts --- */
+
+static struct request *request_new(struct conn *c);
+
+/* The work cannot be called back, but the client need not wait for it. */
+static void answer_late(struct conn *c)
+{
+    struct request *late = request_new(c);
+    struct request *req = c->req;
+    bool write;
+
+    if (late == NULL) {
+        conn_close(c);
+        return;
+    }
+    memcpy(late->id, req->id, sizeof late->id);
+    late->method = req->method;
+    late->match.route = req->match.route;
+    late->start_ns = req->start_ns;
+    write = req->match.route != NULL && req->match.route->kind == ROUTE_WRITE;
+    req->told_late = true;
+    let_go(c);
+    c->req = late;
+    c->state = CONN_READING;
+    refuse(c, write ? PROBLEM_OUTCOME_UNKNOWN : PROBLEM_DEADLINE,
+           "the request was still under way after its deadline");
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+    struct conn *c = timer->data;
+
+    switch (c->state) {
+    case CONN_READING:
+        refuse(c, PROBLEM_SLOW_REQUEST, "the request was not whole within the time a request has");
+        break;
+    case CONN_BUSY:
+        answer_late(c);
+        break;
+    case CONN_IDLE:
+    case CONN_WRITING:
+    case CONN_LINGER:
+        conn_close(c);
+        break;
+    case CONN_CLOSING:
+        break;
+    }
+}
+
+static void arm(struct conn *c, uint64_t timeout_ms)
+{
+    (void)uv_timer_start(&c->timer, on_timer, timeout_ms, 0);
+}
+
+/* --- reading: when and into what --- */
+
+/* Room for `more` bytes of body, within the bound on all bodies. */
+static bool body_grow(struct conn *c, size_t more)
+{
+    struct server *s = c->server;
+    struct buf *b = &c->req->body;
+    size_t capacity = b->capacity;
+
+    if (!buf_reserve(b, more + JSON_PADDING_BYTES))
+        return false;
+    c->req->body_charged += b->capacity - capacity;
+    s->body_bytes += b->capacity - capacity;
+    return s->body_bytes <= s->bodies_bytes_max;
+}
+
+/* A body of known length is read straight into its buffer, which grows as the bytes arrive: what a
+ * client only announces costs nothing. */
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *out)
+{
+    struct conn *c = handle->data;
+    uint64_t left = c->state == CONN_READING ? http1_length_left(&c->http) : 0;
+
+    (void)suggested;
+    if (left > 0 && c->req->http_status == 0) {
+        struct buf *b = &c->req->body;
+        uint64_t room = b->bytes > SERVER_READ_BYTES ? b->bytes : SERVER_READ_BYTES;
+
+        if (room > left)
+            room = left;
+        if (body_grow(c, (size_t)room)) {
+            *out = uv_buf_init((char *)b->data + b->bytes, (unsigned)room);
+            return;
+        }
+        b->failed = false; /* the bytes come through the scratch buffer, and are refused there */
+    }
+    *out = uv_buf_init((char *)c->server->scratch, SERVER_READ_BYTES);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *into);
+
+static void reading(struct conn *c, bool on)
+{
+    if (c->reading == on || c->eof || c->state == CONN_CLOSING)
+        return;
+    c->reading = on;
+    if (on)
+        (void)uv_read_start((uv_stream_t *)&c->tcp, on_alloc, on_read);
+    else
+        (void)uv_read_stop((uv_stream_t *)&c->tcp);
+}
+
+/* --- answering --- */
+
+static void linger(struct conn *c)
+{
+    if (c->eof) {
+        conn_close(c);
+        return;
+    }
+    c->state = CONN_LINGER;
+    buf_free(&c->pending);
+    c->pending_at = 0;
+    (void)uv_shutdown(&c->shutdown, (uv_stream_t *)&c->tcp, NULL);
+    reading(c, true);
+    arm(c, SERVER_LINGER_MS);
+}
+
+static void answered(struct conn *c)
+{
+    buf_free(&c->out);
+    atomic_fetch_sub_explicit(&c->server->api->reply_bytes, c->out_charged, memory_order_relaxed);
+    c->out_charged = 0;
+    if (!c->keep_alive) {
+        linger(c);
+        return;
+    }
+    c->state = CONN_IDLE;
+    arm(c, c->server->idle_ms);
+    resume(c);
+}
+
+static void on_written(uv_write_t *write, int code)
+{
+    struct conn *c = write->handle->data;
+
+    if (c->state == CONN_CLOSING)
+        return;
+    if (code != 0)
+        conn_close(c);
+    else
+        answered(c);
+}
+
+static size_t print_head(struct conn *c, const struct request *req)
+{
+    char *to = c->out_head;
+    size_t room = sizeof c->out_head;
+    int n = snprintf(to, room,
+                     "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
+                     "X-Request-Id: %s\r\nDate: %s\r\n",
+                     req->http_status, http_reason(req->http_status), req->content_type,
+                     req->out.bytes, req->id, server_date(c->server));
+
+    if (req->retry_after_s > 0)
+        n += snprintf(to + n, room - (size_t)n, "Retry-After: %" PRIu32 "\r\n", req->retry_after_s);
+    if (req->allow != NULL)
+        n += snprintf(to + n, room - (size_t)n, "Allow: %s\r\n", req->allow);
+    n += snprintf(to + n, room - (size_t)n, "Connection: %s\r\n\r\n",
+                  c->keep_alive ? "keep-alive" : "close");
+    assert(n > 0 && (size_t)n < room); /* every part above has its own bound */
+    return (size_t)n;
+}
+
+/* Sends out_head[0..head_bytes) and out; most answers leave at once, without a callback. */
+static void write_out(struct conn *c, size_t head_bytes)
+{
+    uv_buf_t parts[2] = {uv_buf_init(c->out_head, (unsigned)head_bytes),
+                         uv_buf_init((char *)c->out.data, (unsigned)c->out.bytes)};
+    unsigned first = 0;
+    unsigned count = c->head_only || c->out.bytes == 0 ? 1 : 2;
+    int n = uv_try_write((uv_stream_t *)&c->tcp, parts, count);
+    size_t sent = n > 0 ? (size_t)n : 0;
+
+    if (n < 0 && n != UV_EAGAIN) {
+        conn_close(c);
+        return;
+    }
+    while (first < count && sent >= parts[first].len)
+        sent -= parts[first++].len;
+    if (first == count) {
+        answered(c);
+        return;
+    }
+    parts[first].base += sent;
+    parts[first].len -= sent;
+    c->state = CONN_WRITING;
+    arm(c, c->server->api->options.timeout_ms);
+    if (uv_write(&c->write, (uv_stream_t *)&c->tcp, parts + first, count - first, on_written) != 0)
+        conn_close(c);
+}
+
+static void account(struct server *s, const struct request *req)
+{
+    struct api *api = s->api;
+    uint64_t now = clock_mono_ns(api->options.clock);
+    double seconds = req->start_ns == 0 ? 0.0 : (double)(now - req->start_ns) / 1e9;
+    const struct route *route = req->match.route;
+
+    metrics_request(api->metrics, route, req->http_status, seconds);
+    if (api->options.log_requests)
+        log_info("request",
+                 "request_id=%s method=%s route=%s status=%d ms=%.3f bytes_in=%zu "
+                 "bytes_out=%zu",
+                 req->id, http_method_name(req->method), route == NULL ? "none" : route->pattern,
+                 req->http_status, seconds * 1e3, req->body.bytes, req->out.bytes);
+}
+
+void conn_answer(struct request *req)
+{
+    struct server *s = req->api->server;
+    struct conn *c = req->conn;
+    size_t head_bytes;
+
+    if (!req->told_late)
+        account(s, req);
+    if (c == NULL) { /* nobody waits */
+        server_request_free(s, req);
+        return;
+    }
+    if (atomic_load_explicit(&s->api->draining, memory_order_relaxed) || c->eof)
+        c->keep_alive = false;
+    head_bytes = print_head(c, req);
+    c->out = req->out;
+    c->out_charged = req->out_charged;
+    buf_init(&req->out, 0);
+    req->out_charged = 0;
+    c->req = NULL;
+    server_request_free(s, req);
+    write_out(c, head_bytes);
+}
+
+/* Answers what was being read with a problem, and closes: where the next request would begin cannot
+ * be known, or would have to be waited for. */
+static void refuse(struct conn *c, enum problem p, const char *detail)
+{
+    if (c->req == NULL)
+        c->req = request_new(c);
+    if (c->req == NULL) {
+        conn_close(c);
+        return;
+    }
+    if (c->req->id[0] == '\0') {
+        const struct http1_header *sent = http1_header(&c->http.head, "x-request-id");
+
+        if (sent == NULL || !request_clean_id(sent->value, c->req->id))
+            request_make_id(c->server->api, c->req->id);
+    }
+    c->keep_alive = false;
+    request_set_problem(c->req, p, detail);
+    conn_answer(c->req);
+}
+
+/* --- one request --- */
+
+static struct request *request_new(struct conn *c)
+{
+    struct request *req = mem_zero(sizeof *req);
+
+    if (req == NULL)
+        return NULL;
+    req->api = c->server->api;
+    req->conn = c;
+    buf_init(&req->body, c->server->api->options.body_bytes_max + JSON_PADDING_BYTES);
+    buf_init(&req->out, REPLY_BYTES_MAX);
+    arena_init(&req->arena, REQUEST_ARENA_BYTES_MAX);
+    return req;
+}
+
+static void find_route(struct request *req, const struct http1_head *head)
+{
+    struct err err = {0};
+    status st = route_find(API_ROUTES, API_ROUTE_COUNT, req->method, head->path, &req->arena,
+                           &req->match, &err);
+
+    if (st == ST_OK)
+        st = query_parse(&req->arena, head->query, req->query, &req->query_count, &err);
+    if (st == ST_NOT_FOUND)
+        request_set_problem(req, PROBLEM_NO_ROUTE, err.text);
+    else if (st == ST_DENIED)
+        request_set_problem(req, PROBLEM_METHOD, err.text);
+    else if (st == ST_INVALID)
+        request_set_problem(req, PROBLEM_BAD_PATH, err.text);
+    else if (st != ST_OK)
+        request_set_problem(req, problem_of_status(st), err.text);
+    else if (req->match.route->kind == ROUTE_UNSUPPORTED)
+        request_set_problem(req, PROBLEM_NOT_SUPPORTED, req->match.route->pattern);
+    if (req->match.allow[0] != '\0')
+        req->allow = req->match.allow;
+}
+
+static void check_headers(struct request *req, const struct http1_head *head)
+{
+    const struct http1_header *encoding = http1_header(head, "content-encoding");
+
+    if (req->http_status != 0)
+        return;
+    if (encoding != NULL && !slice_equal(encoding->value, slice_text("identity")))
+        request_set_problem(req, PROBLEM_CONTENT_ENCODING, "the body is compressed");
+    else if (http1_header(head, "x-tiervec-database") != NULL)
+        request_set_problem(req, PROBLEM_NOT_SUPPORTED, "the header X-Tiervec-Database");
+}
+
+/* The head is whole. A problem found here is answered when the body has come, so that the
+ * connection can be kept; false when the connection was answered for good. */
+static bool begin(struct conn *c, bool more_is_here)
+{
+    const struct http1_head *head = &c->http.head;
+    const struct http1_header *id = http1_header(head, "x-request-id");
+    struct request *req = request_new(c);
+    bool body_comes = head->chunked || head->content_length > 0;
+
+    if (req == NULL) {
+        conn_close(c);
+        return false;
+    }
+    if (c->state == CONN_IDLE)
+        c->begun_ms = uv_now(&c->server->loop);
+    c->state = CONN_READING;
+    c->req = req;
+    c->keep_alive = head->keep_alive;
+    req->method = http_method_parse(head->method);
+    c->head_only = req->method == METHOD_HEAD;
+    if (id == NULL || !request_clean_id(id->value, req->id))
+        request_make_id(req->api, req->id);
+    find_route(req, head);
+    check_headers(req, head);
+    req->head = http1_take_head(&c->http);
+    if (!head->expect_continue || !body_comes)
+        return true;
+    if (req->http_status != 0) { /* the client waits for our word before it sends the body */
+        c->keep_alive = false;
+        conn_answer(req);
+        return false;
+    }
+    if (!more_is_here) {
+        static char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+        uv_buf_t part = uv_buf_init(text, sizeof text - 1);
+
+        /* Should it not fit, the client sends its body a little later anyway (RFC 9110 10.1.1). */
+        (void)uv_try_write((uv_stream_t *)&c->tcp, &part, 1);
+    }
+    return true;
+}
+
+static bool take_body(struct conn *c, struct slice piece)
+{
+    if (c->req->http_status != 0)
+        return true; /* answered already: read and dropped */
+    if (!body_grow(c, piece.bytes)) {
+        refuse(c, PROBLEM_BODIES_FULL, "the bodies of all requests under way are over their bound");
+        return false;
+    }
+    buf_put_slice(&c->req->body, piece);
+    return true;
+}
+
+static void lend(struct conn *c, struct request *req)
+{
+    struct server *s = c->server;
+    enum route_kind kind = req->match.route->kind;
+    uint64_t retry_after_ns = 0;
+    struct err err = {0};
+    status st;
+
+    c->state = CONN_BUSY;
+    atomic_fetch_add(&s->under_way, 1);
+    req->task.run = request_run;
+    if (req->match.param_count > 0)
+        req->task.fair_key = hash_bytes(req->match.params[0].data, req->match.params[0].bytes, 0);
+    req->task.cost_ns = request_cost_ns(req);
+    if (kind == ROUTE_LIVENESS) {
+        req->match.route->run(req);
+        return;
+    }
+    if (kind == ROUTE_PROBE) {
+        exec_resubmit(s->api->options.exec, &req->task);
+        return;
+    }
+    st = exec_submit(s->api->options.exec, &req->task, &retry_after_ns, &err);
+    if (st == ST_OK)
+        return;
+    atomic_fetch_sub(&s->under_way, 1);
+    metrics_refused(s->api->metrics);
+    request_set_problem(req, problem_of_status(st), err.text);
+    if (retry_after_ns > 0)
+        req->retry_after_s = (uint32_t)((retry_after_ns + 999999999u) / 1000000000u);
+    conn_answer(req);
+}
+
+/* The request is whole. */
+static void dispatch(struct conn *c)
+{
+    struct server *s = c->server;
+    const struct api_options *o = &s->api->options;
+    struct request *req = c->req;
+    uint64_t spent_ms = uv_now(&s->loop) - c->begun_ms;
+    uint64_t left_ms = spent_ms < o->timeout_ms ? o->timeout_ms - spent_ms : 1;
+
+    http1_reset(&c->http);
+    c->timed = false;
+    req->start_ns = clock_mono_ns(o->clock);
+    req->deadline_ns = req->start_ns + left_ms * 1000000u;
+    arm(c, left_ms + SERVER_LATE_MS);
+    if (req->http_status == 0 && req->match.route->kind < ROUTE_PROBE &&
+        atomic_load_explicit(&s->api->draining, memory_order_relaxed))
+        request_set_problem(req, PROBLEM_DRAINING, "this node is shutting down");
+    if (req->http_status != 0)
+        conn_answer(req);
+    else
+        lend(c, req);
+}
+
+/* Reads until a request is lent out, the bytes are used up or the connection is done for. */
+static size_t feed(struct conn *c, const uint8_t *data, size_t bytes)
+{
+    size_t at = 0;
+
+    while (c->state == CONN_IDLE || c->state == CONN_READING) {
+        struct slice piece = {0};
+        size_t used = 0;
+        enum http1_event event = http1_next(&c->http, data + at, bytes - at, &used, &piece);
+
+        at += used;
+        if (event == HTTP1_MORE)
+            break;
+        if (event == HTTP1_HEAD)
+            (void)begin(c, at < bytes);
+        else if (event == HTTP1_BODY)
+            (void)take_body(c, piece);
+        else if (event == HTTP1_END)
+            dispatch(c);
+        else
+            refuse(c, problem_of_http(c->http.bad_status), c->http.bad_reason);
+    }
+    return at;
+}
+
+/* After feeding: a request that has begun and is not whole has its time running. */
+static void note_begun(struct conn *c)
+{
+    struct server *s = c->server;
+
+    if (c->state == CONN_IDLE && !http1_idle(&c->http)) {
+        c->state = CONN_READING;
+        c->begun_ms = uv_now(&s->loop);
+    }
+    if (c->state == CONN_READING && !c->timed) {
+        c->timed = true;
+        arm(c, s->api->options.timeout_ms);
+    }
+}
+
+/* Bytes that waited behind the last request; then the socket again. */
+static void resume(struct conn *c)
+{
+    if (c->pumping)
+        return; /* feed() below us goes on by itself */
+    c->pumping = true;
+    while (c->pending_at < c->pending.bytes && c->state == CONN_IDLE)
+        c->pending_at += feed(c, c->pending.data + c->pending_at, c->pending.bytes - c->pending_at);
+    c->pumping = false;
+    if (c->state == CONN_CLOSING || c->state == CONN_LINGER)
+        return;
+    note_begun(c);
+    if (c->pending_at < c->pending.bytes)
+        return;
+    buf_free(&c->pending);
+    c->pending_at = 0;
+    reading(c, true);
+}
+
+static void on_eof(struct conn *c)
+{
+    reading(c, false);
+    c->eof = true;
+    /* Who closed only their sending side still gets the answer to what they sent. */
+    if (c->state != CONN_BUSY && c->state != CONN_WRITING)
+        conn_close(c);
+}
+
+static void on_bytes(struct conn *c, const uint8_t *data, size_t bytes)
+{
+    size_t used;
+
+    c->pumping = true;
+    used = feed(c, data, bytes);
+    c->pumping = false;
+    if (c->state == CONN_CLOSING || c->state == CONN_LINGER)
+        return;
+    note_begun(c);
+    if (used == bytes)
+        return;
+    /* A request is under way: the rest waits, and reading with it. */
+    buf_put(&c->pending, data + used, bytes - used);
+    if (c->pending.failed)
+        conn_close(c);
+    reading(c, false);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *into)
+{
+    struct conn *c = stream->data;
+
+    if (n == 0 || c->state == CONN_CLOSING)
+        return;
+    if (n == UV_EOF) {
+        on_eof(c);
+        return;
+    }
+    if (n < 0) {
+        conn_close(c);
+        return;
+    }
+    if (c->state == CONN_LINGER) {
+        c->linger_bytes += (uint64_t)n;
+        if (c->linger_bytes > SERVER_LINGER_BYTES_MAX)
+            conn_close(c);
+        return;
+    }
+    if (into->base == (char *)c->server->scratch) {
+        on_bytes(c, c->server->scratch, (size_t)n);
+        return;
+    }
+    c->req->body.bytes += (size_t)n;
+    http1_length_took(&c->http, (uint64_t)n);
+    on_bytes(c, c->server->scratch, 0);
+}
+
+/* --- accepting --- */
+
+static struct conn *conn_new(struct server *s)
+{
+    const struct api_options *o = &s->api->options;
+    struct conn *c = mem_zero(sizeof *c);
+
+    if (c == NULL)
+        return NULL;
+    c->server = s;
+    c->keep_alive = true;
+    http1_init(&c->http, o->header_bytes_max, o->body_bytes_max);
+    buf_init(&c->pending, SERVER_READ_BYTES);
+    c->tcp.data = c;
+    c->timer.data = c;
+    (void)uv_timer_init(&s->loop, &c->timer); /* neither makes anything that could fail */
+    (void)uv_tcp_init(&s->loop, &c->tcp);
+    c->handles = 2;
+    c->next = s->conns;
+    if (c->next != NULL)
+        c->next->prev = c;
+    s->conns = c;
+    return c;
+}
+
+static void on_turned_away(uv_handle_t *spare)
+{
+    struct server *s = spare->data;
+
+    s->spare_busy = false;
+    if (s->spare_wanted)
+        conn_accept(s);
+}
+
+/* Without memory for a connection it must still be taken from the listener, which else would never
+ * speak again. One spare handle does that. */
+static void turn_away(struct server *s)
+{
+    s->spare_wanted = s->spare_busy;
+    if (s->spare_busy)
+        return;
+    log_warn("a connection was closed unheard", "err=out of memory");
+    s->spare_busy = true;
+    s->spare.data = s;
+    (void)uv_tcp_init(&s->loop, &s->spare);
+    (void)uv_accept((uv_stream_t *)&s->listener, (uv_stream_t *)&s->spare);
+    uv_close((uv_handle_t *)&s->spare, on_turned_away);
+}
+
+void conn_accept(struct server *s)
+{
+    const struct api_options *o = &s->api->options;
+    bool over = server_connections(s) >= o->connections_max;
+    struct conn *c = conn_new(s);
+    char detail[96];
+
+    if (c == NULL) {
+        turn_away(s);
+        return;
+    }
+    s->spare_wanted = false;
+    c->refusal = over;
+    if (over)
+        s->refusals++;
+    else
+        atomic_fetch_add_explicit(&s->conn_count, 1, memory_order_relaxed);
+    if (uv_accept((uv_stream_t *)&s->listener, (uv_stream_t *)&c->tcp) != 0 ||
+        s->refusals > SERVER_REFUSALS_MAX) {
+        conn_close(c);
+        return;
+    }
+    (void)uv_tcp_nodelay(&c->tcp, 1);
+    if (over) {
+        metrics_refused(s->api->metrics);
+        (void)snprintf(detail, sizeof detail,
+                       "%" PRIu32 " connections are open, the limit is %" PRIu32,
+                       server_connections(s), o->connections_max);
+        c->state = CONN_READING;
+        refuse(c, PROBLEM_TOO_MANY_CONNECTIONS, detail);
+        return;
+    }
+    arm(c, s->idle_ms);
+    reading(c, true);
+}

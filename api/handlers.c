@@ -1,0 +1,123 @@
+#include "api/handlers.h"
+
+/* What docs/api.md lists, in its order. Behind the routes of this version stand those of later
+ * ones: they answer not_supported_yet, so that nobody takes them for a misspelt path. */
+const struct route API_ROUTES[] = {
+    {METHOD_GET, ROUTE_PROBE, "/health", handle_health},
+    {METHOD_GET, ROUTE_LIVENESS, "/livez", handle_livez},
+    {METHOD_GET, ROUTE_LIVENESS, "/healthz", handle_liveness},
+    {METHOD_GET, ROUTE_PROBE, "/ready", handle_ready},
+    {METHOD_GET, ROUTE_PROBE, "/readyz", handle_readyz},
+    {METHOD_GET, ROUTE_PROBE, "/metrics", handle_metrics},
+    {METHOD_GET, ROUTE_PROBE, "/api/v1/status", handle_status},
+
+    {METHOD_POST, ROUTE_WRITE, "/api/v1/collections", handle_create},
+    {METHOD_GET, ROUTE_READ, "/api/v1/collections", handle_collections},
+    {METHOD_GET, ROUTE_READ, "/api/v1/collections/{id}", handle_collection},
+    {METHOD_PATCH, ROUTE_WRITE, "/api/v1/collections/{id}", handle_patch},
+    {METHOD_DELETE, ROUTE_WRITE, "/api/v1/collections/{id}", handle_drop},
+
+    {METHOD_POST, ROUTE_WRITE, "/api/v1/collections/{id}/insert", handle_insert},
+    {METHOD_POST, ROUTE_READ, "/api/v1/collections/{id}/query", handle_query},
+    {METHOD_GET, ROUTE_READ, "/api/v1/collections/{id}/docs/{doc_id}", handle_document},
+    {METHOD_DELETE, ROUTE_WRITE, "/api/v1/collections/{id}/docs/{doc_id}", handle_delete_one},
+    {METHOD_POST, ROUTE_WRITE, "/api/v1/collections/{id}/delete", handle_delete_many},
+    {METHOD_GET, ROUTE_READ, "/api/v1/collections/{id}/docs", handle_documents},
+
+    {METHOD_GET, ROUTE_PROBE, "/admin/health", handle_admin_health},
+    {METHOD_POST, ROUTE_PROBE, "/admin/readonly", handle_readonly},
+    {METHOD_POST, ROUTE_PROBE, "/admin/readwrite", handle_readwrite},
+    {METHOD_POST, ROUTE_PROBE, "/admin/reload", handle_reload},
+    {METHOD_POST, ROUTE_WRITE, "/admin/collections/{id}/snapshot", handle_snapshot},
+    {METHOD_POST, ROUTE_WRITE, "/admin/collections/{id}/compact", handle_compact},
+
+    {METHOD_POST, ROUTE_UNSUPPORTED, "/api/v1/collections/{id}/warm", NULL},
+    {METHOD_POST, ROUTE_UNSUPPORTED, "/api/v1/collections/{id}/unload", NULL},
+    {METHOD_GET, ROUTE_UNSUPPORTED, "/api/v1/collections/{id}/tier", NULL},
+    {METHOD_POST, ROUTE_UNSUPPORTED, "/api/v1/collections/{id}/tier", NULL},
+    {METHOD_POST, ROUTE_UNSUPPORTED, "/api/v1/collections/{id}/branch", NULL},
+    {METHOD_GET, ROUTE_UNSUPPORTED, "/admin/collections/{id}/dlq", NULL},
+    {METHOD_DELETE, ROUTE_UNSUPPORTED, "/admin/collections/{id}/dlq", NULL},
+    {METHOD_POST, ROUTE_UNSUPPORTED, "/admin/collections/{id}/dlq/retry", NULL},
+    {METHOD_POST, ROUTE_UNSUPPORTED, "/admin/collections/{id}/dlq/replay", NULL},
+    {METHOD_POST, ROUTE_UNSUPPORTED, "/admin/collections/{id}/dlq/split", NULL},
+    {METHOD_GET, ROUTE_UNSUPPORTED, "/admin/collections/{id}/dlq/{entry}", NULL},
+    {METHOD_GET, ROUTE_UNSUPPORTED, "/admin/collections/{id}/dlq/{entry}/export", NULL},
+    {METHOD_POST, ROUTE_UNSUPPORTED, "/admin/circuit-breaker/reset", NULL},
+    {METHOD_GET, ROUTE_UNSUPPORTED, "/api/v1/tenants", NULL},
+    {METHOD_POST, ROUTE_UNSUPPORTED, "/api/v1/tenants", NULL},
+    {METHOD_DELETE, ROUTE_UNSUPPORTED, "/api/v1/tenants/{t}", NULL},
+    {METHOD_GET, ROUTE_UNSUPPORTED, "/api/v1/tenants/{t}/databases", NULL},
+    {METHOD_POST, ROUTE_UNSUPPORTED, "/api/v1/tenants/{t}/databases", NULL},
+    {METHOD_DELETE, ROUTE_UNSUPPORTED, "/api/v1/tenants/{t}/databases/{d}", NULL},
+    {METHOD_GET, ROUTE_UNSUPPORTED, "/api/v1/tenants/{t}/databases/{d}/collections", NULL},
+    {METHOD_POST, ROUTE_UNSUPPORTED, "/api/v1/tenants/{t}/databases/{d}/collections", NULL},
+};
+const size_t API_ROUTE_COUNT = COUNT_OF(API_ROUTES);
+
+task_state fail_parse(struct request *req, const struct parse *p)
+{
+    reply_problem(req, p->problem, "%s", p->text);
+    return TASK_DONE;
+}
+
+void print_key(struct buf *out, bool first, const char *name)
+{
+    buf_put_text(out, first ? "\"" : ",\"");
+    buf_put_text(out, name);
+    buf_put_text(out, "\":");
+}
+
+void print_text(struct buf *out, bool first, const char *name, const char *text)
+{
+    print_key(out, first, name);
+    if (text == NULL)
+        buf_put_text(out, "null");
+    else
+        json_put_string(out, slice_text(text));
+}
+
+void print_u64(struct buf *out, bool first, const char *name, uint64_t v)
+{
+    print_key(out, first, name);
+    json_put_u64(out, v);
+}
+
+void print_time(struct buf *out, bool first, const char *name, uint64_t wall_ns)
+{
+    char text[CLOCK_TEXT_BYTES];
+
+    clock_format_rfc3339(wall_ns, text);
+    print_text(out, first, name, wall_ns == 0 ? NULL : text);
+}
+
+void print_doc_id(struct buf *out, const struct docid *id)
+{
+    char text[DOCID_TEXT_BYTES];
+    size_t bytes;
+
+    if (id->kind == DOCID_U64) {
+        json_put_u64(out, id->u64);
+        return;
+    }
+    bytes = docid_format(id, text);
+    json_put_string(out, slice_make(text, bytes));
+}
+
+void print_external_id(struct buf *out, struct slice external_id)
+{
+    print_key(out, false, "external_id");
+    if (external_id.bytes == 0)
+        buf_put_text(out, "null");
+    else
+        json_put_string(out, external_id);
+}
+
+void print_payload(struct buf *out, struct slice payload)
+{
+    print_key(out, false, "payload");
+    if (payload.bytes == 0)
+        buf_put_text(out, "{}");
+    else
+        jbin_print(out, payload);
+}

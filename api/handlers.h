@@ -1,0 +1,60 @@
+/* handlers.h - the functions behind the routes, and what several of them print. All run on workers
+ * unless the route says otherwise. */
+#ifndef API_HANDLERS_H
+#define API_HANDLERS_H
+
+#include "api/api_internal.h"
+#include "api/members.h"
+
+enum {
+    API_DOC_LIST_MAX = 1000,
+    API_DOC_LIST_DEFAULT = 100,
+    API_NAME_BYTES_MAX = 255,
+};
+
+/* handlers_node.c */
+task_state handle_liveness(struct request *req); /* on the loop */
+task_state handle_livez(struct request *req);    /* on the loop */
+task_state handle_health(struct request *req);
+task_state handle_ready(struct request *req);
+task_state handle_readyz(struct request *req);
+task_state handle_metrics(struct request *req);
+task_state handle_status(struct request *req);
+/* handlers_admin.c */
+task_state handle_admin_health(struct request *req);
+task_state handle_readonly(struct request *req);
+task_state handle_readwrite(struct request *req);
+task_state handle_reload(struct request *req);
+task_state handle_snapshot(struct request *req);
+task_state handle_compact(struct request *req);
+/* handlers_collections.c */
+task_state handle_create(struct request *req);
+task_state handle_collections(struct request *req);
+task_state handle_collection(struct request *req);
+task_state handle_patch(struct request *req);
+task_state handle_drop(struct request *req);
+/* handlers_write.c */
+task_state handle_insert(struct request *req);
+task_state handle_delete_one(struct request *req);
+task_state handle_delete_many(struct request *req);
+/* handlers_read.c */
+task_state handle_document(struct request *req);
+task_state handle_documents(struct request *req);
+/* handlers_query.c */
+task_state handle_query(struct request *req);
+
+/* Answers with the problem p holds. */
+task_state fail_parse(struct request *req, const struct parse *p);
+
+/* `"name":`, with a comma in front unless it is the first. */
+void print_key(struct buf *out, bool first, const char *name);
+void print_text(struct buf *out, bool first, const char *name, const char *text);
+void print_u64(struct buf *out, bool first, const char *name, uint64_t v);
+void print_time(struct buf *out, bool first, const char *name, uint64_t wall_ns);
+void print_doc_id(struct buf *out, const struct docid *id);
+/* null when empty */
+void print_external_id(struct buf *out, struct slice external_id);
+/* {} when empty */
+void print_payload(struct buf *out, struct slice payload);
+
+#endif

@@ -1,0 +1,314 @@
+/* handlers_write.c - inserting and deleting documents.
+ *
+ * A worker turns the whole body into typed rows in the request's arena (floats straight from the
+ * parsed document, payloads as binary blobs in one buffer) and hands them to node, which answers on
+ * the commit thread. */
+#include "api/handlers.h"
+
+#include "segment/record.h"
+
+static const char *const NO_PARAMETERS[] = {NULL};
+
+struct insert {
+    struct write_row *rows;
+    size_t count;
+    size_t *payload_at; /* of each row in req->payloads, which moves while it grows */
+    bool many;
+    bool ids_made; /* node makes the id of some row: the answer tells them */
+};
+
+enum row_member { ROW_DOC_ID, ROW_EXTERNAL_ID, ROW_VECTOR, ROW_PAYLOAD, ROW_DOCUMENTS };
+
+static const struct member MEMBERS[] = {[ROW_DOC_ID] = {"doc_id", false},
+                                        [ROW_EXTERNAL_ID] = {"external_id", false},
+                                        [ROW_VECTOR] = {"vector", false},
+                                        [ROW_PAYLOAD] = {"payload", false},
+                                        [ROW_DOCUMENTS] = {"documents", false}};
+
+static bool take_payload(struct request *req, struct parse *p, struct jval v, struct write_row *row,
+                         size_t *at)
+{
+    struct buf *b = &req->payloads;
+
+    if (jval_type(v) != J_OBJECT)
+        return parse_fail(p, PROBLEM_INVALID, "`payload` is of type %s, an object is needed",
+                          jtype_name(jval_type(v)));
+    *at = b->bytes;
+    jbin_put(b, v);
+    if (b->failed)
+        return parse_fail(p, PROBLEM_NO_MEMORY, "out of memory for a payload");
+    row->payload.bytes = b->bytes - *at;
+    if (row->payload.bytes > RECORD_PAYLOAD_BYTES_MAX)
+        return parse_fail(p, PROBLEM_INVALID, "`payload` has %zu bytes, the limit is %d",
+                          row->payload.bytes, RECORD_PAYLOAD_BYTES_MAX);
+    return true;
+}
+
+static bool take_external_id(struct request *req, struct parse *p, struct jval v,
+                             struct write_row *row)
+{
+    struct slice text;
+    char *copy;
+
+    if (!parse_text(p, "external_id", v, RECORD_EXTERNAL_ID_BYTES_MAX, &text))
+        return false;
+    copy = arena_strndup(&req->arena, (const char *)text.data, text.bytes);
+    if (copy == NULL)
+        return parse_fail(p, PROBLEM_NO_MEMORY, "out of memory for an external_id");
+    row->external_id = slice_make(copy, text.bytes);
+    return true;
+}
+
+static bool take_vector(struct request *req, struct parse *p, struct jval v, struct write_row *row)
+{
+    uint32_t dim = collection_dimension(req->collection);
+
+    if (!parse_vector_length(p, "vector", v, dim))
+        return false;
+    if (row->vector == NULL)
+        row->vector = arena_array(&req->arena, dim, sizeof *row->vector);
+    if (row->vector == NULL)
+        return parse_fail(p, PROBLEM_NO_MEMORY, "out of memory for a vector");
+    return parse_vector(p, "vector", v, dim, collection_needs_nonzero(req->collection),
+                        row->vector);
+}
+
+/* One document into rows[index]; member_count leaves out what may not stand inside a list. */
+static bool take_row(struct request *req, struct parse *p, struct jval v, size_t member_count,
+                     struct insert *in, size_t index)
+{
+    struct write_row *row = &in->rows[index];
+
+    if (jval_type(v) != J_OBJECT)
+        return parse_fail(p, PROBLEM_INVALID, "the document is of type %s, an object is needed",
+                          jtype_name(jval_type(v)));
+    for (struct jiter it = jval_iter(v); jiter_next(&it);) {
+        int which = parse_member(p, MEMBERS, member_count, &it);
+        bool fine = which >= 0;
+
+        if (which == (int)member_count)
+            continue; /* null */
+        if (which == ROW_DOC_ID)
+            fine = parse_doc_id(p, "doc_id", it.value, &row->id);
+        else if (which == ROW_EXTERNAL_ID)
+            fine = take_external_id(req, p, it.value, row);
+        else if (which == ROW_VECTOR)
+            fine = take_vector(req, p, it.value, row);
+        else if (which == ROW_PAYLOAD)
+            fine = take_payload(req, p, it.value, row, &in->payload_at[index]);
+        if (!fine)
+            return false;
+    }
+    in->ids_made = in->ids_made || row->id.kind == 0;
+    return row->vector != NULL || parse_fail(p, PROBLEM_INVALID, "`vector` is missing");
+}
+
+static bool make_rows(struct request *req, struct parse *p, struct insert *in, size_t count)
+{
+    in->count = count;
+    in->rows = arena_array(&req->arena, count, sizeof *in->rows);
+    in->payload_at = arena_array(&req->arena, count, sizeof *in->payload_at);
+    if (in->rows == NULL || in->payload_at == NULL)
+        return parse_fail(p, PROBLEM_NO_MEMORY, "out of memory for %zu rows", count);
+    memset(in->rows, 0, count * sizeof *in->rows);
+    return true;
+}
+
+static bool take_documents(struct request *req, struct parse *p, struct jval root,
+                           struct jval documents, struct insert *in)
+{
+    size_t count = jval_type(documents) == J_ARRAY ? jval_count(documents) : 0;
+
+    for (struct jiter it = jval_iter(root); jiter_next(&it);) {
+        int which = parse_member(p, MEMBERS, COUNT_OF(MEMBERS), &it);
+
+        if (which < 0)
+            return false;
+        if (which < ROW_DOCUMENTS)
+            return parse_fail(p, PROBLEM_INVALID, "`%s` may not stand beside `documents`",
+                              MEMBERS[which].name);
+    }
+    if (jval_type(documents) != J_ARRAY)
+        return parse_fail(p, PROBLEM_INVALID, "`documents` is of type %s, an array is needed",
+                          jtype_name(jval_type(documents)));
+    if (count == 0)
+        return parse_fail(p, PROBLEM_INVALID, "`documents` is empty");
+    if (count > req->api->options.batch_max)
+        return parse_fail(p, PROBLEM_BATCH_TOO_LARGE,
+                          "`documents` has %zu elements, the limit is %u", count,
+                          req->api->options.batch_max);
+    if (!make_rows(req, p, in, count))
+        return false;
+    p->list = "documents";
+    p->index = 0;
+    for (struct jiter it = jval_iter(documents); jiter_next(&it); p->index++)
+        if (!take_row(req, p, it.value, ROW_DOCUMENTS, in, p->index))
+            return false;
+    return true;
+}
+
+static bool take_insert(struct request *req, struct parse *p, struct jval root, struct insert *in)
+{
+    struct jval documents;
+
+    /* A blob is never larger than this many times its text. */
+    buf_init(&req->payloads, 16 * req->body.bytes + 1024);
+    in->many = jval_member(root, "documents", &documents);
+    if (in->many && !take_documents(req, p, root, documents, in))
+        return false;
+    if (!in->many &&
+        (!make_rows(req, p, in, 1) || !take_row(req, p, root, COUNT_OF(MEMBERS), in, 0)))
+        return false;
+    for (size_t i = 0; i < in->count; i++) /* the buffer has stopped moving */
+        if (in->rows[i].payload.bytes > 0)
+            in->rows[i].payload.data = req->payloads.data + in->payload_at[i];
+    return true;
+}
+
+static void print_written(struct request *req, struct buf *out, const struct write_result *result)
+{
+    print_u64(out, false, "lsn", result->lsn);
+    print_text(out, false, "durability", result->durability);
+    reply_put_latency(req, out);
+    buf_put_text(out, "}\n");
+}
+
+/* On the commit thread, or where node_write() was called when it refused. */
+static void on_inserted(void *arg, status st, const struct write_result *result,
+                        const struct err *err)
+{
+    struct request *req = arg;
+    const struct insert *in = req->state;
+    struct buf *out;
+
+    if (st != ST_OK) {
+        reply_status(req, st, err);
+        return;
+    }
+    out = reply_begin(req);
+    buf_put_text(out, in->many ? "{\"inserted\":" : "{\"doc_id\":");
+    if (in->many)
+        json_put_u64(out, result->count);
+    else
+        print_doc_id(out, &in->rows[0].id);
+    if (in->many && in->ids_made) {
+        buf_put_text(out, ",\"doc_ids\":[");
+        for (size_t i = 0; i < in->count; i++) {
+            if (i > 0)
+                buf_put_text(out, ",");
+            print_doc_id(out, &in->rows[i].id);
+        }
+        buf_put_text(out, "]");
+    }
+    print_written(req, out, result);
+    reply_send(req, 200);
+}
+
+task_state handle_insert(struct request *req)
+{
+    struct insert *in = arena_zero(&req->arena, sizeof *in);
+    struct parse p = {0};
+    struct jval root;
+
+    if (in == NULL) {
+        reply_problem(req, PROBLEM_NO_MEMORY, "out of memory for an insert");
+        return TASK_DONE;
+    }
+    if (!request_parameters(req, NO_PARAMETERS) || !request_pin_collection(req) ||
+        !request_json(req, false, &root))
+        return TASK_DONE;
+    if (!take_insert(req, &p, root, in))
+        return fail_parse(req, &p);
+    req->state = in;
+    node_write(req->collection, in->rows, in->count, on_inserted, req);
+    return TASK_DONE;
+}
+
+/* --- deleting --- */
+
+static void on_deleted(void *arg, status st, const struct write_result *result,
+                       const struct err *err)
+{
+    struct request *req = arg;
+    struct buf *out;
+
+    if (st != ST_OK) {
+        reply_status(req, st, err);
+        return;
+    }
+    if (result->count == 0 && req->state != NULL) { /* one was named, and is not there */
+        reply_problem(req, PROBLEM_NO_DOCUMENT, "there is no document %s", (char *)req->state);
+        return;
+    }
+    out = reply_begin(req);
+    buf_put_text(out, "{\"deleted\":");
+    json_put_u64(out, result->count);
+    print_written(req, out, result);
+    reply_send(req, 200);
+}
+
+task_state handle_delete_one(struct request *req)
+{
+    char text[DOCID_TEXT_BYTES];
+    struct docid id;
+
+    if (!request_parameters(req, NO_PARAMETERS) || !request_no_members(req) ||
+        !request_doc_id(req, &id) || !request_pin_collection(req))
+        return TASK_DONE;
+    req->state = arena_strndup(&req->arena, text, docid_format(&id, text));
+    if (req->state == NULL) {
+        reply_problem(req, PROBLEM_NO_MEMORY, "out of memory for a delete");
+        return TASK_DONE;
+    }
+    node_delete(req->collection, &id, 1, on_deleted, req);
+    return TASK_DONE;
+}
+
+static bool take_ids(struct request *req, struct parse *p, struct jval v, struct docid **out,
+                     size_t *count)
+{
+    if (jval_type(v) != J_ARRAY)
+        return parse_fail(p, PROBLEM_INVALID, "`ids` is of type %s, an array is needed",
+                          jtype_name(jval_type(v)));
+    *count = jval_count(v);
+    if (*count == 0)
+        return parse_fail(p, PROBLEM_INVALID, "`ids` is empty");
+    if (*count > req->api->options.batch_max)
+        return parse_fail(p, PROBLEM_BATCH_TOO_LARGE, "`ids` has %zu elements, the limit is %u",
+                          *count, req->api->options.batch_max);
+    *out = arena_array(&req->arena, *count, sizeof **out);
+    if (*out == NULL)
+        return parse_fail(p, PROBLEM_NO_MEMORY, "out of memory for %zu ids", *count);
+    p->list = "ids";
+    p->index = 0;
+    for (struct jiter it = jval_iter(v); jiter_next(&it); p->index++)
+        if (!parse_doc_id(p, "doc_id", it.value, &(*out)[p->index]))
+            return false;
+    p->list = NULL;
+    return true;
+}
+
+task_state handle_delete_many(struct request *req)
+{
+    static const struct member members[] = {{"ids", false}, {"filter", true}};
+    struct docid *ids = NULL;
+    struct parse p = {0};
+    struct jval root;
+    size_t count = 0;
+
+    if (!request_parameters(req, NO_PARAMETERS) || !request_pin_collection(req) ||
+        !request_json(req, false, &root))
+        return TASK_DONE;
+    for (struct jiter it = jval_iter(root); jiter_next(&it);) {
+        int which = parse_member(&p, members, COUNT_OF(members), &it);
+
+        if (which < 0 || (which == 0 && !take_ids(req, &p, it.value, &ids, &count)))
+            return fail_parse(req, &p);
+    }
+    if (ids == NULL) {
+        reply_problem(req, PROBLEM_INVALID, "`ids` is missing");
+        return TASK_DONE;
+    }
+    node_delete(req->collection, ids, count, on_deleted, req);
+    return TASK_DONE;
+}

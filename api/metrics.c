@@ -1,0 +1,102 @@
+#include "api/metrics.h"
+
+#include "api/api_internal.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+
+/* Every status that is ever answered, so that a series is looked up once and then added to. */
+static const int STATUSES[] = {200, 201, 202, 400, 403, 404, 405, 408, 409, 413, 414,
+                               415, 417, 422, 429, 431, 499, 500, 503, 504, 507};
+
+struct endpoint {
+    char label[96];
+    struct stats_metric *seconds;
+    _Atomic(struct stats_metric *) requests[COUNT_OF(STATUSES)]; /* made when first seen */
+};
+
+struct metrics {
+    struct stats_family *requests;
+    struct stats_metric *refused;
+    size_t endpoint_count;
+    struct endpoint endpoints[]; /* one a route, and one for what reached none */
+};
+
+static struct endpoint *endpoint_of(struct metrics *m, const struct route *route)
+{
+    return &m->endpoints[route == NULL ? m->endpoint_count - 1 : (size_t)(route - API_ROUTES)];
+}
+
+status metrics_create(struct api *api, struct metrics **out, struct err *err)
+{
+    static const char *const request_labels[] = {"endpoint", "status", NULL};
+    static const char *const time_labels[] = {"endpoint", NULL};
+    static const char *const none[] = {NULL};
+    size_t count = API_ROUTE_COUNT + 1;
+    struct stats *stats = api->options.stats;
+    struct metrics *m = mem_zero(sizeof *m + count * sizeof m->endpoints[0]);
+    struct stats_family *seconds;
+
+    if (m == NULL)
+        return err_set(err, ST_NOMEM, "out of memory for the meters of the REST server");
+    m->endpoint_count = count;
+    m->requests =
+        stats_family(stats, "tiervec_requests_total", STATS_COUNTER,
+                     "Requests answered, by endpoint and HTTP status.", request_labels, NULL, 0);
+    seconds = stats_family(stats, "tiervec_request_duration_seconds", STATS_HISTOGRAM,
+                           "Time from a whole request to its answer.", time_labels,
+                           STATS_LATENCY_BUCKETS, STATS_LATENCY_BUCKET_COUNT);
+    m->refused = stats_metric(
+        stats_family(stats, "tiervec_backpressure_events_total", STATS_COUNTER,
+                     "Requests refused because a queue or a bound was full.", none, NULL, 0),
+        none);
+    for (size_t i = 0; i < count; i++) {
+        struct endpoint *e = &m->endpoints[i];
+        const char *values[] = {e->label, NULL};
+
+        if (i < API_ROUTE_COUNT)
+            (void)snprintf(e->label, sizeof e->label, "%s %s",
+                           http_method_name(API_ROUTES[i].method), API_ROUTES[i].pattern);
+        else
+            (void)snprintf(e->label, sizeof e->label, "none");
+        e->seconds = stats_metric(seconds, values);
+    }
+    *out = m;
+    return ST_OK;
+}
+
+void metrics_destroy(struct metrics *m)
+{
+    mem_free(m);
+}
+
+static struct stats_metric *requests_of(struct metrics *m, struct endpoint *e, int http_status)
+{
+    size_t i = 0;
+    struct stats_metric *metric;
+    char text[8];
+    const char *values[] = {e->label, text, NULL};
+
+    while (i + 1 < COUNT_OF(STATUSES) && STATUSES[i] != http_status)
+        i++;
+    metric = atomic_load_explicit(&e->requests[i], memory_order_acquire);
+    if (metric != NULL)
+        return metric;
+    (void)snprintf(text, sizeof text, "%d", STATUSES[i]);
+    metric = stats_metric(m->requests, values); /* the same one for whoever asks at the same time */
+    atomic_store_explicit(&e->requests[i], metric, memory_order_release);
+    return metric;
+}
+
+void metrics_request(struct metrics *m, const struct route *route, int http_status, double seconds)
+{
+    struct endpoint *e = endpoint_of(m, route);
+
+    stats_add(requests_of(m, e, http_status), 1);
+    stats_observe(e->seconds, seconds);
+}
+
+void metrics_refused(struct metrics *m)
+{
+    stats_add(m->refused, 1);
+}

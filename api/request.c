@@ -1,0 +1,294 @@
+#include "api/api_internal.h"
+
+#include "base/log.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+/* What nobody reads any more is counted under nginx's number for it; it is never sent. */
+enum { HTTP_CLIENT_GONE = 499 };
+
+/* --- ids --- */
+
+static uint64_t mix64(uint64_t v) /* splitmix64: ids of one process never repeat */
+{
+    v += 0x9E3779B97F4A7C15u;
+    v = (v ^ v >> 30) * 0xBF58476D1CE4E5B9u;
+    v = (v ^ v >> 27) * 0x94D049BB133111EBu;
+    return v ^ v >> 31;
+}
+
+void request_make_id(struct api *api, char id[REQUEST_ID_BYTES_MAX + 1])
+{
+    static const char digits[] = "0123456789abcdef";
+    uint64_t n = atomic_fetch_add_explicit(&api->id_count, 1, memory_order_relaxed);
+    uint64_t v = mix64(api->id_seed + n * 0x9E3779B97F4A7C15u);
+
+    for (unsigned i = 0; i < 16; i++)
+        id[i] = digits[v >> (60 - 4 * i) & 15];
+    id[16] = '\0';
+}
+
+bool request_clean_id(struct slice sent, char id[REQUEST_ID_BYTES_MAX + 1])
+{
+    static const char fine[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+                               "-_.:/+=@";
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < sent.bytes && bytes < REQUEST_ID_BYTES_MAX; i++)
+        if (sent.data[i] != '\0' && strchr(fine, sent.data[i]) != NULL)
+            id[bytes++] = (char)sent.data[i];
+    id[bytes] = '\0';
+    return bytes > 0;
+}
+
+/* --- running --- */
+
+uint64_t request_cost_ns(const struct request *req)
+{
+    enum { COST_BASE_NS = 20000, COST_BODY_BYTE_NS = 2 };
+
+    return COST_BASE_NS + COST_BODY_BYTE_NS * (uint64_t)req->body.bytes;
+}
+
+task_state request_run(struct task *task)
+{
+    struct request *req = (struct request *)task; /* its first member */
+    task_state state = TASK_DONE;
+
+    log_context_set(req->id, NULL);
+    if (atomic_load_explicit(&req->gone, memory_order_relaxed))
+        reply_send(req, HTTP_CLIENT_GONE);
+    else if (clock_mono_ns(req->api->options.clock) > req->deadline_ns)
+        reply_problem(
+            req, PROBLEM_DEADLINE,
+            "the deadline passed while the request waited for a worker; nothing was done");
+    else
+        state = req->match.route->run(req);
+    log_context_set(NULL, NULL);
+    return state;
+}
+
+/* --- answering --- */
+
+struct buf *reply_begin(struct request *req)
+{
+    buf_reset(&req->out);
+    return &req->out;
+}
+
+void request_set_problem(struct request *req, enum problem p, const char *detail)
+{
+    buf_reset(&req->out);
+    problem_print(&req->out, p, detail, req->id);
+    if (req->out.failed) /* no memory even for this: the status line alone has to say it */
+        buf_reset(&req->out);
+    req->http_status = problem_row(p)->http_status;
+    req->retry_after_s = problem_row(p)->retry_after_s;
+    req->content_type = "application/problem+json";
+}
+
+/* Large answers under way are bounded together: clients that read slowly cannot fill the memory. */
+static void charge(struct request *req)
+{
+    struct api *api = req->api;
+    uint64_t bound = 4 * (uint64_t)REPLY_BYTES_MAX;
+
+    if (req->out.bytes <= REPLY_LARGE_BYTES)
+        return;
+    req->out_charged = req->out.capacity;
+    if (atomic_fetch_add_explicit(&api->reply_bytes, req->out_charged, memory_order_relaxed) <=
+        bound - req->out_charged)
+        return;
+    atomic_fetch_sub_explicit(&api->reply_bytes, req->out_charged, memory_order_relaxed);
+    req->out_charged = 0;
+    buf_free(&req->out);
+    metrics_refused(api->metrics);
+    request_set_problem(req, PROBLEM_REPLIES_FULL,
+                        "the answers that clients have not read yet are over their bound");
+}
+
+static void give_back(struct request *req)
+{
+    if (req->collection != NULL)
+        node_collection_unpin(req->collection);
+    req->collection = NULL;
+    server_reply(req->api->server, req);
+}
+
+void reply_send(struct request *req, int http_status)
+{
+    status st = buf_status(&req->out, NULL);
+
+    if (st != ST_OK) {
+        buf_free(&req->out);
+        if (st == ST_NOMEM)
+            request_set_problem(req, PROBLEM_NO_MEMORY, "out of memory for the answer");
+        else
+            request_set_problem(req, PROBLEM_ANSWER_TOO_LARGE,
+                                "the answer is over the limit of 64 MiB");
+    } else {
+        req->http_status = http_status;
+        if (req->content_type == NULL)
+            req->content_type = "application/json";
+        charge(req);
+    }
+    give_back(req);
+}
+
+static_assert(REPLY_BYTES_MAX == 64 * 1024 * 1024, "the text above names the number");
+
+void reply_problem(struct request *req, enum problem p, const char *format, ...)
+{
+    char detail[ERR_TEXT_BYTES];
+    va_list args;
+
+    va_start(args, format);
+    (void)vsnprintf(detail, sizeof detail, format, args);
+    va_end(args);
+    request_set_problem(req, p, detail);
+    give_back(req);
+}
+
+void reply_status(struct request *req, status st, const struct err *err)
+{
+    reply_retry(req, st, err, 0);
+}
+
+void reply_retry(struct request *req, status st, const struct err *err, uint64_t retry_after_ns)
+{
+    if (st == ST_LIMIT)
+        metrics_refused(req->api->metrics);
+    request_set_problem(req, problem_of_status(st), err == NULL ? status_name(st) : err->text);
+    if (retry_after_ns > 0)
+        req->retry_after_s = (uint32_t)((retry_after_ns + 999999999u) / 1000000000u);
+    give_back(req);
+}
+
+void reply_put_latency(struct request *req, struct buf *out)
+{
+    uint64_t us = (clock_mono_ns(req->api->options.clock) - req->start_ns) / 1000u;
+    char fraction[4] = {'.', (char)('0' + us / 100 % 10), (char)('0' + us / 10 % 10),
+                        (char)('0' + us % 10)};
+
+    buf_put_text(out, ",\"latency_ms\":");
+    json_put_u64(out, us / 1000u);
+    buf_put(out, fraction, sizeof fraction);
+}
+
+/* --- what was asked --- */
+
+bool request_pin_collection(struct request *req)
+{
+    struct slice key = req->match.params[0];
+
+    req->collection =
+        node_collection_pin(req->api->options.node, (const char *)key.data, key.bytes);
+    if (req->collection == NULL) {
+        reply_problem(req, PROBLEM_NO_COLLECTION, "there is no collection with the id or name %.*s",
+                      (int)(key.bytes < 255 ? key.bytes : 255), (const char *)key.data);
+        return false;
+    }
+    log_context_set(req->id, collection_id_text(req->collection));
+    return true;
+}
+
+static status parse_body(struct request *req, struct jval *root, struct err *err)
+{
+    struct jdoc **doc = &req->api->docs[exec_worker_index()];
+    status st = *doc == NULL ? jdoc_create(doc, err) : ST_OK;
+
+    if (st == ST_OK)
+        st = jdoc_parse_buf(*doc, &req->body, root, err);
+    req->parsed_ns = clock_mono_ns(req->api->options.clock);
+    return st;
+}
+
+bool request_json(struct request *req, bool optional, struct jval *root)
+{
+    struct err err = {0};
+    status st;
+
+    if (req->body.bytes == 0) {
+        if (optional) {
+            buf_put_text(&req->body, "{}");
+        } else {
+            reply_problem(req, PROBLEM_BAD_JSON, "the body is empty, a JSON object is needed");
+            return false;
+        }
+    }
+    st = buf_status(&req->body, &err);
+    if (st == ST_OK)
+        st = parse_body(req, root, &err);
+    if (st == ST_INVALID)
+        reply_problem(req, PROBLEM_BAD_JSON, "%s", err.text);
+    else if (st != ST_OK)
+        reply_status(req, st, &err);
+    else if (jval_type(*root) != J_OBJECT)
+        reply_problem(req, PROBLEM_BAD_JSON, "the body is of type %s, a JSON object is needed",
+                      jtype_name(jval_type(*root)));
+    else
+        return true;
+    return false;
+}
+
+bool request_no_members(struct request *req)
+{
+    struct jval root;
+    struct jiter it;
+
+    if (req->body.bytes == 0)
+        return true;
+    if (!request_json(req, true, &root))
+        return false;
+    it = jval_iter(root);
+    if (!jiter_next(&it))
+        return true;
+    reply_problem(req, PROBLEM_UNKNOWN_MEMBER, "this route takes no members, there is `%.*s`",
+                  (int)(it.key.bytes < 64 ? it.key.bytes : 64), (const char *)it.key.data);
+    return false;
+}
+
+const struct slice *request_parameter(const struct request *req, const char *name)
+{
+    for (size_t i = 0; i < req->query_count; i++)
+        if (slice_equal(req->query[i].name, slice_text(name)))
+            return &req->query[i].value;
+    return NULL;
+}
+
+bool request_parameters(struct request *req, const char *const *known)
+{
+    for (size_t i = 0; i < req->query_count; i++) {
+        struct slice name = req->query[i].name;
+        size_t k = 0;
+
+        while (known[k] != NULL && !slice_equal(name, slice_text(known[k])))
+            k++;
+        if (known[k] == NULL) {
+            reply_problem(req, PROBLEM_UNKNOWN_PARAMETER, "the query parameter `%.*s` is not known",
+                          (int)(name.bytes < 64 ? name.bytes : 64), (const char *)name.data);
+            return false;
+        }
+        for (size_t j = 0; j < i; j++) {
+            if (slice_equal(name, req->query[j].name)) {
+                reply_problem(req, PROBLEM_INVALID, "the query parameter `%s` is given twice",
+                              known[k]);
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+bool request_doc_id(struct request *req, struct docid *id)
+{
+    struct slice text = req->match.params[1];
+    struct err err = {0};
+    status st = docid_parse((const char *)text.data, text.bytes, false, id, &err);
+
+    if (st != ST_OK)
+        reply_problem(req, PROBLEM_INVALID, "doc_id: %s", err.text);
+    return st == ST_OK;
+}

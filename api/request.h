@@ -1,0 +1,98 @@
+/* request.h - one request on its way: from the loop to a worker, to node, and back as an answer.
+ *
+ * The loop fills a request and hands it over; from then on it belongs to whoever works on it, until
+ * reply_send() (or another reply_ function) gives it back. A client that goes away meanwhile only
+ * sets `gone`: the object stays until the work is done and is then freed by the loop.
+ *
+ * Threads    one owner at a time, as above; `gone` is the one member another thread sets.
+ * Ownership  everything a request points to dies with it, on the loop.
+ * Limits     REQUEST_ARENA_BYTES_MAX of parsed input and results, REPLY_BYTES_MAX of answer. */
+#ifndef API_REQUEST_H
+#define API_REQUEST_H
+
+#include "api/errors.h"
+#include "api/router.h"
+#include "base/exec.h"
+#include "base/json.h"
+#include "node/node.h"
+
+#include <stdatomic.h>
+
+enum {
+    REQUEST_ID_BYTES_MAX = 128,
+    REQUEST_ARENA_BYTES_MAX = 256 * 1024 * 1024,
+    REPLY_BYTES_MAX = 64 * 1024 * 1024,
+    /* Answers above this count towards the node-wide bound of answers under way. */
+    REPLY_LARGE_BYTES = 64 * 1024,
+};
+
+struct api;
+struct conn;
+
+struct request {
+    struct task task;
+    struct api *api; /* borrowed */
+
+    /* Set by the loop before the hand-over, then constant. */
+    struct buf head; /* what the slices below point into */
+    struct buf body;
+    enum http_method method;
+    struct route_match match;
+    size_t query_count;
+    struct query_param query[ROUTE_QUERY_MAX];
+    char id[REQUEST_ID_BYTES_MAX + 1];
+    uint64_t start_ns;    /* monotonic, when it was whole */
+    uint64_t deadline_ns; /* monotonic */
+
+    _Atomic bool gone; /* set by the loop when nobody waits for the answer */
+
+    /* The owner's. */
+    struct arena arena;
+    struct collection *collection; /* pinned, or NULL */
+    struct buf payloads;           /* jbin blobs of the rows to insert */
+    void *state;                   /* a handler's own, in the arena */
+    uint64_t parsed_ns;            /* monotonic, when the body was read; 0 before */
+
+    /* The answer. */
+    int http_status;
+    const char *content_type;
+    uint32_t retry_after_s;
+    const char *allow;
+    struct buf out;
+    uint64_t out_charged; /* bytes of answers under way that this one holds */
+
+    /* The loop's alone. */
+    struct conn *conn;          /* NULL once nobody waits */
+    bool told_late;             /* the client has its answer, and the meters too */
+    uint64_t body_charged;      /* of the bound on bodies */
+    struct request *reply_next; /* the queue back to the loop */
+};
+
+/* An empty answer body to print JSON into. */
+struct buf *reply_begin(struct request *req);
+/* Gives the request back with what was printed: application/json unless content_type was set. If
+ * the answer did not fit it becomes a problem. */
+void reply_send(struct request *req, int http_status);
+void reply_problem(struct request *req, enum problem p, const char *format, ...) PRINTF_LIKE(3, 4);
+/* The problem a status stands for, with err's text as detail. */
+void reply_status(struct request *req, status st, const struct err *err);
+/* As reply_status, with a Retry-After. */
+void reply_retry(struct request *req, status st, const struct err *err, uint64_t retry_after_ns);
+/* Appends `,"latency_ms":1.234`, the time since the request was whole. */
+void reply_put_latency(struct request *req, struct buf *out);
+
+/* --- reading what was asked; each answers the request itself and returns false on a problem --- */
+
+/* The collection named by the first path parameter, pinned into req->collection. */
+bool request_pin_collection(struct request *req);
+/* Parses the body into an object. An empty body is an empty object if `optional`. The value dies
+ * with the next request this worker parses: take what is needed into the arena. */
+bool request_json(struct request *req, bool optional, struct jval *root);
+/* A route that takes no members: an empty body or {}. */
+bool request_no_members(struct request *req);
+/* No query parameters but those in the NULL-terminated list. */
+bool request_parameters(struct request *req, const char *const *known);
+const struct slice *request_parameter(const struct request *req, const char *name);
+bool request_doc_id(struct request *req, struct docid *id);
+
+#endif

@@ -1,0 +1,113 @@
+/* server_internal.h - the loop thread and its connections. Everything here is the loop's alone but
+ * for what says otherwise. */
+#ifndef API_SERVER_INTERNAL_H
+#define API_SERVER_INTERNAL_H
+
+#include "api/api_internal.h"
+#include "api/http1.h"
+#include "base/lock.h"
+
+#include <uv.h>
+
+enum {
+    /* One read; also what a connection may hold of requests that wait behind the one under way. */
+    SERVER_READ_BYTES = 64 * 1024,
+    SERVER_IDLE_MS = 75000,
+    /* After its deadline a request that is still under way gets this long before the client is
+     * told that it came too late. */
+    SERVER_LATE_MS = 1000,
+    /* A connection we close is read on for this long, so that the answer is not lost in a reset. */
+    SERVER_LINGER_MS = 1000,
+    SERVER_LINGER_BYTES_MAX = 8 * 1024 * 1024,
+    /* Connections over the limit that are being told so; beyond these they are closed unheard. */
+    SERVER_REFUSALS_MAX = 64,
+    SERVER_BACKLOG = 511,
+    SERVER_HEAD_BYTES_MAX = 640, /* of an answer */
+    SERVER_DATE_BYTES = 32,
+};
+
+enum conn_state {
+    CONN_IDLE,    /* nothing of a next request has come */
+    CONN_READING, /* a head or a body */
+    CONN_BUSY,    /* its request is with a worker */
+    CONN_WRITING, /* an answer did not fit into the socket at once */
+    CONN_LINGER,  /* answered for the last time; what still comes is dropped */
+    CONN_CLOSING,
+};
+
+struct conn {
+    uv_tcp_t tcp;
+    uv_timer_t timer;
+    uv_write_t write;
+    uv_shutdown_t shutdown;
+    unsigned handles; /* open ones; the memory goes with the last */
+    struct server *server;
+    struct conn *prev, *next;
+    enum conn_state state;
+    struct http1 http;
+    struct request *req; /* being read, or lent to a worker (CONN_BUSY) */
+    struct buf pending;  /* bytes behind the request under way */
+    size_t pending_at;
+    uint64_t linger_bytes;
+    uint64_t begun_ms; /* loop time of the first byte of the request */
+    bool refusal;      /* over the connection limit: counted apart */
+    bool reading;      /* uv_read_start is on */
+    bool eof;          /* the client sends no more */
+    bool keep_alive;   /* after the answer under way */
+    bool head_only;    /* HEAD: the answer has no body */
+    bool pumping;      /* feed() is running */
+    bool timed;        /* the request being read has its timeout running */
+
+    char out_head[SERVER_HEAD_BYTES_MAX];
+    struct buf out;
+    uint64_t out_charged;
+};
+
+struct server {
+    /* Set by server_open(), never changed after it. */
+    struct api *api; /* borrowed */
+    uint16_t port;
+    uint64_t bodies_bytes_max;
+    uint32_t idle_ms;
+    struct thread thread;
+
+    uv_loop_t loop;
+    uv_tcp_t listener;
+    uv_async_t wake;
+    bool listening;
+    bool wake_open;
+    uv_tcp_t spare;
+    bool spare_busy, spare_wanted;
+    struct conn *conns;
+    uint32_t refusals;
+    uint64_t body_bytes; /* of all requests that have not ended */
+    time_t date_at;
+    char date[SERVER_DATE_BYTES];
+    uint8_t scratch[SERVER_READ_BYTES];
+
+    _Atomic uint32_t conn_count;         /* written by the loop, read by /metrics */
+    _Atomic uint32_t under_way;          /* requests lent out, and jobs behind answers */
+    _Atomic uint32_t callers;            /* threads inside server_wake(); the loop waits for them */
+    _Atomic bool closing;                /* set by server_close(), read by the loop */
+    _Atomic(struct request *) reply_top; /* newest first; pushed by any thread, taken whole by the
+                                            loop */
+    struct {                             /* guarded by lock */
+        struct lock lock;                /* LOCK_RANK_API */
+        struct cond changed;
+        bool quiet; /* draining, and nothing is left */
+    } drain;
+};
+
+/* conn.c */
+void conn_accept(struct server *s);
+void conn_close(struct conn *c);
+/* Draining: what is idle goes at once, what is busy after its answer. */
+void conn_drain(struct conn *c);
+/* A request came back: its answer goes out, or is dropped if nobody waits. */
+void conn_answer(struct request *req);
+/* server.c */
+void server_request_free(struct server *s, struct request *req);
+const char *server_date(struct server *s);
+void server_check_quiet(struct server *s);
+
+#endif

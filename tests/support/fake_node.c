@@ -1,0 +1,773 @@
+#include "tests/support/fake_node.h"
+
+#include "base/json.h"
+#include "base/lock.h"
+#include "base/mem.h"
+#include "index/vindex.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+struct fake_row {
+    struct docid id;
+    struct slice external_id, payload; /* owned */
+    float *vector;                     /* owned */
+    uint64_t inserted_at_ns, lsn;
+};
+
+struct collection {
+    struct node *node;
+    struct collection *next;
+    struct collection_info info;
+    int metric;
+    struct fake_row *rows; /* in id order */
+    size_t count, capacity;
+    bool dropped;
+};
+
+struct completion {
+    struct completion *next;
+    node_write_fn *write; /* one of the two */
+    node_admin_fn *admin;
+    void *arg;
+    status st;
+    struct err err;
+    struct write_result result;
+    struct collection_info info;
+};
+
+struct node {
+    struct thread thread;
+    struct { /* guarded by lock */
+        struct lock lock;
+        struct cond changed;
+        struct collection *collections;
+        struct completion *first, **last;
+        bool held, stopping, ready, readonly;
+        status fail_write, fail_query;
+        char reason[256];
+        int pins;
+        unsigned writes, queries;
+        uint32_t query_ms;
+    } s;
+};
+
+static void take(struct node *n)
+{
+    lock_take(&n->s.lock);
+}
+
+static void drop(struct node *n)
+{
+    lock_drop(&n->s.lock);
+}
+
+const char *node_policy_name(enum node_policy p)
+{
+    return p == NODE_MEMORY ? "Memory" : p == NODE_MEMORY_S3 ? "MemoryS3" : "S3Only";
+}
+
+bool node_policy_parse(const char *text, enum node_policy *out)
+{
+    for (int p = NODE_MEMORY; p <= NODE_S3_ONLY; p++) {
+        if (strcmp(text, node_policy_name((enum node_policy)p)) == 0) {
+            *out = (enum node_policy)p;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* --- the thread that completes --- */
+
+static void complete(struct completion *c)
+{
+    const struct err *err = c->st == ST_OK ? NULL : &c->err;
+
+    if (c->write != NULL)
+        c->write(c->arg, c->st, c->st == ST_OK ? &c->result : NULL, err);
+    else
+        c->admin(c->arg, c->st, c->st == ST_OK ? &c->info : NULL, err);
+    free(c);
+}
+
+static void run(void *arg)
+{
+    struct node *n = arg;
+
+    take(n);
+    for (;;) {
+        struct completion *c = n->s.first;
+
+        if (c == NULL && n->s.stopping)
+            break;
+        if (c == NULL || n->s.held) {
+            cond_wait(&n->s.changed, &n->s.lock);
+            continue;
+        }
+        n->s.first = c->next;
+        if (n->s.first == NULL)
+            n->s.last = &n->s.first;
+        drop(n);
+        complete(c);
+        take(n);
+    }
+    drop(n);
+}
+
+static struct completion *completion(void *arg, status st, const char *text)
+{
+    struct completion *c = calloc(1, sizeof *c);
+
+    assert(c != NULL);
+    c->arg = arg;
+    c->st = st;
+    if (st != ST_OK)
+        (void)err_set(&c->err, st, "%s", text);
+    return c;
+}
+
+static void queue_locked(struct node *n, struct completion *c)
+{
+    *n->s.last = c;
+    n->s.last = &c->next;
+    cond_broadcast(&n->s.changed);
+}
+
+struct node *fake_node_create(void)
+{
+    struct node *n = calloc(1, sizeof *n);
+    status st;
+
+    assert(n != NULL);
+    lock_init(&n->s.lock, LOCK_RANK_NODE, "fake node");
+    cond_init(&n->s.changed);
+    n->s.last = &n->s.first;
+    n->s.ready = true;
+    st = thread_start(&n->thread, "fake-node", THREAD_NORMAL, run, n, NULL);
+    assert(st == ST_OK);
+    (void)st;
+    return n;
+}
+
+static void free_row(struct fake_row *row)
+{
+    free((void *)(uintptr_t)row->external_id.data);
+    free((void *)(uintptr_t)row->payload.data);
+    free(row->vector);
+}
+
+void fake_node_destroy(struct node *n)
+{
+    take(n);
+    n->s.stopping = true;
+    n->s.held = false;
+    cond_broadcast(&n->s.changed);
+    drop(n);
+    thread_join(&n->thread);
+    while (n->s.collections != NULL) {
+        struct collection *c = n->s.collections;
+
+        n->s.collections = c->next;
+        for (size_t i = 0; i < c->count; i++)
+            free_row(&c->rows[i]);
+        free(c->rows);
+        free(c);
+    }
+    cond_fini(&n->s.changed);
+    lock_fini(&n->s.lock);
+    free(n);
+}
+
+/* --- what a test sets and asks --- */
+
+void fake_node_hold(struct node *n, bool held)
+{
+    take(n);
+    n->s.held = held;
+    cond_broadcast(&n->s.changed);
+    drop(n);
+}
+
+void fake_node_fail_write(struct node *n, status st)
+{
+    take(n);
+    n->s.fail_write = st;
+    drop(n);
+}
+
+void fake_node_fail_query(struct node *n, status st)
+{
+    take(n);
+    n->s.fail_query = st;
+    drop(n);
+}
+
+void fake_node_query_ms(struct node *n, uint32_t ms)
+{
+    take(n);
+    n->s.query_ms = ms;
+    drop(n);
+}
+
+void fake_node_set_ready(struct node *n, bool ready)
+{
+    take(n);
+    n->s.ready = ready;
+    drop(n);
+}
+
+void fake_node_set_degraded(struct node *n, const char *reason)
+{
+    take(n);
+    (void)snprintf(n->s.reason, sizeof n->s.reason, "%s", reason);
+    drop(n);
+}
+
+int fake_node_pins(struct node *n)
+{
+    int pins;
+
+    take(n);
+    pins = n->s.pins;
+    drop(n);
+    return pins;
+}
+
+unsigned fake_node_writes(struct node *n)
+{
+    unsigned writes;
+
+    take(n);
+    writes = n->s.writes;
+    drop(n);
+    return writes;
+}
+
+unsigned fake_node_queries(struct node *n)
+{
+    unsigned queries;
+
+    take(n);
+    queries = n->s.queries;
+    drop(n);
+    return queries;
+}
+
+/* --- the node --- */
+
+bool node_ready(struct node *n, double *progress)
+{
+    bool ready;
+
+    take(n);
+    ready = n->s.ready;
+    drop(n);
+    if (progress != NULL)
+        *progress = ready ? 1.0 : 0.25;
+    return ready;
+}
+
+void node_set_readonly(struct node *n, bool readonly)
+{
+    take(n);
+    n->s.readonly = readonly;
+    drop(n);
+}
+
+void node_reload(struct node *n)
+{
+    (void)n;
+}
+
+void node_health(struct node *n, struct node_health *out)
+{
+    take(n);
+    *out = (struct node_health){.degraded = n->s.reason[0] != '\0'};
+    if (out->degraded) {
+        memcpy(out->reasons[0], n->s.reason, sizeof out->reasons[0]);
+        out->reason_count = 1;
+    }
+    drop(n);
+}
+
+void node_status(struct node *n, struct node_status *out)
+{
+    *out = (struct node_status){.node_id = "fake", .uptime_ns = 1500000000};
+    take(n);
+    out->readonly = n->s.readonly;
+    for (struct collection *c = n->s.collections; c != NULL; c = c->next) {
+        out->collections += c->dropped ? 0 : 1;
+        out->documents += c->dropped ? 0 : c->count;
+    }
+    drop(n);
+}
+
+/* --- collections --- */
+
+static struct collection *find_locked(struct node *n, const char *key, size_t bytes)
+{
+    for (struct collection *c = n->s.collections; c != NULL; c = c->next)
+        if (!c->dropped &&
+            ((strlen(c->info.name) == bytes && memcmp(c->info.name, key, bytes) == 0) ||
+             (bytes == 36 && memcmp(c->info.id, key, bytes) == 0)))
+            return c;
+    return NULL;
+}
+
+static bool name_is_fine(const char *name)
+{
+    for (const char *at = name; *at != '\0'; at++)
+        if (strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.", *at) ==
+            NULL)
+            return false;
+    return true;
+}
+
+static struct collection *make_locked(struct node *n, const struct collection_spec *spec)
+{
+    static unsigned made;
+    struct collection *c = calloc(1, sizeof *c);
+
+    assert(c != NULL);
+    c->node = n;
+    c->metric = spec->metric;
+    c->info.dimension = spec->dimension;
+    c->info.metric = vmetric_name((enum vmetric)spec->metric);
+    c->info.policy = "Memory";
+    c->info.durability = "local";
+    c->info.state = "serving";
+    c->info.m = spec->m != 0 ? spec->m : 32;
+    c->info.ef_construction = spec->ef_construction != 0 ? spec->ef_construction : 200;
+    c->info.ef_search = spec->ef_search != 0 ? spec->ef_search : 100;
+    c->info.threshold = spec->threshold != UINT32_MAX ? spec->threshold : 10000;
+    c->info.created_at_ns = 1700000000000000000u;
+    (void)snprintf(c->info.name, sizeof c->info.name, "%s", spec->name);
+    (void)snprintf(c->info.id, sizeof c->info.id, "00000000-0000-7000-8000-%012u", ++made);
+    c->next = n->s.collections;
+    n->s.collections = c;
+    return c;
+}
+
+void node_collection_create(struct node *n, const struct collection_spec *spec, node_admin_fn *done,
+                            void *arg)
+{
+    struct completion *made;
+
+    take(n);
+    if (!name_is_fine(spec->name))
+        made = completion(arg, ST_INVALID, "the name holds a character that is not allowed");
+    else if (find_locked(n, spec->name, strlen(spec->name)) != NULL)
+        made = completion(arg, ST_EXISTS, "a collection has this name");
+    else
+        made = completion(arg, ST_OK, "");
+    made->admin = done;
+    if (made->st == ST_OK)
+        made->info = make_locked(n, spec)->info;
+    queue_locked(n, made);
+    drop(n);
+}
+
+static void admin_done(struct collection *c, node_admin_fn *done, void *arg)
+{
+    struct completion *made = completion(arg, ST_OK, "");
+
+    made->admin = done;
+    made->info = c->info;
+    queue_locked(c->node, made);
+}
+
+void node_collection_drop(struct node *n, struct collection *c, node_admin_fn *done, void *arg)
+{
+    take(n);
+    c->dropped = true;
+    admin_done(c, done, arg);
+    drop(n);
+}
+
+void node_collection_patch(struct node *n, struct collection *c,
+                           const struct collection_patch *patch, node_admin_fn *done, void *arg)
+{
+    take(n);
+    if (patch->name != NULL)
+        (void)snprintf(c->info.name, sizeof c->info.name, "%s", patch->name);
+    if (patch->ef_search != 0)
+        c->info.ef_search = patch->ef_search;
+    admin_done(c, done, arg);
+    drop(n);
+}
+
+void node_checkpoint(struct collection *c, node_admin_fn *done, void *arg)
+{
+    take(c->node);
+    c->info.snapshot_lsn = c->info.last_lsn;
+    c->info.last_checkpoint_ns = 1700000001000000000u;
+    admin_done(c, done, arg);
+    drop(c->node);
+}
+
+struct collection *node_collection_pin(struct node *n, const char *key, size_t key_bytes)
+{
+    struct collection *c;
+
+    take(n);
+    c = find_locked(n, key, key_bytes);
+    n->s.pins += c != NULL ? 1 : 0;
+    drop(n);
+    return c;
+}
+
+void node_collection_unpin(struct collection *c)
+{
+    take(c->node);
+    c->node->s.pins--;
+    drop(c->node);
+}
+
+void node_collection_info(struct collection *c, struct collection_info *out)
+{
+    take(c->node);
+    *out = c->info;
+    drop(c->node);
+}
+
+size_t node_collection_list(struct node *n, const char *after, struct collection_info *out,
+                            size_t max)
+{
+    size_t count = 0;
+
+    take(n);
+    while (count < max) {
+        const struct collection *best = NULL;
+
+        for (const struct collection *c = n->s.collections; c != NULL; c = c->next)
+            if (!c->dropped && (after == NULL || strcmp(c->info.name, after) > 0) &&
+                (best == NULL || strcmp(c->info.name, best->info.name) < 0))
+                best = c;
+        if (best == NULL)
+            break;
+        out[count] = best->info;
+        after = out[count++].name;
+    }
+    drop(n);
+    return count;
+}
+
+uint32_t collection_dimension(const struct collection *c)
+{
+    return c->info.dimension;
+}
+
+bool collection_needs_nonzero(const struct collection *c)
+{
+    return c->metric == VMETRIC_COSINE;
+}
+
+const char *collection_id_text(const struct collection *c)
+{
+    return c->info.id;
+}
+
+uint64_t collection_fair_key(const struct collection *c)
+{
+    return (uint64_t)(uintptr_t)c;
+}
+
+/* --- writes --- */
+
+static size_t place_of(const struct collection *c, const struct docid *id, bool *found)
+{
+    size_t at = 0;
+
+    while (at < c->count && docid_compare(&c->rows[at].id, id) < 0)
+        at++;
+    *found = at < c->count && docid_equal(&c->rows[at].id, id);
+    return at;
+}
+
+static void *copy_of(const void *data, size_t bytes)
+{
+    void *copy = malloc(bytes == 0 ? 1 : bytes);
+
+    assert(copy != NULL);
+    if (bytes > 0)
+        memcpy(copy, data, bytes);
+    return copy;
+}
+
+static void put_locked(struct collection *c, const struct write_row *from)
+{
+    bool found;
+    size_t at = place_of(c, &from->id, &found);
+    struct fake_row *row;
+
+    if (found) {
+        free_row(&c->rows[at]);
+    } else {
+        if (c->count == c->capacity) {
+            c->capacity = c->capacity == 0 ? 64 : 2 * c->capacity;
+            c->rows = realloc(c->rows, c->capacity * sizeof *c->rows);
+            assert(c->rows != NULL);
+        }
+        memmove(&c->rows[at + 1], &c->rows[at], (c->count - at) * sizeof *c->rows);
+        c->count++;
+    }
+    row = &c->rows[at];
+    row->id = from->id;
+    row->external_id = slice_make(copy_of(from->external_id.data, from->external_id.bytes),
+                                  from->external_id.bytes);
+    row->payload =
+        slice_make(copy_of(from->payload.data, from->payload.bytes), from->payload.bytes);
+    row->vector = copy_of(from->vector, c->info.dimension * sizeof(float));
+    row->inserted_at_ns = 1700000002000000000u;
+    row->lsn = c->info.last_lsn;
+}
+
+static status refusal_locked(struct node *n)
+{
+    status st = n->s.fail_write;
+
+    n->s.fail_write = ST_OK;
+    return n->s.readonly ? ST_DENIED : st;
+}
+
+static struct completion *write_completion(struct collection *c, status st, node_write_fn *done,
+                                           void *arg, uint64_t count)
+{
+    struct completion *made = completion(arg, st, "the fake node was told to refuse");
+
+    made->write = done;
+    made->result =
+        (struct write_result){.lsn = c->info.last_lsn, .count = count, .durability = "local"};
+    c->info.document_count = c->count;
+    return made;
+}
+
+void node_write(struct collection *c, struct write_row *rows, size_t count, node_write_fn *done,
+                void *arg)
+{
+    struct node *n = c->node;
+    struct completion *made;
+    status st;
+
+    take(n);
+    st = refusal_locked(n);
+    if (st == ST_OK) {
+        c->info.last_lsn++;
+        for (size_t i = 0; i < count; i++) {
+            if (rows[i].id.kind == 0) {
+                rows[i].id.kind = DOCID_UUID;
+                uuid_make_v7(rand_kernel(), clock_real(), rows[i].id.uuid);
+            }
+            assert(rows[i].payload.bytes == 0 || jbin_check(rows[i].payload, NULL) == ST_OK);
+            put_locked(c, &rows[i]);
+        }
+        n->s.writes++;
+    }
+    made = write_completion(c, st, done, arg, count);
+    if (st == ST_LIMIT) { /* refused where it was asked */
+        drop(n);
+        complete(made);
+        return;
+    }
+    queue_locked(n, made);
+    drop(n);
+}
+
+void node_delete(struct collection *c, const struct docid *ids, size_t count, node_write_fn *done,
+                 void *arg)
+{
+    struct node *n = c->node;
+    uint64_t gone = 0;
+    status st;
+
+    take(n);
+    st = refusal_locked(n);
+    for (size_t i = 0; st == ST_OK && i < count; i++) {
+        bool found;
+        size_t at = place_of(c, &ids[i], &found);
+
+        if (!found)
+            continue;
+        free_row(&c->rows[at]);
+        memmove(&c->rows[at], &c->rows[at + 1], (c->count - at - 1) * sizeof *c->rows);
+        c->count--;
+        gone++;
+    }
+    c->info.last_lsn += gone > 0 ? 1 : 0;
+    queue_locked(n, write_completion(c, st, done, arg, gone));
+    drop(n);
+}
+
+uint64_t node_write_cost_ns(struct collection *c, size_t rows)
+{
+    (void)c;
+    return 1000 * rows;
+}
+
+/* --- reads --- */
+
+static struct slice arena_slice(struct arena *arena, struct slice s)
+{
+    uint8_t *copy = arena_alloc(arena, s.bytes);
+
+    if (copy != NULL && s.bytes > 0)
+        memcpy(copy, s.data, s.bytes);
+    return slice_make(copy, s.bytes);
+}
+
+static float distance(const struct collection *c, const float *a, const float *b)
+{
+    double dot = 0, l2 = 0, l1 = 0, aa = 0, bb = 0;
+
+    for (uint32_t i = 0; i < c->info.dimension; i++) {
+        dot += (double)a[i] * (double)b[i];
+        l2 += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+        l1 += fabs((double)a[i] - (double)b[i]);
+        aa += (double)a[i] * (double)a[i];
+        bb += (double)b[i] * (double)b[i];
+    }
+    if (c->metric == VMETRIC_COSINE)
+        return (float)(1.0 - dot / sqrt(aa * bb));
+    return (float)(c->metric == VMETRIC_DOT ? -dot : c->metric == VMETRIC_L2 ? sqrt(l2) : l1);
+}
+
+static void rest_ms(uint32_t ms)
+{
+    struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+
+    (void)nanosleep(&t, NULL);
+}
+
+/* Keeps matches sorted; all rows are looked at. */
+static void offer(struct query_result *out, uint32_t k, struct match m)
+{
+    uint32_t at = out->count < k ? out->count++ : k - 1;
+
+    while (at > 0 && out->matches[at - 1].distance > m.distance) {
+        out->matches[at] = out->matches[at - 1];
+        at--;
+    }
+    out->matches[at] = m;
+}
+
+static status search_locked(struct collection *c, const float *query, const struct query_options *o,
+                            struct arena *arena, struct query_result *out)
+{
+    uint32_t k = o->top_k < c->count ? o->top_k : (uint32_t)c->count;
+
+    *out = (struct query_result){.scanned = (uint32_t)c->count, .distances = (uint32_t)c->count};
+    out->matches = arena_array(arena, k + 1, sizeof *out->matches);
+    if (out->matches == NULL)
+        return ST_NOMEM;
+    for (size_t i = 0; i < c->count && k > 0; i++) {
+        struct fake_row *row = &c->rows[i];
+        struct match m = {.id = row->id, .lsn = row->lsn};
+
+        m.distance = distance(c, query, row->vector);
+        m.score = 1.0f - m.distance;
+        if (out->count == k && m.distance >= out->matches[k - 1].distance)
+            continue;
+        m.external_id = arena_slice(arena, row->external_id);
+        m.payload = o->with_payload ? arena_slice(arena, row->payload) : (struct slice){0};
+        if (o->with_vector)
+            m.vector = (const float *)(const void *)arena_slice(
+                           arena, slice_make(row->vector, c->info.dimension * sizeof(float)))
+                           .data;
+        offer(out, k, m);
+    }
+    return ST_OK;
+}
+
+status node_query(struct collection *c, float *query, const struct query_options *options,
+                  struct arena *arena, struct query_result *out, struct err *err)
+{
+    struct node *n = c->node;
+    uint32_t ms;
+    status st;
+
+    take(n);
+    n->s.queries++;
+    ms = n->s.query_ms;
+    st = n->s.fail_query;
+    n->s.fail_query = ST_OK;
+    if (st == ST_OK)
+        st = search_locked(c, query, options, arena, out);
+    drop(n);
+    if (ms > 0)
+        rest_ms(ms);
+    return st == ST_OK ? ST_OK : err_set(err, st, "the fake node was told to refuse");
+}
+
+uint64_t node_query_cost_ns(struct collection *c, const struct query_options *options)
+{
+    uint64_t ms;
+
+    (void)options;
+    take(c->node);
+    ms = c->node->s.query_ms;
+    drop(c->node);
+    return ms * 1000000u + 10000u;
+}
+
+static bool copy_document(struct collection *c, const struct fake_row *row, bool with_vector,
+                          struct arena *arena, struct document *out)
+{
+    *out = (struct document){.id = row->id,
+                             .external_id = arena_slice(arena, row->external_id),
+                             .payload = arena_slice(arena, row->payload),
+                             .inserted_at_ns = row->inserted_at_ns,
+                             .lsn = row->lsn};
+    if (with_vector)
+        out->vector = (const float *)(const void *)arena_slice(
+                          arena, slice_make(row->vector, c->info.dimension * sizeof(float)))
+                          .data;
+    return out->payload.data != NULL && out->external_id.data != NULL &&
+           (!with_vector || out->vector != NULL);
+}
+
+status node_get(struct collection *c, const struct docid *id, struct arena *arena,
+                struct document *out, struct err *err)
+{
+    status st = ST_OK;
+    bool found;
+    size_t at;
+
+    take(c->node);
+    at = place_of(c, id, &found);
+    if (!found)
+        st = ST_NOT_FOUND;
+    else if (!copy_document(c, &c->rows[at], true, arena, out))
+        st = ST_NOMEM;
+    drop(c->node);
+    return st == ST_OK ? ST_OK : err_set(err, st, "get");
+}
+
+status node_list(struct collection *c, const struct docid *after, uint32_t limit, bool with_vector,
+                 struct arena *arena, struct document **out, uint32_t *count, bool *more,
+                 struct err *err)
+{
+    struct document *docs = arena_array(arena, limit, sizeof *docs);
+    uint32_t n = 0;
+    bool fine = docs != NULL;
+    size_t at = 0;
+    bool found;
+
+    take(c->node);
+    if (after != NULL) {
+        at = place_of(c, after, &found);
+        at += found ? 1 : 0;
+    }
+    for (; fine && n < limit && at < c->count; at++)
+        fine = copy_document(c, &c->rows[at], with_vector, arena, &docs[n++]);
+    *more = at < c->count;
+    drop(c->node);
+    if (!fine)
+        return err_set(err, ST_NOMEM, "out of memory for a page");
+    *out = docs;
+    *count = n;
+    return ST_OK;
+}

@@ -1,0 +1,26 @@
+/* fake_node.h - node/node.h in memory, for tests of the doors: what a node is asked for is kept in
+ * plain arrays, answers come from a thread of its own as the real node's do, and a test can hold
+ * them back, delay them or make them fail. Link it instead of node. */
+#ifndef SUPPORT_FAKE_NODE_H
+#define SUPPORT_FAKE_NODE_H
+
+#include "node/node.h"
+
+struct node *fake_node_create(void);
+void fake_node_destroy(struct node *n);
+/* While held, writes and catalog changes complete for nobody. */
+void fake_node_hold(struct node *n, bool held);
+/* The next write, or query, fails with st. */
+void fake_node_fail_write(struct node *n, status st);
+void fake_node_fail_query(struct node *n, status st);
+/* Every query takes this long on its worker, and is estimated so. */
+void fake_node_query_ms(struct node *n, uint32_t ms);
+void fake_node_set_ready(struct node *n, bool ready);
+void fake_node_set_degraded(struct node *n, const char *reason);
+/* Pins that were not given back yet. */
+int fake_node_pins(struct node *n);
+/* Writes that were taken, and completions that have run. */
+unsigned fake_node_writes(struct node *n);
+unsigned fake_node_queries(struct node *n);
+
+#endif
