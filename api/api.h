@@ -4,7 +4,8 @@
  * an estimated cost; its handler runs on a worker, either answers there or starts an asynchronous
  * operation whose callback answers. Replies go back to the loop in batches.
  *
- * Threads    api_open starts the loop thread ("api-loop-0").
+ * Threads    api_open starts the loop thread ("api-loop-0"). api_close waits until node has called
+ *            back for everything it was handed: call it before exec_close and node_close.
  * Limits     options below; each refused with a 4xx or 503 that says which limit and its number.
  * Failure    bad input never gets a 5xx; every error is application/problem+json. */
 #ifndef API_API_H

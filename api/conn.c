@@ -182,6 +182,13 @@ static void reading(struct conn *c, bool on)
 
 /* --- answering --- */
 
+/* libuv calls it without asking when the handle is closed meanwhile. */
+static void on_shutdown(uv_shutdown_t *shutdown, int code)
+{
+    (void)shutdown;
+    (void)code;
+}
+
 static void linger(struct conn *c)
 {
     if (c->eof) {
@@ -191,7 +198,7 @@ static void linger(struct conn *c)
     c->state = CONN_LINGER;
     buf_free(&c->pending);
     c->pending_at = 0;
-    (void)uv_shutdown(&c->shutdown, (uv_stream_t *)&c->tcp, NULL);
+    (void)uv_shutdown(&c->shutdown, (uv_stream_t *)&c->tcp, on_shutdown);
     reading(c, true);
     arm(c, SERVER_LINGER_MS);
 }

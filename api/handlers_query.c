@@ -334,6 +334,7 @@ static task_state run_search(struct request *req, struct search *s)
     if (cost <= EXEC_INTERACTIVE_NS)
         return run_slice(&req->task);
     req->task.cost_ns = cost;
+    req->task.fair_key = collection_fair_key(req->collection);
     req->task.run = run_slice;
     st = exec_submit(req->api->options.exec, &req->task, &retry_after_ns, &err);
     if (st != ST_OK) /* refused: the request is still ours */

@@ -653,6 +653,29 @@ static void closing_waits_for_what_node_still_holds(void **state)
     client_close(fd);
 }
 
+/* Answers with Connection: close are on their way, or just sent, when the door closes. */
+static void closing_meets_connections_that_are_ending(void **state)
+{
+    struct api_options o = world_options();
+
+    (void)state;
+    for (int round = 0; round < 20; round++) {
+        struct world w;
+        int fds[8];
+
+        world_open(&w, &o);
+        for (size_t i = 0; i < COUNT_OF(fds); i++) {
+            fds[i] = client_connect(&w);
+            client_send_text(fds[i], i % 2 == 0 ? "GET /health HTTP/1.0\r\n\r\n" : "bad\r\n\r\n");
+        }
+        if (round % 2 == 0)
+            rest_ms(round / 4);
+        world_close(&w);
+        for (size_t i = 0; i < COUNT_OF(fds); i++)
+            client_close(fds[i]);
+    }
+}
+
 static void a_taken_port_is_told_by_name(void **state)
 {
     struct api_options o = world_options();
@@ -773,6 +796,7 @@ int main(void)
         cmocka_unit_test(a_full_queue_answers_429),
         cmocka_unit_test(draining_answers_what_is_under_way),
         cmocka_unit_test(closing_waits_for_what_node_still_holds),
+        cmocka_unit_test(closing_meets_connections_that_are_ending),
         cmocka_unit_test(a_taken_port_is_told_by_name),
         cmocka_unit_test(a_client_that_does_not_read_is_closed),
         cmocka_unit_test(each_failed_allocation_is_survived),
