@@ -126,6 +126,9 @@ static void odd_files_are_refused_with_their_line(void **state)
          "ELF\x02\x01\x01",
          0, "config.toml:1"},
         {"{\"server\": {}}", 0, "config.toml:1"},
+        {"\xc3\xa4 = 1\n", 0, "config.toml:1"},
+        {"[server]\nhost = \xc3\xa4\n", 0, "config.toml:2"},
+        {"[server]\nhost = {a = 1,,}\n", 0, "config.toml"},
     };
 
     (void)state;
@@ -171,7 +174,7 @@ static void cuts_and_flips_are_answered(void **state)
     for (size_t n = 0; n <= strlen(fine); n++)
         load_any(fine, n);
     for (size_t i = 0; i < strlen(fine); i++)
-        for (unsigned bit = 0; bit < 8; bit += 3) {
+        for (unsigned bit = 0; bit < 8; bit++) {
             memcpy(text, fine, sizeof fine);
             text[i] = (char)(text[i] ^ (1 << bit));
             load_any(text, strlen(fine));
@@ -180,10 +183,36 @@ static void cuts_and_flips_are_answered(void **state)
 
 static void random_pieces_are_answered(void **state)
 {
-    static const char *const pieces[] = {
-        "[",      "]",   "{",      "}",          "=",       ".",     ",",  "\"", "'",
-        "\n",     "#",   "server", "rest_port",  "storage", "retry", "1",  "-",  "true",
-        "\"\"\"", "'''", "\\",     "1979-05-27", "e",       "_",     "0x", "\t"};
+    static const char *const pieces[] = {"[",
+                                         "]",
+                                         "{",
+                                         "}",
+                                         "=",
+                                         ".",
+                                         ",",
+                                         "\"",
+                                         "'",
+                                         "\n",
+                                         "#",
+                                         "server",
+                                         "rest_port",
+                                         "storage",
+                                         "retry",
+                                         "1",
+                                         "-",
+                                         "true",
+                                         "\"\"\"",
+                                         "'''",
+                                         "\\",
+                                         "1979-05-27",
+                                         "e",
+                                         "_",
+                                         "0x",
+                                         "\t",
+                                         "\xc3\xa4",
+                                         "\xef\xbb\xbf",
+                                         "\xe2\x80\xa8",
+                                         "\xf4\x90\x80\x80"};
     struct rand_seeded rng;
 
     (void)state;
