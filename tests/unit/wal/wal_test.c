@@ -93,12 +93,16 @@ status ledger_submit(struct ledger *l, struct wal *w)
     fill_payload(id, payload);
     parts[0] = slice_make(payload, 8);
     parts[1] = slice_make(payload + 8, bytes - 8);
+    lock_take(&l->lock);
     l->at[id] = (struct ledger_entry){.ledger = l};
     l->count++;
+    lock_drop(&l->lock);
     st = wal_submit(w, parts, 2, done, &l->at[id], &lsn, &err);
     if (st != ST_OK) {              /* nothing was submitted: it must never be seen */
         if (st == ST_UNAVAILABLE) { /* asked again and again: no id for each */
+            lock_take(&l->lock);
             l->count--;
+            lock_drop(&l->lock);
             return st;
         }
         lock_take(&l->lock);
@@ -186,7 +190,9 @@ bool ledger_check(struct ledger *l, const struct wal_report *report, bool settle
         struct ledger_entry *e = &l->at[i];
         bool may_be_trimmed = e->lsn <= l->trimmed_lsn && !e->seen;
 
-        if (e->outcome == ACKED && !e->seen && !may_be_trimmed)
+        if (l->lossy && settle && e->outcome == ACKED && !e->seen && !may_be_trimmed)
+            e->outcome = REFUSED; /* gone: it may not come back */
+        if (!l->lossy && e->outcome == ACKED && !e->seen && !may_be_trimmed)
             wrong(l, "acknowledged lsn %" PRIu64 " (id %zu) is missing, the log ends at %" PRIu64,
                   e->lsn, i, report->last_lsn);
         if (settle && e->outcome == UNKNOWN && !may_be_trimmed) {

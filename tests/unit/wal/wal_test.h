@@ -49,6 +49,7 @@ struct ledger {
     /* The replay under way. */
     uint64_t replay_next; /* 0: not begun */
     uint64_t replay_first;
+    bool lossy;      /* acknowledged records may be lost, from the end: sync = "none" */
     char wrong[256]; /* the first thing found wrong; "" */
 };
 
