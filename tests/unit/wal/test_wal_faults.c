@@ -21,7 +21,7 @@ static struct workload r;
 /* --- a fault at every call -------------------------------------------------------------------- */
 
 /* True while the n-th call is reached. */
-static bool one_fault(uint64_t seed, struct fs_sim_fault fault)
+static bool one_fault(uint64_t seed, struct fs_sim_fault fault, bool crash_soon)
 {
     bool right;
     bool reached;
@@ -31,9 +31,11 @@ static bool one_fault(uint64_t seed, struct fs_sim_fault fault)
     r.faults = true;
     r.kill_only = fault.nth % 2 == 0; /* the kernel then still shows what it never wrote */
     fs_sim_fail(r.sim, &fault);
+    if (crash_soon)
+        fs_sim_stop_after(r.sim, fault.nth + rand_below(&r.log.rand.source, 10));
     (void)workload_run(&r, &right);
     reached = fs_sim_calls(r.sim, fault.op) >= fault.nth;
-    if (right && !fault.for_ever && r.ledger.unknown > 0) {
+    if (right && !fault.for_ever && !crash_soon && r.ledger.unknown > 0) {
         right = false;
         (void)snprintf(r.ledger.wrong, sizeof(r.ledger.wrong), "one failure, outcome unknown");
     }
@@ -50,13 +52,18 @@ static bool one_fault(uint64_t seed, struct fs_sim_fault fault)
     return reached;
 }
 
-static void sweep(uint64_t seed, struct fs_sim_fault fault, uint64_t stride)
+static void sweep_until(uint64_t seed, struct fs_sim_fault fault, uint64_t stride, bool crash_soon)
 {
     fault.nth = 1;
-    while (one_fault(seed, fault)) {
+    while (one_fault(seed, fault, crash_soon)) {
         fault.nth += stride;
         assert_true(fault.nth < CALLS_MAX);
     }
+}
+
+static void sweep(uint64_t seed, struct fs_sim_fault fault, uint64_t stride)
+{
+    sweep_until(seed, fault, stride, false);
 }
 
 static void an_effect_that_fails_once_costs_only_what_was_in_flight(void **state)
@@ -71,6 +78,17 @@ static void an_effect_that_fails_after_it_was_done_never_comes_back(void **state
     (void)state;
     sweep(seed_base + 2,
           (struct fs_sim_fault){.op = FS_SIM_EFFECT, .errnum = EIO, .after_effect = true}, 1);
+}
+
+/* What a failed call left behind meets a power cut a few effects later. */
+static void a_failure_and_a_crash_soon_after_lose_nothing(void **state)
+{
+    (void)state;
+    for (uint64_t i = 0; i < 6; i++)
+        sweep_until(
+            seed_base + 20 + i,
+            (struct fs_sim_fault){.op = FS_SIM_EFFECT, .errnum = EIO, .after_effect = i % 2 == 1},
+            1, true);
 }
 
 static void half_a_write_never_comes_back(void **state)
@@ -323,6 +341,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(each_allocation_may_fail),
         cmocka_unit_test(an_effect_that_fails_once_costs_only_what_was_in_flight),
         cmocka_unit_test(an_effect_that_fails_after_it_was_done_never_comes_back),
+        cmocka_unit_test(a_failure_and_a_crash_soon_after_lose_nothing),
         cmocka_unit_test(half_a_write_never_comes_back),
         cmocka_unit_test(a_sync_that_fails_for_ever_leaves_outcomes_unknown_not_wrong),
         cmocka_unit_test(a_read_that_fails_is_an_error_not_an_end),

@@ -38,9 +38,9 @@ static void trim(struct workload *r)
 static void step(struct workload *r)
 {
     uint64_t dice = rand_below(&r->rng.source, 16);
-    uint64_t count = dice < 10 ? 1 + rand_below(&r->rng.source, 4) : 30;
+    uint64_t count = dice < 9 ? 1 + rand_below(&r->rng.source, 4) : 30;
 
-    if (dice == 15) {
+    if (dice >= 13) {
         trim(r);
         return;
     }
