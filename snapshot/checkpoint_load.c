@@ -267,7 +267,7 @@ static status load_rows(struct loader *l, const struct group *g, const struct ck
     if (st == ST_OK)
         st = container_stream_open(c, CKPT_SECTION_ROWS, &s, err);
     for (uint32_t i = 0; st == ST_OK && i < file->items; i++) {
-        struct body b;
+        struct body b = {0};
 
         st = read_body(&s, &b, err);
         if (st == ST_OK && (b.slot < next || b.slot - g->first >= l->m.block_slots))
@@ -319,7 +319,7 @@ static status load_groups(struct loader *l, struct err *err)
     status st = ST_OK;
 
     while (st == ST_OK && container_stream_left(&l->live) > 0) {
-        struct group g;
+        struct group g = {0};
 
         st = next_group(l, block, &g, err);
         if (st != ST_OK)
@@ -424,7 +424,7 @@ static status load_nodes(struct loader *l, const struct checkpoint_field *f,
     if (st == ST_OK)
         st = read_graph_head(l, f, &s, err);
     for (uint32_t i = 0; st == ST_OK && i < file->items; i++) {
-        struct vnode node;
+        struct vnode node = {0};
 
         st = read_node(l, &s, &node, err);
         if (st == ST_OK && node.slot < next)
