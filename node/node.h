@@ -115,8 +115,8 @@ struct collection_info {
     uint64_t pending_rows, linked_rows, dead_rows;
     uint64_t memory_bytes, wal_bytes, checkpoint_bytes;
     uint64_t last_checkpoint_ns; /* wall; 0: never */
-    const char *state;           /* "loading", "serving", "read_only" */
-    char reason[256];            /* of read_only */
+    const char *state;           /* "loading", "serving", "read_only", "failed" */
+    char reason[256];            /* of read_only and failed */
 };
 /* Runs on the meta thread; info is valid until done returns, NULL unless ST_OK. */
 typedef void node_admin_fn(void *arg, status st, const struct collection_info *info,
@@ -130,7 +130,7 @@ struct collection_patch {
 };
 void node_collection_patch(struct node *node, struct collection *c,
                            const struct collection_patch *patch, node_admin_fn *done, void *arg);
-/* By id (UUID), name or alias. NULL if there is none. A pinned collection outlives its drop until
+/* By id (UUID) or name. NULL if there is none. A pinned collection outlives its drop until
  * unpinned. */
 struct collection *node_collection_pin(struct node *node, const char *key, size_t key_bytes);
 void node_collection_unpin(struct collection *c);

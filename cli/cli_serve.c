@@ -1,0 +1,244 @@
+#include "cli/cli_serve.h"
+
+#include "api/api.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "config/config.h"
+#include "wal/wal.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum {
+    EXIT_OK = 0,
+    EXIT_FAILED = 1,
+    HEADER_BYTES_MAX = 16 * 1024,
+    DRAIN_MS = 10000,
+};
+
+static const char help_text[] =
+    "usage: tiervec serve [--quiet] [flags]\n"
+    "\n"
+    "Runs a node until SIGTERM or SIGINT. Needs no configuration: collections are kept in memory,\n"
+    "their log and checkpoints in ./data, and REST answers on 127.0.0.1:8080.\n"
+    "\n"
+    "  --config FILE            read this file (else TIERVEC_CONFIG, ./config.toml,\n"
+    "                           /etc/tiervec/config.toml)\n"
+    "  --data-dir DIR           where log, checkpoints and catalog lie\n"
+    "  --host ADDRESS           address to listen on\n"
+    "  --rest-port PORT         port of REST\n"
+    "  --log-level LEVEL        trace, debug, info, warn, error\n"
+    "  --set section.key=value  any key of the configuration reference\n"
+    "  --quiet                  no greeting on standard output\n"
+    "\n"
+    "example: tiervec serve --data-dir /var/lib/tiervec --rest-port 8080\n";
+
+struct serve {
+    struct config config;
+    bool config_loaded;
+    struct stats *stats;
+    struct exec *exec;
+    struct node *node;
+    struct api *api;
+};
+
+/* Takes `flag` out of the arguments; true if it was there. */
+static bool take_flag(int *argc, char **argv, const char *flag)
+{
+    bool found = false;
+    int kept = 0;
+
+    for (int i = 0; i < *argc; i++) {
+        if (strcmp(argv[i], flag) == 0)
+            found = true;
+        else
+            argv[kept++] = argv[i];
+    }
+    *argc = kept;
+    return found;
+}
+
+static void greet(const struct config *c, uint16_t port)
+{
+    const char *host = strcmp(c->server.host, "0.0.0.0") == 0 || strcmp(c->server.host, "::") == 0
+                           ? "127.0.0.1"
+                           : c->server.host;
+    char base[300];
+
+    (void)snprintf(base, sizeof base,
+                   strchr(host, ':') != NULL ? "http://[%s]:%u/api/v1" : "http://%s:%u/api/v1",
+                   host, port);
+    printf("tiervec " TIERVEC_VERSION " listens on %s:%u, data in %s. Try, in another terminal:\n\n"
+           "curl -s %s/collections -d '{\"name\":\"demo\",\"dimension\":3,\"metric\":\"cosine\"}'\n"
+           "curl -s %s/collections/demo/insert -d "
+           "'{\"documents\":[{\"doc_id\":1,\"vector\":[1,0,0],\"payload\":"
+           "{\"word\":\"east\"}},{\"doc_id\":2,\"vector\":[0,1,0],\"payload\":{\"word\":\"north\"}}"
+           "]}'\n"
+           "curl -s %s/collections/demo/query -d "
+           "'{\"query_vector\":[0.9,0.1,0],\"top_k\":1,\"with_payload\":true}'\n\n",
+           host, port, c->database.data_dir, base, base, base);
+    (void)fflush(stdout);
+}
+
+static status open_node(struct serve *s, struct err *err)
+{
+    const struct config *c = &s->config;
+    struct node_options options = {
+        .fs = fs_real(),
+        .clock = clock_real(),
+        .rand = rand_kernel(),
+        .stats = s->stats,
+        .exec = s->exec,
+        .data_dir = c->database.data_dir,
+        .wal_path = c->storage.wal_path,
+        .snapshot_dir = c->storage.snapshot_dir,
+        .node_id = c->server.node_id,
+        .memory_bytes_max = c->limits.memory_bytes,
+        .wal_bytes_max = c->wal.max_bytes,
+        .checkpoint_interval_ns = (uint64_t)c->wal.checkpoint_interval_secs * 1000000000u,
+        .wal_sync_none = strcmp(c->wal.sync, "none") == 0,
+        .auto_initialize = c->features.auto_initialize,
+        .m = c->hnsw.m,
+        .ef_construction = c->hnsw.ef_construction,
+        .ef_search = c->hnsw.ef_search,
+        .threshold = c->hnsw.threshold,
+        .batch_max = c->server.max_batch,
+    };
+
+    if (!node_policy_parse(c->storage.tiering_policy, &options.policy))
+        return err_set(err, ST_INVALID, "storage.tiering_policy: %s is none",
+                       c->storage.tiering_policy);
+#ifdef TIERVEC_BROKEN_TWIN
+    /* A twin of the program for tests alone: it must be caught losing what it acknowledged. */
+    options.wal_twin = TIERVEC_BROKEN_TWIN;
+#endif
+    return node_open(&options, &s->node, err);
+}
+
+static status open_api(struct serve *s, struct err *err)
+{
+    const struct config *c = &s->config;
+    const struct api_options options = {
+        .node = s->node,
+        .exec = s->exec,
+        .stats = s->stats,
+        .clock = clock_real(),
+        .rand = rand_kernel(),
+        .host = c->server.host,
+        .port = c->server.rest_port,
+        .timeout_ms = c->server.timeout_seconds * 1000,
+        .connections_max = c->server.max_connections,
+        .header_bytes_max = HEADER_BYTES_MAX,
+        .body_bytes_max = c->server.max_body_bytes,
+        .batch_max = c->server.max_batch,
+        .slow_query_ms = c->logging.slow_query_ms,
+        .metrics_enabled = c->features.metrics_enabled,
+        .log_requests = c->logging.log_requests,
+    };
+
+    return api_open(&options, &s->api, err);
+}
+
+static status start(struct serve *s, struct err *err)
+{
+    const struct exec_options workers = {.workers = s->config.server.threads};
+    struct log_options log = {.clock = clock_real()};
+    status st;
+
+    config_log_options(&s->config, &log);
+    log.clock = clock_real();
+    st = log_open(&log, err);
+    if (st != ST_OK)
+        return st;
+    log_info("starting", "version=%s config=%s data_dir=%s", TIERVEC_VERSION,
+             s->config.file == NULL ? "none" : s->config.file, s->config.database.data_dir);
+    for (size_t i = 0; i < s->config.warning_count; i++)
+        log_warn("configuration", "text=%s", s->config.warnings[i]);
+    st = stats_create(&s->stats, err);
+    if (st == ST_OK)
+        st = exec_open(&workers, &s->exec, err);
+    if (st == ST_OK)
+        st = open_node(s, err);
+    if (st == ST_OK && s->config.anonymous_beyond_loopback) {
+        node_add_reason(s->node, "listens beyond loopback without a key: anyone who reaches the "
+                                 "port can read and write");
+        log_warn(
+            "listens beyond loopback without a key: anyone who reaches the port can read and write",
+            "host=%s", s->config.server.host);
+    }
+    return st == ST_OK ? open_api(s, err) : st;
+}
+
+static void stop(struct serve *s)
+{
+    if (s->api != NULL)
+        api_drain(s->api, DRAIN_MS);
+    api_close(s->api);
+    node_close(s->node);
+    exec_close(s->exec);
+    stats_destroy(s->stats);
+    log_info("stopped", "");
+    log_close();
+    if (s->config_loaded)
+        config_free(&s->config);
+}
+
+static void block_signals(sigset_t *set)
+{
+    (void)sigemptyset(set);
+    (void)sigaddset(set, SIGTERM);
+    (void)sigaddset(set, SIGINT);
+    (void)sigaddset(set, SIGHUP);
+    (void)pthread_sigmask(SIG_BLOCK, set, NULL); /* threads started from here on inherit it */
+    (void)signal(SIGPIPE, SIG_IGN);
+}
+
+static void wait_for_stop(struct serve *s, const sigset_t *set)
+{
+    for (;;) {
+        int got = 0;
+
+        if (sigwait(set, &got) != 0)
+            continue;
+        if (got != SIGHUP) {
+            log_info("stopping", "signal=%s", got == SIGTERM ? "SIGTERM" : "SIGINT");
+            return;
+        }
+        node_reload(s->node);
+    }
+}
+
+int cli_serve(int argc, char **argv)
+{
+    struct serve s = {0};
+    struct err err = {0};
+    sigset_t signals;
+    bool quiet;
+    status st;
+
+    argc--;
+    argv++;
+    if (take_flag(&argc, argv, "--help")) {
+        (void)fputs(help_text, stdout);
+        return EXIT_OK;
+    }
+    quiet = take_flag(&argc, argv, "--quiet");
+    block_signals(&signals);
+    st = config_load(argc, argv, environ, &s.config, &err);
+    s.config_loaded = st == ST_OK;
+    if (st == ST_OK)
+        st = start(&s, &err);
+    if (st != ST_OK) {
+        (void)fprintf(stderr, "error: %s\n", err.text);
+        stop(&s);
+        return EXIT_FAILED;
+    }
+    log_info("listening", "host=%s port=%u", s.config.server.host, api_port(s.api));
+    if (!quiet)
+        greet(&s.config, api_port(s.api));
+    wait_for_stop(&s, &signals);
+    stop(&s);
+    return EXIT_OK;
+}

@@ -1,0 +1,349 @@
+/* Changes of the catalog, one at a time on the meta thread (the order of their steps and what a
+ * crash leaves: catalog_store.c). */
+#include "node/node_internal.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+
+struct admin_job {
+    struct meta_job job;
+    struct node *node;
+    struct collection *c; /* pinned; drop and patch */
+    struct collection_spec spec;
+    char *name; /* of spec or patch; NULL in a patch: as it is */
+    uint16_t ef_search;
+    node_admin_fn *done;
+    void *arg;
+};
+
+static void finish(struct admin_job *job, status st, struct collection *c, const struct err *err)
+{
+    struct collection_info info;
+    node_admin_fn *done = job->done;
+    void *arg = job->arg;
+
+    if (st == ST_OK)
+        node_collection_info(c, &info);
+    node_collection_unpin(job->c);
+    mem_free(job->name);
+    mem_free(job);
+    done(arg, st, st == ST_OK ? &info : NULL, err);
+}
+
+static struct admin_job *job_create(struct node *node, struct collection *c, const char *name,
+                                    node_admin_fn *done, void *arg)
+{
+    struct admin_job *job = mem_zero(sizeof *job);
+
+    if (job == NULL)
+        return NULL;
+    job->node = node;
+    job->done = done;
+    job->arg = arg;
+    if (name != NULL && (job->name = mem_strdup(name)) == NULL) {
+        mem_free(job);
+        return NULL;
+    }
+    if (c != NULL) {
+        collection_pin(c);
+        job->c = c;
+    }
+    return job;
+}
+
+static void submit(struct job_queue *queue, struct admin_job *job, void (*run)(struct meta_job *),
+                   node_admin_fn *done, void *arg)
+{
+    struct err err = {0};
+
+    if (job == NULL) {
+        done(arg, err_set(&err, ST_NOMEM, "out of memory"), NULL, &err);
+        return;
+    }
+    job->job.run = run;
+    if (!jobs_push(queue, &job->job))
+        finish(job, err_set(&err, ST_UNAVAILABLE, "the node is stopping"), NULL, &err);
+}
+
+static status check_writable(struct node *node, struct err *err)
+{
+    if (atomic_load(&node->readonly))
+        return err_set(err, ST_DENIED,
+                       "the node is read-only; POST /admin/readwrite takes writes again");
+    return ST_OK;
+}
+
+/* --- create --- */
+
+static status check_range(const char *what, uint64_t value, uint64_t low, uint64_t high,
+                          struct err *err)
+{
+    if (value < low || value > high)
+        return err_set(err, ST_INVALID, "%s is %llu, %llu to %llu is taken", what,
+                       (unsigned long long)value, (unsigned long long)low,
+                       (unsigned long long)high);
+    return ST_OK;
+}
+
+static status check_spec(const struct collection_spec *spec, struct err *err)
+{
+    status st = catalog_name_check(spec->name, strlen(spec->name), err);
+
+    if (st == ST_OK)
+        st = check_range("dimension", spec->dimension, 1, VINDEX_DIM_MAX, err);
+    if (st == ST_OK)
+        st = check_range("hnsw.m", spec->m, VINDEX_M_MIN, VINDEX_M_MAX, err);
+    if (st == ST_OK)
+        st = check_range("hnsw.ef_construction", spec->ef_construction, 1, VINDEX_EF_MAX, err);
+    if (st == ST_OK)
+        st = check_range("hnsw.ef_search", spec->ef_search, 1, VINDEX_EF_MAX, err);
+    if (st == ST_OK && spec->policy != NODE_MEMORY)
+        st = err_set(err, ST_UNSUPPORTED,
+                     "tiering_policy %s is not part of this version; it has Memory",
+                     node_policy_name(spec->policy));
+    return st;
+}
+
+static void clear_away(struct collection *c)
+{
+    char wal_dir[FS_PATH_BYTES];
+    char snapshot_dir[FS_PATH_BYTES];
+    struct wal *wal;
+
+    lock_take(&c->seq.lock);
+    wal = c->seq.wal;
+    c->seq.wal = NULL;
+    lock_drop(&c->seq.lock);
+    wal_close(wal);
+    if (collection_paths(c, wal_dir, snapshot_dir, NULL) != ST_OK)
+        return;
+    /* What stays is found by its intent, or among the dropped, at the next start. */
+    if (fs_remove_all(c->node->options.fs, wal_dir, NULL) != ST_OK ||
+        fs_remove_all(c->node->options.fs, snapshot_dir, NULL) != ST_OK)
+        log_warn("files of a dropped collection could not be removed now", "collection_id=%s",
+                 c->id_text);
+}
+
+/* From the intent to the commit point; *out is served from then on. */
+static status create_steps(struct node *node, struct catalog *next,
+                           const struct catalog_collection *entry, struct collection **out,
+                           struct err *err)
+{
+    struct collection *c = NULL;
+    status st = intent_put(node, entry->id, err);
+
+    if (st != ST_OK)
+        return st;
+    st = collection_create(node, entry, &c, err);
+    if (st == ST_OK)
+        st = collection_open_log(c, err);
+    if (st == ST_OK)
+        st = catalog_store_write(node, next, err);
+    if (st != ST_OK) {
+        if (c != NULL)
+            clear_away(c);
+        collection_destroy(c);
+        if (intent_remove(node, entry->id, NULL) != ST_OK)
+            log_warn("an intent stays until the next start", "collection=%s", entry->name);
+        return st;
+    }
+    *out = c;
+    return ST_OK;
+}
+
+static void run_create(struct meta_job *base)
+{
+    struct admin_job *job = (struct admin_job *)(void *)base;
+    struct node *node = job->node;
+    char unnamed[] = "";
+    struct catalog_field field = {
+        .name = unnamed,
+        .dim = job->spec.dimension,
+        .metric = (uint8_t)job->spec.metric,
+        .m = job->spec.m,
+        .ef_construction = job->spec.ef_construction,
+        .ef_search = job->spec.ef_search,
+        .threshold = job->spec.threshold,
+        .code_bits = 8,
+    };
+    struct catalog_collection entry = {
+        .name = job->name,
+        .policy = POLICY_MEMORY,
+        .durability = DURABILITY_LOCAL,
+        .created_at_ns = clock_wall_ns(node->options.clock),
+        .fields = &field,
+        .field_count = 1,
+    };
+    struct collection *c = NULL;
+    struct catalog next;
+    struct err err = {0};
+    status st = check_writable(node, &err);
+
+    catalog_init(&next);
+    uuid_make_v4(node->options.rand, entry.id);
+    if (st == ST_OK)
+        st = catalog_copy(&node->catalog, &next, &err);
+    if (st == ST_OK)
+        st = catalog_add_collection(&next, &entry, &err);
+    if (st == ST_OK)
+        st = create_steps(node, &next, &entry, &c, &err);
+    catalog_free(&next);
+    if (st == ST_OK) {
+        atomic_store(&c->checkpoint_mono_ns, clock_mono_ns(node->options.clock));
+        collection_set_state(c, COLLECTION_SERVING, NULL);
+        table_add(node, c);
+        log_info("collection created", "collection_id=%s name=%s dimension=%u", c->id_text,
+                 job->name, c->dim);
+        /* Left in place it would be taken out at the next start. */
+        if (intent_remove(node, entry.id, &err) != ST_OK)
+            log_warn("an intent stays until the next start", "err=%s", err.text);
+    }
+    finish(job, st, c, &err);
+}
+
+void node_collection_create(struct node *node, const struct collection_spec *spec,
+                            node_admin_fn *done, void *arg)
+{
+    const struct node_options *o = &node->options;
+    struct collection_spec full = *spec;
+    struct admin_job *job;
+    struct err err = {0};
+
+    full.policy = spec->policy == 0 ? o->policy : spec->policy;
+    full.m = spec->m == 0 ? o->m : spec->m;
+    full.ef_construction = spec->ef_construction == 0 ? o->ef_construction : spec->ef_construction;
+    full.ef_search = spec->ef_search == 0 ? o->ef_search : spec->ef_search;
+    full.threshold = spec->threshold == UINT32_MAX ? o->threshold : spec->threshold;
+    if (check_spec(&full, &err) != ST_OK) {
+        done(arg, err.code, NULL, &err);
+        return;
+    }
+    job = job_create(node, NULL, spec->name, done, arg);
+    if (job != NULL)
+        job->spec = full;
+    submit(&node->meta, job, run_create, done, arg);
+}
+
+/* --- drop --- */
+
+static void run_bury(struct meta_job *base)
+{
+    struct collection *c =
+        (struct collection *)(void *)((char *)(void *)base - offsetof(struct collection, bury_job));
+
+    bury(c);
+}
+
+void bury(struct collection *c)
+{
+    clear_away(c);
+    node_collection_unpin(c); /* the table's pin */
+}
+
+static void run_drop(struct meta_job *base)
+{
+    struct admin_job *job = (struct admin_job *)(void *)base;
+    struct node *node = job->node;
+    struct collection *c = job->c;
+    struct catalog next;
+    struct err err = {0};
+    status st = check_writable(node, &err);
+
+    catalog_init(&next);
+    if (st == ST_OK)
+        st = catalog_copy(&node->catalog, &next, &err);
+    if (st == ST_OK)
+        st = catalog_remove_collection(&next, c->id, clock_wall_ns(node->options.clock), &err);
+    if (st == ST_OK && atomic_load(&c->seq.state) == COLLECTION_LOADING)
+        st = err_set(&err, ST_UNAVAILABLE, "the collection is still loading");
+    if (st == ST_OK)
+        st = catalog_store_write(node, &next, &err);
+    catalog_free(&next);
+    if (st == ST_OK) {
+        collection_set_state(c, COLLECTION_DROPPED, NULL);
+        table_remove(node, c);
+        log_info("collection dropped", "collection_id=%s", c->id_text);
+        c->bury_job.run = run_bury;
+        if (!jobs_push(&node->upkeep, &c->bury_job))
+            bury(c);
+    }
+    finish(job, st, c, &err);
+}
+
+void node_collection_drop(struct node *node, struct collection *c, node_admin_fn *done, void *arg)
+{
+    submit(&node->meta, job_create(node, c, NULL, done, arg), run_drop, done, arg);
+}
+
+/* --- patch --- */
+
+static void run_patch(struct meta_job *base)
+{
+    struct admin_job *job = (struct admin_job *)(void *)base;
+    struct node *node = job->node;
+    struct collection *c = job->c;
+    struct catalog_collection *entry;
+    struct catalog next;
+    struct err err = {0};
+    status st = check_writable(node, &err);
+
+    catalog_init(&next);
+    if (st == ST_OK)
+        st = catalog_copy(&node->catalog, &next, &err);
+    if (st == ST_OK && job->name != NULL)
+        st = catalog_rename_collection(&next, c->id, job->name, &err);
+    entry = st == ST_OK ? catalog_find_id(&next, c->id) : NULL;
+    if (st == ST_OK && entry == NULL)
+        st = err_set(&err, ST_NOT_FOUND, "the collection was dropped");
+    if (st == ST_OK && atomic_load(&c->seq.state) == COLLECTION_LOADING)
+        st = err_set(&err, ST_UNAVAILABLE, "the collection is still loading");
+    if (st == ST_OK && job->ef_search != 0)
+        entry->fields[0].ef_search = job->ef_search;
+    if (st == ST_OK)
+        st = catalog_store_write(node, &next, &err);
+    catalog_free(&next);
+    if (st == ST_OK) {
+        if (job->name != NULL)
+            table_rename(node, c, job->name);
+        if (job->ef_search != 0 && c->vindex != NULL)
+            vindex_set_ef_search(c->vindex, job->ef_search);
+    }
+    finish(job, st, c, &err);
+}
+
+void node_collection_patch(struct node *node, struct collection *c,
+                           const struct collection_patch *patch, node_admin_fn *done, void *arg)
+{
+    struct admin_job *job;
+    struct err err = {0};
+    status st = ST_OK;
+
+    if (patch->name != NULL)
+        st = catalog_name_check(patch->name, strlen(patch->name), &err);
+    if (st == ST_OK && patch->ef_search != 0)
+        st = check_range("ef_search", patch->ef_search, 1, VINDEX_EF_MAX, &err);
+    if (st != ST_OK) {
+        done(arg, st, NULL, &err);
+        return;
+    }
+    job = job_create(node, c, patch->name, done, arg);
+    if (job != NULL)
+        job->ef_search = patch->ef_search;
+    submit(&node->meta, job, run_patch, done, arg);
+}
+
+/* --- checkpoint by command, on the upkeep thread --- */
+
+static void run_checkpoint(struct meta_job *base)
+{
+    struct admin_job *job = (struct admin_job *)(void *)base;
+    struct err err = {0};
+    status st = checkpoint_run(job->c, &job->node->stopping, &err);
+
+    finish(job, st, job->c, &err);
+}
+
+void node_checkpoint(struct collection *c, node_admin_fn *done, void *arg)
+{
+    submit(&c->node->upkeep, job_create(c->node, c, NULL, done, arg), run_checkpoint, done, arg);
+}

@@ -1,0 +1,362 @@
+/* What runs beside the requests: linkers, reclaiming, checkpoints and repair.
+ *
+ *   link-<n>   niced; moves pending rows into the graphs, a few at a time, collection by collection
+ *   reclaim    runs what readers no longer hold back, frees dropped collections
+ *   upkeep     niced; checkpoints (interval, size of the log, by command) and repair, one at a
+ * time, so that an image is never written while lists are rebuilt */
+#include "node/node_internal.h"
+
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+enum { UPKEEP_TICK_MS = 500 };
+
+/* --- linkers --- */
+
+static void link_queue_locked(struct node *node, struct collection *c)
+{
+    c->link.next = NULL;
+    *node->linkers.last = c;
+    node->linkers.last = &c->link.next;
+    cond_signal(&node->linkers.wake);
+}
+
+void linkers_want(struct collection *c)
+{
+    struct node *node = c->node;
+
+    lock_take(&node->linkers.lock);
+    if (!c->link.queued && !node->linkers.stopping) {
+        c->link.queued = true;
+        collection_pin(c);
+        link_queue_locked(node, c);
+    }
+    lock_drop(&node->linkers.lock);
+}
+
+static struct collection *link_pop_locked(struct node *node)
+{
+    struct collection *c = node->linkers.first;
+
+    if (c != NULL) {
+        node->linkers.first = c->link.next;
+        if (node->linkers.first == NULL)
+            node->linkers.last = &node->linkers.first;
+    }
+    return c;
+}
+
+/* One turn: with more to do than this turn takes, the collection goes back first, so that another
+ * linker can work on it at the same time. */
+static void link_turn(struct node *node, struct collection *c)
+{
+    bool more = vindex_pending(c->vindex) > NODE_LINK_ROWS &&
+                atomic_load_explicit(&c->seq.state, memory_order_relaxed) != COLLECTION_DROPPED;
+
+    lock_take(&node->linkers.lock);
+    more = more && !node->linkers.stopping;
+    if (more) {
+        collection_pin(c);
+        link_queue_locked(node, c);
+    } else {
+        c->link.queued = false; /* a row published from here on queues it again */
+    }
+    lock_drop(&node->linkers.lock);
+    (void)vindex_link(c->vindex, NODE_LINK_ROWS);
+    node_collection_unpin(c);
+}
+
+static void link_loop(void *arg)
+{
+    struct node *node = arg;
+
+    for (;;) {
+        struct collection *c;
+        bool stopping;
+
+        lock_take(&node->linkers.lock);
+        while (node->linkers.first == NULL && !node->linkers.stopping)
+            cond_wait(&node->linkers.wake, &node->linkers.lock);
+        stopping = node->linkers.stopping;
+        c = link_pop_locked(node);
+        lock_drop(&node->linkers.lock);
+        if (c == NULL && stopping)
+            break;
+        if (c != NULL)
+            link_turn(node, c);
+    }
+}
+
+/* --- checkpoints --- */
+
+static status write_checkpoint(struct collection *c, const char *dir, uint64_t start_lsn,
+                               const _Atomic bool *stop, struct checkpoint_info *info,
+                               struct err *err)
+{
+    struct node *node = c->node;
+    const struct checkpoint_field field = {.id = 0, .vindex = c->vindex, .dim = c->dim};
+    struct checkpoint_state state = {
+        .fs = node->options.fs,
+        .dir = dir,
+        .slots = c->slots,
+        .fields = &field,
+        .field_count = 1,
+        .epoch = node->epoch,
+    };
+    status st = fs_mkdir_all(node->options.fs, dir, err);
+
+    memcpy(state.collection_id, c->id, sizeof state.collection_id);
+    if (st != ST_OK)
+        return st;
+    return checkpoint_write(&state, start_lsn, clock_wall_ns(node->options.clock), stop, info, err);
+}
+
+/* Runs on the upkeep thread, as bury() does: the log cannot be closed meanwhile. */
+status checkpoint_run(struct collection *c, const _Atomic bool *stop, struct err *err)
+{
+    char wal_dir[FS_PATH_BYTES];
+    char snapshot_dir[FS_PATH_BYTES];
+    struct checkpoint_info info = {0};
+    uint64_t started_ns = clock_mono_ns(c->node->options.clock);
+    uint64_t start_lsn = atomic_load_explicit(&c->applied_lsn, memory_order_acquire);
+    status st;
+
+    if (atomic_load(&c->seq.state) != COLLECTION_SERVING)
+        return err_set(err, ST_DENIED, "checkpoint: the collection is not serving writes");
+    if (start_lsn == atomic_load(&c->snapshot_lsn))
+        return ST_OK; /* nothing new */
+    st = collection_paths(c, wal_dir, snapshot_dir, err);
+    if (st == ST_OK)
+        st = write_checkpoint(c, snapshot_dir, start_lsn, stop, &info, err);
+    atomic_store(&c->checkpoint_mono_ns, clock_mono_ns(c->node->options.clock));
+    if (st != ST_OK)
+        return err_wrap(err, st, "checkpoint");
+    atomic_store(&c->snapshot_lsn, start_lsn);
+    atomic_store(&c->checkpoint_bytes, info.bytes_total);
+    atomic_store(&c->checkpoint_wall_ns, info.created_at_ns);
+    stats_set(c->stats.snapshot_timestamp, (double)info.created_at_ns * 1e-9);
+    stats_observe(c->node->checkpoint_seconds,
+                  (double)(clock_mono_ns(c->node->options.clock) - started_ns) * 1e-9);
+    log_info("checkpoint written",
+             "collection_id=%s lsn=%" PRIu64 " rows=%u bytes=%" PRIu64
+             " blocks_written=%u blocks_kept=%u",
+             c->id_text, start_lsn, info.rows, info.bytes_written, info.blocks_written,
+             info.blocks_kept);
+    return wal_trim(c->seq.wal, start_lsn, err);
+}
+
+static void checkpoint_told(struct collection *c, const _Atomic bool *stop)
+{
+    struct err err = {0};
+    status st = checkpoint_run(c, stop, &err);
+
+    if (st != ST_OK && st != ST_CLOSED && st != ST_DENIED)
+        log_warn("checkpoint failed, the log is kept", "collection_id=%s err=%s", c->id_text,
+                 err.text);
+}
+
+static uint64_t log_bytes(struct collection *c)
+{
+    uint64_t bytes;
+
+    lock_take(&c->seq.lock);
+    bytes = c->seq.wal == NULL ? 0 : wal_bytes(c->seq.wal);
+    lock_drop(&c->seq.lock);
+    return bytes;
+}
+
+static bool has_news(struct collection *c)
+{
+    return atomic_load(&c->seq.state) == COLLECTION_SERVING &&
+           atomic_load(&c->applied_lsn) > atomic_load(&c->snapshot_lsn);
+}
+
+/* By age, and the collection with the largest log when all logs together are over their bound. */
+static void checkpoints_due(struct node *node, struct collection **items, size_t count)
+{
+    uint64_t now_ns = clock_mono_ns(node->options.clock);
+    uint64_t total = 0;
+    uint64_t most = 0;
+    struct collection *largest = NULL;
+
+    for (size_t i = 0; i < count && !atomic_load(&node->stopping); i++) {
+        uint64_t bytes = log_bytes(items[i]);
+
+        total += bytes;
+        if (!has_news(items[i]))
+            continue;
+        if (now_ns - atomic_load(&items[i]->checkpoint_mono_ns) >=
+            node->options.checkpoint_interval_ns) {
+            checkpoint_told(items[i], &node->stopping);
+        } else if (bytes > most) {
+            most = bytes;
+            largest = items[i];
+        }
+    }
+    if (largest != NULL && total > node->options.wal_bytes_max && !atomic_load(&node->stopping))
+        checkpoint_told(largest, &node->stopping);
+}
+
+/* --- repair --- */
+
+static bool repair_due(struct collection *c)
+{
+    uint32_t dead = slots_dead_count(c->slots);
+    uint64_t all = (uint64_t)slots_live_count(c->slots) + dead;
+
+    return dead >= NODE_REPAIR_DEAD_MIN && dead * (uint64_t)100 >= all * NODE_REPAIR_DEAD_PERCENT;
+}
+
+static void repair(struct collection *c)
+{
+    uint32_t *dead = mem_alloc_array(NODE_REPAIR_BATCH, sizeof *dead);
+    struct err err = {0};
+    uint32_t count;
+    status st;
+
+    if (dead == NULL)
+        return; /* the next tick tries again */
+    count = slots_dead_list(c->slots, dead, NODE_REPAIR_BATCH);
+    st = vindex_repair(c->vindex, dead, count, &c->node->stopping, &err);
+    for (uint32_t i = 0; st == ST_OK && i < count; i++)
+        slots_retire(c->slots, dead[i]);
+    if (st == ST_OK)
+        log_debug("dead rows taken out of the graph", "collection_id=%s rows=%u", c->id_text,
+                  count);
+    else if (st != ST_CLOSED)
+        log_warn("repair failed, it is tried again", "collection_id=%s err=%s", c->id_text,
+                 err.text);
+    mem_free(dead);
+}
+
+static void upkeep_tick(struct node *node)
+{
+    struct collection **items = NULL;
+    size_t count = 0;
+
+    if (table_snapshot(node, &items, &count, NULL) != ST_OK)
+        return;
+    checkpoints_due(node, items, count);
+    for (size_t i = 0; i < count && !atomic_load(&node->stopping); i++) {
+        enum collection_state state =
+            atomic_load_explicit(&items[i]->seq.state, memory_order_acquire);
+
+        if ((state == COLLECTION_SERVING || state == COLLECTION_READ_ONLY) && repair_due(items[i]))
+            repair(items[i]);
+    }
+    table_snapshot_free(items, count);
+}
+
+/* A graceful stop leaves a fresh image where there is time for it: the next start is then a load.
+ */
+static void checkpoints_at_stop(struct node *node)
+{
+    uint64_t deadline_ns =
+        clock_mono_ns(node->options.clock) + (uint64_t)NODE_CLOSE_CHECKPOINT_MS * 1000000;
+    struct collection **items = NULL;
+    _Atomic bool never = false;
+    size_t count = 0;
+
+    if (table_snapshot(node, &items, &count, NULL) != ST_OK)
+        return;
+    for (size_t i = 0; i < count && clock_mono_ns(node->options.clock) < deadline_ns; i++) {
+        if (has_news(items[i]))
+            checkpoint_told(items[i], &never);
+    }
+    table_snapshot_free(items, count);
+}
+
+static void upkeep_loop(void *arg)
+{
+    struct node *node = arg;
+    uint64_t ticked_ns = 0;
+    bool stopped = false;
+
+    while (!stopped) {
+        struct meta_job *job =
+            jobs_wait(&node->upkeep, (uint64_t)UPKEEP_TICK_MS * 1000000, &stopped);
+
+        if (job != NULL)
+            job->run(job);
+        if (stopped ||
+            clock_mono_ns(node->options.clock) - ticked_ns < (uint64_t)UPKEEP_TICK_MS * 1000000)
+            continue;
+        upkeep_tick(node);
+        ticked_ns = clock_mono_ns(node->options.clock);
+    }
+    checkpoints_at_stop(node);
+}
+
+static void meta_loop(void *arg)
+{
+    struct node *node = arg;
+    bool stopped = false;
+
+    while (!stopped) {
+        struct meta_job *job = jobs_wait(&node->meta, UINT64_MAX / 4, &stopped);
+
+        if (job != NULL)
+            job->run(job);
+    }
+}
+
+static void reclaim_loop(void *arg)
+{
+    struct node *node = arg;
+
+    while (!atomic_load(&node->stopping)) {
+        (void)epoch_collect(node->epoch);
+        graves_free(node);
+        lock_take(&node->reclaim.lock);
+        if (!atomic_load(&node->stopping))
+            (void)cond_wait_ns(&node->reclaim.wake, &node->reclaim.lock,
+                               (uint64_t)NODE_TICK_MS * 1000000);
+        lock_drop(&node->reclaim.lock);
+    }
+}
+
+status background_start(struct node *node, struct err *err)
+{
+    unsigned cores = thread_cpu_count();
+    status st = thread_start(&node->meta_thread, "meta", THREAD_NORMAL, meta_loop, node, err);
+
+    if (st == ST_OK)
+        st = thread_start(&node->reclaim_thread, "reclaim", THREAD_NORMAL, reclaim_loop, node, err);
+    if (st == ST_OK)
+        st =
+            thread_start(&node->upkeep_thread, "upkeep", THREAD_BACKGROUND, upkeep_loop, node, err);
+    for (unsigned i = 0; i < cores && i < NODE_LINKERS_MAX && st == ST_OK; i++) {
+        char name[16];
+
+        (void)snprintf(name, sizeof name, "link-%u", i);
+        st = thread_start(&node->link_threads[i], name, THREAD_BACKGROUND, link_loop, node, err);
+        node->link_thread_count = i + 1;
+    }
+    return st;
+}
+
+/* node->stopping is set. */
+void background_stop(struct node *node)
+{
+    struct collection *c;
+
+    for (size_t i = 0; i < NODE_RECOVER_THREADS; i++)
+        thread_join(&node->recover_threads[i]);
+    jobs_stop(&node->meta);
+    thread_join(&node->meta_thread);
+    lock_take(&node->linkers.lock);
+    node->linkers.stopping = true;
+    cond_broadcast(&node->linkers.wake);
+    lock_drop(&node->linkers.lock);
+    for (unsigned i = 0; i < node->link_thread_count; i++)
+        thread_join(&node->link_threads[i]);
+    while ((c = link_pop_locked(node)) != NULL)
+        node_collection_unpin(c);
+    jobs_stop(&node->upkeep);
+    thread_join(&node->upkeep_thread);
+    lock_take(&node->reclaim.lock);
+    cond_broadcast(&node->reclaim.wake);
+    lock_drop(&node->reclaim.lock);
+    thread_join(&node->reclaim_thread);
+}

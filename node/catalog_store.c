@@ -1,0 +1,188 @@
+/* The catalog on local disk, and what a crash may leave between the steps of a change.
+ *
+ * Create: the intent in LMDB, the log's directory, the catalog (the commit point), the intent out.
+ * Drop: the catalog without the collection and with its id among the dropped (the commit point),
+ * then the files. So at start, by id:
+ *
+ *   intent, not in the catalog      a create that was never acknowledged: its files go
+ *   intent, in the catalog          acknowledged or about to be: the intent goes
+ *   dropped, files there            a drop cut short: the files go
+ *   unknown directory               nobody here made it: kept and reported */
+#include "node/node_internal.h"
+
+#include <stdio.h>
+
+static const char INTENT[] = "create/";
+enum { INTENT_KEY_BYTES = 7 + 16 };
+
+static void intent_key(const uint8_t id[16], uint8_t key[INTENT_KEY_BYTES])
+{
+    memcpy(key, INTENT, 7);
+    memcpy(key + 7, id, 16);
+}
+
+status intent_put(struct node *node, const uint8_t id[16], struct err *err)
+{
+    uint8_t key[INTENT_KEY_BYTES];
+    struct kv_write write = {.value = slice_text("1")};
+
+    intent_key(id, key);
+    write.key = slice_make(key, sizeof key);
+    return kv_apply(node->kv, &write, 1, err);
+}
+
+status intent_remove(struct node *node, const uint8_t id[16], struct err *err)
+{
+    uint8_t key[INTENT_KEY_BYTES];
+    struct kv_write write = {.remove = true};
+
+    intent_key(id, key);
+    write.key = slice_make(key, sizeof key);
+    return kv_apply(node->kv, &write, 1, err);
+}
+
+status catalog_store_read(struct node *node, struct err *err)
+{
+    char path[FS_PATH_BYTES];
+    struct buf bytes;
+    status st = fs_join(path, node->data_dir, "catalog", err);
+
+    buf_init(&bytes, CATALOG_BYTES_MAX);
+    if (st == ST_OK)
+        st = fs_read_file(node->options.fs, path, CATALOG_BYTES_MAX, &bytes, err);
+    if (st == ST_NOT_FOUND) {
+        catalog_init(&node->catalog);
+        st = ST_OK;
+    } else if (st == ST_OK) {
+        st = catalog_decode(buf_slice(&bytes), &node->catalog, err);
+        if (st != ST_OK)
+            st = err_wrap(err, st,
+                          "%s (nothing was changed; put back a whole catalog, or move the file "
+                          "away to serve none of its collections)",
+                          path);
+    }
+    buf_free(&bytes);
+    return st;
+}
+
+status catalog_store_write(struct node *node, struct catalog *next, struct err *err)
+{
+    char path[FS_PATH_BYTES];
+    struct buf bytes;
+    status st = fs_join(path, node->data_dir, "catalog", err);
+
+    next->revision++;
+    node->options.rand->fill(node->options.rand, next->nonce, sizeof next->nonce);
+    buf_init(&bytes, CATALOG_BYTES_MAX);
+    if (st == ST_OK)
+        st = catalog_encode(next, &bytes, err);
+    if (st == ST_OK)
+        st = fs_write_file(node->options.fs, path, buf_slice(&bytes), err);
+    buf_free(&bytes);
+    if (st != ST_OK)
+        return err_wrap(err, st, "write the catalog");
+    catalog_free(&node->catalog);
+    node->catalog = *next;
+    catalog_init(next);
+    return ST_OK;
+}
+
+static status remove_files(struct node *node, const char *id_text, struct err *err)
+{
+    char path[FS_PATH_BYTES];
+    status st = fs_join(path, node->wal_dir, id_text, err);
+
+    if (st == ST_OK)
+        st = fs_remove_all(node->options.fs, path, err);
+    if (st == ST_OK)
+        st = fs_join(path, node->snapshot_dir, id_text, err);
+    return st == ST_OK ? fs_remove_all(node->options.fs, path, err) : st;
+}
+
+enum { INTENTS_AT_ONCE = 256 };
+struct intents {
+    uint8_t ids[INTENTS_AT_ONCE][16];
+    size_t count;
+};
+
+static status collect_intent(void *arg, struct slice key, struct slice value, struct err *err)
+{
+    struct intents *list = arg;
+
+    (void)value;
+    (void)err;
+    if (key.bytes == INTENT_KEY_BYTES && list->count < INTENTS_AT_ONCE)
+        memcpy(list->ids[list->count++], key.data + 7, 16);
+    return ST_OK;
+}
+
+static status settle_intents(struct node *node, struct err *err)
+{
+    struct intents list;
+    status st = ST_OK;
+
+    do {
+        list.count = 0;
+        st = kv_each(node->kv, slice_text(INTENT), collect_intent, &list, err);
+        for (size_t i = 0; i < list.count && st == ST_OK; i++) {
+            char text[UUID_TEXT_BYTES];
+
+            uuid_format(list.ids[i], text);
+            if (catalog_find_id(&node->catalog, list.ids[i]) == NULL) {
+                log_info("a collection whose creation was cut short is cleared away",
+                         "collection_id=%s", text);
+                st = remove_files(node, text, err);
+            }
+            if (st == ST_OK)
+                st = intent_remove(node, list.ids[i], err);
+        }
+    } while (st == ST_OK && list.count == INTENTS_AT_ONCE);
+    return st;
+}
+
+static bool was_dropped(const struct catalog *c, const uint8_t id[16])
+{
+    for (size_t i = 0; i < c->dropped_count; i++) {
+        if (memcmp(c->dropped[i].id, id, 16) == 0)
+            return true;
+    }
+    return false;
+}
+
+struct directories {
+    struct node *node;
+    size_t unknown;
+};
+
+static status look_at_directory(void *arg, const char *name, bool is_dir, struct err *err)
+{
+    struct directories *d = arg;
+    uint8_t id[16];
+    char reason[256];
+
+    if (!is_dir || !uuid_parse(name, strlen(name), id))
+        return ST_OK;
+    if (catalog_find_id(&d->node->catalog, id) != NULL)
+        return ST_OK;
+    if (was_dropped(&d->node->catalog, id))
+        return remove_files(d->node, name, err);
+    log_warn("a log directory the catalog does not know is kept", "directory=%s", name);
+    if (d->unknown++ < NODE_DIRECTORIES_TOLD) {
+        (void)snprintf(reason, sizeof reason,
+                       "log directory %s is not in the catalog: it is kept, not served; restore "
+                       "the catalog it belongs to, or move it away",
+                       name);
+        node_add_reason(d->node, reason);
+    }
+    return ST_OK;
+}
+
+status catalog_store_settle(struct node *node, struct err *err)
+{
+    struct directories d = {.node = node};
+    status st = settle_intents(node, err);
+
+    if (st == ST_OK)
+        st = fs_list(node->options.fs, node->wal_dir, look_at_directory, &d, err);
+    return st;
+}

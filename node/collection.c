@@ -1,0 +1,411 @@
+#include "node/node_internal.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+const char *node_policy_name(enum node_policy p)
+{
+    switch (p) {
+    case NODE_MEMORY:
+        return "Memory";
+    case NODE_MEMORY_S3:
+        return "MemoryS3";
+    case NODE_S3_ONLY:
+        return "S3Only";
+    }
+    return "Memory";
+}
+
+bool node_policy_parse(const char *text, enum node_policy *out)
+{
+    static const enum node_policy all[] = {NODE_MEMORY, NODE_MEMORY_S3, NODE_S3_ONLY};
+
+    for (size_t i = 0; i < COUNT_OF(all); i++) {
+        if (strcmp(text, node_policy_name(all[i])) == 0) {
+            *out = all[i];
+            return true;
+        }
+    }
+    return false;
+}
+
+static status create_rows(struct collection *c, const struct catalog_field *field, struct err *err)
+{
+    const struct slots_options rows = {.epoch = c->node->epoch, .budget = &c->budget};
+    struct vindex_options vectors = {
+        .dim = field->dim,
+        .metric = (enum vmetric)field->metric,
+        .m = field->m,
+        .ef_construction = field->ef_construction,
+        .ef_search = field->ef_search,
+        .threshold = field->threshold,
+        .seed = hash_bytes(c->id, sizeof c->id, 0),
+        .epoch = c->node->epoch,
+        .budget = &c->budget,
+    };
+    status st = slots_create(&rows, &c->slots, err);
+
+    if (st != ST_OK)
+        return st;
+    vectors.slots = c->slots;
+    return vindex_create(&vectors, &c->vindex, err);
+}
+
+static void destroy_rows(struct collection *c)
+{
+    vindex_destroy(c->vindex);
+    slots_destroy(c->slots);
+    c->vindex = NULL;
+    c->slots = NULL;
+}
+
+status collection_rows_renew(struct collection *c, const struct catalog_field *field,
+                             struct err *err)
+{
+    /* Retired memory of the failed load may wait in the epoch; its owner is the slots. */
+    epoch_synchronize(c->node->epoch);
+    while (epoch_collect(c->node->epoch) > 0)
+        ;
+    destroy_rows(c);
+    return create_rows(c, field, err);
+}
+
+status collection_create(struct node *node, const struct catalog_collection *entry,
+                         struct collection **out, struct err *err)
+{
+    const struct catalog_field *field = &entry->fields[0];
+    struct collection *c = mem_zero(sizeof *c);
+    status st;
+
+    if (c == NULL)
+        return err_set(err, ST_NOMEM, "create collection: out of memory");
+    c->node = node;
+    memcpy(c->id, entry->id, sizeof c->id);
+    uuid_format(c->id, c->id_text);
+    c->dim = field->dim;
+    c->metric = (enum vmetric)field->metric;
+    c->m = field->m;
+    c->ef_construction = field->ef_construction;
+    c->threshold = field->threshold;
+    c->created_at_ns = entry->created_at_ns;
+    c->fair_key = hash_bytes(c->id, sizeof c->id, 1) | 1;
+    (void)snprintf(c->table.name, sizeof c->table.name, "%s", entry->name);
+    atomic_init(&c->pins, 1);
+    atomic_init(&c->seq.state, COLLECTION_LOADING);
+    mem_budget_init(&c->budget, &node->budget, 0);
+    lock_init(&c->seq.lock, LOCK_RANK_SEQUENCER, "sequencer");
+    st = create_rows(c, field, err);
+    if (st != ST_OK) {
+        collection_destroy(c);
+        return err_wrap(err, st, "create collection %s", entry->name);
+    }
+    collection_stats_open(c);
+    *out = c;
+    return ST_OK;
+}
+
+void collection_destroy(struct collection *c)
+{
+    if (c == NULL)
+        return;
+    assert(c->seq.wal == NULL);
+    collection_stats_close(c);
+    destroy_rows(c);
+    lock_fini(&c->seq.lock);
+    mem_free(c);
+}
+
+void collection_pin(struct collection *c)
+{
+    atomic_fetch_add_explicit(&c->pins, 1, memory_order_relaxed);
+}
+
+/* The last pin may go on any thread; freeing gigabytes is the upkeep thread's work. */
+void node_collection_unpin(struct collection *c)
+{
+    struct node *node;
+
+    if (c == NULL || atomic_fetch_sub_explicit(&c->pins, 1, memory_order_acq_rel) != 1)
+        return;
+    node = c->node;
+    lock_take(&node->table.lock);
+    c->table.next_grave = node->table.graves;
+    node->table.graves = c;
+    lock_drop(&node->table.lock);
+}
+
+void graves_free(struct node *node)
+{
+    struct collection *c;
+
+    lock_take(&node->table.lock);
+    c = node->table.graves;
+    node->table.graves = NULL;
+    lock_drop(&node->table.lock);
+    if (c == NULL)
+        return;
+    /* What readers of these rows retired must run before the rows are gone. */
+    epoch_synchronize(node->epoch);
+    while (epoch_collect(node->epoch) > 0)
+        ;
+    while (c != NULL) {
+        struct collection *next = c->table.next_grave;
+
+        collection_destroy(c);
+        c = next;
+    }
+}
+
+void collection_set_state(struct collection *c, enum collection_state state, const char *reason)
+{
+    lock_take(&c->seq.lock);
+    atomic_store_explicit(&c->seq.state, state, memory_order_release);
+    (void)snprintf(c->seq.reason, sizeof c->seq.reason, "%s", reason == NULL ? "" : reason);
+    lock_drop(&c->seq.lock);
+}
+
+status collection_paths(const struct collection *c, char wal[FS_PATH_BYTES],
+                        char snapshot[FS_PATH_BYTES], struct err *err)
+{
+    status st = fs_join(wal, c->node->wal_dir, c->id_text, err);
+
+    return st == ST_OK ? fs_join(snapshot, c->node->snapshot_dir, c->id_text, err) : st;
+}
+
+static struct collection **bucket_of_id(struct node *node, const uint8_t id[16])
+{
+    return &node->table.by_id[hash_bytes(id, 16, 0) % NODE_BUCKETS];
+}
+
+static struct collection **bucket_of_name(struct node *node, const char *name)
+{
+    return &node->table.by_name[hash_bytes(name, strlen(name), 0) % NODE_BUCKETS];
+}
+
+static void link_name(struct node *node, struct collection *c)
+{
+    struct collection **bucket = bucket_of_name(node, c->table.name);
+
+    c->table.next_by_name = *bucket;
+    *bucket = c;
+}
+
+static void unlink_name(struct node *node, struct collection *c)
+{
+    struct collection **at = bucket_of_name(node, c->table.name);
+
+    while (*at != c)
+        at = &(*at)->table.next_by_name;
+    *at = c->table.next_by_name;
+}
+
+void table_add(struct node *node, struct collection *c)
+{
+    struct collection **bucket;
+
+    lock_take(&node->table.lock);
+    bucket = bucket_of_id(node, c->id);
+    c->table.next_by_id = *bucket;
+    *bucket = c;
+    link_name(node, c);
+    node->table.count++;
+    lock_drop(&node->table.lock);
+}
+
+void table_remove(struct node *node, struct collection *c)
+{
+    struct collection **at;
+
+    lock_take(&node->table.lock);
+    at = bucket_of_id(node, c->id);
+    while (*at != c)
+        at = &(*at)->table.next_by_id;
+    *at = c->table.next_by_id;
+    unlink_name(node, c);
+    node->table.count--;
+    lock_drop(&node->table.lock);
+}
+
+void table_rename(struct node *node, struct collection *c, const char *name)
+{
+    lock_take(&node->table.lock);
+    unlink_name(node, c);
+    (void)snprintf(c->table.name, sizeof c->table.name, "%s", name);
+    link_name(node, c);
+    lock_drop(&node->table.lock);
+}
+
+struct collection *node_collection_pin(struct node *node, const char *key, size_t key_bytes)
+{
+    char name[CATALOG_NAME_BYTES_MAX + 1];
+    struct collection *c = NULL;
+    uint8_t id[16];
+
+    lock_take(&node->table.lock);
+    if (uuid_parse(key, key_bytes, id)) {
+        c = *bucket_of_id(node, id);
+        while (c != NULL && memcmp(c->id, id, sizeof id) != 0)
+            c = c->table.next_by_id;
+    }
+    if (c == NULL && key_bytes < sizeof name && memchr(key, '\0', key_bytes) == NULL) {
+        memcpy(name, key, key_bytes);
+        name[key_bytes] = '\0';
+        c = *bucket_of_name(node, name);
+        while (c != NULL && strcmp(c->table.name, name) != 0)
+            c = c->table.next_by_name;
+    }
+    if (c != NULL)
+        collection_pin(c);
+    lock_drop(&node->table.lock);
+    return c;
+}
+
+status table_snapshot(struct node *node, struct collection ***out, size_t *count, struct err *err)
+{
+    struct collection **items;
+    size_t n = 0;
+
+    lock_take(&node->table.lock);
+    items = mem_alloc_array(node->table.count, sizeof *items);
+    for (size_t b = 0; items != NULL && b < NODE_BUCKETS; b++) {
+        for (struct collection *c = node->table.by_id[b]; c != NULL; c = c->table.next_by_id) {
+            collection_pin(c);
+            items[n++] = c;
+        }
+    }
+    lock_drop(&node->table.lock);
+    if (items == NULL)
+        return err_set(err, ST_NOMEM, "list collections: out of memory");
+    *out = items;
+    *count = n;
+    return ST_OK;
+}
+
+void table_snapshot_free(struct collection **items, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        node_collection_unpin(items[i]);
+    mem_free(items);
+}
+
+static const char *state_name(enum collection_state state)
+{
+    switch (state) {
+    case COLLECTION_LOADING:
+        return "loading";
+    case COLLECTION_SERVING:
+        return "serving";
+    case COLLECTION_READ_ONLY:
+        return "read_only";
+    case COLLECTION_FAILED:
+        return "failed";
+    case COLLECTION_DROPPED:
+        return "dropped";
+    }
+    return "dropped";
+}
+
+void node_collection_info(struct collection *c, struct collection_info *out)
+{
+    enum collection_state state;
+
+    memset(out, 0, sizeof *out);
+    memcpy(out->id, c->id_text, sizeof out->id);
+    lock_take(&c->node->table.lock);
+    memcpy(out->name, c->table.name, sizeof out->name);
+    lock_drop(&c->node->table.lock);
+    out->dimension = c->dim;
+    out->metric = vmetric_name(c->metric);
+    out->policy = node_policy_name(NODE_MEMORY);
+    out->durability = "local";
+    out->m = c->m;
+    out->ef_construction = c->ef_construction;
+    out->threshold = c->threshold;
+    out->created_at_ns = c->created_at_ns;
+    out->snapshot_lsn = atomic_load(&c->snapshot_lsn);
+    out->checkpoint_bytes = atomic_load(&c->checkpoint_bytes);
+    out->last_checkpoint_ns = atomic_load(&c->checkpoint_wall_ns);
+
+    lock_take(&c->seq.lock);
+    state = atomic_load_explicit(&c->seq.state, memory_order_acquire);
+    out->last_lsn = c->seq.last_lsn;
+    out->durable_lsn = atomic_load(&c->applied_lsn);
+    if (c->seq.wal != NULL) {
+        out->durable_lsn = wal_durable_lsn(c->seq.wal);
+        out->wal_bytes = wal_bytes(c->seq.wal);
+    }
+    (void)snprintf(out->reason, sizeof out->reason, "%s", c->seq.reason);
+    lock_drop(&c->seq.lock);
+
+    out->state = state_name(state);
+    if (state == COLLECTION_LOADING || state == COLLECTION_FAILED)
+        return; /* rows and vectors are the loader's */
+    out->ef_search = vindex_ef_search(c->vindex);
+    out->document_count = slots_live_count(c->slots);
+    out->dead_rows = slots_dead_count(c->slots);
+    out->pending_rows = vindex_pending(c->vindex);
+    out->linked_rows = vindex_linked(c->vindex);
+    out->memory_bytes = mem_budget_bytes(&c->budget);
+}
+
+struct named {
+    char name[CATALOG_NAME_BYTES_MAX + 1];
+    struct collection *c;
+};
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct named *)a)->name, ((const struct named *)b)->name);
+}
+
+size_t node_collection_list(struct node *node, const char *after, struct collection_info *out,
+                            size_t max)
+{
+    struct collection **items = NULL;
+    struct named *sorted;
+    size_t count = 0;
+    size_t written = 0;
+
+    if (table_snapshot(node, &items, &count, NULL) != ST_OK)
+        return 0;
+    sorted = mem_alloc_array(count, sizeof *sorted);
+    if (sorted != NULL) {
+        lock_take(&node->table.lock);
+        for (size_t i = 0; i < count; i++) {
+            memcpy(sorted[i].name, items[i]->table.name, sizeof sorted[i].name);
+            sorted[i].c = items[i];
+        }
+        lock_drop(&node->table.lock);
+        qsort(sorted, count, sizeof *sorted, by_name);
+        for (size_t i = 0; i < count && written < max; i++) {
+            if (after == NULL || strcmp(sorted[i].name, after) > 0)
+                node_collection_info(sorted[i].c, &out[written++]);
+        }
+        mem_free(sorted);
+    }
+    table_snapshot_free(items, count);
+    return written;
+}
+
+uint32_t collection_dimension(const struct collection *c)
+{
+    return c->dim;
+}
+
+bool collection_needs_nonzero(const struct collection *c)
+{
+    return c->metric == VMETRIC_COSINE;
+}
+
+const char *collection_id_text(const struct collection *c)
+{
+    return c->id_text;
+}
+
+uint64_t collection_fair_key(const struct collection *c)
+{
+    return c->fair_key;
+}

@@ -1,0 +1,344 @@
+#include "node/node.h"
+
+#include "node/node_internal.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <unistd.h>
+
+/* --- open --- */
+
+static status copy_path(const char *given, const char *base, const char *name, char **out,
+                        struct err *err)
+{
+    char path[FS_PATH_BYTES];
+    status st = ST_OK;
+
+    if (given == NULL || given[0] == '\0')
+        st = fs_join(path, base, name, err);
+    if (st != ST_OK)
+        return st;
+    *out = mem_strdup(given == NULL || given[0] == '\0' ? path : given);
+    return *out == NULL ? err_set(err, ST_NOMEM, "out of memory") : ST_OK;
+}
+
+static status open_paths(struct node *node, struct err *err)
+{
+    const struct node_options *o = &node->options;
+    char host[256] = "node";
+    status st;
+
+    node->data_dir = mem_strdup(o->data_dir);
+    if (o->node_id == NULL || o->node_id[0] == '\0')
+        (void)gethostname(host, sizeof host - 1);
+    node->node_id = mem_strdup(o->node_id == NULL || o->node_id[0] == '\0' ? host : o->node_id);
+    if (node->data_dir == NULL || node->node_id == NULL)
+        return err_set(err, ST_NOMEM, "out of memory");
+    st = copy_path(o->wal_path, node->data_dir, "wal", &node->wal_dir, err);
+    if (st == ST_OK)
+        st = copy_path(o->snapshot_dir, node->data_dir, "snapshots", &node->snapshot_dir, err);
+    if (st == ST_OK)
+        st = fs_mkdir_all(o->fs, node->data_dir, err);
+    if (st == ST_OK)
+        st = fs_mkdir_all(o->fs, node->wal_dir, err);
+    if (st == ST_OK)
+        st = fs_mkdir_all(o->fs, node->snapshot_dir, err);
+    return st;
+}
+
+/* One process at a time owns a data directory. */
+static status lock_directory(struct node *node, struct err *err)
+{
+    char path[FS_PATH_BYTES];
+    status st = fs_join(path, node->data_dir, "lock", err);
+
+    if (st == ST_OK)
+        st = fs_open(node->options.fs, path, FS_READ | FS_WRITE | FS_CREATE, &node->lock_file, err);
+    if (st == ST_OK)
+        st = fs_lock(node->options.fs, node->lock_file, err);
+    if (st == ST_CONFLICT)
+        return err_set(err, ST_CONFLICT,
+                       "another tiervec uses %s; stop it, or choose another [database] data_dir",
+                       node->data_dir);
+    return st;
+}
+
+static status open_stores(struct node *node, struct err *err)
+{
+    const struct wal_engine_options engine = {
+        .fs = node->options.fs,
+        .clock = node->options.clock,
+        .rand = node->options.rand,
+        .stats = node->options.stats,
+        .sync = node->options.wal_twin != 0   ? (enum wal_sync)node->options.wal_twin
+                : node->options.wal_sync_none ? WAL_SYNC_NONE
+                                              : WAL_SYNC_FDATASYNC,
+        .broken_twins = node->options.wal_twin != 0,
+    };
+    char meta[FS_PATH_BYTES];
+    status st = fs_join(meta, node->data_dir, "meta", err);
+
+    if (st == ST_OK)
+        st = kv_open(meta, NODE_META_BYTES, &node->kv, err);
+    if (st == ST_OK)
+        st = wal_engine_open(&engine, &node->engine, err);
+    if (st == ST_OK)
+        st = epoch_create(&node->epoch, err);
+    if (st == ST_OK)
+        st = catalog_store_read(node, err);
+    return st == ST_OK ? catalog_store_settle(node, err) : st;
+}
+
+/* The database of a fresh node: ids of sixteen zeros, which need no entry but stand in the catalog
+ * once something is written. Without auto_initialize the first catalog write makes it just the
+ * same. */
+static status first_catalog(struct node *node, struct err *err)
+{
+    struct catalog next;
+    status st;
+
+    if (node->catalog.revision != 0 || !node->options.auto_initialize)
+        return ST_OK;
+    st = catalog_copy(&node->catalog, &next, err);
+    if (st == ST_OK)
+        st = catalog_store_write(node, &next, err);
+    catalog_free(&next);
+    return st;
+}
+
+static void init_plain(struct node *node)
+{
+    lock_init(&node->table.lock, LOCK_RANK_NODE, "collections");
+    lock_init(&node->scratches.lock, LOCK_RANK_LEAF, "scratches");
+    lock_init(&node->linkers.lock, LOCK_RANK_QUEUE, "linkers");
+    lock_init(&node->reclaim.lock, LOCK_RANK_QUEUE, "reclaim");
+    cond_init(&node->linkers.wake);
+    cond_init(&node->reclaim.wake);
+    node->linkers.last = &node->linkers.first;
+    jobs_init(&node->meta, "meta jobs");
+    jobs_init(&node->upkeep, "upkeep jobs");
+    catalog_init(&node->catalog);
+    node->started_mono_ns = clock_mono_ns(node->options.clock);
+    mem_budget_init(&node->budget, NULL,
+                    node->options.memory_bytes_max != 0 ? node->options.memory_bytes_max
+                                                        : node_memory_limit());
+}
+
+status node_open(const struct node_options *options, struct node **out, struct err *err)
+{
+    struct node *node = mem_zero(sizeof *node);
+    status st = ST_OK;
+
+    if (node == NULL)
+        return err_set(err, ST_NOMEM, "open the node: out of memory");
+    node->options = *options;
+    init_plain(node);
+    node->scratches.room = 4 * (size_t)thread_cpu_count();
+    node->scratches.items = mem_alloc_array(node->scratches.room, sizeof(struct vindex_scratch *));
+    if (node->scratches.items == NULL)
+        st = err_set(err, ST_NOMEM, "out of memory");
+    if (st == ST_OK)
+        st = open_paths(node, err);
+    if (st == ST_OK)
+        st = lock_directory(node, err);
+    if (st == ST_OK)
+        st = open_stores(node, err);
+    if (st == ST_OK)
+        st = first_catalog(node, err);
+    if (st == ST_OK)
+        st = node_stats_open(node, err);
+    if (st == ST_OK)
+        st = background_start(node, err);
+    if (st == ST_OK)
+        st = recover_start(node, err);
+    if (st == ST_OK && node->options.wal_sync_none)
+        node_add_reason(
+            node, "[wal] sync = \"none\": acknowledged writes may be lost when the machine stops");
+    if (st != ST_OK) {
+        node_close(node);
+        return err_wrap(err, st, "open data directory %s", options->data_dir);
+    }
+    *out = node;
+    return ST_OK;
+}
+
+/* --- close --- */
+
+static void close_log(struct collection *c)
+{
+    struct wal *wal;
+
+    lock_take(&c->seq.lock);
+    wal = c->seq.wal;
+    lock_drop(&c->seq.lock);
+    wal_close(wal); /* callbacks still take the sequencer's lock */
+    c->seq.wal = NULL;
+}
+
+static void close_collections(struct node *node)
+{
+    table_snapshot_free(node->recovery.items, node->recovery.count);
+    for (size_t b = 0; b < NODE_BUCKETS; b++) {
+        while (node->table.by_id[b] != NULL) {
+            struct collection *c = node->table.by_id[b];
+
+            close_log(c);
+            table_remove(node, c);
+            node_collection_unpin(c);
+        }
+    }
+    if (node->epoch != NULL)
+        graves_free(node);
+}
+
+void node_close(struct node *node)
+{
+    if (node == NULL)
+        return;
+    atomic_store(&node->stopping, true);
+    background_stop(node);
+    close_collections(node);
+    wal_engine_close(node->engine);
+    epoch_destroy(node->epoch);
+    kv_close(node->kv);
+    fs_close(node->options.fs, node->lock_file);
+    catalog_free(&node->catalog);
+    while (node->scratches.count > 0)
+        vindex_scratch_destroy(node->scratches.items[--node->scratches.count]);
+    mem_free(node->scratches.items);
+    mem_free(node->data_dir);
+    mem_free(node->wal_dir);
+    mem_free(node->snapshot_dir);
+    mem_free(node->node_id);
+    jobs_fini(&node->meta);
+    jobs_fini(&node->upkeep);
+    cond_fini(&node->linkers.wake);
+    cond_fini(&node->reclaim.wake);
+    lock_fini(&node->linkers.lock);
+    lock_fini(&node->reclaim.lock);
+    lock_fini(&node->scratches.lock);
+    lock_fini(&node->table.lock);
+    mem_free(node);
+}
+
+/* --- state --- */
+
+bool node_ready(struct node *node, double *progress)
+{
+    uint32_t loading = atomic_load(&node->loading);
+    uint32_t total = atomic_load(&node->loaded_total);
+
+    *progress = total == 0 ? 1.0 : 1.0 - (double)loading / (double)total;
+    return loading == 0 && !atomic_load(&node->stopping);
+}
+
+void node_set_readonly(struct node *node, bool readonly)
+{
+    if (atomic_exchange(&node->readonly, readonly) != readonly)
+        log_info(readonly ? "the node is read-only now" : "the node takes writes again", "");
+}
+
+void node_add_reason(struct node *node, const char *text)
+{
+    lock_take(&node->table.lock);
+    if (node->table.reason_count < NODE_REASONS_MAX)
+        (void)snprintf(node->table.reasons[node->table.reason_count++],
+                       sizeof node->table.reasons[0], "%s", text);
+    lock_drop(&node->table.lock);
+}
+
+static void health_add(struct node_health *out, const char *text)
+{
+    out->degraded = true;
+    if (out->reason_count < NODE_REASONS_MAX)
+        (void)snprintf(out->reasons[out->reason_count++], sizeof out->reasons[0], "%s", text);
+}
+
+static void health_of_collection(struct collection *c, struct node_health *out)
+{
+    enum collection_state state;
+    char name[CATALOG_NAME_BYTES_MAX + 1];
+    char why[256];
+    char text[sizeof out->reasons[0]];
+
+    lock_take(&c->node->table.lock);
+    memcpy(name, c->table.name, sizeof name);
+    lock_drop(&c->node->table.lock);
+    lock_take(&c->seq.lock);
+    state = atomic_load(&c->seq.state);
+    memcpy(why, c->seq.reason, sizeof why);
+    if (state == COLLECTION_SERVING && c->seq.wal != NULL) {
+        struct err err = {0};
+
+        if (wal_state(c->seq.wal, &err) != ST_OK) {
+            state = COLLECTION_READ_ONLY;
+            (void)snprintf(why, sizeof why, "%.255s", err.text);
+        }
+    }
+    lock_drop(&c->seq.lock);
+    if (state != COLLECTION_READ_ONLY && state != COLLECTION_FAILED)
+        return;
+    (void)snprintf(text, sizeof text, "collection %.64s: %.170s", name, why);
+    health_add(out, text);
+}
+
+void node_health(struct node *node, struct node_health *out)
+{
+    struct collection **items = NULL;
+    size_t count = 0;
+
+    memset(out, 0, sizeof *out);
+    lock_take(&node->table.lock);
+    for (size_t i = 0; i < node->table.reason_count; i++)
+        health_add(out, node->table.reasons[i]);
+    lock_drop(&node->table.lock);
+    if (atomic_load(&node->disk_refused))
+        health_add(out, "the disk is full: writes are refused until there is room, reads go on");
+    if (atomic_load(&node->readonly))
+        health_add(out,
+                   "the node is read-only by command; POST /admin/readwrite takes writes again");
+    if (table_snapshot(node, &items, &count, NULL) != ST_OK)
+        return;
+    for (size_t i = 0; i < count; i++)
+        health_of_collection(items[i], out);
+    table_snapshot_free(items, count);
+}
+
+void node_status(struct node *node, struct node_status *out)
+{
+    struct collection **items = NULL;
+    struct fs_space space;
+    size_t count = 0;
+
+    memset(out, 0, sizeof *out);
+    (void)snprintf(out->node_id, sizeof out->node_id, "%s", node->node_id);
+    out->uptime_ns = clock_mono_ns(node->options.clock) - node->started_mono_ns;
+    out->readonly = atomic_load(&node->readonly);
+    out->memory_bytes = mem_budget_bytes(&node->budget);
+    out->memory_bytes_max = node->budget.bytes_max;
+    if (fs_space(node->options.fs, node->data_dir, &space, NULL) == ST_OK) {
+        out->disk_bytes_free = space.bytes_free;
+        out->disk_bytes_total = space.bytes_total;
+    }
+    if (table_snapshot(node, &items, &count, NULL) != ST_OK)
+        return;
+    out->collections = (uint32_t)count;
+    for (size_t i = 0; i < count; i++) {
+        struct collection_info info;
+
+        node_collection_info(items[i], &info);
+        out->documents += info.document_count;
+        out->wal_bytes += info.wal_bytes;
+        out->checkpoint_bytes += info.checkpoint_bytes;
+    }
+    table_snapshot_free(items, count);
+}
+
+/* What can be reopened while running: the log file follows its name. The rest needs a restart. */
+void node_reload(struct node *node)
+{
+    (void)node;
+    log_info("reload asked for; values of the configuration are read at start", "");
+}

@@ -1,0 +1,250 @@
+/* The families of node/ on /metrics (docs/metrics.md), and what the machine lets us use. */
+#include "node/node_internal.h"
+
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static const char *const COLLECTION_LABELS[] = {"collection_id", "collection", NULL};
+static const char *const SEARCH_LABELS[] = {"collection", "tier", NULL};
+static const char *const NAME_LABEL[] = {"collection", NULL};
+static const char *const KIND_LABEL[] = {"kind", NULL};
+static const double CHECKPOINT_BUCKETS[] = {0.01, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 1800};
+
+/* The seed's names that count what a bucket does: true zeros as long as nothing is shipped. */
+static const struct {
+    const char *name, *help;
+} SEED[] = {
+    {"storage_s3_uploads", "Objects uploaded to the bucket."},
+    {"storage_s3_retries", "Uploads tried again."},
+    {"storage_s3_permanent_failures", "Uploads given up and put into the dead-letter queue."},
+    {"storage_compactions", "Compactions finished."},
+    {"storage_cache_hits", "Reads of cold data answered from the cache."},
+    {"storage_cache_misses", "Reads of cold data that went to the bucket."},
+    {"storage_dlq_size", "Entries in the dead-letter queue."},
+    {"storage_s3_upload_queue_size", "Uploads waiting."},
+};
+
+static struct stats_metric *plain(struct node *node, const char *name, enum stats_type type,
+                                  const char *help)
+{
+    return stats_metric(stats_family(node->options.stats, name, type, help, NULL, NULL, 0), NULL);
+}
+
+static void set_labelled(struct stats_family *family, const char *value, double v)
+{
+    const char *const values[] = {value, NULL};
+
+    stats_set(stats_metric(family, values), v);
+}
+
+static void collect_process(struct node *node)
+{
+    struct rusage usage;
+    struct rlimit files;
+    unsigned long pages_total = 0;
+    unsigned long pages_resident = 0;
+    FILE *statm = fopen("/proc/self/statm", "re");
+
+    if (statm != NULL) {
+        if (fscanf(statm, "%lu %lu", &pages_total, &pages_resident) == 2) {
+            double page = (double)sysconf(_SC_PAGESIZE);
+
+            stats_set(node->virtual_bytes, (double)pages_total * page);
+            stats_set(node->resident_bytes, (double)pages_resident * page);
+        }
+        (void)fclose(statm);
+    }
+    if (getrusage(RUSAGE_SELF, &usage) == 0)
+        stats_set(node->cpu_seconds,
+                  (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+                      (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6);
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0)
+        stats_set(node->max_fds, (double)files.rlim_cur);
+}
+
+static status count_entry(void *arg, const char *name, bool is_dir, struct err *err)
+{
+    double *count = arg;
+
+    (void)name;
+    (void)is_dir;
+    (void)err;
+    *count += 1;
+    return ST_OK;
+}
+
+static void collect(void *arg)
+{
+    struct node *node = arg;
+    struct collection **items = NULL;
+    size_t count = 0;
+    uint64_t rows = 0;
+    uint64_t vectors = 0;
+    uint64_t live = 0;
+    uint64_t dead = 0;
+    double fds = 0;
+    struct fs_space space;
+
+    if (table_snapshot(node, &items, &count, NULL) != ST_OK)
+        return;
+    for (size_t i = 0; i < count; i++) {
+        struct collection *c = items[i];
+        enum collection_state state = atomic_load_explicit(&c->seq.state, memory_order_acquire);
+
+        if (state != COLLECTION_SERVING && state != COLLECTION_READ_ONLY)
+            continue;
+        rows += slots_bytes(c->slots);
+        vectors += vindex_bytes(c->vindex);
+        live += slots_live_count(c->slots);
+        dead += slots_dead_count(c->slots);
+        stats_set(c->stats.vectors, slots_live_count(c->slots));
+    }
+    table_snapshot_free(items, count);
+    stats_set(node->collections, (double)count);
+    stats_set(node->vectors, (double)live);
+    stats_set(node->deleted_vectors, (double)dead);
+    set_labelled(node->memory_bytes, "rows", (double)rows);
+    set_labelled(node->memory_bytes, "vectors", (double)vectors);
+    set_labelled(node->memory_bytes, "reserved", (double)mem_budget_bytes(&node->budget));
+    set_labelled(node->memory_bytes, "limit", (double)node->budget.bytes_max);
+    if (fs_space(node->options.fs, node->data_dir, &space, NULL) == ST_OK)
+        stats_set(node->disk_free, (double)space.bytes_free);
+    if (fs_list(fs_real(), "/proc/self/fd", count_entry, &fds, NULL) == ST_OK)
+        stats_set(node->open_fds, fds);
+    collect_process(node);
+}
+
+status node_stats_open(struct node *node, struct err *err)
+{
+    static const char *const BUILD_LABELS[] = {"version", NULL};
+    static const char *const BUILD_VALUES[] = {TIERVEC_VERSION, NULL};
+    struct stats *s = node->options.stats;
+
+    node->distance_computations = plain(node, "tiervec_distance_computations_total", STATS_COUNTER,
+                                        "Vector distances computed by searches.");
+    node->collections =
+        plain(node, "tiervec_collections", STATS_GAUGE, "Collections on this node.");
+    node->vectors =
+        plain(node, "tiervec_vectors", STATS_GAUGE, "Live documents in all collections.");
+    node->deleted_vectors =
+        plain(node, "tiervec_deleted_vectors", STATS_GAUGE,
+              "Replaced or deleted documents still in the graphs, until repair takes them out.");
+    node->disk_free = plain(node, "tiervec_disk_free_bytes", STATS_GAUGE,
+                            "Free bytes where the data directory lies.");
+    node->memory_bytes =
+        stats_family(s, "tiervec_memory_bytes", STATS_GAUGE,
+                     "Memory by kind; limit is [limits] memory_bytes.", KIND_LABEL, NULL, 0);
+    node->collection_vectors = stats_family(s, "tiervec_collection_vectors", STATS_GAUGE,
+                                            "Live documents of a collection.", NAME_LABEL, NULL, 0);
+    node->search_seconds = stats_family(s, "tiervec_search_latency_seconds", STATS_HISTOGRAM,
+                                        "Time of a search inside the node.", SEARCH_LABELS,
+                                        STATS_LATENCY_BUCKETS, STATS_LATENCY_BUCKET_COUNT);
+    node->insert_seconds =
+        stats_family(s, "tiervec_insert_latency_seconds", STATS_HISTOGRAM,
+                     "Time of an insert request inside the node, until it is durable.", NAME_LABEL,
+                     STATS_LATENCY_BUCKETS, STATS_LATENCY_BUCKET_COUNT);
+    node->inserts = stats_family(s, "storage_inserts", STATS_UNTYPED,
+                                 "Documents inserted or replaced.", COLLECTION_LABELS, NULL, 0);
+    node->snapshot_timestamp = stats_family(
+        s, "storage_last_snapshot_timestamp", STATS_UNTYPED,
+        "When the last snapshot was finished, seconds since 1970.", COLLECTION_LABELS, NULL, 0);
+    node->seed_count = COUNT_OF(SEED);
+    for (size_t i = 0; i < COUNT_OF(SEED); i++)
+        node->seed[i] =
+            stats_family(s, SEED[i].name, STATS_UNTYPED, SEED[i].help, COLLECTION_LABELS, NULL, 0);
+    node->checkpoint_seconds =
+        stats_metric(stats_family(s, "tiervec_checkpoint_duration_seconds", STATS_HISTOGRAM,
+                                  "Time to write a local checkpoint.", NULL, CHECKPOINT_BUCKETS,
+                                  COUNT_OF(CHECKPOINT_BUCKETS)),
+                     NULL);
+    node->cpu_seconds =
+        plain(node, "process_cpu_seconds_total", STATS_COUNTER, "User and system CPU time.");
+    node->resident_bytes =
+        plain(node, "process_resident_memory_bytes", STATS_GAUGE, "Resident memory.");
+    node->virtual_bytes =
+        plain(node, "process_virtual_memory_bytes", STATS_GAUGE, "Virtual memory.");
+    node->open_fds = plain(node, "process_open_fds", STATS_GAUGE, "Open file descriptors.");
+    node->max_fds =
+        plain(node, "process_max_fds", STATS_GAUGE, "Most file descriptors this process may open.");
+    stats_set(plain(node, "process_start_time_seconds", STATS_GAUGE,
+                    "When the process started, seconds since 1970."),
+              (double)clock_wall_ns(node->options.clock) * 1e-9);
+    stats_set(stats_metric(stats_family(s, "tiervec_build_info", STATS_GAUGE,
+                                        "Always 1; the version is a label.", BUILD_LABELS, NULL, 0),
+                           BUILD_VALUES),
+              1);
+    return stats_on_collect(s, collect, node, err);
+}
+
+void collection_stats_open(struct collection *c)
+{
+    struct node *node = c->node;
+    const char *const ids[] = {c->id_text, c->table.name, NULL};
+    const char *const name[] = {c->table.name, NULL};
+    const char *const tier[] = {c->table.name, "memory", NULL};
+
+    c->stats.inserts = stats_metric(node->inserts, ids);
+    c->stats.snapshot_timestamp = stats_metric(node->snapshot_timestamp, ids);
+    c->stats.vectors = stats_metric(node->collection_vectors, name);
+    c->stats.search_seconds = stats_metric(node->search_seconds, tier);
+    c->stats.insert_seconds = stats_metric(node->insert_seconds, name);
+    c->stats.seed_count = node->seed_count;
+    for (size_t i = 0; i < node->seed_count; i++)
+        c->stats.seed[i] = stats_metric(node->seed[i], ids);
+}
+
+void collection_stats_close(struct collection *c)
+{
+    stats_metric_drop(c->stats.inserts);
+    stats_metric_drop(c->stats.snapshot_timestamp);
+    stats_metric_drop(c->stats.vectors);
+    stats_metric_drop(c->stats.search_seconds);
+    stats_metric_drop(c->stats.insert_seconds);
+    for (size_t i = 0; i < c->stats.seed_count; i++)
+        stats_metric_drop(c->stats.seed[i]);
+}
+
+/* The smallest memory.max from this process's cgroup up to the root, version 2. */
+static uint64_t cgroup_limit(void)
+{
+    char line[512];
+    char path[600];
+    uint64_t limit = UINT64_MAX;
+    FILE *f = fopen("/proc/self/cgroup", "re");
+    bool found = false;
+
+    if (f == NULL)
+        return limit;
+    while (!found && fgets(line, sizeof line, f) != NULL)
+        found = strncmp(line, "0::/", 4) == 0;
+    (void)fclose(f);
+    if (!found)
+        return limit;
+    line[strcspn(line, "\n")] = '\0';
+    for (char *end = line + strlen(line); end >= line + 3; end--) {
+        unsigned long long value;
+
+        if (*end != '\0' && *end != '/')
+            continue;
+        *end = '\0';
+        (void)snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.max", line + 3);
+        f = fopen(path, "re");
+        if (f == NULL)
+            continue;
+        if (fscanf(f, "%llu", &value) == 1 && value < limit)
+            limit = value;
+        (void)fclose(f);
+    }
+    return limit;
+}
+
+uint64_t node_memory_limit(void)
+{
+    uint64_t ram = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t limit = cgroup_limit();
+
+    return (limit < ram ? limit : ram) / 5 * 4;
+}
