@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-enum { STORE_BYTES = 1 << 20 };
+enum { STORE_BYTES = 1 << 20, VALUE_BYTES = 20000 };
 
 struct subject {
     char dir[64];
@@ -184,7 +184,7 @@ static void what_was_applied_survives_an_abrupt_end(void **state)
 
         if (kv_open(s->dir, STORE_BYTES, &kv, NULL) != ST_OK)
             _exit(1);
-        for (uint8_t i = 1; i < 200; i++) {
+        for (uint8_t i = 1; i < 100; i++) {
             (void)snprintf(key, sizeof key, "%u", i);
             if (put(kv, key, slice_make(&i, 1), NULL) != ST_OK || write(pipes[1], &i, 1) != 1)
                 _exit(1);
@@ -192,14 +192,14 @@ static void what_was_applied_survives_an_abrupt_end(void **state)
         _exit(0);
     }
     (void)close(pipes[1]);
-    while (last < 100 && read(pipes[0], &told, 1) == 1)
+    while (last < 30 && read(pipes[0], &told, 1) == 1)
         last = told;
     assert_int_equal(kill(child, SIGKILL), 0);
     while (read(pipes[0], &told, 1) == 1)
         last = told;
     assert_int_equal(waitpid(child, NULL, 0), child);
     (void)close(pipes[0]);
-    assert_true(last >= 100);
+    assert_true(last >= 30);
     reopen(s);
     for (uint8_t i = 1; i <= last; i++) {
         (void)snprintf(key, sizeof key, "%u", i);
@@ -260,7 +260,7 @@ static void readers_see_whole_transactions_while_one_writes(void **state)
     for (unsigned i = 0; i < 3; i++)
         assert_int_equal(
             thread_start(&threads[i], "kv reader", THREAD_NORMAL, read_pairs, &r, NULL), ST_OK);
-    for (unsigned i = 0; i < 100 || atomic_load(&r.reads) < 100; i++) {
+    for (unsigned i = 0; i < 60 || atomic_load(&r.reads) < 100; i++) {
         struct slice value = slice_make(fill, i % 64);
         struct kv_write writes[2] = {{.key = slice_text("pair/a"), .value = value},
                                      {.key = slice_text("pair/b"), .value = value}};
@@ -275,7 +275,7 @@ static void readers_see_whole_transactions_while_one_writes(void **state)
 
 static unsigned fill_up(struct kv *kv, struct err *err)
 {
-    static const uint8_t value[3000];
+    static const uint8_t value[VALUE_BYTES];
     char key[16];
     unsigned n = 0;
 
@@ -308,8 +308,8 @@ static void a_full_store_says_so_and_can_be_emptied(void **state)
     assert_true(before.st_size >= STORE_BYTES);
     first = fill_up(s->kv, &err);
     assert_non_null(strstr(err.text, "full"));
-    assert_true(first > 150);
-    for (unsigned round = 0; round < 3; round++) {
+    assert_true(first > 30);
+    for (unsigned round = 0; round < 2; round++) {
         unsigned n = fill_up(s->kv, &err);
         char key[16];
 
@@ -324,7 +324,7 @@ static void a_full_store_says_so_and_can_be_emptied(void **state)
         assert_int_equal(get_only(s->kv, "00000000"), ST_NOT_FOUND);
         assert_true(fill_up(s->kv, &err) + 8 >= first);
         reopen(s);
-        expect(s->kv, "00000000", slice_make((uint8_t[3000]){0}, 3000));
+        expect(s->kv, "00000000", slice_make((uint8_t[VALUE_BYTES]){0}, VALUE_BYTES));
     }
     assert_int_equal(stat(path, &after), 0);
     assert_int_equal(after.st_size, before.st_size);
@@ -450,7 +450,7 @@ static void a_store_may_grow_between_opens(void **state)
     assert_int_equal(kv_open(s->dir, 2 * STORE_BYTES, &s->kv, &err), ST_OK);
     assert_true(fill_up(s->kv, &err) >= small + small / 2);
     reopen(s); /* smaller again: everything is readable, puts are refused */
-    expect(s->kv, "00000000", slice_make((uint8_t[3000]){0}, 3000));
+    expect(s->kv, "00000000", slice_make((uint8_t[VALUE_BYTES]){0}, VALUE_BYTES));
     assert_int_equal(put(s->kv, "x", slice_text("y"), &err), ST_NOSPACE);
 }
 
