@@ -146,7 +146,7 @@ static status take_flag(struct config_load *load, int argc, char *const *argv, i
                         struct err *err)
 {
     struct flag flag;
-    const char *value;
+    const char *value = NULL;
     status st = split(argv[*at], &flag, err);
 
     if (st != ST_OK)
