@@ -167,7 +167,7 @@ static void each_key_from_each_origin(void **state)
 
     (void)state;
     for (size_t i = 0; i < config_key_count; i++) {
-        const char *values[2];
+        const char *values[2] = {0};
 
         if (config_keys[i].width == 0)
             continue;
