@@ -8,14 +8,12 @@
 #include "api/api.h"
 #include "base/json.h"
 #include "base/lock.h"
+#include "bench/http_client.h"
 #include "tests/support/fake_node.h"
 
-#include <arpa/inet.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 enum { DIM = 384, BATCH = 1000, ANSWER_BYTES = 1 << 16 };
@@ -40,44 +38,11 @@ static double cpu_of(int who)
 
 static int connect_to(uint16_t port)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    int one = 1;
+    int fd = http_connect(port);
 
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0)
+    if (fd < 0)
         exit(1);
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     return fd;
-}
-
-/* One request and its whole answer; true if it was a 200. */
-static bool exchange(int fd, struct slice request, char *answer)
-{
-    size_t at = 0;
-    size_t want = 0;
-
-    for (size_t sent = 0; sent < request.bytes;) {
-        ssize_t n = send(fd, request.data + sent, request.bytes - sent, MSG_NOSIGNAL);
-
-        if (n <= 0)
-            return false;
-        sent += (size_t)n;
-    }
-    while (want == 0 || at < want) {
-        ssize_t n = recv(fd, answer + at, ANSWER_BYTES - 1 - at, 0);
-        char *end;
-
-        if (n <= 0)
-            return false;
-        at += (size_t)n;
-        answer[at] = '\0';
-        end = want == 0 ? strstr(answer, "\r\n\r\n") : NULL;
-        if (end != NULL)
-            want = (size_t)(end + 4 - answer) +
-                   strtoul(strstr(answer, "Content-Length: ") + 16, NULL, 10);
-    }
-    return strncmp(answer + 9, "200", 3) == 0;
 }
 
 static void run_client(void *arg)
@@ -88,7 +53,7 @@ static void run_client(void *arg)
     double cpu = cpu_of(RUSAGE_THREAD);
 
     while (clock_mono_ns(clock_real()) < c->until_ns) {
-        if (exchange(fd, c->request, answer))
+        if (http_exchange(fd, c->request, answer, ANSWER_BYTES, NULL) == 200)
             c->answers++;
         else
             c->failures++;
@@ -143,10 +108,7 @@ static struct buf request_of(const char *path, struct buf *body)
     struct buf b;
 
     buf_init(&b, (size_t)1 << 30);
-    buf_printf(&b,
-               "POST /api/v1/collections/c/%s HTTP/1.1\r\nHost: b\r\nContent-Length: %zu\r\n\r\n",
-               path, body->bytes);
-    buf_put_slice(&b, buf_slice(body));
+    http_request(&b, "POST", path, buf_slice(body));
     buf_free(body);
     return b;
 }
@@ -159,7 +121,7 @@ static struct buf make_query(struct rand_source *rand)
     buf_put_text(&b, "{\"top_k\":10,\"query_vector\":");
     put_vector(&b, rand);
     buf_put_text(&b, "}");
-    return request_of("query", &b);
+    return request_of("/api/v1/collections/c/query", &b);
 }
 
 static struct buf make_insert(struct rand_source *rand, unsigned rows)
@@ -176,22 +138,21 @@ static struct buf make_insert(struct rand_source *rand, unsigned rows)
         buf_put_text(&b, "}");
     }
     buf_put_text(&b, "]}");
-    return request_of("insert", &b);
+    return request_of("/api/v1/collections/c/insert", &b);
 }
 
 static void make_collection(uint16_t port)
 {
     static const char body[] = "{\"name\":\"c\",\"dimension\":384,\"metric\":\"cosine\"}";
     char *answer = malloc(ANSWER_BYTES);
-    char text[256];
     int fd = connect_to(port);
-    int n =
-        snprintf(text, sizeof text,
-                 "POST /api/v1/collections HTTP/1.1\r\nHost: b\r\nContent-Length: %zu\r\n\r\n%s",
-                 sizeof body - 1, body);
+    struct buf request;
 
-    (void)exchange(fd, slice_make(text, (size_t)n), answer);
+    buf_init(&request, 1024);
+    http_request(&request, "POST", "/api/v1/collections", slice_text(body));
+    (void)http_exchange(fd, buf_slice(&request), answer, ANSWER_BYTES, NULL);
     (void)close(fd);
+    buf_free(&request);
     free(answer);
 }
 
