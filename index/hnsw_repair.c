@@ -175,10 +175,9 @@ static void entry_move(const struct repair *r)
     }
 }
 
+/* Its upper lists stay: an export walks slots, not links, and may be copying them. */
 static void forget(struct vindex *v, uint32_t slot)
 {
-    _Atomic(struct node_upper *) *where = plane_row(&v->upper, slot);
-
     if (plane_bit_clear(&v->present, slot))
         atomic_fetch_sub_explicit(&v->present_count, 1, memory_order_relaxed);
     (void)plane_bit_clear(&v->filled, slot);
@@ -187,9 +186,16 @@ static void forget(struct vindex *v, uint32_t slot)
     node_lock(v, slot);
     node_links_set_locked(v, slot, 0, NULL, 0);
     node_unlock(v, slot);
-    node_upper_free(v, atomic_exchange_explicit(where, NULL, memory_order_acq_rel));
     atomic_fetch_and_explicit(node_meta(v, slot), META_SEQ, memory_order_acq_rel);
     atomic_fetch_sub_explicit(&v->linked_count, 1, memory_order_relaxed);
+}
+
+/* Once those who were inside when it was forgotten have left. */
+static void forget_upper(struct vindex *v, uint32_t slot)
+{
+    _Atomic(struct node_upper *) *where = plane_row(&v->upper, slot);
+
+    node_upper_free(v, atomic_exchange_explicit(where, NULL, memory_order_acq_rel));
 }
 
 static status repair_run(struct repair *r, const uint32_t *dead, uint32_t count,
@@ -210,6 +216,10 @@ static status repair_run(struct repair *r, const uint32_t *dead, uint32_t count,
     for (uint32_t i = 0; i < count; i++)
         if (dead[i] < r->slot_end)
             forget(v, dead[i]);
+    epoch_synchronize(v->options.epoch);
+    for (uint32_t i = 0; i < count; i++)
+        if (dead[i] < r->slot_end)
+            forget_upper(v, dead[i]);
     return ST_OK;
 }
 

@@ -134,8 +134,8 @@ struct vnode {
     const uint32_t *links[16]; /* borrowed from the caller's buffer on export */
 };
 enum { VNODE_LEVEL_MAX = 15 };
-/* Copies one linked node's lists into buffer (>= vindex_node_links_max() u32). False: slot not
- * linked. */
+/* Inside an epoch guard. Copies one linked node's lists into buffer (>= vindex_node_links_max()
+ * u32). False: slot not linked. */
 bool vindex_node_export(const struct vindex *v, uint32_t slot, uint32_t *buffer, struct vnode *out);
 size_t vindex_node_links_max(const struct vindex *v);
 /* Loading, before any reader: the slots are loaded and filled first. Links to slots that are

@@ -162,12 +162,13 @@ static status read_table(struct container *c, uint32_t table_crc, struct err *er
 status container_open(struct container_source *source, enum container_kind kind,
                       const uint8_t owner_id[16], struct container **out, struct err *err)
 {
-    struct container *c = mem_zero(sizeof *c);
+    struct container *c = mem_alloc(sizeof *c);
     uint32_t table_crc = 0;
     status st;
 
     if (c == NULL)
         return err_set(err, ST_NOMEM, "out of memory for a container");
+    memset(c, 0, offsetof(struct container, unit));
     c->source = source;
     c->kind = kind;
     st = source->bytes < HEADER_BYTES

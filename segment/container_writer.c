@@ -54,12 +54,13 @@ static status check_usable(const struct container_writer *w, struct err *err)
 status container_create(struct container_sink *sink, enum container_kind kind,
                         const uint8_t owner_id[16], struct container_writer **out, struct err *err)
 {
-    struct container_writer *w = mem_zero(sizeof *w);
+    struct container_writer *w = mem_alloc(sizeof *w);
     uint8_t header[HEADER_BYTES] = {0};
     status st;
 
     if (w == NULL)
         return err_set(err, ST_NOMEM, "out of memory for a container");
+    memset(w, 0, offsetof(struct container_writer, unit));
     memcpy(header + HEADER_AT_MAGIC, CONTAINER_MAGIC_HEADER, 4);
     le_put_u16(header + HEADER_AT_VERSION, CONTAINER_VERSION);
     le_put_u16(header + HEADER_AT_KIND, (uint16_t)kind);

@@ -11,7 +11,7 @@
 #include "snapshot/checkpoint_internal.h"
 #include "tests/support/fs_sim.h"
 
-enum { WORLD_IDS = 40, WORLD_DIM = 5, WORLD_OPS_MAX = 20000, WORLD_BATCH = 3 };
+enum { WORLD_IDS = 40, WORLD_DIM = 5, WORLD_OPS_MAX = 9000, WORLD_BATCH = 3 };
 #define WORLD_DIR "data/col/checkpoint"
 
 struct world_op { /* one record: an upsert of `count` ids, or a delete of one */

@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 static uint64_t seed = 20240700;
-enum { HISTORIES = 20 };
+enum { HISTORIES = 16 };
 
 static void fail_on(status st, const struct err *err, const struct world *w)
 {
