@@ -13,8 +13,8 @@
  * After a failed sync the file's dirty sectors are readable and will never be written: a later
  * sync says ST_OK (what Linux does).
  *
- * Threads    any; one mutex. Limits: no "..", no links; relative paths begin at the root.
- * Memory     its own malloc: sweeps of failing allocations do not see it. */
+ * Threads    any; one mutex. Limits: no "..", no links, 1 GiB a file; relative paths begin at the
+ * root. Memory     its own malloc: sweeps of failing allocations do not see it. */
 #ifndef TESTS_SUPPORT_FS_SIM_H
 #define TESTS_SUPPORT_FS_SIM_H
 

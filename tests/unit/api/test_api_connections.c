@@ -96,6 +96,36 @@ static void a_hundred_pipelined_requests_are_answered_in_order(void **state)
     world_close(&w);
 }
 
+/* More than a connection may hold waits in the socket, and none of it is lost. */
+static void a_long_pipeline_behind_a_slow_request_waits(void **state)
+{
+    enum { BEHIND = 4000 };
+    static const char get[] = "GET /livez HTTP/1.1\r\nHost: t\r\n\r\n";
+    struct api_options o = world_options();
+    struct world w;
+    struct buf text;
+    int fd;
+
+    (void)state;
+    world_open(&w, &o);
+    make_collection(&w, "l2");
+    buf_init(&text, 1 << 20);
+    for (int i = 0; i < BEHIND; i++)
+        buf_put_text(&text, get);
+    fake_node_hold(w.node, true);
+    fd = client_connect(&w);
+    post(fd, "/api/v1/collections/c/insert", INSERT);
+    assert_true(comes_to(w.node, fake_node_writes, 1));
+    client_send(fd, text.data, text.bytes);
+    rest_ms(50);
+    fake_node_hold(w.node, false);
+    for (int i = 0; i <= BEHIND; i++)
+        read_status(fd, 200);
+    client_close(fd);
+    buf_free(&text);
+    world_close(&w);
+}
+
 static void bytes_one_at_a_time_are_one_request(void **state)
 {
     static const char text[] =
@@ -313,10 +343,16 @@ static void slow_requests_are_closed_with_408(void **state)
     (void)state;
     o.timeout_ms = 150;
     world_open(&w, &o);
-    for (size_t i = 0; i < COUNT_OF(parts); i++) {
+    for (size_t i = 0; i < 2 * COUNT_OF(parts); i++) {
         int fd = client_connect(&w);
 
-        client_send_text(fd, parts[i]);
+        if (i >= COUNT_OF(parts)) { /* as the second request of a connection */
+            client_send_text(fd, "GET /livez HTTP/1.1\r\n");
+            rest_ms(10);
+            client_send_text(fd, "Host: t\r\n\r\n");
+            read_status(fd, 200);
+        }
+        client_send_text(fd, parts[i % COUNT_OF(parts)]);
         read_status(fd, 408);
         assert_true(client_at_end(fd));
         client_close(fd);
@@ -777,6 +813,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_hundred_pipelined_requests_are_answered_in_order),
+        cmocka_unit_test(a_long_pipeline_behind_a_slow_request_waits),
         cmocka_unit_test(bytes_one_at_a_time_are_one_request),
         cmocka_unit_test(connections_close_when_they_are_asked_to),
         cmocka_unit_test(expect_100_is_answered_before_the_body),

@@ -131,10 +131,12 @@ static void batches_are_one_write(void **state)
     check("POST", "/api/v1/collections/c/insert",
           "{\"documents\":[{\"doc_id\":1,\"vector\":[1,0,0],\"payload\":{\"a\":[1,{\"b\":null}]}},"
           "{\"doc_id\":2,\"vector\":[0,1,0],\"external_id\":\"two\"},{\"doc_id\":3,\"vector\":"
-          "[0,0,1]}]}",
+          "[0,0,1],\"payload\":{\"third\":3}}]}",
           200, "{\"inserted\":3,\"lsn\":1,\"durability\":\"local\",\"latency_ms\":");
     assert_int_equal(fake_node_writes(world.node), 1);
     check("GET", "/api/v1/collections/c/docs/1", NULL, 200, "\"payload\":{\"a\":[1,{\"b\":null}]}");
+    check("GET", "/api/v1/collections/c/docs/2", NULL, 200, "\"payload\":{}");
+    check("GET", "/api/v1/collections/c/docs/3", NULL, 200, "\"payload\":{\"third\":3}");
     check("POST", "/api/v1/collections/c/insert",
           "{\"documents\":[{\"doc_id\":4,\"vector\":[1,0,0]},{\"vector\":[0,1,0]}]}", 200,
           "{\"inserted\":2,\"doc_ids\":[4,\"0");

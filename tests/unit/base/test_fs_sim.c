@@ -1,5 +1,6 @@
 /* The file system that forgets must forget what it should and nothing else: tests of durability are
  * worth what this is worth. A seed may be given as the only argument. */
+#include "base/lock.h"
 #include "tests/support/fs_sim.h"
 
 #include <errno.h>
@@ -490,6 +491,55 @@ static void a_file_written_whole_is_old_or_new_after_any_crash(void **state)
     }
 }
 
+struct busy {
+    struct fs *fs;
+    unsigned number;
+};
+
+static void be_busy(void *arg)
+{
+    struct busy *busy = arg;
+    char path[2][32];
+
+    (void)snprintf(path[0], sizeof path[0], "/%u.a", busy->number);
+    (void)snprintf(path[1], sizeof path[1], "/%u.b", busy->number);
+    for (unsigned i = 0; i < 200; i++) {
+        struct fs_file *file = NULL;
+
+        if (busy->fs->open(busy->fs, path[0], FS_WRITE | FS_CREATE, &file, NULL) != ST_OK)
+            continue;
+        (void)busy->fs->pwrite(busy->fs, file, path, sizeof path, i, NULL);
+        (void)busy->fs->sync(busy->fs, file, NULL);
+        (void)busy->fs->rename(busy->fs, path[0], path[1], NULL);
+        (void)busy->fs->sync_dir(busy->fs, "/", NULL);
+        fs_close(busy->fs, file);
+    }
+}
+
+/* Cuts and crashes while others work: no more is asked than that all of it ends well. */
+static void threads_go_on_through_cuts(void **state)
+{
+    struct subject *s = *state;
+    struct rand_seeded rng;
+    struct thread threads[3] = {0};
+    struct busy busy[3];
+
+    rand_seeded_init(&rng, first_seed);
+    for (unsigned i = 0; i < 3; i++) {
+        busy[i] = (struct busy){s->fs, i};
+        assert_int_equal(thread_start(&threads[i], "busy", THREAD_NORMAL, be_busy, &busy[i], NULL),
+                         ST_OK);
+    }
+    for (unsigned i = 0; i < 100; i++) {
+        fs_sim_power_cut(s->sim, &rng.source);
+        fs_sim_process_crash(s->sim);
+        fs_sim_fail_nth(s->sim, FS_SIM_ANY, 3, EIO);
+    }
+    for (unsigned i = 0; i < 3; i++)
+        thread_join(&threads[i]);
+    assert_true(fs_sim_calls(s->sim, FS_SIM_SYNC) > 0);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -508,6 +558,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(a_full_disk_takes_what_fits_and_goes_on_after_a_removal,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_lying_sync_saves_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(threads_go_on_through_cuts, setup, teardown),
         cmocka_unit_test(a_file_written_whole_is_old_or_new_after_any_crash),
     };
 
