@@ -109,13 +109,26 @@ task_state handle_readwrite(struct request *req)
     return set_readonly(req, false);
 }
 
+static void on_reload(void *arg, status st, const struct buf *json, const struct err *err)
+{
+    struct request *req = arg;
+    struct buf *out;
+
+    if (st != ST_OK) {
+        reply_status(req, st, err);
+        return;
+    }
+    out = reply_begin(req);
+    buf_put_slice(out, buf_slice(json));
+    buf_put_text(out, "\n");
+    reply_send(req, 200);
+}
+
 task_state handle_reload(struct request *req)
 {
     if (!request_parameters(req, NO_PARAMETERS) || !request_no_members(req))
         return TASK_DONE;
-    node_reload(req->api->options.node);
-    buf_put_text(reply_begin(req), "{\"status\":\"reloaded\"}\n");
-    reply_send(req, 200);
+    node_reload(req->api->options.node, on_reload, req);
     return TASK_DONE;
 }
 

@@ -36,7 +36,9 @@ static const char help_text[] =
     "example: tiervec serve --data-dir /var/lib/tiervec --rest-port 8080\n";
 
 struct serve {
-    struct config config;
+    int argc; /* the flags, for reading the configuration again */
+    char **argv;
+    struct config config; /* after start() the meta thread's alone */
     bool config_loaded;
     struct stats *stats;
     struct exec *exec;
@@ -82,6 +84,67 @@ static void greet(const struct config *c, uint16_t port)
     (void)fflush(stdout);
 }
 
+static bool changes_at_once(const struct config_entry *e)
+{
+    return strcmp(e->section, "logging") == 0 &&
+           (strcmp(e->key, "level") == 0 || strcmp(e->key, "format") == 0 ||
+            strcmp(e->key, "file") == 0);
+}
+
+static bool same_value(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+/* Keys whose value differs and that change at once, or not. */
+static void put_differences(const struct config *old, const struct config *now, bool at_once,
+                            struct buf *json)
+{
+    bool first = true;
+
+    buf_put_text(json, "[");
+    for (size_t i = 0; i < now->entry_count && i < old->entry_count; i++) {
+        if (same_value(old->entries[i].value, now->entries[i].value) ||
+            changes_at_once(&now->entries[i]) != at_once)
+            continue;
+        buf_printf(json, "%s\"%s.%s\"", first ? "" : ",", now->entries[i].section,
+                   now->entries[i].key);
+        first = false;
+    }
+    buf_put_text(json, "]");
+}
+
+static status open_log(const struct config *c, struct err *err)
+{
+    struct log_options log;
+
+    config_log_options(c, &log);
+    log.clock = clock_real();
+    return log_open(&log, err);
+}
+
+/* node_reload_fn. The values at start stay in s->config for all that needs a restart: they are what
+ * the node runs with. */
+static status reload(void *arg, struct buf *json, struct err *err)
+{
+    struct serve *s = arg;
+    struct config now;
+    status st = config_load(s->argc, s->argv, environ, &now, err);
+
+    if (st != ST_OK)
+        return st;
+    st = open_log(&now, err);
+    if (st == ST_OK) {
+        buf_put_text(json, "{\"changed\":");
+        put_differences(&s->config, &now, true, json);
+        buf_put_text(json, ",\"needs_restart\":");
+        put_differences(&s->config, &now, false, json);
+        buf_put_text(json, "}");
+    }
+    config_free(&now);
+    return st;
+}
+
 static status open_node(struct serve *s, struct err *err)
 {
     const struct config *c = &s->config;
@@ -105,6 +168,8 @@ static status open_node(struct serve *s, struct err *err)
         .ef_search = c->hnsw.ef_search,
         .threshold = c->hnsw.threshold,
         .batch_max = c->server.max_batch,
+        .reload = reload,
+        .reload_arg = s,
     };
 
     if (!node_policy_parse(c->storage.tiering_policy, &options.policy))
@@ -144,12 +209,8 @@ static status open_api(struct serve *s, struct err *err)
 static status start(struct serve *s, struct err *err)
 {
     const struct exec_options workers = {.workers = s->config.server.threads};
-    struct log_options log = {.clock = clock_real()};
-    status st;
+    status st = open_log(&s->config, err);
 
-    config_log_options(&s->config, &log);
-    log.clock = clock_real();
-    st = log_open(&log, err);
     if (st != ST_OK)
         return st;
     log_info("starting", "version=%s config=%s data_dir=%s", TIERVEC_VERSION,
@@ -195,6 +256,15 @@ static void block_signals(sigset_t *set)
     (void)signal(SIGPIPE, SIG_IGN);
 }
 
+/* What came of it is in the log. */
+static void on_reloaded(void *arg, status st, const struct buf *json, const struct err *err)
+{
+    (void)arg;
+    (void)st;
+    (void)json;
+    (void)err;
+}
+
 static void wait_for_stop(struct serve *s, const sigset_t *set)
 {
     for (;;) {
@@ -206,7 +276,7 @@ static void wait_for_stop(struct serve *s, const sigset_t *set)
             log_info("stopping", "signal=%s", got == SIGTERM ? "SIGTERM" : "SIGINT");
             return;
         }
-        node_reload(s->node);
+        node_reload(s->node, on_reloaded, NULL);
     }
 }
 
@@ -226,6 +296,8 @@ int cli_serve(int argc, char **argv)
     }
     quiet = take_flag(&argc, argv, "--quiet");
     block_signals(&signals);
+    s.argc = argc;
+    s.argv = argv;
     st = config_load(argc, argv, environ, &s.config, &err);
     s.config_loaded = st == ST_OK;
     if (st == ST_OK)

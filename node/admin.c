@@ -347,3 +347,55 @@ void node_checkpoint(struct collection *c, node_admin_fn *done, void *arg)
 {
     submit(&c->node->upkeep, job_create(c->node, c, NULL, done, arg), run_checkpoint, done, arg);
 }
+
+/* --- reload --- */
+
+enum { RELOAD_JSON_BYTES_MAX = 256 * 1024 };
+
+struct reload_job {
+    struct meta_job job;
+    struct node *node;
+    node_reload_done_fn *done;
+    void *arg;
+};
+
+static void run_reload(struct meta_job *base)
+{
+    struct reload_job job = *(struct reload_job *)(void *)base;
+    const struct node_options *o = &job.node->options;
+    struct err err = {0};
+    struct buf json;
+    status st = ST_OK;
+
+    mem_free(base);
+    buf_init(&json, RELOAD_JSON_BYTES_MAX);
+    if (o->reload != NULL)
+        st = o->reload(o->reload_arg, &json, &err);
+    else
+        buf_put_text(&json, "{\"changed\":[],\"needs_restart\":[]}");
+    if (st == ST_OK)
+        st = buf_status(&json, &err);
+    if (st == ST_OK)
+        log_info("configuration read again", "result=%.*s", (int)json.bytes,
+                 (const char *)json.data);
+    else
+        log_warn("the new configuration is refused, nothing changed", "err=%s", err.text);
+    job.done(job.arg, st, st == ST_OK ? &json : NULL, &err);
+    buf_free(&json);
+}
+
+void node_reload(struct node *node, node_reload_done_fn *done, void *arg)
+{
+    struct reload_job *job = mem_zero(sizeof *job);
+    struct err err = {0};
+
+    if (job == NULL) {
+        done(arg, err_set(&err, ST_NOMEM, "out of memory"), NULL, &err);
+        return;
+    }
+    *job = (struct reload_job){.job = {.run = run_reload}, .node = node, .done = done, .arg = arg};
+    if (!jobs_push(&node->meta, &job->job)) {
+        mem_free(job);
+        done(arg, err_set(&err, ST_UNAVAILABLE, "the node is stopping"), NULL, &err);
+    }
+}

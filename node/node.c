@@ -335,10 +335,3 @@ void node_status(struct node *node, struct node_status *out)
     }
     table_snapshot_free(items, count);
 }
-
-/* What can be reopened while running: the log file follows its name. The rest needs a restart. */
-void node_reload(struct node *node)
-{
-    (void)node;
-    log_info("reload asked for; values of the configuration are read at start", "");
-}

@@ -36,6 +36,10 @@ const char *node_policy_name(enum node_policy p); /* "Memory", "MemoryS3", "S3On
 NODISCARD
 bool node_policy_parse(const char *text, enum node_policy *out);
 
+/* Reads the configuration again and takes over what may change while running; appends a JSON object
+ * of what changed. ST_INVALID: the new configuration is refused and nothing changed. */
+typedef status node_reload_fn(void *arg, struct buf *json, struct err *err);
+
 struct node_options {
     struct fs *fs;
     struct clock *clock;
@@ -55,6 +59,8 @@ struct node_options {
     uint16_t m, ef_construction, ef_search; /* defaults of new collections */
     uint32_t threshold;
     uint32_t batch_max;
+    node_reload_fn *reload; /* NULL: a reload changes nothing */
+    void *reload_arg;
     int wal_twin; /* tests only: 0, or enum wal_sync of a broken twin; needs TIERVEC_BROKEN_TWIN */
 };
 /* Opens the data directory (one process at a time: ST_CONFLICT names the other), reads the catalog,
@@ -66,7 +72,11 @@ void node_close(struct node *node);
 /* True once every collection can answer its first query. progress: 0..1. */
 bool node_ready(struct node *node, double *progress);
 void node_set_readonly(struct node *node, bool readonly);
-void node_reload(struct node *node); /* SIGHUP: reopens what can be reopened; logs what was done */
+/* SIGHUP and POST /admin/reload: runs options.reload on the meta thread, then done() there. json,
+ * valid until done returns, says what changed and what needs a restart; NULL unless ST_OK. */
+typedef void node_reload_done_fn(void *arg, status st, const struct buf *json,
+                                 const struct err *err);
+void node_reload(struct node *node, node_reload_done_fn *done, void *arg);
 
 /* Health: "healthy" or "degraded" with reasons, each a text a person can act on. */
 enum { NODE_REASONS_MAX = 16 };

@@ -283,7 +283,7 @@ static void operators_may_refuse_writes(void **state)
           "\"code\":\"denied\"");
     check("POST", "/admin/readwrite", "{}", 200, "{\"readonly\":false}");
     check("POST", "/api/v1/collections/c/insert", "{\"vector\":[1,2,3]}", 200, "doc_id");
-    check("POST", "/admin/reload", NULL, 200, "reloaded");
+    check("POST", "/admin/reload", NULL, 200, "needs_restart");
     check("POST", "/admin/collections/c/snapshot", NULL, 200, "{\"snapshot\":{\"collection_id\":");
     check("POST", "/admin/collections/c/compact?wait=true", NULL, 200, "\"lsn\":1");
     check("POST", "/admin/collections/c/compact", NULL, 202, "{\"job_id\":\"");
