@@ -9,7 +9,8 @@ extern "C" size_t json_chars_f32(char *out, float v)
 {
     // The one float (and its negative) whose shortest decimal, 7.038531e-26, is not read back by
     // who reads a double and narrows it: the double falls on the half way between two floats and
-    // goes the other way. Found by trying all of them (test_json_write with TIERVEC_TEST_ALL_FLOATS set).
+    // goes the other way. Found by trying all of them (test_json_write with TIERVEC_TEST_ALL_FLOATS
+    // set).
     static const float double_rounded = 0x1.5c87fap-84f;
     static const char long_form[] = "-7.0385307e-26";
 

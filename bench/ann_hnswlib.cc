@@ -8,7 +8,8 @@
 #include <thread>
 #include <vector>
 
-namespace {
+namespace
+{
 
 struct Peer {
     std::unique_ptr<hnswlib::SpaceInterface<float>> space;
@@ -27,8 +28,8 @@ void *peer_build(const ann_spec *spec, const float *rows, unsigned threads)
         peer->space = std::make_unique<hnswlib::L2Space>(spec->dim);
     else
         peer->space = std::make_unique<hnswlib::InnerProductSpace>(spec->dim);
-    peer->graph = std::make_unique<hnswlib::HierarchicalNSW<float>>(
-        peer->space.get(), spec->rows, spec->m, spec->ef_construction);
+    peer->graph = std::make_unique<hnswlib::HierarchicalNSW<float>>(peer->space.get(), spec->rows,
+                                                                    spec->m, spec->ef_construction);
     peer->graph->addPoint(rows, 0);
     auto work = [&] {
         for (uint32_t i = next++; i < spec->rows; i = next++)
