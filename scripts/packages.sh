@@ -1,0 +1,70 @@
+# The Debian packages this repository needs, and how they are installed. Sourced by scripts/run and
+# scripts/test, never run by itself.
+#
+# `name` is a package that must be installed; `name=command` is content with the command from
+# wherever it comes, so that a compiler or a node that Debian did not package is taken as it is.
+
+# To build the program. LMDB, libuv, xxHash, simdjson and cJSON are linked; toml++ is headers alone.
+packages_build=(
+    cmake=cmake ninja-build=ninja gcc=gcc g++=g++ libc6-dev
+    libcjson-dev liblmdb-dev libsimdjson-dev libtomlplusplus-dev libuv1-dev libxxhash-dev
+)
+# To try it as scripts/run suggests.
+packages_run=(curl=curl)
+# To build and run every test: cmocka, the formatter, python for the scripts, npm for the word
+# vectors of scripts/demo.
+packages_test=(libcmocka-dev clang-format-14=clang-format-14 python3=python3 npm=npm)
+
+# packages_missing <entry...>: prints the packages that have to be installed, one a line.
+packages_missing()
+{
+    local entry package tool
+
+    for entry in "$@"; do
+        package=${entry%%=*}
+        tool=
+        [ "$entry" = "$package" ] || tool=${entry#*=}
+        if [ -n "$tool" ] && command -v "$tool" >/dev/null 2>&1; then
+            continue
+        fi
+        if [ -z "$tool" ] && dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null | grep -q '^ii'; then
+            continue
+        fi
+        echo "$package"
+    done
+}
+
+# packages_need <entry...>: installs what is missing, says what it does, and on failure what to do.
+packages_need()
+{
+    local missing as_root=() log
+
+    if ! command -v apt-get >/dev/null 2>&1 || ! command -v dpkg-query >/dev/null 2>&1; then
+        echo "This is not a Debian machine (no apt-get): the build goes on with what is here." >&2
+        echo "It needs what these packages of Debian 12 hold: ${*%%=*}" >&2
+        return 0
+    fi
+    mapfile -t missing < <(packages_missing "$@")
+    [ "${#missing[@]}" -gt 0 ] || return 0
+    if [ "$(id -u)" -ne 0 ]; then
+        if ! command -v sudo >/dev/null 2>&1; then
+            echo "error: packages are missing and this is neither root nor a machine with sudo." >&2
+            echo "As root: apt-get install ${missing[*]}" >&2
+            return 1
+        fi
+        as_root=(sudo)
+    fi
+    echo "installing: ${missing[*]}"
+    log=$(mktemp)
+    # An unreachable source is no reason to stop yet: the lists of before may still do.
+    "${as_root[@]}" apt-get -q update >"$log" 2>&1 </dev/null || true
+    if ! "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y \
+        --no-install-recommends install "${missing[@]}" >>"$log" 2>&1 </dev/null; then
+        grep -E '^(E|W|Err):' "$log" >&2 || tail -n 20 "$log" >&2
+        rm -f "$log"
+        echo "error: apt-get could not install: ${missing[*]}" >&2
+        echo "Look above for its reason (no network, a lock held by another apt, a full disk), then run again." >&2
+        return 1
+    fi
+    rm -f "$log"
+}
