@@ -1,13 +1,14 @@
 /* Walking the graph (algorithm 2 of the HNSW paper, and its greedy descent).
  *
  * A distance costs a handful of cycles once its code row is in a cache and hundreds before, so the
- * walk is written around prefetching: while four rows are compared, the lines of the next ones are
+ * walk is written around prefetching: while eight rows are compared, the lines of the next ones are
  * on their way, and a candidate that goes to the front of the pool has its list fetched. */
 #include "index/vindex_internal.h"
 
 enum {
-    ROWS_AT_ONCE = 4, /* one call of the kernel */
-    STOP_EVERY = 32,  /* expansions between looks at *stop */
+    PREFETCH_BYTES_MAX = 2048, /* of a row; the machine follows longer ones by itself */
+    ROWS_AT_ONCE = 8,          /* one call of the kernel */
+    STOP_EVERY = 32,           /* expansions between looks at *stop */
     LINKS_MAX = 2 * VINDEX_M_MAX,
 };
 
@@ -42,7 +43,7 @@ void node_links_set_locked(const struct vindex *v, uint32_t slot, uint32_t level
 
 static inline void prefetch_row(const struct vindex *v, const uint8_t *row)
 {
-    for (uint32_t at = 0; at < v->shape.row_bytes; at += 64)
+    for (uint32_t at = 0; at < v->shape.row_bytes && at < PREFETCH_BYTES_MAX; at += 64)
         __builtin_prefetch(row + at);
 }
 
@@ -142,6 +143,8 @@ static enum walk_end walk_flat(struct walk *w, struct cand start, uint32_t level
         item->expanded = 1;
         if (!walk_accepts(w, item->slot) && pool->cap < pool->cap_max)
             pool->cap++;
+        if (next < pool->count)
+            prefetch_list(w->v, pool->items[next].slot, level);
         measure_unseen(w, item->slot, level, &u);
         for (uint32_t i = 0; i < u.count; i++) {
             uint32_t place;
