@@ -7,7 +7,8 @@
  * With --peer hnswlib is built from the same rows with the same settings, both answer the same
  * queries in turns, pass by pass, and the ratio of their speeds at equal recall is printed
  * (interpolated between the neighbouring values of ef; the speed is the best pass of each).
- * Searching is on one thread, pinned to the first CPU there is. */
+ * Searching is on one thread, pinned to the first CPU there is. QPS is by that thread's CPU time,
+ * so that a neighbour on the machine costs less truth; latencies are by the clock on the wall. */
 #include "bench/ann_engine.h"
 #include "bench/npy.h"
 
@@ -39,11 +40,11 @@ struct curve {
     double p50_us[EF_COUNT], p99_us[EF_COUNT];
 };
 
-static double now_s(void)
+static double time_s(clockid_t which)
 {
     struct timespec t;
 
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(which, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -145,26 +146,27 @@ static int by_value(const void *a, const void *b)
 
 static void one_pass(struct curve *c, uint32_t e, const struct npy *query, const uint32_t *truth)
 {
-    double *us = malloc(query->rows * sizeof(*us)), sum = 0;
+    double *us = malloc(query->rows * sizeof(*us));
+    double began = time_s(CLOCK_THREAD_CPUTIME_ID), took;
     uint64_t right = 0;
     uint32_t found[TOP_K];
 
     if (us == NULL)
         die("no memory");
     for (uint32_t q = 0; q < query->rows; q++) {
-        double from = now_s();
+        double from = time_s(CLOCK_MONOTONIC);
         uint32_t count = c->engine->search(c->index, query->values + (size_t)q * query->dim, TOP_K,
                                            ef_of[e], found);
 
-        us[q] = 1e6 * (now_s() - from);
-        sum += us[q];
+        us[q] = 1e6 * (time_s(CLOCK_MONOTONIC) - from);
         for (uint32_t i = 0; i < count; i++)
             for (uint32_t j = 0; j < TOP_K; j++)
                 right += found[i] == truth[(size_t)q * TOP_K + j];
     }
+    took = time_s(CLOCK_THREAD_CPUTIME_ID) - began;
     c->recall[e] = (double)right / TOP_K / query->rows;
-    if (c->best_s[e] == 0 || sum * 1e-6 < c->best_s[e]) {
-        c->best_s[e] = sum * 1e-6;
+    if (c->best_s[e] == 0 || took < c->best_s[e]) {
+        c->best_s[e] = took;
         qsort(us, query->rows, sizeof(*us), by_value);
         c->p50_us[e] = us[query->rows / 2];
         c->p99_us[e] = us[query->rows * 99ul / 100];
@@ -191,14 +193,14 @@ static double speed_at(const struct curve *c, double recall, uint32_t queries)
 
 static void build(struct curve *c, const struct options *o, const struct npy *base)
 {
-    double from = now_s();
+    double from = time_s(CLOCK_MONOTONIC);
 
     pin(o->threads == 1);
     c->index = c->engine->build(&o->spec, base->values, o->threads);
     if (c->index == NULL)
         die("the index cannot be built");
     printf("%-8s built in %.1f s on %u thread(s), %.0f bytes a vector\n", c->engine->name,
-           now_s() - from, o->threads, c->engine->bytes_per_row(c->index));
+           time_s(CLOCK_MONOTONIC) - from, o->threads, c->engine->bytes_per_row(c->index));
     fflush(stdout);
     pin(true);
 }
