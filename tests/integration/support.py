@@ -1,0 +1,370 @@
+"""What the integration tests share: the real program as a child process, a client, a runner.
+
+The program is the one TIERVEC_BIN names, else that of build/release, else of build/dev. Servers listen on
+127.0.0.1 at a port the system chose, are stopped by their pid, and live in a folder that goes away with the test.
+"""
+import http.client
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SKIP_CODE = 77  # ctest's SKIP_RETURN_CODE
+START_SECONDS = 60
+STOP_SECONDS = 60
+
+
+class Skip(Exception):
+    """The machine does not let this test run."""
+
+
+class Gone(Exception):
+    """The connection ended before a whole answer came: what was asked may or may not have happened."""
+
+
+class NotSent(Exception):
+    """No connection could be made: nothing was asked."""
+
+
+def program(name="tiervec"):
+    """The path of a built program; the broken twins lie where TIERVEC_TWINS says, or beside the build."""
+    if name == "tiervec" and os.environ.get("TIERVEC_BIN"):
+        return os.environ["TIERVEC_BIN"]
+    if name != "tiervec" and os.environ.get("TIERVEC_TWINS"):
+        return os.path.join(os.environ["TIERVEC_TWINS"], name)
+    folder = "cli" if name == "tiervec" else "tests/integration"
+    for preset in ("release", "dev"):
+        path = os.path.join(ROOT, "build", preset, folder, name)
+        if os.path.exists(path):
+            return path
+    raise SystemExit(f"error: {name} is not built: cmake --preset release && cmake --build --preset release")
+
+
+def check(condition, text):
+    if not condition:
+        raise AssertionError(text)
+
+
+def require_privilege(what, reason):
+    """Skips loudly. As root a skip is a failure, so that a test cannot vanish unseen, unless TIERVEC_ALLOW_SKIP
+    (names with commas between them) says that this machine cannot do it."""
+    allowed = what in os.environ.get("TIERVEC_ALLOW_SKIP", "").split(",")
+    if os.geteuid() == 0 and not allowed:
+        raise AssertionError(f"{what} cannot run although this is root: {reason}; "
+                             f"TIERVEC_ALLOW_SKIP={what} accepts that")
+    raise Skip(f"{what}: {reason}")
+
+
+def f32(x):
+    """The nearest single-precision number: what the node stores and gives back."""
+    return struct.unpack("<f", struct.pack("<f", x))[0]
+
+
+def random_vector(rng, dim):
+    return [f32(rng.uniform(-1, 1)) for _ in range(dim)]
+
+
+class Folder:
+    """A folder that is removed at the end; kept, and named, when the test failed and --keep was given."""
+
+    keep = False
+
+    def __init__(self, name):
+        self.path = tempfile.mkdtemp(prefix=f"tiervec-{name}-")
+
+    def __enter__(self):
+        return self.path
+
+    def __exit__(self, kind, value, trace):
+        if kind is not None and Folder.keep:
+            print(f"kept: {self.path}", flush=True)
+            return
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+class Answer:
+    def __init__(self, status, headers, body):
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    @property
+    def json(self):
+        return json.loads(self.body)
+
+    def __repr__(self):
+        return f"{self.status} {self.body[:400]!r}"
+
+
+class Client:
+    """One kept connection; opened again for the next request after it was closed."""
+
+    def __init__(self, port, timeout=60):
+        self.port = port
+        self.timeout = timeout
+        self.conn = None
+
+    def _connect(self):
+        self.conn = http.client.HTTPConnection("127.0.0.1", self.port, timeout=self.timeout)
+        try:
+            self.conn.connect()
+        except OSError as e:
+            self.close()
+            raise NotSent(str(e)) from e
+
+    def request(self, method, path, body=None, headers=None):
+        if isinstance(body, (dict, list)):
+            body = json.dumps(body).encode()
+        if self.conn is None:
+            self._connect()
+        try:
+            self.conn.request(method, path, body=body, headers=headers or {})
+            reply = self.conn.getresponse()
+            data = reply.read()
+        except (OSError, http.client.HTTPException) as e:
+            self.close()
+            raise Gone(f"{type(e).__name__}: {e}") from e
+        if reply.will_close:
+            self.close()
+        return Answer(reply.status, reply.headers, data)
+
+    def ok(self, method, path, body=None, status=None):
+        answer = self.request(method, path, body)
+        fine = answer.status == status if status else 200 <= answer.status < 300
+        check(fine, f"{method} {path}: {answer}")
+        return answer.json if answer.body[:1] in (b"{", b"[") else answer.body
+
+    def get(self, path):
+        return self.ok("GET", path)
+
+    def post(self, path, body=None):
+        return self.ok("POST", path, body if body is not None else b"")
+
+    def create(self, name, dim, metric="l2", **hnsw):
+        body = {"name": name, "dimension": dim, "metric": metric}
+        if hnsw:
+            body["hnsw"] = hnsw
+        return self.ok("POST", "/api/v1/collections", body, 201)
+
+    def collection(self, name):
+        return self.get(f"/api/v1/collections/{name}")["collection"]
+
+    def documents(self, name, with_vector=True, page=1000):
+        """Every document, through all pages of the list."""
+        cursor = ""
+        while True:
+            answer = self.get(f"/api/v1/collections/{name}/docs?limit={page}"
+                              f"&with_vector={'true' if with_vector else 'false'}{cursor}")
+            yield from answer["documents"]
+            if answer["next_cursor"] is None:
+                return
+            cursor = "&cursor=" + answer["next_cursor"]
+
+    def query(self, name, vector, **more):
+        return self.post(f"/api/v1/collections/{name}/query", {"query_vector": vector, **more})
+
+    def close(self):
+        if self.conn is not None:
+            self.conn.close()
+        self.conn = None
+
+
+class Node:
+    """`tiervec serve` over one data directory, which outlives the process."""
+
+    def __init__(self, folder, data_dir=None, binary=None, args=(), env=None):
+        self.folder = folder
+        self.data_dir = data_dir or os.path.join(folder, "data")
+        self.binary = binary or program()
+        self.args = list(args)
+        self.env = env or {}
+        self.log_path = os.path.join(folder, "node.log")
+        self.out_path = os.path.join(folder, "node.out")
+        self.process = None
+        self.port = None
+        self.log_at = 0
+
+    def command(self, more=()):
+        return [self.binary, "serve", "--data-dir", self.data_dir, "--rest-port", "0", "--log-format", "json",
+                *self.args, *more]
+
+    def environment(self):
+        clean = {k: v for k, v in os.environ.items()
+                 if not k.startswith(("TIERVEC_", "AKIDB_")) and k != "RUST_LOG"}
+        return {**clean, **self.env}
+
+    def launch(self, more=(), preexec=None, command=None):
+        """Starts the process and waits for nothing."""
+        log = open(self.log_path, "ab")
+        out = open(self.out_path, "wb")
+        self.log_at = log.tell()
+        self.port = None
+        self.process = subprocess.Popen(command or self.command(more), stdout=out, stderr=log, cwd=self.folder,
+                                        env=self.environment(), preexec_fn=preexec, start_new_session=True)
+        log.close()
+        out.close()
+        return self
+
+    def wait_listening(self, seconds=START_SECONDS):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for line in self.log_lines():
+                if line.get("message") == "listening":
+                    self.port = line["fields"]["port"]
+                    return self
+            code = self.process.poll()
+            check(code is None, f"the node ended with code {code} instead of listening:\n{self.log_text()}")
+            time.sleep(0.005)
+        raise AssertionError(f"the node does not listen after {seconds} s:\n{self.log_text()}")
+
+    def wait_ready(self, seconds=START_SECONDS):
+        deadline = time.monotonic() + seconds
+        client = self.client()
+        answer = None
+        while time.monotonic() < deadline:
+            try:
+                answer = client.request("GET", "/ready")
+                if answer.status == 200:
+                    client.close()
+                    return self
+            except (Gone, NotSent) as e:
+                code = self.process.poll()
+                check(code is None, f"the node ended with code {code} before it was ready ({e}):\n{self.log_text()}")
+            time.sleep(0.005)
+        raise AssertionError(f"the node is not ready after {seconds} s: {answer}\n{self.log_text()}")
+
+    def start(self, more=(), preexec=None):
+        return self.launch(more, preexec).wait_listening().wait_ready()
+
+    def client(self, timeout=60):
+        return Client(self.port, timeout)
+
+    def log_text(self):
+        """What this run of the process logged."""
+        try:
+            with open(self.log_path, "rb") as f:
+                f.seek(self.log_at)
+                return f.read().decode("utf-8", "replace")
+        except FileNotFoundError:
+            return ""
+
+    def log_lines(self):
+        lines = []
+        for text in self.log_text().splitlines():
+            try:
+                lines.append(json.loads(text))
+            except ValueError:
+                pass
+        return lines
+
+    def out_text(self):
+        with open(self.out_path, encoding="utf-8") as f:
+            return f.read()
+
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def kill9(self):
+        """The hard end; returns when the process is gone."""
+        if self.process is not None:
+            if self.process.poll() is None:
+                self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+
+    def wait_exit(self, seconds=STOP_SECONDS):
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"the node has not ended after {seconds} s:\n{self.log_text()[-4000:]}") from None
+
+    def stop(self, code=0):
+        """The graceful end, which must succeed."""
+        self.signal(signal.SIGTERM)
+        got = self.wait_exit()
+        check(got == code, f"the node ended with code {got}, not {code}:\n{self.log_text()[-4000:]}")
+
+    def check_alive(self, what):
+        code = self.process.poll()
+        check(code is None, f"the node died ({code}) {what}:\n{self.log_text()[-4000:]}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        if kind is not None and self.process is not None:
+            print(f"the node's last words:\n{self.log_text()[-3000:]}", flush=True)
+        self.kill9()
+
+
+def resident_bytes(pid):
+    with open(f"/proc/{pid}/status", encoding="ascii") as f:
+        return int(re.search(r"VmRSS:\s+(\d+) kB", f.read()).group(1)) * 1024
+
+
+def refusing_port():
+    """A port nobody listens on."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def take_option(name, default, kind=int):
+    """--name VALUE from the command line, so that every test is runnable by hand."""
+    if name in sys.argv:
+        at = sys.argv.index(name)
+        value = kind(sys.argv[at + 1])
+        del sys.argv[at:at + 2]
+        return value
+    return default
+
+
+def take_seed():
+    seed = take_option("--seed", None)
+    if seed is None:
+        seed = random.SystemRandom().randrange(1 << 32)
+    print(f"seed {seed} (--seed {seed} runs the same plan again)", flush=True)
+    return seed
+
+
+def main(*tests):
+    """Runs the functions, or those named on the command line; exit code 0, 1, or 77 when all were skipped."""
+    if "--keep" in sys.argv:
+        sys.argv.remove("--keep")
+        Folder.keep = True
+    wanted = sys.argv[1:]
+    unknown = [name for name in wanted if name not in [t.__name__ for t in tests]]
+    if unknown:
+        raise SystemExit(f"error: no test {unknown[0]}; there are: {' '.join(t.__name__ for t in tests)}")
+    failed, skipped, ran = [], [], 0
+    for test in tests:
+        if wanted and test.__name__ not in wanted:
+            continue
+        started = time.monotonic()
+        try:
+            test()
+            ran += 1
+            print(f"ok    {test.__name__} ({time.monotonic() - started:.1f} s)", flush=True)
+        except Skip as e:
+            skipped.append(test.__name__)
+            print(f"SKIP  {test.__name__}: {e}", flush=True)
+        except Exception:  # pylint: disable=broad-except
+            failed.append(test.__name__)
+            traceback.print_exc(file=sys.stdout)
+            print(f"FAIL  {test.__name__} ({time.monotonic() - started:.1f} s)", flush=True)
+    if failed:
+        print(f"{len(failed)} failed: {' '.join(failed)}")
+        sys.exit(1)
+    sys.exit(SKIP_CODE if skipped and ran == 0 else 0)
