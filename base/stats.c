@@ -24,10 +24,11 @@ enum {
 
 struct stats_metric {
     _Atomic uint64_t count; /* counter; what was added to an untyped */
-    _Atomic uint64_t value; /* bits of a double: gauge, what an untyped was set to, a sum */
+    _Atomic uint64_t value; /* bits of a double: gauge, what another was set to, a sum */
     struct stats_family *family;
     char *labels; /* `a="x",b="y"`, owned */
     uint64_t hash;
+    uint32_t holders;                   /* under the lock; 0 for one that nobody counts */
     struct stats_metric *chained;       /* same place of the table */
     struct stats_metric *older, *newer; /* in the order they were made */
     _Atomic uint64_t buckets[];         /* histogram: one a bound, and one for what is above */
@@ -356,7 +357,8 @@ static struct stats_metric *add_locked(struct stats_family *f, const char *label
     return m;
 }
 
-struct stats_metric *stats_metric(struct stats_family *f, const char *const *label_values)
+static struct stats_metric *metric_get(struct stats_family *f, const char *const *label_values,
+                                       bool hold)
 {
     struct stats_metric *m = NULL;
     struct buf labels;
@@ -377,9 +379,21 @@ struct stats_metric *stats_metric(struct stats_family *f, const char *const *lab
         m = f->other;
         f->other_used = true;
     }
+    if (hold)
+        m->holders++;
     lock_drop(&f->stats->lock);
     buf_free(&labels);
     return m;
+}
+
+struct stats_metric *stats_metric(struct stats_family *f, const char *const *label_values)
+{
+    return metric_get(f, label_values, false);
+}
+
+struct stats_metric *stats_metric_hold(struct stats_family *f, const char *const *label_values)
+{
+    return metric_get(f, label_values, true);
 }
 
 void stats_metric_drop(struct stats_metric *m)
@@ -391,6 +405,11 @@ void stats_metric_drop(struct stats_metric *m)
         return;
     f = m->family;
     lock_take(&f->stats->lock);
+    if (m->holders > 1) {
+        m->holders--;
+        lock_drop(&f->stats->lock);
+        return;
+    }
     for (link = place_of(f, m->hash); *link != m; link = &(*link)->chained)
         ;
     *link = m->chained;
@@ -413,7 +432,7 @@ void stats_set(struct stats_metric *m, double v)
 {
     if (m == NULL)
         return;
-    assert(m->family->type == STATS_GAUGE || m->family->type == STATS_UNTYPED);
+    assert(m->family->type != STATS_HISTOGRAM);
     atomic_store_explicit(&m->value, bits_of(v), memory_order_relaxed);
 }
 
@@ -542,7 +561,7 @@ static void print_metric(const struct stats_metric *m, struct buf *b)
         return;
     }
     put_series(b, m, "", NULL);
-    if (m->family->type == STATS_COUNTER || (count > 0 && value == 0))
+    if (value == 0 && (m->family->type == STATS_COUNTER || count > 0))
         json_put_u64(b, count); /* to the last digit */
     else
         put_double(b, value + (double)count);

@@ -6,7 +6,8 @@
  *
  * Threads    any. Making a metric takes a lock, adding to one does not.
  * Ownership  the registry owns families and metrics; stats_metric_drop() takes one out (a dropped
- *            collection's), after which its pointer must not be used.
+ *            collection's), after which its pointer must not be used. Where two may use the same
+ *            labels one after the other, each holds it: stats_metric_hold().
  * Limits     STATS_SERIES_MAX metrics a family; beyond it, or without memory, stats_metric()
  *            returns the family's overflow metric (label values "other"), never NULL. Label values
  *            are cut at 256 bytes. */
@@ -32,9 +33,11 @@ struct stats_family *stats_family(struct stats *s, const char *name, enum stats_
                                   const double *buckets, size_t bucket_count);
 /* One value for each of the family's labels; NULL for a family without any. */
 struct stats_metric *stats_metric(struct stats_family *f, const char *const *label_values);
+/* The same, counted: it stays until as many stats_metric_drop() were called as it was held. */
+struct stats_metric *stats_metric_hold(struct stats_family *f, const char *const *label_values);
 void stats_metric_drop(struct stats_metric *m);
 void stats_add(struct stats_metric *m, uint64_t n);   /* counter, untyped */
-void stats_set(struct stats_metric *m, double v);     /* gauge, untyped */
+void stats_set(struct stats_metric *m, double v);     /* gauge, untyped; a total kept elsewhere */
 void stats_observe(struct stats_metric *m, double v); /* histogram; not finite: ignored */
 double stats_value(const struct stats_metric *m);     /* histogram: the count */
 /* Called before each exposition, to set gauges that are read from elsewhere. */

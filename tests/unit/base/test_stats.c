@@ -148,6 +148,37 @@ static void the_same_name_and_labels_are_the_same_metric(void **state)
     stats_destroy(s);
 }
 
+static void a_counter_kept_elsewhere_is_set_to_its_total(void **state)
+{
+    struct stats *s = make();
+    struct stats_family *f = stats_family(s, "m", STATS_COUNTER, "M.", NULL, NULL, 0);
+
+    (void)state;
+    stats_set(stats_metric(f, NULL), 1.5);
+    stats_set(stats_metric(f, NULL), 2.5);
+    expect_print(s, "# HELP m M.\n# TYPE m counter\nm 2.5\n");
+    stats_destroy(s);
+}
+
+static void a_held_metric_stays_until_the_last_holder_drops_it(void **state)
+{
+    const char *const values[] = {"x", NULL};
+    struct stats *s = make();
+    struct stats_family *f = stats_family(s, "m", STATS_COUNTER, "M.", by_name, NULL, 0);
+    struct stats_metric *first = stats_metric_hold(f, values);
+    struct stats_metric *second = stats_metric_hold(f, values);
+
+    (void)state;
+    assert_ptr_equal(first, second);
+    stats_add(first, 2);
+    stats_metric_drop(first);
+    stats_add(second, 3);
+    assert_true(stats_value(second) == 5);
+    stats_metric_drop(second);
+    assert_true(stats_value(stats_metric_hold(f, values)) == 0);
+    stats_destroy(s);
+}
+
 static void a_dropped_metric_is_gone_and_the_others_stay(void **state)
 {
     struct stats *s = make();
@@ -305,6 +336,8 @@ int main(void)
         cmocka_unit_test(latency_buckets_rise_from_50_us_to_10_s),
         cmocka_unit_test(the_same_name_and_labels_are_the_same_metric),
         cmocka_unit_test(a_dropped_metric_is_gone_and_the_others_stay),
+        cmocka_unit_test(a_counter_kept_elsewhere_is_set_to_its_total),
+        cmocka_unit_test(a_held_metric_stays_until_the_last_holder_drops_it),
         cmocka_unit_test(beyond_the_limit_everything_is_other),
         cmocka_unit_test(long_label_values_are_cut),
         cmocka_unit_test(collectors_run_before_each_print),
