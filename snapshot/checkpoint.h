@@ -39,6 +39,8 @@ struct checkpoint_state { /* what is written, or filled on load; all borrowed */
     const struct checkpoint_field *fields;
     size_t field_count;
     struct epoch *epoch;
+    bool keep_nothing; /* writing: no file of the checkpoint before is named again. For rows that
+                        * were not loaded from it, as their slots are others */
 };
 
 struct checkpoint_info {
