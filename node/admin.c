@@ -104,10 +104,8 @@ static status check_spec(const struct collection_spec *spec, struct err *err)
     return st;
 }
 
-static void clear_away(struct collection *c)
+static void close_log(struct collection *c)
 {
-    char wal_dir[FS_PATH_BYTES];
-    char snapshot_dir[FS_PATH_BYTES];
     struct wal *wal;
 
     lock_take(&c->seq.lock);
@@ -115,13 +113,18 @@ static void clear_away(struct collection *c)
     c->seq.wal = NULL;
     lock_drop(&c->seq.lock);
     wal_close(wal);
-    if (collection_paths(c, wal_dir, snapshot_dir, NULL) != ST_OK)
-        return;
-    /* What stays is found by its intent, or among the dropped, at the next start. */
-    if (fs_remove_all(c->node->options.fs, wal_dir, NULL) != ST_OK ||
-        fs_remove_all(c->node->options.fs, snapshot_dir, NULL) != ST_OK)
-        log_warn("files of a dropped collection could not be removed now", "collection_id=%s",
-                 c->id_text);
+}
+
+/* Takes back a create whose catalog is certainly not on disk. What stays is found by its intent at
+ * the next start. */
+static void undo_create(struct node *node, const struct catalog_collection *entry,
+                        const char *id_text)
+{
+    struct err err = {0};
+
+    if (remove_files(node, id_text, &err) != ST_OK || intent_remove(node, entry->id, &err) != ST_OK)
+        log_warn("what a failed create left stays until the next start",
+                 "collection=%s collection_id=%s err=%s", entry->name, id_text, err.text);
 }
 
 /* From the intent to the commit point; *out is served from then on. */
@@ -130,25 +133,28 @@ static status create_steps(struct node *node, struct catalog *next,
                            struct err *err)
 {
     struct collection *c = NULL;
+    char id_text[UUID_TEXT_BYTES];
     status st = intent_put(node, entry->id, err);
 
     if (st != ST_OK)
         return st;
+    uuid_format(entry->id, id_text);
     st = collection_create(node, entry, &c, err);
     if (st == ST_OK)
         st = collection_open_log(c, err);
     if (st == ST_OK)
         st = catalog_store_write(node, next, err);
-    if (st != ST_OK) {
-        if (c != NULL)
-            clear_away(c);
-        collection_destroy(c);
-        if (intent_remove(node, entry->id, NULL) != ST_OK)
-            log_warn("an intent stays until the next start", "collection=%s", entry->name);
-        return st;
+    if (st == ST_OK) {
+        *out = c;
+        return ST_OK;
     }
-    *out = c;
-    return ST_OK;
+    if (c != NULL)
+        close_log(c);
+    collection_destroy(c);
+    /* With the catalog on disk unknown, files and intent stay: the next start knows. */
+    if (st != ST_UNKNOWN)
+        undo_create(node, entry, id_text);
+    return st;
 }
 
 static void run_create(struct meta_job *base)
@@ -236,7 +242,12 @@ static void run_bury(struct meta_job *base)
 
 void bury(struct collection *c)
 {
-    clear_away(c);
+    struct err err = {0};
+
+    close_log(c);
+    if (remove_files(c->node, c->id_text, &err) != ST_OK)
+        log_warn("files of a dropped collection stay until the next start",
+                 "collection_id=%s err=%s", c->id_text, err.text);
     node_collection_unpin(c); /* the table's pin */
 }
 
@@ -259,6 +270,11 @@ static void run_drop(struct meta_job *base)
     if (st == ST_OK)
         st = catalog_store_write(node, &next, &err);
     catalog_free(&next);
+    /* What were written to it now could be gone after the next start. */
+    if (st == ST_UNKNOWN && atomic_load(&c->seq.state) == COLLECTION_SERVING)
+        collection_set_state(c, COLLECTION_READ_ONLY,
+                             "its drop failed on the way to the disk and may be done at the next "
+                             "start: drop it again, or restart the node to see");
     if (st == ST_OK) {
         collection_set_state(c, COLLECTION_DROPPED, NULL);
         table_remove(node, c);
@@ -283,6 +299,7 @@ static void run_patch(struct meta_job *base)
     struct node *node = job->node;
     struct collection *c = job->c;
     struct catalog_collection *entry;
+    struct collection_stats *stats = NULL;
     struct catalog next;
     struct err err = {0};
     status st = check_writable(node, &err);
@@ -290,6 +307,11 @@ static void run_patch(struct meta_job *base)
     catalog_init(&next);
     if (st == ST_OK)
         st = catalog_copy(&node->catalog, &next, &err);
+    if (st == ST_OK && job->name != NULL) {
+        stats = collection_stats_create(node, c->id_text, job->name);
+        if (stats == NULL)
+            st = err_set(&err, ST_NOMEM, "out of memory");
+    }
     if (st == ST_OK && job->name != NULL)
         st = catalog_rename_collection(&next, c->id, job->name, &err);
     entry = st == ST_OK ? catalog_find_id(&next, c->id) : NULL;
@@ -303,11 +325,15 @@ static void run_patch(struct meta_job *base)
         st = catalog_store_write(node, &next, &err);
     catalog_free(&next);
     if (st == ST_OK) {
-        if (job->name != NULL)
+        if (job->name != NULL) {
             table_rename(node, c, job->name);
+            collection_stats_replace(c, stats);
+            stats = NULL;
+        }
         if (job->ef_search != 0 && c->vindex != NULL)
             vindex_set_ef_search(c->vindex, job->ef_search);
     }
+    collection_stats_destroy(stats);
     finish(job, st, c, &err);
 }
 

@@ -51,7 +51,7 @@ static struct collection *link_pop_locked(struct node *node)
  * linker can work on it at the same time. */
 static void link_turn(struct node *node, struct collection *c)
 {
-    bool more = vindex_pending(c->vindex) > NODE_LINK_ROWS &&
+    bool more = vindex_pending(c->vindex) > NODE_LINK_ROWS && vindex_graph_wanted(c->vindex) &&
                 atomic_load_explicit(&c->seq.state, memory_order_relaxed) != COLLECTION_DROPPED;
 
     lock_take(&node->linkers.lock);
@@ -103,6 +103,7 @@ static status write_checkpoint(struct collection *c, const char *dir, uint64_t s
         .fields = &field,
         .field_count = 1,
         .epoch = node->epoch,
+        .keep_nothing = atomic_load(&c->checkpoint_damaged),
     };
     status st = fs_mkdir_all(node->options.fs, dir, err);
 
@@ -130,12 +131,13 @@ status checkpoint_run(struct collection *c, const _Atomic bool *stop, struct err
     if (st == ST_OK)
         st = write_checkpoint(c, snapshot_dir, start_lsn, stop, &info, err);
     atomic_store(&c->checkpoint_mono_ns, clock_mono_ns(c->node->options.clock));
+    atomic_store(&c->checkpoint_failed, st != ST_OK && st != ST_CLOSED);
     if (st != ST_OK)
         return err_wrap(err, st, "checkpoint");
+    atomic_store(&c->checkpoint_damaged, false);
     atomic_store(&c->snapshot_lsn, start_lsn);
     atomic_store(&c->checkpoint_bytes, info.bytes_total);
     atomic_store(&c->checkpoint_wall_ns, info.created_at_ns);
-    stats_set(c->stats.snapshot_timestamp, (double)info.created_at_ns * 1e-9);
     stats_observe(c->node->checkpoint_seconds,
                   (double)(clock_mono_ns(c->node->options.clock) - started_ns) * 1e-9);
     log_info("checkpoint written",

@@ -65,6 +65,36 @@ status catalog_store_read(struct node *node, struct err *err)
     return st;
 }
 
+/* After a failed write: whether programs see the catalog that was there before. */
+static bool is_unchanged(struct node *node, const char *path, struct slice written)
+{
+    struct buf now;
+    status st;
+    bool unchanged;
+
+    buf_init(&now, CATALOG_BYTES_MAX);
+    st = fs_read_file(node->options.fs, path, CATALOG_BYTES_MAX, &now, NULL);
+    unchanged =
+        st == ST_NOT_FOUND ||
+        (st == ST_OK && (now.bytes != written.bytes || memcmp(now.data, written.data, now.bytes)));
+    buf_free(&now);
+    return unchanged;
+}
+
+/* Where the new catalog took its name, but the folder could not be synced, it is written whole once
+ * more: another sync of the same folder would prove nothing. */
+static status write_catalog(struct node *node, const char *path, struct slice bytes,
+                            struct err *err)
+{
+    status st = fs_write_file(node->options.fs, path, bytes, err);
+
+    if (st == ST_OK || is_unchanged(node, path, bytes))
+        return st;
+    if (fs_write_file(node->options.fs, path, bytes, NULL) == ST_OK)
+        return ST_OK;
+    return err_wrap(err, ST_UNKNOWN, "the next start finds the change done or not done");
+}
+
 status catalog_store_write(struct node *node, struct catalog *next, struct err *err)
 {
     char path[FS_PATH_BYTES];
@@ -77,7 +107,7 @@ status catalog_store_write(struct node *node, struct catalog *next, struct err *
     if (st == ST_OK)
         st = catalog_encode(next, &bytes, err);
     if (st == ST_OK)
-        st = fs_write_file(node->options.fs, path, buf_slice(&bytes), err);
+        st = write_catalog(node, path, buf_slice(&bytes), err);
     buf_free(&bytes);
     if (st != ST_OK)
         return err_wrap(err, st, "write the catalog");
@@ -87,15 +117,15 @@ status catalog_store_write(struct node *node, struct catalog *next, struct err *
     return ST_OK;
 }
 
-static status remove_files(struct node *node, const char *id_text, struct err *err)
+status remove_files(struct node *node, const char *id_text, struct err *err)
 {
     char path[FS_PATH_BYTES];
-    status st = fs_join(path, node->wal_dir, id_text, err);
+    status st = fs_join(path, node->snapshot_dir, id_text, err);
 
     if (st == ST_OK)
         st = fs_remove_all(node->options.fs, path, err);
     if (st == ST_OK)
-        st = fs_join(path, node->snapshot_dir, id_text, err);
+        st = fs_join(path, node->wal_dir, id_text, err);
     return st == ST_OK ? fs_remove_all(node->options.fs, path, err) : st;
 }
 
@@ -116,27 +146,39 @@ static status collect_intent(void *arg, struct slice key, struct slice value, st
     return ST_OK;
 }
 
+/* False: files could not be removed, the intent stays for the next start. */
+static bool settle_intent(struct node *node, const uint8_t id[16])
+{
+    char text[UUID_TEXT_BYTES];
+    struct err err = {0};
+    status st = ST_OK;
+
+    uuid_format(id, text);
+    if (catalog_find_id(&node->catalog, id) == NULL) {
+        log_info("a collection whose creation was cut short is cleared away", "collection_id=%s",
+                 text);
+        st = remove_files(node, text, &err);
+    }
+    if (st == ST_OK)
+        st = intent_remove(node, id, &err);
+    if (st != ST_OK)
+        log_warn("what a create left could not be cleared away", "collection_id=%s err=%s", text,
+                 err.text);
+    return st == ST_OK;
+}
+
 static status settle_intents(struct node *node, struct err *err)
 {
     struct intents list;
+    bool settled = true;
     status st = ST_OK;
 
     do {
         list.count = 0;
         st = kv_each(node->kv, slice_text(INTENT), collect_intent, &list, err);
-        for (size_t i = 0; i < list.count && st == ST_OK; i++) {
-            char text[UUID_TEXT_BYTES];
-
-            uuid_format(list.ids[i], text);
-            if (catalog_find_id(&node->catalog, list.ids[i]) == NULL) {
-                log_info("a collection whose creation was cut short is cleared away",
-                         "collection_id=%s", text);
-                st = remove_files(node, text, err);
-            }
-            if (st == ST_OK)
-                st = intent_remove(node, list.ids[i], err);
-        }
-    } while (st == ST_OK && list.count == INTENTS_AT_ONCE);
+        for (size_t i = 0; i < list.count && st == ST_OK; i++)
+            settled = settle_intent(node, list.ids[i]) && settled;
+    } while (st == ST_OK && settled && list.count == INTENTS_AT_ONCE);
     return st;
 }
 
@@ -159,13 +201,19 @@ static status look_at_directory(void *arg, const char *name, bool is_dir, struct
     struct directories *d = arg;
     uint8_t id[16];
     char reason[256];
+    struct err why = {0};
 
+    (void)err;
     if (!is_dir || !uuid_parse(name, strlen(name), id))
         return ST_OK;
     if (catalog_find_id(&d->node->catalog, id) != NULL)
         return ST_OK;
-    if (was_dropped(&d->node->catalog, id))
-        return remove_files(d->node, name, err);
+    if (was_dropped(&d->node->catalog, id)) {
+        if (remove_files(d->node, name, &why) != ST_OK)
+            log_warn("files of a dropped collection stay until the next start",
+                     "collection_id=%s err=%s", name, why.text);
+        return ST_OK;
+    }
     log_warn("a log directory the catalog does not know is kept", "directory=%s", name);
     if (d->unknown++ < NODE_DIRECTORIES_TOLD) {
         (void)snprintf(reason, sizeof reason,

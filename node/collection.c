@@ -78,6 +78,7 @@ status collection_create(struct node *node, const struct catalog_collection *ent
 {
     const struct catalog_field *field = &entry->fields[0];
     struct collection *c = mem_zero(sizeof *c);
+    struct collection_stats *stats;
     status st;
 
     if (c == NULL)
@@ -85,6 +86,8 @@ status collection_create(struct node *node, const struct catalog_collection *ent
     c->node = node;
     memcpy(c->id, entry->id, sizeof c->id);
     uuid_format(c->id, c->id_text);
+    stats = collection_stats_create(node, c->id_text, entry->name);
+    atomic_init(&c->stats, stats);
     c->dim = field->dim;
     c->metric = (enum vmetric)field->metric;
     c->m = field->m;
@@ -97,12 +100,11 @@ status collection_create(struct node *node, const struct catalog_collection *ent
     atomic_init(&c->seq.state, COLLECTION_LOADING);
     mem_budget_init(&c->budget, &node->budget, 0);
     lock_init(&c->seq.lock, LOCK_RANK_SEQUENCER, "sequencer");
-    st = create_rows(c, field, err);
+    st = stats == NULL ? err_set(err, ST_NOMEM, "out of memory") : create_rows(c, field, err);
     if (st != ST_OK) {
         collection_destroy(c);
         return err_wrap(err, st, "create collection %s", entry->name);
     }
-    collection_stats_open(c);
     *out = c;
     return ST_OK;
 }
@@ -112,7 +114,7 @@ void collection_destroy(struct collection *c)
     if (c == NULL)
         return;
     assert(c->seq.wal == NULL);
-    collection_stats_close(c);
+    collection_stats_destroy(atomic_load_explicit(&c->stats, memory_order_relaxed));
     destroy_rows(c);
     lock_fini(&c->seq.lock);
     mem_free(c);
@@ -341,8 +343,8 @@ void node_collection_info(struct collection *c, struct collection_info *out)
     lock_drop(&c->seq.lock);
 
     out->state = state_name(state);
-    if (state == COLLECTION_LOADING || state == COLLECTION_FAILED)
-        return; /* rows and vectors are the loader's */
+    if (state == COLLECTION_LOADING || state == COLLECTION_FAILED || c->vindex == NULL)
+        return; /* rows and vectors are the loader's, or could not be made */
     out->ef_search = vindex_ef_search(c->vindex);
     out->document_count = slots_live_count(c->slots);
     out->dead_rows = slots_dead_count(c->slots);

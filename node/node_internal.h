@@ -54,7 +54,10 @@ struct meta_job {
     void (*run)(struct meta_job *job);
 };
 
+/* The metrics of a collection under one name. A rename makes a new set; the old one is dropped when
+ * nobody who was inside an epoch guard then is any more. */
 struct collection_stats {
+    struct epoch_retired retired;
     struct stats_metric *inserts, *vectors, *search_seconds, *insert_seconds, *snapshot_timestamp;
     struct stats_metric *seed[8];
     size_t seed_count;
@@ -74,7 +77,7 @@ struct collection {
     struct mem_budget budget;
     struct slots *slots;
     struct vindex *vindex;
-    struct collection_stats stats;
+    _Atomic(struct collection_stats *) stats; /* read inside an epoch guard */
 
     _Atomic uint32_t pins;        /* the table's own counts as one */
     _Atomic uint64_t applied_lsn; /* released after a record's rows are published */
@@ -82,6 +85,9 @@ struct collection {
     _Atomic uint64_t checkpoint_bytes;
     _Atomic uint64_t checkpoint_wall_ns;
     _Atomic uint64_t checkpoint_mono_ns;
+    _Atomic uint64_t inserted;       /* documents, since the start */
+    _Atomic bool checkpoint_failed;  /* the last one tried */
+    _Atomic bool checkpoint_damaged; /* the one on disk: nothing of it may be kept */
     struct meta_job bury_job;
 
     struct {                                 /* guarded by lock */
@@ -126,6 +132,7 @@ struct node {
     _Atomic bool readonly;
     _Atomic bool stopping;
     _Atomic bool disk_refused; /* the last write to a log found no space */
+    _Atomic uint32_t ops;      /* writes under way; node_close() waits for them */
     _Atomic uint32_t loading;  /* collections not loaded yet */
     _Atomic uint32_t loaded_total;
 
@@ -215,7 +222,8 @@ status collection_paths(const struct collection *c, char wal[FS_PATH_BYTES],
 /* catalog_store.c */
 NODISCARD
 status catalog_store_read(struct node *node, struct err *err);
-/* Writes `next` and makes it the node's; `next` is then empty. On failure next is the caller's. */
+/* Writes `next` and makes it the node's; `next` is then empty. On failure next is the caller's, and
+ * the disk has the catalog it had; ST_UNKNOWN: it has the one or the other. */
 NODISCARD
 status catalog_store_write(struct node *node, struct catalog *next, struct err *err);
 /* What a crash left between the steps of create and drop (docs/formats/catalog.md). */
@@ -225,6 +233,10 @@ NODISCARD
 status intent_put(struct node *node, const uint8_t id[16], struct err *err);
 NODISCARD
 status intent_remove(struct node *node, const uint8_t id[16], struct err *err);
+/* Checkpoint and log of a collection that is no more. The log's directory goes last: as long as it
+ * is there, a start finds the rest. */
+NODISCARD
+status remove_files(struct node *node, const char *id_text, struct err *err);
 
 /* recover.c */
 NODISCARD
@@ -253,8 +265,11 @@ void scratch_drop(struct node *node, struct vindex_scratch *scratch);
 /* node_stats.c */
 NODISCARD
 status node_stats_open(struct node *node, struct err *err);
-void collection_stats_open(struct collection *c);
-void collection_stats_close(struct collection *c);
+/* NULL when memory is out. */
+struct collection_stats *collection_stats_create(struct node *node, const char *id_text,
+                                                 const char *name);
+void collection_stats_destroy(struct collection_stats *s); /* accepts NULL */
+void collection_stats_replace(struct collection *c, struct collection_stats *fresh);
 uint64_t node_memory_limit(void); /* of the cgroup or of RAM, in bytes */
 
 #endif

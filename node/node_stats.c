@@ -1,6 +1,7 @@
 /* The families of node/ on /metrics (docs/metrics.md), and what the machine lets us use. */
 #include "node/node_internal.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -76,6 +77,17 @@ static status count_entry(void *arg, const char *name, bool is_dir, struct err *
     return ST_OK;
 }
 
+static void collect_collection(struct collection *c)
+{
+    struct epoch_guard guard = epoch_enter(c->node->epoch);
+    struct collection_stats *s = atomic_load_explicit(&c->stats, memory_order_acquire);
+
+    stats_set(s->vectors, slots_live_count(c->slots));
+    stats_set(s->inserts, (double)atomic_load_explicit(&c->inserted, memory_order_relaxed));
+    stats_set(s->snapshot_timestamp, (double)atomic_load(&c->checkpoint_wall_ns) * 1e-9);
+    epoch_leave(c->node->epoch, guard);
+}
+
 static void collect(void *arg)
 {
     struct node *node = arg;
@@ -100,7 +112,7 @@ static void collect(void *arg)
         vectors += vindex_bytes(c->vindex);
         live += slots_live_count(c->slots);
         dead += slots_dead_count(c->slots);
-        stats_set(c->stats.vectors, slots_live_count(c->slots));
+        collect_collection(c);
     }
     table_snapshot_free(items, count);
     stats_set(node->collections, (double)count);
@@ -179,32 +191,54 @@ status node_stats_open(struct node *node, struct err *err)
     return stats_on_collect(s, collect, node, err);
 }
 
-void collection_stats_open(struct collection *c)
+struct collection_stats *collection_stats_create(struct node *node, const char *id_text,
+                                                 const char *name)
 {
-    struct node *node = c->node;
-    const char *const ids[] = {c->id_text, c->table.name, NULL};
-    const char *const name[] = {c->table.name, NULL};
-    const char *const tier[] = {c->table.name, "memory", NULL};
+    const char *const ids[] = {id_text, name, NULL};
+    const char *const names[] = {name, NULL};
+    const char *const tier[] = {name, "memory", NULL};
+    struct collection_stats *s = mem_zero(sizeof *s);
 
-    c->stats.inserts = stats_metric(node->inserts, ids);
-    c->stats.snapshot_timestamp = stats_metric(node->snapshot_timestamp, ids);
-    c->stats.vectors = stats_metric(node->collection_vectors, name);
-    c->stats.search_seconds = stats_metric(node->search_seconds, tier);
-    c->stats.insert_seconds = stats_metric(node->insert_seconds, name);
-    c->stats.seed_count = node->seed_count;
+    if (s == NULL)
+        return NULL;
+    /* Held: a dropped collection may still wait to be freed when the next one has its name. */
+    s->inserts = stats_metric_hold(node->inserts, ids);
+    s->snapshot_timestamp = stats_metric_hold(node->snapshot_timestamp, ids);
+    s->vectors = stats_metric_hold(node->collection_vectors, names);
+    s->search_seconds = stats_metric_hold(node->search_seconds, tier);
+    s->insert_seconds = stats_metric_hold(node->insert_seconds, names);
+    s->seed_count = node->seed_count;
     for (size_t i = 0; i < node->seed_count; i++)
-        c->stats.seed[i] = stats_metric(node->seed[i], ids);
+        s->seed[i] = stats_metric_hold(node->seed[i], ids);
+    return s;
 }
 
-void collection_stats_close(struct collection *c)
+void collection_stats_destroy(struct collection_stats *s)
 {
-    stats_metric_drop(c->stats.inserts);
-    stats_metric_drop(c->stats.snapshot_timestamp);
-    stats_metric_drop(c->stats.vectors);
-    stats_metric_drop(c->stats.search_seconds);
-    stats_metric_drop(c->stats.insert_seconds);
-    for (size_t i = 0; i < c->stats.seed_count; i++)
-        stats_metric_drop(c->stats.seed[i]);
+    if (s == NULL)
+        return;
+    stats_metric_drop(s->inserts);
+    stats_metric_drop(s->snapshot_timestamp);
+    stats_metric_drop(s->vectors);
+    stats_metric_drop(s->search_seconds);
+    stats_metric_drop(s->insert_seconds);
+    for (size_t i = 0; i < s->seed_count; i++)
+        stats_metric_drop(s->seed[i]);
+    mem_free(s);
+}
+
+static void stats_are_unused(struct epoch_retired *retired)
+{
+    collection_stats_destroy((struct collection_stats *)(void *)retired);
+}
+static_assert(offsetof(struct collection_stats, retired) == 0, "stats_are_unused() casts");
+
+void collection_stats_replace(struct collection *c, struct collection_stats *fresh)
+{
+    /* Pairs with the acquire of those who count, inside a guard. */
+    struct collection_stats *old = atomic_exchange_explicit(&c->stats, fresh, memory_order_acq_rel);
+
+    epoch_retire(c->node->epoch, &old->retired, stats_are_unused);
 }
 
 /* The smallest memory.max from this process's cgroup up to the root, version 2. */

@@ -107,8 +107,8 @@ static bool keep_match(struct arena *arena, const struct collection *c, const st
 }
 
 static status search(struct collection *c, const float *query, const struct query_options *options,
-                     struct arena *arena, struct query_result *out, struct vindex_scratch *scratch,
-                     struct err *err)
+                     uint64_t started_ns, struct arena *arena, struct query_result *out,
+                     struct vindex_scratch *scratch, struct err *err)
 {
     struct vhit *hits = arena_array(arena, options->top_k, sizeof *hits);
     struct vsearch s = {
@@ -127,6 +127,8 @@ static status search(struct collection *c, const float *query, const struct quer
             st = err_set(err, ST_NOMEM,
                          "out of memory for the payloads of %u matches; ask for fewer", out->count);
     }
+    stats_observe(atomic_load_explicit(&c->stats, memory_order_acquire)->search_seconds,
+                  (double)(clock_mono_ns(c->node->options.clock) - started_ns) * 1e-9);
     epoch_leave(c->node->epoch, guard);
     out->visited = stats.visited;
     out->distances = stats.distances;
@@ -139,8 +141,7 @@ static status search(struct collection *c, const float *query, const struct quer
 status node_query(struct collection *c, float *query, const struct query_options *options,
                   struct arena *arena, struct query_result *out, struct err *err)
 {
-    struct clock *clock = c->node->options.clock;
-    uint64_t started_ns = clock_mono_ns(clock);
+    uint64_t started_ns = clock_mono_ns(c->node->options.clock);
     struct vindex_scratch *scratch;
     status st = readable(c, err);
 
@@ -158,9 +159,8 @@ status node_query(struct collection *c, float *query, const struct query_options
     scratch = scratch_take(c->node, err);
     if (scratch == NULL)
         return ST_NOMEM;
-    st = search(c, query, options, arena, out, scratch, err);
+    st = search(c, query, options, started_ns, arena, out, scratch, err);
     scratch_drop(c->node, scratch);
-    stats_observe(c->stats.search_seconds, (double)(clock_mono_ns(clock) - started_ns) * 1e-9);
     return st;
 }
 

@@ -186,6 +186,7 @@ static status load_checkpoint(struct collection *c, const char *dir, uint64_t *s
     if (st != ST_CORRUPT)
         return st;
     *damage = *err;
+    atomic_store(&c->checkpoint_damaged, true);
     log_error("a checkpoint is damaged; the log is replayed without it", "collection_id=%s err=%s",
               c->id_text, err->text);
     entry = catalog_find_id(&c->node->catalog, c->id);

@@ -134,6 +134,18 @@ static void publish(struct write_op *op, uint64_t lsn)
     atomic_store_explicit(&c->applied_lsn, lsn, memory_order_release);
 }
 
+static void count_inserts(const struct write_op *op)
+{
+    struct collection *c = op->c;
+    uint64_t ns = clock_mono_ns(c->node->options.clock) - op->started_ns;
+    struct epoch_guard guard = epoch_enter(c->node->epoch);
+
+    stats_observe(atomic_load_explicit(&c->stats, memory_order_acquire)->insert_seconds,
+                  (double)ns * 1e-9);
+    epoch_leave(c->node->epoch, guard);
+    atomic_fetch_add_explicit(&c->inserted, op->count, memory_order_relaxed);
+}
+
 /* wal_done_fn, on the commit thread, in lsn order: nothing here waits. */
 static void on_logged(void *arg, uint64_t lsn, status st, const struct err *err)
 {
@@ -157,9 +169,7 @@ static void on_logged(void *arg, uint64_t lsn, status st, const struct err *err)
         return;
     }
     if (!op->is_delete) {
-        stats_add(c->stats.inserts, op->count);
-        stats_observe(c->stats.insert_seconds,
-                      (double)(clock_mono_ns(node->options.clock) - op->started_ns) * 1e-9);
+        count_inserts(op);
         if (vindex_graph_wanted(c->vindex))
             linkers_want(c);
     }
