@@ -184,8 +184,8 @@ static status keep_or_write_block(struct ckpt_writer *w, uint32_t block, struct 
 
     if (!block_lsn_max(w, first, end, &lsn_max))
         return ST_OK; /* no rows, no file */
-    if (old != NULL && !w->state->keep_nothing && w->before.block_slots == w->now.block_slots && lsn_max <= old->start_lsn &&
-        is_there(w, old)) {
+    if (old != NULL && !w->state->keep_nothing && w->before.block_slots == w->now.block_slots &&
+        lsn_max <= old->start_lsn && is_there(w, old)) {
         w->blocks_kept++;
         return ckpt_manifest_add(&w->now, old, err);
     }
