@@ -18,7 +18,7 @@
 enum {
     PLANE_CHUNK_SHIFT = 16,
     PLANE_CHUNK_ROWS = 1 << PLANE_CHUNK_SHIFT,
-    PLANE_FIRST_BYTES = 16384,
+    PLANE_FIRST_BYTES = 2048,
     PLANE_MAP_BYTES_MIN = 256 * 1024,       /* smaller pieces come from the heap */
     PLANE_HUGE_BYTES_MIN = 4 * 1024 * 1024, /* huge pages are asked for from here on */
 };

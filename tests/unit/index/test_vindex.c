@@ -71,6 +71,32 @@ static void a_scan_equals_brute_force(void **unused)
         }
 }
 
+static void the_largest_dimension_is_searched_like_any(void **unused)
+{
+    float *query = malloc(VINDEX_DIM_MAX * sizeof(float));
+    struct vhit got[5], want[5];
+
+    (void)unused;
+    for (size_t m = 0; m < COUNT_OF(metrics); m++) {
+        struct vsearch s = {.query = query, .k = 5};
+        struct vrows r;
+        uint32_t count, expected;
+
+        vrows_init(&r, small(metrics[m], VINDEX_DIM_MAX, 4), 30, 27 + m);
+        vrows_put_random(&r, 0, 12);
+        while (vindex_link(r.index, 5) > 0)
+            ;
+        assert_int_equal(vindex_linked(r.index), 12);
+        vrows_check(&r, 12);
+        vrows_point(&r, query);
+        expected = vrows_brute(&r, query, 5, NULL, want);
+        count = vrows_search(&r, &s, got);
+        expect_same(got, count, want, expected);
+        vrows_fini(&r);
+    }
+    free(query);
+}
+
 static void every_metric_finds_its_neighbours_in_the_graph(void **unused)
 {
     (void)unused;
@@ -366,6 +392,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_scan_equals_brute_force),
+        cmocka_unit_test(the_largest_dimension_is_searched_like_any),
         cmocka_unit_test(every_metric_finds_its_neighbours_in_the_graph),
         cmocka_unit_test(a_row_is_found_as_soon_as_it_is_published),
         cmocka_unit_test(answers_are_complete_under_any_filter),
