@@ -76,6 +76,8 @@ static status open_stores(struct node *node, struct err *err)
                 : node->options.wal_sync_none ? WAL_SYNC_NONE
                                               : WAL_SYNC_FDATASYNC,
         .broken_twins = node->options.wal_twin != 0,
+        .file_bytes_first = node->options.wal_file_bytes,
+        .file_bytes_max = node->options.wal_file_bytes,
     };
     char meta[FS_PATH_BYTES];
     status st = fs_join(meta, node->data_dir, "meta", err);

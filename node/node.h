@@ -53,6 +53,7 @@ struct node_options {
     enum node_policy policy;   /* of new collections */
     uint64_t memory_bytes_max; /* 0: 80 % of the cgroup's limit or of RAM */
     uint64_t wal_bytes_max;    /* forces a checkpoint */
+    uint64_t wal_file_bytes;   /* 0: as wal.h says; tests see many files with small ones */
     uint64_t checkpoint_interval_ns;
     bool wal_sync_none;
     bool auto_initialize; /* make the default tenant and database at the first start */

@@ -142,12 +142,44 @@ static status open_log(struct collection *c, struct replay *r, uint64_t replay_f
     return ST_OK;
 }
 
+static status see_file(void *arg, const char *name, bool is_dir, struct err *err)
+{
+    (void)name;
+    (void)err;
+    *(bool *)arg = *(bool *)arg || !is_dir;
+    return ST_OK;
+}
+
+/* A log has a file from before its collection is in the catalog: without one it was lost, and to
+ * go on with a new one would be to serve a collection that is empty, or not as new as it was. */
+static status log_must_be_there(struct fs *fs, const char *dir, struct err *err)
+{
+    bool any = false;
+    status st = fs_list(fs, dir, see_file, &any, err);
+
+    if (st == ST_NOT_FOUND)
+        return err_set(err, ST_CORRUPT,
+                       "its log directory %s is missing: put it back, or drop the collection", dir);
+    if (st == ST_OK && !any)
+        return err_set(err, ST_CORRUPT,
+                       "its log directory %s is empty: put the files back, or drop the collection",
+                       dir);
+    return st;
+}
+
+/* A log opens without a file too, on a disk that is full or fails; a new collection needs one
+ * before it is in the catalog. */
 status collection_open_log(struct collection *c, struct err *err)
 {
     struct replay r = {.c = c};
     struct wal_report report;
+    status st = open_log(c, &r, 1, 0, &report, err);
 
-    return open_log(c, &r, 1, 0, &report, err);
+    if (st == ST_OK && wal_state(c->seq.wal, err) != ST_OK)
+        st = err_wrap(err, ST_IO, "its log cannot be written");
+    if (st == ST_OK && wal_bytes(c->seq.wal) == 0)
+        st = err_set(err, ST_NOSPACE, "the disk has no room for its log");
+    return st;
 }
 
 /* The checkpoint, if there is one. *start_lsn: replay from the next; *lsn_max: what the log must
@@ -208,16 +240,13 @@ static status load(struct collection *c, struct err *err)
     struct replay r = {.c = c};
     struct wal_report report = {0};
     struct err damage = {0};
-    struct fs_stat there;
     uint64_t start_lsn = 0;
     uint64_t lsn_max = 0;
     char reason[256];
     status st = collection_paths(c, wal_dir, snapshot_dir, err);
 
-    if (st == ST_OK && fs_stat(c->node->options.fs, wal_dir, &there, NULL) != ST_OK)
-        st = err_set(err, ST_CORRUPT,
-                     "its log directory %s is missing: put it back, or drop the collection",
-                     wal_dir);
+    if (st == ST_OK)
+        st = log_must_be_there(c->node->options.fs, wal_dir, err);
     if (st == ST_OK)
         st = load_checkpoint(c, snapshot_dir, &start_lsn, &lsn_max, &damage, err);
     r.vector = st == ST_OK ? mem_alloc_array(c->dim, sizeof *r.vector) : NULL;
