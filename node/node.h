@@ -174,7 +174,8 @@ typedef void node_write_fn(void *arg, status st, const struct write_result *resu
 void node_write(struct collection *c, struct write_row *rows, size_t count, node_write_fn *done,
                 void *arg);
 /* Absent ids are skipped; result.count says how many were there. Nothing there: ST_OK with count 0
- * and lsn 0, nothing is logged. */
+ * and lsn 0, nothing is logged. What is absent only by a delete under way is logged again, so that
+ * the answer comes after that one's. What the ids point to must stay until done() ran. */
 void node_delete(struct collection *c, const struct docid *ids, size_t count, node_write_fn *done,
                  void *arg);
 uint64_t node_write_cost_ns(struct collection *c, size_t rows);

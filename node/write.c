@@ -20,9 +20,10 @@ struct write_op {
     struct task task;     /* while it helps to link */
     struct collection *c; /* pinned */
     bool is_delete;
-    size_t count;
+    size_t count;      /* of slots, ids and overlay entries */
+    size_t counted;    /* what the answer says */
     uint32_t *slots;   /* of an upsert */
-    struct docid *ids; /* of a delete: those that are there; borrow from the request */
+    struct docid *ids; /* of a delete: those it logs; borrow from the request */
     struct overlay_entry *overlay;
     struct buf record;
     uint32_t help_left;
@@ -59,14 +60,14 @@ static void overlay_remove_locked(struct overlay_entry *e)
         e->next->at = e->at;
 }
 
-/* Whether the id is there once all that is in flight has been applied. Inside an epoch guard. */
-static bool sequenced_present_locked(struct collection *c, const struct docid *id)
+/* The newest record in flight that changes the id, or NULL. */
+static const struct overlay_entry *overlay_find_locked(struct collection *c, const struct docid *id)
 {
-    for (struct overlay_entry *e = *overlay_bucket(c, id); e != NULL; e = e->next) {
-        if (docid_equal(&e->id, id))
-            return e->present; /* the newest comes first */
-    }
-    return slots_find(c->slots, id) != SLOT_NONE;
+    const struct overlay_entry *e = *overlay_bucket(c, id);
+
+    while (e != NULL && !docid_equal(&e->id, id))
+        e = e->next; /* the newest comes first */
+    return e;
 }
 
 /* --- one operation --- */
@@ -152,7 +153,7 @@ static void on_logged(void *arg, uint64_t lsn, status st, const struct err *err)
     struct write_op *op = arg;
     struct collection *c = op->c;
     struct node *node = c->node;
-    struct write_result result = {.lsn = lsn, .count = op->count, .durability = "local"};
+    struct write_result result = {.lsn = lsn, .count = op->counted, .durability = "local"};
     node_write_fn *done = op->done;
     void *done_arg = op->arg;
 
@@ -400,6 +401,7 @@ static status prepare(struct collection *c, struct write_row *rows, size_t count
         st = err_set(err, ST_NOMEM, "out of memory for a write of %zu documents", count);
         goto out;
     }
+    op->counted = op->count;
     for (size_t i = 0; i < op->count; i++) {
         struct write_row *row = &rows[keep[i]];
 
@@ -447,6 +449,19 @@ void node_write(struct collection *c, struct write_row *rows, size_t count, node
 
 /* --- deletes --- */
 
+/* Whether the delete names this id in its record, and whether it counts: inside an epoch guard. An
+ * id that a delete in flight takes out is logged once more, uncounted: were that delete refused
+ * after we had said that nothing is there, the document would be back. */
+static bool delete_takes_locked(const struct write_op *op, const struct docid *id, bool *counts)
+{
+    const struct overlay_entry *e = overlay_find_locked(op->c, id);
+
+    *counts = e != NULL ? e->present : slots_find(op->c->slots, id) != SLOT_NONE;
+    if (e != NULL && e >= op->overlay && e < op->overlay + op->count)
+        return false; /* named twice in one request */
+    return e != NULL || *counts;
+}
+
 /* Under the lock: which of the ids are there, their record, the overlay, the log. */
 static status delete_locked(struct write_op *op, const struct docid *ids, size_t count,
                             struct err *err)
@@ -462,12 +477,14 @@ static status delete_locked(struct write_op *op, const struct docid *ids, size_t
     op->count = 0;
     guard = epoch_enter(c->node->epoch);
     for (size_t i = 0; i < count; i++) {
-        if (!sequenced_present_locked(c, &ids[i]))
+        bool counts;
+
+        if (!delete_takes_locked(op, &ids[i], &counts))
             continue;
         op->ids[op->count] = ids[i];
-        overlay_add_locked(c, &op->overlay[op->count], &ids[i],
-                           false); /* a doubled id counts once */
+        overlay_add_locked(c, &op->overlay[op->count], &ids[i], false);
         op->count++;
+        op->counted += counts;
         record_put_id(&w, &ids[i]);
     }
     epoch_leave(c->node->epoch, guard);

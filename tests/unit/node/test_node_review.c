@@ -1,0 +1,132 @@
+/* Promises between two moments: an answer that leans on a write under way, a folder whose name was
+ * never synced, two nodes that share a log. */
+#include "tests/unit/node/nworld.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+enum { DIM = 4, THRESHOLD = 64 };
+
+/* --- a gate in front of every fdatasync --- */
+
+static struct gate {
+    status (*sync)(struct fs *fs, struct fs_file *file, struct err *err);
+    struct lock lock; /* LOCK_RANK_LEAF */
+    struct cond cond;
+    bool shut;
+    unsigned waiting;
+} gate;
+
+static status gated_sync(struct fs *fs, struct fs_file *file, struct err *err)
+{
+    lock_take(&gate.lock);
+    gate.waiting++;
+    cond_broadcast(&gate.cond);
+    while (gate.shut)
+        cond_wait(&gate.cond, &gate.lock);
+    gate.waiting--;
+    lock_drop(&gate.lock);
+    return gate.sync(fs, file, err);
+}
+
+static void gate_shut(struct nworld *w)
+{
+    lock_init(&gate.lock, LOCK_RANK_LEAF, "gate");
+    cond_init(&gate.cond);
+    gate.shut = true;
+    gate.waiting = 0;
+    gate.sync = nworld_fs(w)->sync;
+    nworld_fs(w)->sync = gated_sync;
+}
+
+static void gate_wait(void)
+{
+    lock_take(&gate.lock);
+    while (gate.waiting == 0)
+        cond_wait(&gate.cond, &gate.lock);
+    lock_drop(&gate.lock);
+}
+
+static void gate_open(void)
+{
+    lock_take(&gate.lock);
+    gate.shut = false;
+    cond_broadcast(&gate.cond);
+    lock_drop(&gate.lock);
+}
+
+static void gate_remove(struct nworld *w)
+{
+    nworld_fs(w)->sync = gate.sync;
+    cond_fini(&gate.cond);
+    lock_fini(&gate.lock);
+}
+
+/* --- deletes --- */
+
+/* The first delete waits for its fdatasync; the second finds the document gone already, by what is
+ * sequenced. Then the fdatasync fails: the document is there, and nobody may have been told that
+ * it is not. */
+static void a_second_delete_is_not_answered_before_the_first_is_durable(void **state)
+{
+    const struct docid ids[] = {docid_u64(1), docid_u64(1), docid_u64(2)};
+    struct fs_sim_fault fault = {.op = FS_SIM_SYNC, .nth = 1, .errnum = EIO, .path_part = ".wal"};
+    struct call first, second;
+    struct collection *c;
+    struct nworld w;
+
+    (void)state;
+    nworld_init(&w, true, 41);
+    nworld_open(&w);
+    assert_int_equal(ncreate(&w, "c", DIM, VMETRIC_L2, THRESHOLD, NULL), ST_OK);
+    c = npin(&w, "c");
+    assert_int_equal(nput(c, 1, 1, NULL), ST_OK);
+
+    call_init(&first);
+    call_init(&second);
+    gate_shut(&w);
+    node_delete(c, &ids[0], 1, call_write_done, &first);
+    gate_wait();
+    node_delete(c, ids, COUNT_OF(ids), call_write_done, &second);
+    fs_sim_fail(w.sim, &fault);
+    gate_open();
+    call_wait(&first);
+    call_wait(&second);
+    gate_remove(&w);
+    assert_int_equal(first.st, ST_IO);
+    assert_int_equal(nversion(c, 1), 1);
+    assert_int_not_equal(second.st, ST_OK);
+
+    /* The same with a disk that works: both are answered, it is counted once. */
+    call_init(&first);
+    call_init(&second);
+    gate_shut(&w);
+    node_delete(c, &ids[0], 1, call_write_done, &first);
+    gate_wait();
+    node_delete(c, ids, COUNT_OF(ids), call_write_done, &second);
+    gate_open();
+    call_wait(&first);
+    call_wait(&second);
+    gate_remove(&w);
+    assert_int_equal(first.st, ST_OK);
+    assert_int_equal(first.result.count, 1);
+    assert_int_equal(second.st, ST_OK);
+    assert_int_equal(second.result.count, 0);
+    node_collection_unpin(c);
+    nworld_power_cut(&w);
+    nworld_open(&w);
+    c = npin(&w, "c");
+    assert_int_equal(nversion(c, 1), 0);
+    assert_int_equal(ncount(c), 0);
+    node_collection_unpin(c);
+    nworld_fini(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_second_delete_is_not_answered_before_the_first_is_durable),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
