@@ -17,6 +17,7 @@ enum {
     /* Every byte of the values escaped to six, and the rest of the line. */
     LINE_BYTES = 6 * LOG_TEXT_BYTES_MAX + 8192,
     FILE_MODE = 0640,
+    CONTEXT_BYTES = 160, /* a request_id has 128 at most, a collection_id 36 */
 };
 
 struct target_level {
@@ -38,8 +39,9 @@ _Atomic int log_floor = LOG_OFF;
 static struct config *_Atomic current;
 static _Atomic int log_fd = -1;
 static _Atomic uint64_t dropped;
-static _Thread_local const char *context_request;
-static _Thread_local const char *context_collection;
+/* Copies: a request may be freed by another thread while this one still works. "" for none. */
+static _Thread_local char context_request[CONTEXT_BYTES];
+static _Thread_local char context_collection[CONTEXT_BYTES];
 
 static const char *const level_names[] = {"trace", "debug", "info", "warn", "error", "off"};
 static const char *const level_labels[] = {"TRACE", "DEBUG", "INFO ", "WARN ", "ERROR"};
@@ -206,10 +208,19 @@ uint64_t log_dropped(void)
     return atomic_load_explicit(&dropped, memory_order_relaxed);
 }
 
+static void keep_context(char to[CONTEXT_BYTES], const char *text)
+{
+    size_t bytes = text == NULL ? 0 : strnlen(text, CONTEXT_BYTES - 1);
+
+    if (bytes > 0)
+        memcpy(to, text, bytes);
+    to[bytes] = '\0';
+}
+
 void log_context_set(const char *request_id, const char *collection_id)
 {
-    context_request = request_id;
-    context_collection = collection_id;
+    keep_context(context_request, request_id);
+    keep_context(context_collection, collection_id);
 }
 
 const char *log_target_of(const char *file)
@@ -231,14 +242,13 @@ const char *log_target_of(const char *file)
 
 static void add_context(struct log_fields *f, const char *key, const char *value)
 {
-    if (value == NULL || log_fields_has(f, key))
+    if (value[0] == '\0' || log_fields_has(f, key))
         return;
     if (f->count == LOG_FIELDS_MAX) {
         f->cut = true;
         return;
     }
-    f->field[f->count++] =
-        (struct log_field){.key = slice_text(key), .value = slice_make(value, strnlen(value, 256))};
+    f->field[f->count++] = (struct log_field){.key = slice_text(key), .value = slice_text(value)};
 }
 
 static void put_json(struct buf *b, const char *timestamp, enum log_level level, const char *target,

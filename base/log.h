@@ -53,8 +53,8 @@ void log_write(enum log_level level, const char *target, const char *message, co
 uint64_t log_dropped(void);
 NODISCARD
 bool log_level_parse(const char *text, enum log_level *out);
-/* This thread's request and collection until the next call; NULL for none. The texts are borrowed.
- */
+/* This thread's request and collection until the next call; NULL for none. The texts are copied,
+ * up to 159 bytes each. */
 void log_context_set(const char *request_id, const char *collection_id);
 
 /* The target is the folder of the file that logs. The text is this thread's until its next call. */

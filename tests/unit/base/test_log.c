@@ -240,6 +240,24 @@ static void the_context_is_added_unless_given(void **state)
     assert_int_equal(jval_count(the_line(&record)), 0);
 }
 
+/* A request is freed by another thread as soon as it is answered, while its worker goes on. */
+static void the_context_outlives_the_texts_it_was_set_from(void **state)
+{
+    char request[] = "r-1";
+    char collection[] = "c-1";
+    struct jval record;
+    struct jval fields;
+
+    (void)state;
+    log_context_set(request, collection);
+    memset(request, 'x', sizeof request - 1);
+    memset(collection, 'x', sizeof collection - 1);
+    log_info("m", "a=%d", 1);
+    fields = the_line(&record);
+    expect_text(fields, "request_id", "r-1");
+    expect_text(fields, "collection_id", "c-1");
+}
+
 static void text_without_a_key_is_kept(void **state)
 {
     struct jval record;
@@ -449,6 +467,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_pretty_line_stays_a_line_and_a_key_a_key, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(the_context_is_added_unless_given, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_context_outlives_the_texts_it_was_set_from, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(text_without_a_key_is_kept, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_too_long_is_cut_and_says_so, set_up, tear_down),
         cmocka_unit_test_setup_teardown(more_fields_than_there_is_room_for_are_cut, set_up,
