@@ -213,6 +213,7 @@ static void answered(struct conn *c)
         return;
     }
     c->state = CONN_IDLE;
+    c->head_only = false; /* what may be refused next has no head yet */
     arm(c, c->server->idle_ms);
     resume(c);
 }

@@ -122,7 +122,8 @@ static bool take_query(struct request *req, struct parse *p, struct jval v, size
     *q = (struct one_query){.options = {.top_k = TOP_K_DEFAULT,
                                         .with_payload = true,
                                         .with_stats = true,
-                                        .deadline_ns = req->deadline_ns}};
+                                        .deadline_ns = req->deadline_ns,
+                                        .stop = &req->gone}};
     if (jval_type(v) != J_OBJECT)
         return parse_fail(p, PROBLEM_INVALID, "the query is of type %s, an object is needed",
                           jtype_name(jval_type(v)));
@@ -252,6 +253,7 @@ static task_state fail_query(struct request *req, struct search *s, status st,
                      (q->options.with_vector && vector_bytes > REQUEST_ARENA_BYTES_MAX / 2);
 
     arena_free(&s->scratch);
+    log_context_set(NULL, NULL);
     if (st == ST_NOMEM && too_large)
         reply_problem(req, PROBLEM_ANSWER_TOO_LARGE, "the matches are over the limit of an answer");
     else
@@ -306,6 +308,7 @@ static task_state run_slice(struct task *task)
             break; /* reply_send() tells */
         if (s->next < s->count && clock_mono_ns(req->api->options.clock) >= until) {
             task->run = run_slice;
+            log_context_set(NULL, NULL);
             return TASK_AGAIN;
         }
     }
@@ -315,6 +318,7 @@ static task_state run_slice(struct task *task)
     reply_put_latency(req, &req->out);
     buf_put_text(&req->out, "}\n");
     note_slow(req, s);
+    log_context_set(NULL, NULL);
     reply_send(req, 200);
     return TASK_DONE;
 }

@@ -188,7 +188,8 @@ struct query_options {
     bool with_payload;
     bool with_vector;
     bool with_stats;
-    uint64_t deadline_ns; /* monotonic; 0: none */
+    uint64_t deadline_ns;     /* monotonic; 0: none */
+    const _Atomic bool *stop; /* looked at now and then while searching; NULL: none */
 };
 struct match {
     struct docid id;

@@ -111,8 +111,11 @@ static status search(struct collection *c, const float *query, const struct quer
                      struct vindex_scratch *scratch, struct err *err)
 {
     struct vhit *hits = arena_array(arena, options->top_k, sizeof *hits);
-    struct vsearch s = {
-        .query = query, .k = options->top_k, .ef = options->ef_search, .exact = options->exact};
+    struct vsearch s = {.query = query,
+                        .k = options->top_k,
+                        .ef = options->ef_search,
+                        .exact = options->exact,
+                        .stop = options->stop};
     struct vsearch_stats stats = {0};
     struct epoch_guard guard;
     status st;

@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -703,8 +704,11 @@ status node_query(struct collection *c, float *query, const struct query_options
     if (st == ST_OK)
         st = search_locked(c, query, options, arena, out);
     drop(n);
-    if (ms > 0)
-        rest_ms(ms);
+    for (; ms > 0 && st == ST_OK; ms -= ms < 10 ? ms : 10) {
+        if (options->stop != NULL && atomic_load(options->stop))
+            return err_set(err, ST_TIMEOUT, "stopped");
+        rest_ms(ms < 10 ? ms : 10);
+    }
     return st == ST_OK ? ST_OK : err_set(err, st, "the fake node was told to refuse");
 }
 

@@ -194,6 +194,30 @@ static void connections_close_when_they_are_asked_to(void **state)
     world_close(&w);
 }
 
+/* What refuses the next bytes is no answer to the HEAD before them: its body is sent. */
+static void garbage_after_a_head_request_is_told_why(void **state)
+{
+    struct api_options o = world_options();
+    struct world w;
+    struct answer a;
+    int fd;
+
+    (void)state;
+    world_open(&w, &o);
+    fd = client_connect(&w);
+    client_send_text(fd, "HEAD /health HTTP/1.1\r\nHost: t\r\n\r\n");
+    a = client_read(fd, true);
+    assert_int_equal(a.status, 200);
+    answer_free(&a);
+    client_send_text(fd, "GARBAGE\r\n\r\n");
+    a = client_read(fd, false);
+    assert_int_equal(a.status, 400);
+    assert_non_null(strstr(a.body, "\"code\":\"malformed_http\""));
+    answer_free(&a);
+    client_close(fd);
+    world_close(&w);
+}
+
 static void expect_100_is_answered_before_the_body(void **state)
 {
     static const char head[] = "POST %s HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\n"
@@ -512,6 +536,25 @@ static void clients_that_vanish_break_nothing(void **state)
     world_close(&w);
 }
 
+/* A search nobody waits for any more must not keep its worker. */
+static void a_search_ends_when_its_client_vanishes(void **state)
+{
+    struct api_options o = world_options();
+    struct world w;
+    int fd;
+
+    (void)state;
+    world_open(&w, &o);
+    make_collection(&w, "l2");
+    fake_node_query_ms(w.node, 8000);
+    fd = client_connect(&w);
+    post(fd, "/api/v1/collections/c/query", "{\"query_vector\":[1,2,3]}");
+    assert_true(comes_to(w.node, fake_node_queries, 1));
+    client_reset(fd);
+    assert_true(comes_to(w.node, pins_given_back, 1));
+    world_close(&w);
+}
+
 static void requests_cut_anywhere_break_nothing(void **state)
 {
     static const char text[] = "POST /api/v1/collections/c/insert HTTP/1.1\r\nHost: t\r\n"
@@ -816,6 +859,7 @@ int main(void)
         cmocka_unit_test(a_long_pipeline_behind_a_slow_request_waits),
         cmocka_unit_test(bytes_one_at_a_time_are_one_request),
         cmocka_unit_test(connections_close_when_they_are_asked_to),
+        cmocka_unit_test(garbage_after_a_head_request_is_told_why),
         cmocka_unit_test(expect_100_is_answered_before_the_body),
         cmocka_unit_test(bad_bytes_get_an_answer_and_the_end),
         cmocka_unit_test(a_body_over_the_limit_hears_so_while_it_is_sent),
@@ -826,6 +870,7 @@ int main(void)
         cmocka_unit_test(connections_over_the_limit_get_503),
         cmocka_unit_test(bodies_under_way_are_bounded_together),
         cmocka_unit_test(clients_that_vanish_break_nothing),
+        cmocka_unit_test(a_search_ends_when_its_client_vanishes),
         cmocka_unit_test(requests_cut_anywhere_break_nothing),
         cmocka_unit_test(a_half_closed_client_is_answered),
         cmocka_unit_test(a_write_after_its_deadline_is_of_unknown_outcome),
