@@ -26,13 +26,14 @@ INTEGERS, UUIDS = 1200, 200
 
 
 class World:
-    def __init__(self, folder, rng, binary=None):
+    def __init__(self, folder, rng, binary=None, data_dir=None):
         self.rng = rng
-        self.node = Node(folder, binary=binary, args=SETTINGS)
+        self.node = Node(folder, data_dir, binary, SETTINGS)
         self.books = [Book("plain", 16, "l2"), Book("unit", 8, "cosine")]
         self.catalog = Catalog()
         self.stop = None
         self.threads = []
+        self.power_cut = threading.Event()
         self.numbers = itertools.count(1)
         self.ids = {book.name: make_ids(rng, INTEGERS, UUIDS) for book in self.books}
 
@@ -44,13 +45,17 @@ class World:
         client.close()
 
     def writer(self, book):
-        return Writer(self.node.client(), book, self.numbers, random.Random(self.rng.random()), self.stop,
-                      self.ids[book.name])
+        writer = Writer(self.node.client(), book, self.numbers, random.Random(self.rng.random()), self.stop,
+                        self.ids[book.name])
+        writer.power_cut = self.power_cut
+        return writer
 
     def start_threads(self):
         self.stop = threading.Event()
+        self.power_cut.clear()
         self.threads = [self.writer(book) for book in self.books for _ in range(WRITERS)]
-        self.threads.append(Churner(self.node.client(), self.catalog, random.Random(self.rng.random()), self.stop))
+        self.threads.append(Churner(self.node.client(), self.catalog, random.Random(self.rng.random()), self.stop,
+                                    self.power_cut))
         for thread in self.threads:
             thread.start()
 
@@ -94,28 +99,36 @@ class World:
             time.sleep(self.rng.uniform(0, 0.12))
             self.node.kill9()
 
+    def ends(self):
+        return [self.end_at_random, self.end_in_checkpoint, self.end_at_answer, self.end_while_stopping,
+                self.end_while_starting]
+
     def round(self, number):
         """One life and death; what is wrong afterwards."""
-        ends = [self.end_at_random, self.end_in_checkpoint, self.end_at_answer, self.end_while_stopping,
-                self.end_while_starting]
+        ends = self.ends()
         end = self.rng.choice(ends) if number > len(ends) else ends[number - 1]
         self.start_threads()
         end()
         self.stop_threads()
         problems = [f"{type(t.failure).__name__}: {t.failure}" for t in self.threads if t.failure is not None]
         self.node.start()
-        self.catalog_counts()
-        client = self.node.client()
-        problems += verify(client, self.books, self.catalog, self.rng)
+        problems += self.look()
         if end == self.end_at_answer:
             cleaner = self.writer(self.books[0])
             cleaner.delete_large()
             cleaner.client.close()
+        return end.__name__, problems
+
+    def look(self):
+        """Compares everything with the ledger."""
+        self.catalog_counts()
+        client = self.node.client()
+        problems = verify(client, self.books, self.catalog, self.rng)
         health = client.get("/health")
         if health["status"] != "healthy":
-            problems.append(f"health after the restart: {health}")
+            problems.append(f"health: {health}")
         client.close()
-        return end.__name__, problems
+        return problems
 
     def catalog_counts(self):
         """The catalog's ledger does not count what the writers' ledgers do."""
@@ -168,9 +181,9 @@ def run(rounds, seed, binary=None, stop_at_loss=False):
                     return everything
             node.stop()
             node.start()
-            client = node.client()
-            everything += verify(client, world.books, world.catalog, world.rng)
-            client.close()
+            last = world.look()
+            print(f"after a graceful restart: {last[:8]}", flush=True)
+            everything += last
             node.stop()
             everything += world.idle_parts(rounds)
         if everything and Folder.keep:

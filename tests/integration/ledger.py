@@ -15,6 +15,7 @@ from support import Gone, NotSent, f32, random_vector
 
 ABSENT = None
 UNKNOWN_CODE = "write_outcome_unknown"
+REFUSALS = {"document_not_found", "no_space", "unavailable", "shutting_down", "too_many_requests"}
 
 
 class Row:
@@ -241,6 +242,7 @@ class Writer(threading.Thread):
         self.rng = rng
         self.stop_flag = stop
         self.ids = ids
+        self.power_cut = threading.Event()
         self.failure = None
 
     def run(self):
@@ -279,6 +281,9 @@ class Writer(threading.Thread):
         except Gone:
             self.book.unknown(op)
             raise
+        if self.power_cut.is_set():
+            self.book.unknown(op)  # nobody hears an answer after the lights went out
+            return None
         if 200 <= answer.status < 300:
             if refusable:
                 raise AssertionError(f"a request that must be refused was taken: {str(body)[:200]}")
@@ -288,11 +293,12 @@ class Writer(threading.Thread):
                 made = said["doc_ids"] if "doc_ids" in said else [said["doc_id"]]
             self.book.acknowledged(op, said["lsn"], made)
             return said
-        if answer.json.get("code") == UNKNOWN_CODE:
+        code = answer.json["code"]
+        if code == UNKNOWN_CODE:
             self.book.unknown(op)
         else:
             self.book.refused(op)
-            if answer.status == 500 or (answer.status < 500 and answer.status not in (403, 404, 429) and not refusable):
+            if not refusable and code not in REFUSALS:
                 raise AssertionError(f"{method} {path}: {answer}")
         return None
 
@@ -381,17 +387,18 @@ class Writer(threading.Thread):
 class Churner(threading.Thread):
     """Makes, fills, renames and drops collections."""
 
-    def __init__(self, client, catalog, rng, stop):
+    def __init__(self, client, catalog, rng, stop, power_cut):
         super().__init__(daemon=True)
         self.client = client
         self.catalog = catalog
         self.rng = rng
         self.stop_flag = stop
+        self.power_cut = power_cut
         self.failure = None
 
     def run(self):
         try:
-            while not self.stop_flag.is_set():
+            while not self.stop_flag.is_set() and not self.power_cut.is_set():
                 self.step()
                 self.stop_flag.wait(0.01)
         except (Gone, NotSent):
@@ -405,6 +412,8 @@ class Churner(threading.Thread):
         before = dict(self.catalog.names)
         self.catalog.maybe = [before, after]
         answer = self.client.request(method, path, body)
+        if self.power_cut.is_set():
+            return
         if answer.status >= 300:
             if answer.status != 503 or "unknown" not in answer.json["code"]:
                 self.catalog.maybe = []

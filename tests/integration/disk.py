@@ -1,0 +1,83 @@
+"""A file system of our own on a loop device, whose power can be cut or which can be full. Needs root."""
+import fcntl
+import os
+import struct
+import subprocess
+import time
+
+from support import require_privilege
+
+EXT4_SHUTDOWN = 0x8004587D
+NO_LOG_FLUSH = struct.pack("I", 2)  # what was not synced is gone, as when the plug is pulled
+
+
+def _run(*command):
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise OSError(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
+
+
+class LoopDisk:
+    """An ext4 of its own, mounted at `path` inside the folder."""
+
+    def __init__(self, folder, what, size_bytes):
+        self.image = os.path.join(folder, "disk.img")
+        self.path = os.path.join(folder, "disk")
+        self.mounted = False
+        os.mkdir(self.path)
+        with open(self.image, "wb") as f:
+            f.truncate(size_bytes)
+        try:
+            _run("mkfs.ext4", "-q", "-F", "-m", "0", self.image)
+            self.mount()
+        except OSError as e:
+            require_privilege(what, f"no loop-mounted ext4 here: {e}")
+
+    def mount(self):
+        _run("mount", "-o", "loop", self.image, self.path)
+        self.mounted = True
+
+    def unmount(self):
+        """The last file may be closed a moment after its process has ended."""
+        for attempt in range(100):
+            try:
+                _run("umount", self.path)
+                self.mounted = False
+                return
+            except OSError:
+                if attempt == 99:
+                    raise
+                time.sleep(0.05)
+
+    def cut_power(self):
+        """From here on every call fails with EIO; what was not synced is forgotten."""
+        fd = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.ioctl(fd, EXT4_SHUTDOWN, NO_LOG_FLUSH)
+        finally:
+            os.close(fd)
+
+    def free_bytes(self):
+        s = os.statvfs(self.path)
+        return s.f_bavail * s.f_frsize
+
+    def fill(self, name="filler", leave=0):
+        """Takes all room but about `leave` bytes."""
+        with open(os.path.join(self.path, name), "ab", buffering=0) as f:
+            for piece in (1 << 20, 1 << 12):
+                while self.free_bytes() > leave + piece:
+                    try:
+                        f.write(b"\0" * piece)
+                    except OSError:
+                        break
+            os.fsync(f.fileno())
+
+    def empty(self, name="filler"):
+        os.unlink(os.path.join(self.path, name))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.mounted:
+            self.unmount()
