@@ -169,8 +169,9 @@ struct write_result {
 };
 typedef void node_write_fn(void *arg, status st, const struct write_result *result,
                            const struct err *err);
-/* rows and what they point to must stay until done() ran. Called on a worker; may take long for
- * many rows (bulk). done() is called exactly once, possibly before this returns on refusal. */
+/* rows and what they point to must stay until done() ran. Called on a worker; what many rows take
+ * runs there in slices after this returned. done() is called exactly once: on the commit thread, or
+ * on a worker when refused, possibly before this returns. */
 void node_write(struct collection *c, struct write_row *rows, size_t count, node_write_fn *done,
                 void *arg);
 /* Absent ids are skipped; result.count says how many were there. Nothing there: ST_OK with count 0

@@ -1,6 +1,7 @@
 /* The write path of one collection.
  *
- *   node_write()  checks, reserves and fills invisible rows, encodes the record   [worker]
+ *   node_write()  checks, reserves                                              [worker]
+ *   fill          fills invisible rows, encodes the record, in slices             [worker]
  *   help          links what is pending beyond the bound, in slices               [worker, at need]
  *   sequence      under the sequencer's lock: the lsn, the log's buffer, the overlay
  *   on_logged     publishes in lsn order, answers                                 [commit thread]
@@ -14,10 +15,14 @@
 #include <inttypes.h>
 #include <stdatomic.h>
 
-enum { WRITE_HELP_ROWS_SLICE = 1, WRITE_RECORD_SLACK = 64 * 1024 };
+enum {
+    WRITE_HELP_ROWS_SLICE = 1,
+    WRITE_RECORD_SLACK = 64 * 1024,
+    WRITE_CLOCK_BYTES = 32 * 1024, /* of rows filled between looks at the clock */
+};
 
 struct write_op {
-    struct task task;     /* while it helps to link */
+    struct task task;     /* while it fills and helps to link in slices */
     struct collection *c; /* pinned */
     bool is_delete;
     size_t count;      /* of slots, ids and overlay entries */
@@ -26,6 +31,11 @@ struct write_op {
     struct docid *ids; /* of a delete: those it logs; borrow from the request */
     struct overlay_entry *overlay;
     struct buf record;
+    struct record_writer writer;
+    struct write_row *rows; /* of an upsert, the door's until done() */
+    uint32_t *keep;         /* which of them count */
+    size_t filled;          /* of count */
+    uint64_t now_ns;        /* wall */
     uint32_t help_left;
     uint64_t started_ns;
     node_write_fn *done;
@@ -106,6 +116,7 @@ static void op_destroy(struct write_op *op)
     mem_free(op->overlay);
     mem_free(op->ids);
     mem_free(op->slots);
+    mem_free(op->keep);
     mem_free(op);
 }
 
@@ -333,28 +344,9 @@ static size_t keep_last(const struct write_row *rows, size_t count, uint32_t *ke
     return kept;
 }
 
-static status encode_rows(struct write_op *op, const struct write_row *rows, const uint32_t *keep,
-                          uint64_t now_ns, struct err *err)
-{
-    struct record_writer w;
-
-    /* Most of a record is vectors: one allocation instead of a dozen doublings. */
-    (void)buf_reserve(&op->record, WRITE_RECORD_SLACK);
-    if (op->count > 1)
-        (void)buf_reserve(&op->record, op->count * (op->c->dim * sizeof(float) + 64));
-    record_begin(&w, &op->record, RECORD_UPSERT, now_ns);
-    for (size_t i = 0; i < op->count; i++) {
-        const struct write_row *row = &rows[keep[i]];
-        const struct record_vector vector = {.field = 0, .dim = op->c->dim, .values = row->vector};
-
-        record_put_row(&w, &row->id, row->external_id, row->payload, &vector, 1);
-    }
-    return record_end(&w, err);
-}
-
-/* Reserved slots are given back when a later one fails. */
-static status fill_rows(struct write_op *op, const struct write_row *rows, const uint32_t *keep,
-                        uint64_t now_ns, struct err *err)
+/* What can fail before a row is touched: from here on slots are given back when the op is refused.
+ */
+static status reserve_rows(struct write_op *op, struct err *err)
 {
     struct collection *c = op->c;
     status st = slots_reserve(c->slots, (uint32_t)op->count, op->slots, err);
@@ -362,25 +354,82 @@ static status fill_rows(struct write_op *op, const struct write_row *rows, const
     if (st != ST_OK)
         return st;
     st = vindex_reserve(c->vindex, slots_end(c->slots), err);
-    for (size_t i = 0; i < op->count && st == ST_OK; i++) {
-        const struct write_row *row = &rows[keep[i]];
-
-        st = slots_fill(c->slots, op->slots[i], &row->id, row->external_id, row->payload, now_ns,
-                        err);
-        if (st == ST_OK)
-            vindex_fill(c->vindex, op->slots[i], row->vector);
-    }
     for (size_t i = 0; i < op->count && st != ST_OK; i++)
         slots_abandon(c->slots, op->slots[i]);
+    if (st != ST_OK)
+        return st;
+    /* Most of a record is vectors: one allocation instead of a dozen doublings. */
+    (void)buf_reserve(&op->record, WRITE_RECORD_SLACK);
+    if (op->count > 1)
+        (void)buf_reserve(&op->record, op->count * (c->dim * sizeof(float) + 64));
+    record_begin(&op->writer, &op->record, RECORD_UPSERT, op->now_ns);
+    return ST_OK;
+}
+
+static status fill_row(struct write_op *op, size_t at, struct err *err)
+{
+    struct collection *c = op->c;
+    struct write_row *row = &op->rows[op->keep[at]];
+    const struct record_vector vector = {.field = 0, .dim = c->dim, .values = row->vector};
+    status st;
+
+    if (c->metric == VMETRIC_COSINE) /* a zero vector stays as it is, with score 0 */
+        (void)vindex_normalise(row->vector, c->dim);
+    record_put_row(&op->writer, &row->id, row->external_id, row->payload, &vector, 1);
+    st = slots_fill(c->slots, op->slots[at], &row->id, row->external_id, row->payload, op->now_ns,
+                    err);
+    if (st == ST_OK)
+        vindex_fill(c->vindex, op->slots[at], row->vector);
     return st;
+}
+
+/* Fills rows until the slice is used up or none is left. */
+static status fill_slice(struct write_op *op, struct err *err)
+{
+    struct clock *clock = op->c->node->options.clock;
+    uint64_t until_ns = clock_mono_ns(clock) + EXEC_SLICE_NS;
+    size_t bytes = 0;
+    status st = ST_OK;
+
+    while (st == ST_OK && op->filled < op->count) {
+        bytes += op->c->dim * sizeof(float) + op->rows[op->keep[op->filled]].payload.bytes + 256;
+        st = fill_row(op, op->filled++, err);
+        if (bytes < WRITE_CLOCK_BYTES)
+            continue;
+        bytes = 0;
+        if (clock_mono_ns(clock) >= until_ns)
+            break;
+    }
+    return st == ST_OK && op->filled == op->count ? record_end(&op->writer, err) : st;
+}
+
+/* TASK_DONE: the op has moved on, or was refused. */
+static task_state fill(struct task *task)
+{
+    struct write_op *op = (struct write_op *)(void *)task;
+    struct collection *c = op->c;
+    struct err err = {0};
+    status st = fill_slice(op, &err);
+
+    if (st != ST_OK) {
+        op_refuse(op, st, &err);
+        return TASK_DONE;
+    }
+    if (op->filled < op->count)
+        return TASK_AGAIN;
+    if (vindex_pending(c->vindex) <= VINDEX_PENDING_MAX || !vindex_graph_wanted(c->vindex)) {
+        sequence(op);
+        return TASK_DONE;
+    }
+    op->help_left = (uint32_t)op->count;
+    op->task.run = help;
+    return TASK_AGAIN;
 }
 
 static status prepare(struct collection *c, struct write_row *rows, size_t count,
                       struct write_op **out, struct err *err)
 {
-    uint64_t now_ns = clock_wall_ns(c->node->options.clock);
     struct write_op *op = NULL;
-    uint32_t *keep = NULL;
     status st = check_rows(c, rows, count, err);
 
     if (st != ST_OK)
@@ -393,40 +442,36 @@ static status prepare(struct collection *c, struct write_row *rows, size_t count
         return st;
     give_ids(c->node, rows, count);
     op = op_create(c, count, false);
-    keep = mem_alloc_array(count, sizeof *keep);
-    if (op != NULL && keep != NULL)
+    if (op != NULL) {
+        op->rows = rows;
+        op->now_ns = clock_wall_ns(c->node->options.clock);
+        op->keep = mem_alloc_array(count, sizeof *op->keep);
         op->ids = mem_alloc_array(count, sizeof *op->ids);
-    if (op == NULL || keep == NULL || op->ids == NULL ||
-        (op->count = keep_last(rows, count, keep)) == 0) {
+    }
+    if (op == NULL || op->keep == NULL || op->ids == NULL ||
+        (op->count = keep_last(rows, count, op->keep)) == 0) {
         st = err_set(err, ST_NOMEM, "out of memory for a write of %zu documents", count);
         goto out;
     }
     op->counted = op->count;
-    for (size_t i = 0; i < op->count; i++) {
-        struct write_row *row = &rows[keep[i]];
-
-        op->ids[i] = row->id;
-        if (c->metric == VMETRIC_COSINE)
-            (void)vindex_normalise(row->vector,
-                                   c->dim); /* a zero vector stays as it is, with score 0 */
-    }
-    st = encode_rows(op, rows, keep, now_ns, err);
-    if (st == ST_OK)
-        st = fill_rows(op, rows, keep, now_ns, err);
+    for (size_t i = 0; i < op->count; i++)
+        op->ids[i] = rows[op->keep[i]].id;
+    st = reserve_rows(op, err);
     if (st == ST_OK) {
         *out = op;
         op = NULL;
     }
 out:
-    mem_free(keep);
     if (op != NULL)
         op_destroy(op);
     return st;
 }
 
+/* The first slice runs here, so that a small write needs no second turn. */
 void node_write(struct collection *c, struct write_row *rows, size_t count, node_write_fn *done,
                 void *arg)
 {
+    struct exec *exec = c->node->options.exec;
     struct write_op *op = NULL;
     struct err err = {0};
     status st = prepare(c, rows, count, &op, &err);
@@ -437,14 +482,10 @@ void node_write(struct collection *c, struct write_row *rows, size_t count, node
     }
     op->done = done;
     op->arg = arg;
-    if (vindex_pending(c->vindex) > VINDEX_PENDING_MAX && vindex_graph_wanted(c->vindex)) {
-        op->help_left = (uint32_t)op->count;
-        op->task =
-            (struct task){.run = help, .fair_key = c->fair_key, .cost_ns = 2 * EXEC_INTERACTIVE_NS};
-        exec_resubmit(c->node->options.exec, &op->task);
-        return;
-    }
-    sequence(op);
+    op->task =
+        (struct task){.run = fill, .fair_key = c->fair_key, .cost_ns = 2 * EXEC_INTERACTIVE_NS};
+    if (fill(&op->task) == TASK_AGAIN)
+        exec_resubmit(exec, &op->task);
 }
 
 /* --- deletes --- */
