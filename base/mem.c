@@ -186,6 +186,12 @@ status mem_reserve(struct mem_budget *budget, uint64_t bytes, struct err *err)
     return ST_OK;
 }
 
+void mem_overdraw(struct mem_budget *budget, uint64_t bytes)
+{
+    for (struct mem_budget *b = budget; b != NULL; b = b->parent)
+        atomic_fetch_add_explicit(&b->bytes, bytes, memory_order_relaxed);
+}
+
 void mem_release(struct mem_budget *budget, uint64_t bytes)
 {
     release_below(budget, NULL, bytes);

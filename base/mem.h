@@ -59,6 +59,9 @@ void mem_budget_init(struct mem_budget *budget, struct mem_budget *parent, uint6
 /* All or nothing over the whole chain. ST_NOSPACE says which limit and how much is in use. */
 NODISCARD
 status mem_reserve(struct mem_budget *budget, uint64_t bytes, struct err *err);
+/* Counts bytes without asking, beyond the limit too: for what reading needs, which is bounded by
+ * what was reserved already. Reservations are then refused the earlier. */
+void mem_overdraw(struct mem_budget *budget, uint64_t bytes);
 void mem_release(struct mem_budget *budget, uint64_t bytes);
 uint64_t mem_budget_bytes(const struct mem_budget *budget);
 

@@ -194,6 +194,9 @@ void rows_free(struct slots *s);
 NODISCARD
 status rows_charge(struct slots *s, uint64_t bytes, struct err *err);
 void rows_refund(struct slots *s, uint64_t bytes);
+/* The same for what reading needs: beyond the budget's limit too, or a full memory could not even
+ * be listed. */
+void rows_charge_reading(struct slots *s, uint64_t bytes);
 /* The id of a row that may be read; bytes borrow from its blob. */
 struct docid row_docid(const struct row_store *row);
 bool row_has_id(const struct row_store *row, const struct docid *id);
@@ -272,7 +275,7 @@ static inline bool cursor_done(const struct order_cursor *c)
 }
 
 /* Inside a guard: the order with everything in it that is live now. It lives as long as the guard.
- * ST_NOSPACE, ST_NOMEM. */
+ * ST_NOMEM. */
 NODISCARD
 status order_refresh(struct slots *s, const struct order **out, struct err *err);
 uint64_t order_bytes(const struct slots *s); /* what it was charged for; no page call may run */

@@ -172,15 +172,11 @@ enum { ITEM_SORT_BYTES = 2 * sizeof(struct item) };
 /* Room for n->capacity items, twice. */
 static status news_room(struct news *n, struct err *err)
 {
-    status st = mem_reserve(n->s->budget, n->capacity * ITEM_SORT_BYTES, err);
-
-    if (st != ST_OK)
-        return st;
     n->items = mem_alloc_array(n->capacity, ITEM_SORT_BYTES);
-    if (n->items != NULL)
-        return ST_OK;
-    mem_release(n->s->budget, n->capacity * ITEM_SORT_BYTES);
-    return err_set(err, ST_NOMEM, "out of memory to sort ids rows=%zu", n->capacity);
+    if (n->items == NULL)
+        return err_set(err, ST_NOMEM, "out of memory to sort ids rows=%zu", n->capacity);
+    mem_overdraw(n->s->budget, n->capacity * ITEM_SORT_BYTES);
+    return ST_OK;
 }
 
 static void news_free(struct news *n)
@@ -221,16 +217,11 @@ static size_t run_bytes(size_t capacity)
 
 static status run_create(struct slots *s, size_t capacity, struct order_run **out, struct err *err)
 {
-    struct order_run *run;
-    status st = rows_charge(s, run_bytes(capacity), err);
+    struct order_run *run = mem_alloc(run_bytes(capacity));
 
-    if (st != ST_OK)
-        return st;
-    run = mem_alloc(run_bytes(capacity));
-    if (run == NULL) {
-        rows_refund(s, run_bytes(capacity));
+    if (run == NULL)
         return err_set(err, ST_NOMEM, "out of memory for the order of ids rows=%zu", capacity);
-    }
+    rows_charge_reading(s, run_bytes(capacity));
     run->capacity = capacity;
     run->count = 0;
     *out = run;

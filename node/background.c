@@ -47,6 +47,16 @@ static struct collection *link_pop_locked(struct node *node)
     return c;
 }
 
+/* Rows wait and none could be linked: no memory, or all of them are in the hands of others. */
+static void link_pause(struct node *node)
+{
+    lock_take(&node->linkers.lock);
+    if (!node->linkers.stopping)
+        (void)cond_wait_ns(&node->linkers.wake, &node->linkers.lock,
+                           (uint64_t)NODE_LINK_PAUSE_MS * 1000000);
+    lock_drop(&node->linkers.lock);
+}
+
 /* One turn: with more to do than this turn takes, the collection goes back first, so that another
  * linker can work on it at the same time. */
 static void link_turn(struct node *node, struct collection *c)
@@ -63,7 +73,8 @@ static void link_turn(struct node *node, struct collection *c)
         c->link.queued = false; /* a row published from here on queues it again */
     }
     lock_drop(&node->linkers.lock);
-    (void)vindex_link(c->vindex, NODE_LINK_ROWS);
+    if (vindex_link(c->vindex, NODE_LINK_ROWS) == 0 && more)
+        link_pause(node);
     node_collection_unpin(c);
 }
 

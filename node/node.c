@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+enum { NODE_CLOSE_POLL_NS = 500000 };
+
 /* --- open --- */
 
 static status copy_path(const char *given, const char *base, const char *name, char **out,
@@ -195,11 +197,23 @@ static void close_collections(struct node *node)
         graves_free(node);
 }
 
+/* Writes that help to link are with the workers, those that were sequenced with the log; both end
+ * by themselves. Pairs with op_destroy(). */
+static void wait_for_writes(struct node *node)
+{
+    while (atomic_load_explicit(&node->ops, memory_order_acquire) > 0) {
+        lock_take(&node->reclaim.lock);
+        (void)cond_wait_ns(&node->reclaim.wake, &node->reclaim.lock, NODE_CLOSE_POLL_NS);
+        lock_drop(&node->reclaim.lock);
+    }
+}
+
 void node_close(struct node *node)
 {
     if (node == NULL)
         return;
     atomic_store(&node->stopping, true);
+    wait_for_writes(node);
     background_stop(node);
     close_collections(node);
     wal_engine_close(node->engine);
@@ -258,6 +272,18 @@ static void health_add(struct node_health *out, const char *text)
         (void)snprintf(out->reasons[out->reason_count++], sizeof out->reasons[0], "%s", text);
 }
 
+/* Seen by nobody who writes: a disk that was full may have room again. */
+static bool disk_is_full(struct node *node, struct collection *const *items, size_t count)
+{
+    struct fs_space space;
+    bool refused = false;
+
+    for (size_t i = 0; i < count && !refused; i++)
+        refused = atomic_load_explicit(&items[i]->disk_refused, memory_order_relaxed);
+    return refused && (fs_space(node->options.fs, node->wal_dir, &space, NULL) != ST_OK ||
+                       space.bytes_free < NODE_ROOM_BYTES);
+}
+
 static void health_of_collection(struct collection *c, struct node_health *out)
 {
     enum collection_state state;
@@ -280,6 +306,13 @@ static void health_of_collection(struct collection *c, struct node_health *out)
         }
     }
     lock_drop(&c->seq.lock);
+    if (state == COLLECTION_SERVING && atomic_load(&c->checkpoint_failed)) {
+        (void)snprintf(text, sizeof text,
+                       "collection %.64s: its last checkpoint failed, its log is kept and grows; "
+                       "see the log of the node",
+                       name);
+        health_add(out, text);
+    }
     if (state != COLLECTION_READ_ONLY && state != COLLECTION_FAILED)
         return;
     (void)snprintf(text, sizeof text, "collection %.64s: %.170s", name, why);
@@ -296,13 +329,13 @@ void node_health(struct node *node, struct node_health *out)
     for (size_t i = 0; i < node->table.reason_count; i++)
         health_add(out, node->table.reasons[i]);
     lock_drop(&node->table.lock);
-    if (atomic_load(&node->disk_refused))
-        health_add(out, "the disk is full: writes are refused until there is room, reads go on");
     if (atomic_load(&node->readonly))
         health_add(out,
                    "the node is read-only by command; POST /admin/readwrite takes writes again");
     if (table_snapshot(node, &items, &count, NULL) != ST_OK)
         return;
+    if (disk_is_full(node, items, count))
+        health_add(out, "the disk is full: writes are refused until there is room, reads go on");
     for (size_t i = 0; i < count; i++)
         health_of_collection(items[i], out);
     table_snapshot_free(items, count);

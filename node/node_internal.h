@@ -24,7 +24,8 @@ enum {
         256, /* of a sequencer's ids in flight; chains are short: one fsync's worth */
     NODE_META_BYTES = 16 * 1024 * 1024,
     NODE_TICK_MS = 50,
-    NODE_LINK_ROWS = 8,          /* a linker's turn with one collection */
+    NODE_LINK_ROWS = 8, /* a linker's turn with one collection */
+    NODE_LINK_PAUSE_MS = 5,
     NODE_REPAIR_DEAD_MIN = 1000, /* DESIGN section 5: at max(1,000, 2 %) dead */
     NODE_REPAIR_DEAD_PERCENT = 2,
     NODE_REPAIR_BATCH = 65536,       /* dead slots a repair pass takes on */
@@ -32,6 +33,7 @@ enum {
     NODE_DIRECTORIES_TOLD = 4,       /* unknown log directories named one by one in health */
     NODE_RECOVER_THREADS = 2,
     NODE_LINKERS_MAX = 8,
+    NODE_ROOM_BYTES = 1024 * 1024, /* a disk with so much free takes writes again */
 };
 
 enum collection_state {
@@ -86,6 +88,7 @@ struct collection {
     _Atomic uint64_t checkpoint_wall_ns;
     _Atomic uint64_t checkpoint_mono_ns;
     _Atomic uint64_t inserted;       /* documents, since the start */
+    _Atomic bool disk_refused;       /* its log's last write found no space */
     _Atomic bool checkpoint_failed;  /* the last one tried */
     _Atomic bool checkpoint_damaged; /* the one on disk: nothing of it may be kept */
     struct meta_job bury_job;
@@ -131,9 +134,8 @@ struct node {
 
     _Atomic bool readonly;
     _Atomic bool stopping;
-    _Atomic bool disk_refused; /* the last write to a log found no space */
-    _Atomic uint32_t ops;      /* writes under way; node_close() waits for them */
-    _Atomic uint32_t loading;  /* collections not loaded yet */
+    _Atomic uint32_t ops;     /* writes under way; node_close() waits for them */
+    _Atomic uint32_t loading; /* collections not loaded yet */
     _Atomic uint32_t loaded_total;
 
     struct {              /* guarded by lock */

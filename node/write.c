@@ -9,6 +9,7 @@
  * The overlay holds the ids that records in flight will change: a delete that follows an insert on
  * another connection must find it although nothing is applied yet. When the log falls back, each
  * record in flight gets its own failure first, and takes its ids out of the overlay there. */
+#include "base/json.h"
 #include "node/node_internal.h"
 
 #include <assert.h>
@@ -106,11 +107,14 @@ static struct write_op *op_create(struct collection *c, size_t count, bool is_de
         return NULL;
     }
     collection_pin(c);
+    atomic_fetch_add_explicit(&c->node->ops, 1, memory_order_relaxed);
     return op;
 }
 
 static void op_destroy(struct write_op *op)
 {
+    struct node *node = op->c->node;
+
     node_collection_unpin(op->c);
     buf_free(&op->record);
     mem_free(op->overlay);
@@ -118,6 +122,8 @@ static void op_destroy(struct write_op *op)
     mem_free(op->slots);
     mem_free(op->keep);
     mem_free(op);
+    /* Pairs with node_close(): the node may be gone from here on. */
+    atomic_fetch_sub_explicit(&node->ops, 1, memory_order_release);
 }
 
 static void op_refuse(struct write_op *op, status st, const struct err *err)
@@ -163,7 +169,6 @@ static void on_logged(void *arg, uint64_t lsn, status st, const struct err *err)
 {
     struct write_op *op = arg;
     struct collection *c = op->c;
-    struct node *node = c->node;
     struct write_result result = {.lsn = lsn, .count = op->counted, .durability = "local"};
     node_write_fn *done = op->done;
     void *done_arg = op->arg;
@@ -175,7 +180,7 @@ static void on_logged(void *arg, uint64_t lsn, status st, const struct err *err)
         overlay_remove_locked(&op->overlay[i]);
     lock_drop(&c->seq.lock);
 
-    atomic_store_explicit(&node->disk_refused, st == ST_NOSPACE, memory_order_relaxed);
+    atomic_store_explicit(&c->disk_refused, st == ST_NOSPACE, memory_order_relaxed);
     if (st != ST_OK) {
         op_refuse(op, st, err);
         return;
@@ -277,8 +282,7 @@ static task_state help(struct task *task)
 
 /* --- an upsert's rows --- */
 
-static status check_rows(struct collection *c, const struct write_row *rows, size_t count,
-                         struct err *err)
+static status check_rows(const struct write_row *rows, size_t count, struct err *err)
 {
     if (count == 0 || count > RECORD_ROWS_MAX)
         return err_set(err, ST_INVALID, "a write has 1 to %d documents, this one %zu",
@@ -292,8 +296,10 @@ static status check_rows(struct collection *c, const struct write_row *rows, siz
             return err_set(err, ST_INVALID,
                            "document %zu: the payload has %zu bytes, at most %d are taken", i,
                            rows[i].payload.bytes, RECORD_PAYLOAD_BYTES_MAX);
+        /* Replay looks too, and a record that it refuses costs the collection. */
+        if (rows[i].payload.bytes > 0 && jbin_check(rows[i].payload, err) != ST_OK)
+            return err_wrap(err, ST_INVALID, "document %zu: payload", i);
     }
-    (void)c;
     return ST_OK;
 }
 
@@ -430,7 +436,7 @@ static status prepare(struct collection *c, struct write_row *rows, size_t count
                       struct write_op **out, struct err *err)
 {
     struct write_op *op = NULL;
-    status st = check_rows(c, rows, count, err);
+    status st = check_rows(rows, count, err);
 
     if (st != ST_OK)
         return st;

@@ -138,6 +138,23 @@ static void the_hook_fails_one_allocation_and_counts_all(void **state)
     mem_free(p);
 }
 
+static void an_overdrawn_budget_refuses_until_it_is_given_back(void **state)
+{
+    struct mem_budget node, own;
+
+    (void)state;
+    mem_budget_init(&node, NULL, 100);
+    mem_budget_init(&own, &node, 0);
+    mem_overdraw(&own, 130);
+    assert_int_equal(mem_budget_bytes(&node), 130);
+    assert_int_equal(mem_reserve(&own, 1, NULL), ST_NOSPACE);
+    mem_release(&own, 40);
+    assert_int_equal(mem_reserve(&own, 10, NULL), ST_OK);
+    assert_int_equal(mem_reserve(&own, 1, NULL), ST_NOSPACE);
+    mem_release(&own, 100);
+    assert_int_equal(mem_budget_bytes(&node), 0);
+}
+
 static void a_budget_holds_to_the_byte(void **state)
 {
     struct mem_budget b;
@@ -212,6 +229,7 @@ int main(void)
         cmocka_unit_test(the_hook_fails_each_allocation_once),
         cmocka_unit_test(the_hook_fails_one_allocation_and_counts_all),
         cmocka_unit_test(a_budget_holds_to_the_byte),
+        cmocka_unit_test(an_overdrawn_budget_refuses_until_it_is_given_back),
         cmocka_unit_test(a_reservation_that_overflows_is_refused),
         cmocka_unit_test(nested_budgets_take_all_or_nothing),
     };
