@@ -148,6 +148,25 @@ static status sync_parent(struct fs *fs, const char *path, struct err *err)
     return st != ST_OK ? st : fs->sync_dir(fs, parent, err);
 }
 
+status fs_sync_above(struct fs *fs, const char *path, struct err *err)
+{
+    char at[FS_PATH_BYTES];
+    char above[FS_PATH_BYTES];
+    status st = parent_of(at, path, err);
+
+    while (st == ST_OK) {
+        st = fs->sync_dir(fs, at, err);
+        if (st == ST_DENIED)
+            st = ST_OK;
+        if (st != ST_OK || strcmp(at, "/") == 0 || strcmp(at, ".") == 0)
+            break;
+        st = parent_of(above, at, err);
+        if (st == ST_OK)
+            memcpy(at, above, sizeof at);
+    }
+    return st;
+}
+
 static status mkdir_one(struct fs *fs, const char *path, struct err *err)
 {
     struct fs_stat found;

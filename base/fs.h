@@ -113,6 +113,12 @@ status fs_lock(struct fs *fs, struct fs_file *file, struct err *err);
 /* Each missing folder of path, parents' directories synced. */
 NODISCARD
 status fs_mkdir_all(struct fs *fs, const char *path, struct err *err);
+/* Syncs every folder above path. A process that died may have made path without making its name
+ * durable; for the next one it is simply there. So this comes before the first file that matters is
+ * put into a folder that was found. What may not be opened was not made by us and is passed over.
+ */
+NODISCARD
+status fs_sync_above(struct fs *fs, const char *path, struct err *err);
 /* The whole file into out (which is initialised with its bound); ST_INVALID text if larger. */
 NODISCARD
 status fs_read_file(struct fs *fs, const char *path, size_t bytes_max, struct buf *out,

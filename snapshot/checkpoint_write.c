@@ -428,8 +428,9 @@ static status begin(struct ckpt_writer *w, uint64_t start_lsn, uint64_t created_
 
     if (st == ST_OK)
         st = ckpt_manifest_read(s->fs, s->dir, s->collection_id, &w->before, err);
+    /* The first one here: nobody can say that the folder's own name is on disk. */
     if (st == ST_NOT_FOUND || st == ST_CORRUPT)
-        st = ST_OK;
+        st = fs_sync_above(s->fs, s->dir, err);
     if (st == ST_OK)
         st = ckpt_generation_max(s->fs, s->dir, &generation, err);
     if (st != ST_OK)

@@ -83,33 +83,6 @@ static status clean_up(struct wal *w, const struct wal_dir *d, struct err *err)
     return fs_sync_dir(w->fs, w->dir, err);
 }
 
-/* A process that was killed may have made the folder without making its name durable; for the next
- * one it is simply there. So before the first file every name above it is synced. What may not be
- * opened for that was not made by us. */
-static status sync_above(struct wal *w, struct err *err)
-{
-    char path[FS_PATH_BYTES];
-    char *slash;
-    status st = fs_join(path, w->dir, ".", err);
-
-    while (st == ST_OK && (slash = strrchr(path, '/')) != NULL && slash != path) {
-        *slash = 0;
-        slash = strrchr(path, '/');
-        if (slash == NULL)
-            st = fs_sync_dir(w->fs, ".", err);
-        else if (slash == path)
-            st = fs_sync_dir(w->fs, "/", err);
-        else {
-            *slash = 0;
-            st = fs_sync_dir(w->fs, path, err);
-            *slash = '/';
-        }
-        if (st == ST_DENIED)
-            st = ST_OK;
-    }
-    return st;
-}
-
 /* Takes over the lists. Spares beyond the bound are left lying for the next open. */
 static void adopt(struct wal *w, struct wal_dir *d)
 {
@@ -229,7 +202,7 @@ static status plan(struct wal *w, const struct wal_options *o, const struct wal_
         w->sync.written_lsn = o->replay_from > 1 ? o->replay_from - 1 : 0;
         w->sync.claim_lsn = w->sync.written_lsn;
         report->last_lsn = w->sync.written_lsn;
-        return sync_above(w, err);
+        return fs_sync_above(w->fs, w->dir, err);
     }
     if (r->ended == WAL_BREAK_NONE && r->claim >= r->last_lsn) {
         w->sync.successor = false;

@@ -177,6 +177,57 @@ static void a_call_that_fails_is_survived_in_place(void **state)
     assert_true(n > 30);
 }
 
+/* The very first one, whose folders do not exist yet. A process dies making them, or a call fails:
+ * for the one after it they are simply there, and their names may not be on the disk. */
+static bool first_one_meets(uint64_t n, bool dies)
+{
+    const struct fs_sim_fault fault = {
+        .op = FS_SIM_EFFECT, .nth = n + 1, .errnum = EIO, .after_effect = n % 2 == 1};
+    struct checkpoint_info info = {0};
+    struct err err = {0};
+    struct world w;
+    uint64_t effects;
+    status st;
+
+    world_open(&w, seed);
+    w.ops_per_step = 1;
+    world_ops(&w, 60);
+    effects = fs_sim_calls(w.sim, FS_SIM_EFFECT);
+    if (dies)
+        fs_sim_stop_after(w.sim, n);
+    else
+        fs_sim_fail(w.sim, &fault);
+    st = world_checkpoint(&w, &info, &err);
+    effects = fs_sim_calls(w.sim, FS_SIM_EFFECT) - effects;
+    fs_sim_fail_clear(w.sim);
+    if (dies) {
+        crash(&w, PROCESS_CRASH);
+        (void)world_restart(&w);
+    }
+    world_check(&w);
+    world_ops(&w, 20);
+    if (world_checkpoint(&w, &info, &err) != ST_OK)
+        fail_msg("the next one: %s n=%llu seed=%llu", err.text, (unsigned long long)n,
+                 (unsigned long long)seed);
+    fs_sim_power_cut(w.sim, NULL);
+    if (world_restart(&w) != info.start_lsn)
+        fail_msg("the checkpoint is gone n=%llu dies=%d first=%s seed=%llu", (unsigned long long)n,
+                 dies, status_name(st), (unsigned long long)seed);
+    world_check(&w);
+    world_close(&w);
+    return effects > n;
+}
+
+static void folders_that_another_made_are_as_durable_as_the_checkpoint(void **state)
+{
+    uint64_t n = 0;
+
+    (void)state;
+    while (first_one_meets(n, true) && first_one_meets(n, false))
+        n++;
+    assert_true(n > 15);
+}
+
 /* A full disk leaves the old one, no bytes of the new, and room comes back. */
 static void a_full_disk_leaves_the_old_one_and_its_bytes(void **state)
 {
@@ -235,6 +286,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_power_cut_that_loses_all_unsynced_leaves_the_old_or_the_new),
         cmocka_unit_test(a_process_crash_at_every_effect_then_a_power_cut_leave_the_old_or_the_new),
         cmocka_unit_test(a_call_that_fails_is_survived_in_place),
+        cmocka_unit_test(folders_that_another_made_are_as_durable_as_the_checkpoint),
         cmocka_unit_test(a_full_disk_leaves_the_old_one_and_its_bytes),
         cmocka_unit_test(without_syncs_a_power_cut_is_noticed),
     };
