@@ -43,6 +43,8 @@ static status open_paths(struct node *node, struct err *err)
         st = copy_path(o->snapshot_dir, node->data_dir, "snapshots", &node->snapshot_dir, err);
     if (st == ST_OK)
         st = fs_mkdir_all(o->fs, node->data_dir, err);
+    if (st == ST_OK) /* for the catalog; logs and checkpoints see to their own folders */
+        st = fs_sync_above(o->fs, node->data_dir, err);
     if (st == ST_OK)
         st = fs_mkdir_all(o->fs, node->wal_dir, err);
     if (st == ST_OK)
@@ -50,20 +52,33 @@ static status open_paths(struct node *node, struct err *err)
     return st;
 }
 
-/* One process at a time owns a data directory. */
-static status lock_directory(struct node *node, struct err *err)
+static status lock_one(struct node *node, const char *dir, const char *name, struct fs_file **out,
+                       struct err *err)
 {
     char path[FS_PATH_BYTES];
-    status st = fs_join(path, node->data_dir, "lock", err);
+    status st = fs_join(path, dir, name, err);
 
     if (st == ST_OK)
-        st = fs_open(node->options.fs, path, FS_READ | FS_WRITE | FS_CREATE, &node->lock_file, err);
+        st = fs_open(node->options.fs, path, FS_READ | FS_WRITE | FS_CREATE, out, err);
     if (st == ST_OK)
-        st = fs_lock(node->options.fs, node->lock_file, err);
+        st = fs_lock(node->options.fs, *out, err);
     if (st == ST_CONFLICT)
         return err_set(err, ST_CONFLICT,
-                       "another tiervec uses %s; stop it, or choose another [database] data_dir",
-                       node->data_dir);
+                       "another tiervec uses %s; stop it, or choose another directory", dir);
+    return st;
+}
+
+/* One process at a time owns a data directory, and the logs and checkpoints that may lie elsewhere:
+ * a copied configuration could name those of another node. The names differ, as all three may be
+ * one directory. */
+static status lock_directories(struct node *node, struct err *err)
+{
+    status st = lock_one(node, node->data_dir, "lock", &node->lock_files[0], err);
+
+    if (st == ST_OK)
+        st = lock_one(node, node->wal_dir, "wal.lock", &node->lock_files[1], err);
+    if (st == ST_OK)
+        st = lock_one(node, node->snapshot_dir, "snapshots.lock", &node->lock_files[2], err);
     return st;
 }
 
@@ -146,7 +161,7 @@ status node_open(const struct node_options *options, struct node **out, struct e
     if (st == ST_OK)
         st = open_paths(node, err);
     if (st == ST_OK)
-        st = lock_directory(node, err);
+        st = lock_directories(node, err);
     if (st == ST_OK)
         st = open_stores(node, err);
     if (st == ST_OK)
@@ -219,7 +234,8 @@ void node_close(struct node *node)
     wal_engine_close(node->engine);
     epoch_destroy(node->epoch);
     kv_close(node->kv);
-    fs_close(node->options.fs, node->lock_file);
+    for (size_t i = 0; i < COUNT_OF(node->lock_files); i++)
+        fs_close(node->options.fs, node->lock_files[i]);
     catalog_free(&node->catalog);
     while (node->scratches.count > 0)
         vindex_scratch_destroy(node->scratches.items[--node->scratches.count]);

@@ -125,7 +125,7 @@ struct node {
     /* Set by node_open(). */
     struct node_options options;
     char *data_dir, *wal_dir, *snapshot_dir, *node_id;
-    struct fs_file *lock_file;
+    struct fs_file *lock_files[3]; /* of data, log and snapshot directory */
     struct kv *kv;
     struct wal_engine *engine;
     struct epoch *epoch;
