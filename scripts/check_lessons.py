@@ -24,8 +24,8 @@ def ctest_names():
     names = {}
     for path in [*ROOT.glob("tests/**/CMakeLists.txt"), *ROOT.glob("bench/**/CMakeLists.txt")]:
         text = re.sub(r"#.*", "", path.read_text())
-        for name in re.findall(r"tv_\w*test\(\s*(\w+)|add_test\(\s*NAME\s+(\w+)", text):
-            names[name[0] or name[1]] = path.parent
+        for call, name in re.findall(r"(tv_\w+_test\(|add_test\(\s*NAME)\s*(\w+)", text):
+            names[f"integration_{name}" if call.startswith("tv_integration") else name] = path.parent
     return names
 
 

@@ -11,9 +11,9 @@ packages_build=(
 )
 # To try it as scripts/run suggests.
 packages_run=(curl=curl)
-# To build and run every test: cmocka, the formatter, python for the scripts, npm for the word
-# vectors of scripts/demo.
-packages_test=(libcmocka-dev clang-format-14=clang-format-14 python3=python3 npm=npm)
+# To build and run every test: cmocka, the formatter, python for the scripts, npm (which asks
+# registries over TLS) for the word vectors of scripts/demo.
+packages_test=(libcmocka-dev clang-format-14=clang-format-14 python3=python3 npm=npm ca-certificates)
 
 # packages_missing <entry...>: prints the packages that have to be installed, one a line.
 packages_missing()
@@ -59,7 +59,7 @@ packages_need()
     # An unreachable source is no reason to stop yet: the lists of before may still do.
     "${as_root[@]}" apt-get -q update >"$log" 2>&1 </dev/null || true
     if ! "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y \
-        --no-install-recommends install "${missing[@]}" >>"$log" 2>&1 </dev/null; then
+        -o DPkg::Lock::Timeout=120 --no-install-recommends install "${missing[@]}" >>"$log" 2>&1 </dev/null; then
         grep -E '^(E|W|Err):' "$log" >&2 || tail -n 20 "$log" >&2
         rm -f "$log"
         echo "error: apt-get could not install: ${missing[*]}" >&2
