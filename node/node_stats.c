@@ -241,37 +241,57 @@ void collection_stats_replace(struct collection *c, struct collection_stats *fre
     epoch_retire(c->node->epoch, &old->retired, stats_are_unused);
 }
 
-/* The smallest memory.max from this process's cgroup up to the root, version 2. */
-static uint64_t cgroup_limit(void)
+/* The smallest limit from the cgroup `path` up to the root of `tree`: a container may see its own
+ * cgroup as the root. */
+static uint64_t smallest_limit(const char *tree, char *path, const char *file)
 {
-    char line[512];
-    char path[600];
     uint64_t limit = UINT64_MAX;
-    FILE *f = fopen("/proc/self/cgroup", "re");
-    bool found = false;
 
-    if (f == NULL)
-        return limit;
-    while (!found && fgets(line, sizeof line, f) != NULL)
-        found = strncmp(line, "0::/", 4) == 0;
-    (void)fclose(f);
-    if (!found)
-        return limit;
-    line[strcspn(line, "\n")] = '\0';
-    for (char *end = line + strlen(line); end >= line + 3; end--) {
+    for (char *end = path + strlen(path); end >= path; end--) {
+        char name[600];
         unsigned long long value;
+        FILE *f;
 
         if (*end != '\0' && *end != '/')
             continue;
         *end = '\0';
-        (void)snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.max", line + 3);
-        f = fopen(path, "re");
+        (void)snprintf(name, sizeof name, "%s%s/%s", tree, path, file);
+        f = fopen(name, "re");
         if (f == NULL)
             continue;
         if (fscanf(f, "%llu", &value) == 1 && value < limit)
             limit = value;
         (void)fclose(f);
     }
+    return limit;
+}
+
+/* Of this process's cgroup: version 2 (a line 0::/path), or the memory controller of version 1
+ * (n:memory:/path, among others). */
+static uint64_t cgroup_limit(void)
+{
+    char line[512];
+    uint64_t limit = UINT64_MAX;
+    FILE *f = fopen("/proc/self/cgroup", "re");
+
+    if (f == NULL)
+        return limit;
+    while (fgets(line, sizeof line, f) != NULL) {
+        char *kinds = strchr(line, ':');
+        char *path = kinds == NULL ? NULL : strchr(kinds + 1, ':');
+        uint64_t found = UINT64_MAX;
+
+        if (path == NULL)
+            continue;
+        *path++ = '\0';
+        path[strcspn(path, "\n")] = '\0';
+        if (strcmp(kinds, ":") == 0)
+            found = smallest_limit("/sys/fs/cgroup", path, "memory.max");
+        else if (strcmp(kinds, ":memory") == 0)
+            found = smallest_limit("/sys/fs/cgroup/memory", path, "memory.limit_in_bytes");
+        limit = found < limit ? found : limit;
+    }
+    (void)fclose(f);
     return limit;
 }
 
