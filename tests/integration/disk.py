@@ -64,8 +64,8 @@ class LoopDisk:
     def fill(self, name="filler", leave=0):
         """Takes all room but about `leave` bytes."""
         with open(os.path.join(self.path, name), "ab", buffering=0) as f:
-            for piece in (1 << 20, 1 << 12):
-                while self.free_bytes() > leave + piece:
+            for piece in (1 << 20, 1 << 12, 1 << 10):
+                while self.free_bytes() >= leave + piece:
                     try:
                         f.write(b"\0" * piece)
                     except OSError:
