@@ -40,7 +40,7 @@ status wal_head_decode(const uint8_t in[WAL_HEAD_BYTES], struct wal_head *out, s
     head.salt = le_u64(in + WAL_HEAD_SALT);
     head.first_lsn = le_u64(in + WAL_HEAD_FIRST_LSN);
     head.durable_lsn = le_u64(in + WAL_HEAD_DURABLE_LSN);
-    if ((head.flags & ~(uint32_t)WAL_FLAG_UNSYNCED) != 0 || head.first_lsn == 0 ||
+    if ((head.flags & ~(uint32_t)(WAL_FLAG_UNSYNCED | WAL_FLAG_ANEW)) != 0 || head.first_lsn == 0 ||
         head.first_lsn > WAL_LSN_MAX || head.durable_lsn > WAL_LSN_MAX || head.number > WAL_LSN_MAX)
         return err_set(err, ST_CORRUPT, "header block: a field is out of range");
     *out = head;

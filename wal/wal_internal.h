@@ -269,6 +269,7 @@ struct wal {
         bool settled;         /* ... and on disk */
         bool successor;       /* file may not be written: a successor comes first ... */
         uint64_t copy_from;   /* ... with copies of [copy_from, written_lsn]; 0: none */
+        bool anew;            /* ... and the log begins with it */
     } sync;
 
     struct { /* guarded by the engine's lock */

@@ -83,6 +83,24 @@ static status clean_up(struct wal *w, const struct wal_dir *d, struct err *err)
     return fs_sync_dir(w->fs, w->dir, err);
 }
 
+/* Files from before the one that the log begins anew with. */
+static status drop_void(struct wal *w, struct wal_dir *d, bool read_only, struct err *err)
+{
+    size_t begin = d->files.count;
+
+    while (begin > 0 && (d->files.at[begin - 1].flags & WAL_FLAG_ANEW) == 0)
+        begin--;
+    for (; begin > 1; begin--) {
+        status st =
+            read_only ? ST_OK : wal_dir_drop(w->fs, w->dir, d->files.at[0].number, false, err);
+
+        if (st != ST_OK)
+            return st;
+        wal_entries_remove(&d->files, 0);
+    }
+    return ST_OK;
+}
+
 /* Takes over the lists. Spares beyond the bound are left lying for the next open. */
 static void adopt(struct wal *w, struct wal_dir *d)
 {
@@ -168,17 +186,11 @@ static status plan_copy(struct wal *w, const struct wal_replay *r, struct err *e
     return ST_OK;
 }
 
-/* A log written without fdatasync lost records that a checkpoint has: it goes on behind those. */
-static status start_over(struct wal *w, uint64_t expect_lsn, struct wal_report *report,
-                         struct err *err)
+/* A log written without fdatasync lost records that a checkpoint has: it goes on behind those, in a
+ * file that says so. What was there before is void from the moment that file has its name, and goes
+ * at the next open or trim. */
+static void start_over(struct wal *w, uint64_t expect_lsn, struct wal_report *report)
 {
-    while (w->shared.files.count > 0) {
-        status st = wal_dir_drop(w->fs, w->dir, w->shared.files.at[0].number, false, err);
-
-        if (st != ST_OK)
-            return st;
-        wal_entries_remove(&w->shared.files, 0);
-    }
     (void)snprintf(report->text, sizeof(report->text),
                    "log written without fdatasync ends at record %" PRIu64
                    ", goes on behind the checkpoint at %" PRIu64,
@@ -187,7 +199,7 @@ static status start_over(struct wal *w, uint64_t expect_lsn, struct wal_report *
     report->last_lsn = expect_lsn;
     w->sync.written_lsn = expect_lsn;
     w->sync.claim_lsn = expect_lsn;
-    return ST_OK;
+    w->sync.anew = true;
 }
 
 static status plan(struct wal *w, const struct wal_options *o, const struct wal_replay *r,
@@ -196,8 +208,10 @@ static status plan(struct wal *w, const struct wal_options *o, const struct wal_
     w->sync.written_lsn = r->last_lsn;
     w->sync.claim_lsn = r->claim;
     w->sync.successor = true;
-    if (r->last_lsn < o->expect_lsn)
-        return start_over(w, o->expect_lsn, report, err);
+    if (r->last_lsn < o->expect_lsn) {
+        start_over(w, o->expect_lsn, report);
+        return w->shared.files.count == 0 ? fs_sync_above(w->fs, w->dir, err) : ST_OK;
+    }
     if (w->shared.files.count == 0) {
         w->sync.written_lsn = o->replay_from > 1 ? o->replay_from - 1 : 0;
         w->sync.claim_lsn = w->sync.written_lsn;
@@ -288,7 +302,7 @@ static status open_dir(struct wal *w, const struct wal_options *o, struct wal_di
         st = wal_dir_read(w->fs, w->dir, w->log_id, d, err);
     if (st == ST_OK && !o->read_only)
         st = clean_up(w, d, err);
-    return st;
+    return st == ST_OK ? drop_void(w, d, o->read_only, err) : st;
 }
 
 static status open_log(struct wal *w, const struct wal_options *o, struct wal_report *report,

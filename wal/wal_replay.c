@@ -206,12 +206,15 @@ static status run_to_damage(struct pass *p, struct err *err)
     return ST_OK;
 }
 
-/* The log must begin at or before what the caller needs. */
+/* The log must begin at or before what the caller needs, or, begun anew, where the caller's
+ * checkpoint ends. */
 static bool begins_late(struct wal_replay *r)
 {
+    const struct wal_entry *e = &r->files->at[0];
     uint64_t first = wal_entries_begin(r->files);
 
-    if (r->files->at[0].bad || r->from == 0 || first <= r->from)
+    if (e->bad || r->from == 0 || first <= r->from ||
+        ((e->flags & WAL_FLAG_ANEW) != 0 && first <= r->expect_lsn + 1))
         return false;
     r->ended = WAL_BREAK_CORRUPT;
     r->last_lsn = r->from - 1;

@@ -85,7 +85,8 @@ static status make_file(struct wal *w, uint64_t room_bytes, struct wal_file *out
         .fs = w->fs,
         .dir = w->dir,
         .sizes = wal_engine_sizes(w->engine),
-        .head = {.flags = wal_engine_sync(w->engine) == WAL_SYNC_NONE ? WAL_FLAG_UNSYNCED : 0,
+        .head = {.flags = (wal_engine_sync(w->engine) == WAL_SYNC_NONE ? WAL_FLAG_UNSYNCED : 0) |
+                          (w->sync.anew ? WAL_FLAG_ANEW : 0),
                  .first_lsn = copies ? w->sync.copy_from : w->sync.written_lsn + 1,
                  .durable_lsn = copies ? w->sync.written_lsn : w->sync.claim_lsn},
         .room_bytes = room_bytes,
@@ -130,6 +131,7 @@ status wal_make_successor(struct wal *w, uint64_t room_bytes, struct err *err)
     w->sync.claim_lsn = made.head.durable_lsn;
     w->sync.successor = false;
     w->sync.copy_from = 0;
+    w->sync.anew = false;
     w->sync.marked = true; /* its header says it all */
     w->sync.settled = true;
     lock_take(&w->lock);

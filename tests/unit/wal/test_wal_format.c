@@ -63,7 +63,7 @@ static void fields_out_of_range_do_not_pass(void **state)
         assert_int_equal(wal_head_decode(bytes, &back, NULL), ST_CORRUPT);
     }
     wal_head_encode(&head, bytes);
-    le_put_u32(bytes + WAL_HEAD_FLAGS, 2);
+    le_put_u32(bytes + WAL_HEAD_FLAGS, 4);
     le_put_u32(bytes + WAL_HEAD_CRC, crc32c(0, bytes, WAL_HEAD_CRC));
     assert_int_equal(wal_head_decode(bytes, &back, NULL), ST_CORRUPT);
 }

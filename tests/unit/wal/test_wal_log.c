@@ -391,6 +391,65 @@ static void without_fdatasync_a_checkpoint_ahead_of_the_log_is_no_damage(void **
     }
 }
 
+/* The checkpoint of before the power cut says that its rows are exact from lsn 10 on, and that it
+ * has seen 30. Until the next one it says so at every start, also at one after a start that was cut
+ * short while it gave the old files up. Returns false when that needed no more effects. */
+static bool begins_anew_again(enum wal_sync then, uint64_t effects)
+{
+    struct wal_engine *engine = engine_on(t.fs, WAL_SYNC_NONE);
+    struct wal_options o = options_of(engine);
+    struct wal_report report;
+    struct wal *w = NULL;
+    bool stopped;
+    uint64_t lsn;
+
+    assert_st_ok(fs_remove_all(t.fs, TEST_DIR, NULL));
+    assert_st_ok(wal_open(&o, &w, &report, NULL));
+    for (int i = 0; i < 15; i++)
+        assert_st_ok(wal_append_wait(
+            w, (struct slice){.data = (const uint8_t *)&ledger, .bytes = 4000}, &lsn, NULL));
+    wal_close(w);
+    wal_engine_close(engine);
+    assert_true(test_wal_files(t.fs, 0, (char[FS_PATH_BYTES]){0}) > 1);
+
+    engine = engine_on(t.fs, then);
+    o.engine = engine;
+    o.replay_from = 11;
+    o.expect_lsn = 30;
+    fs_sim_stop_after(sim, effects);
+    if (wal_open(&o, &w, &report, NULL) == ST_OK)
+        wal_close(w);
+    stopped = fs_sim_stopped(sim);
+    fs_sim_process_crash(sim);
+
+    for (unsigned i = 0; i < 2; i++) {
+        assert_st_ok(wal_open(&o, &w, &report, NULL));
+        if (report.corrupt)
+            fail_msg("start %u effects=%llu: %s", i, (unsigned long long)effects, report.text);
+        assert_int_equal(report.last_lsn, 30 + i);
+        assert_st_ok(wal_append_wait(w, slice_text("x"), &lsn, NULL));
+        assert_int_equal(lsn, 31 + i);
+        wal_close(w);
+    }
+    /* But not for a checkpoint that ends before it begins. */
+    o.expect_lsn = 29;
+    assert_st_ok(wal_open(&o, &w, &report, NULL));
+    assert_true(report.corrupt);
+    wal_close(w);
+    wal_engine_close(engine);
+    return stopped;
+}
+
+static void a_log_begun_anew_behind_a_checkpoint_opens_again_before_the_next_one(void **state)
+{
+    uint64_t n = 0;
+
+    (void)state;
+    while (begins_anew_again(WAL_SYNC_NONE, n) && begins_anew_again(WAL_SYNC_FDATASYNC, n))
+        n++;
+    assert_true(n > 3);
+}
+
 static void twins_need_a_word_from_a_test(void **state)
 {
     struct wal_engine_options o = {.fs = t.fs, .clock = clock_real(), .rand = rand_kernel()};
@@ -426,6 +485,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_full_buffer_refuses_and_recovers, setup, teardown),
         cmocka_unit_test_setup_teardown(
             without_fdatasync_a_checkpoint_ahead_of_the_log_is_no_damage, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            a_log_begun_anew_behind_a_checkpoint_opens_again_before_the_next_one, setup, teardown),
         cmocka_unit_test_setup_teardown(twins_need_a_word_from_a_test, setup, teardown),
     };
 
