@@ -329,7 +329,7 @@ static status runs_merge(struct slots *s, const struct order_run *a, const struc
                          bool clean, uint64_t until, struct order_run **out, struct err *err)
 {
     struct order_cursor from[2];
-    struct order_run *run;
+    struct order_run *run = NULL;
     status st;
 
     cursor_init(&from[0], a);
