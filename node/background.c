@@ -101,6 +101,15 @@ static void link_loop(void *arg)
 
 /* --- checkpoints --- */
 
+/* On the upkeep thread, which alone trims and buries: the log stays open. */
+static status settle_log(void *arg, uint64_t lsn_max, struct err *err)
+{
+    struct collection *c = arg;
+
+    (void)lsn_max; /* it was acknowledged, or its row were not there */
+    return wal_settle(c->seq.wal, err);
+}
+
 static status write_checkpoint(struct collection *c, const char *dir, uint64_t start_lsn,
                                const _Atomic bool *stop, struct checkpoint_info *info,
                                struct err *err)
@@ -114,6 +123,8 @@ static status write_checkpoint(struct collection *c, const char *dir, uint64_t s
         .fields = &field,
         .field_count = 1,
         .epoch = node->epoch,
+        .settle_log = settle_log,
+        .settle_arg = c,
         .keep_nothing = atomic_load(&c->checkpoint_damaged),
     };
     status st = fs_mkdir_all(node->options.fs, dir, err);

@@ -39,6 +39,10 @@ struct checkpoint_state { /* what is written, or filled on load; all borrowed */
     const struct checkpoint_field *fields;
     size_t field_count;
     struct epoch *epoch;
+    /* Writing, NULL where it is not needed: called once every other file is on disk, before the
+     * manifest. When it returns ST_OK the log up to lsn_max is on disk too. */
+    status (*settle_log)(void *arg, uint64_t lsn_max, struct err *err);
+    void *settle_arg;
     bool keep_nothing; /* writing: no file of the checkpoint before is named again. For rows that
                         * were not loaded from it, as their slots are others */
 };

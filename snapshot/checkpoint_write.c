@@ -460,6 +460,8 @@ static status write_files(struct ckpt_writer *w, struct err *err)
     slots_reuse_resume(w->state->slots);
     if (st == ST_OK)
         st = fs_sync_dir(w->state->fs, w->state->dir, err);
+    if (st == ST_OK && w->state->settle_log != NULL)
+        st = w->state->settle_log(w->state->settle_arg, w->now.lsn_max, err);
     if (st != ST_OK)
         ckpt_remove_unnamed(w->state->fs, w->state->dir, &w->before, w->now.generation);
     return st;

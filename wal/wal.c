@@ -397,6 +397,38 @@ status wal_trim(struct wal *w, uint64_t lsn, struct err *err)
     return st == ST_OK ? ST_OK : err_wrap(err, st, "trim log %s", w->dir);
 }
 
+/* --- settle ---------------------------------------------------------------------------------- */
+
+status wal_file_sync(struct wal *w, uint64_t number, struct err *err)
+{
+    struct wal_file f = {.head = {.number = number}};
+    status st = wal_file_reopen(w->fs, w->dir, &f, err);
+
+    if (st == ST_OK)
+        st = fs_sync(w->fs, f.file, err);
+    wal_file_close(w->fs, &f);
+    return st;
+}
+
+status wal_settle(struct wal *w, struct err *err)
+{
+    struct wal_entries files;
+    status st = ST_OK;
+    bool ok;
+
+    if (wal_engine_sync(w->engine) != WAL_SYNC_NONE)
+        return ST_OK;
+    lock_take(&w->lock);
+    ok = wal_entries_copy(&files, &w->shared.files);
+    lock_drop(&w->lock);
+    if (!ok)
+        return err_set(err, ST_NOMEM, "list of log files");
+    for (size_t i = 0; st == ST_OK && i < files.count; i++)
+        st = wal_file_sync(w, files.at[i].number, err);
+    mem_free(files.at);
+    return st == ST_OK ? ST_OK : err_wrap(err, st, "settle log %s", w->dir);
+}
+
 /* --- read ------------------------------------------------------------------------------------ */
 
 static bool is_trimmed(struct wal *w, uint64_t from)

@@ -291,6 +291,9 @@ NODISCARD
 status wal_make_successor(struct wal *w, uint64_t room_bytes, struct err *err);
 /* The last marker, synced; errors are logged, nothing depends on it. */
 void wal_write_last_marker(struct wal *w);
+/* Opens a .wal file, syncs it, closes it. */
+NODISCARD
+status wal_file_sync(struct wal *w, uint64_t number, struct err *err);
 /* wal.c */
 void wal_batch_free(struct wal_batch *b);
 /* On the commit thread: callbacks, on_cut, and the batch is gone. */

@@ -152,17 +152,6 @@ static bool last_live(const struct wal_entries *files, uint64_t last_lsn, size_t
     return false;
 }
 
-static status sync_number(struct wal *w, uint64_t number, struct err *err)
-{
-    struct wal_file f = {.head = {.number = number}};
-    status st = wal_file_reopen(w->fs, w->dir, &f, err);
-
-    if (st == ST_OK)
-        st = fs_sync(w->fs, f.file, err);
-    wal_file_close(w->fs, &f);
-    return st;
-}
-
 /* Records above the claim: those in the last live file are copied, those in files before it (only
  * without fdatasync) are synced. */
 static status plan_copy(struct wal *w, const struct wal_replay *r, struct err *err)
@@ -177,7 +166,7 @@ static status plan_copy(struct wal *w, const struct wal_replay *r, struct err *e
         w->sync.copy_from = files->at[live].first_lsn;
     for (size_t i = 0; i < live; i++) {
         if (wal_entries_limit(files, i) > r->claim && files->at[i].first_lsn <= r->last_lsn) {
-            status st = sync_number(w, files->at[i].number, err);
+            status st = wal_file_sync(w, files->at[i].number, err);
 
             if (st != ST_OK)
                 return st;
@@ -232,7 +221,7 @@ static void sync_tail(struct wal *w)
     size_t live;
 
     if (w->sync.copy_from != 0 && last_live(&w->shared.files, w->sync.written_lsn, &live) &&
-        sync_number(w, w->shared.files.at[live].number, &err) != ST_OK)
+        wal_file_sync(w, w->shared.files.at[live].number, &err) != ST_OK)
         log_warn("log tail not synced", "log=%s err=%s", w->dir, err.text);
 }
 
