@@ -2,16 +2,28 @@
  *
  * A worker turns the whole body into typed rows in the request's arena (floats straight from the
  * parsed document, payloads as binary blobs in one buffer) and hands them to node, which answers on
- * the commit thread. */
+ * the commit thread. A large list is parsed document by document and in slices; where that meets
+ * anything it does not take, the whole body is parsed in one piece, which then says what is wrong.
+ */
 #include "api/handlers.h"
+#include "api/split.h"
 
+#include "base/log.h"
 #include "segment/record.h"
 
 static const char *const NO_PARAMETERS[] = {NULL};
 
+enum {
+    INSERT_SLICED_BYTES = 64 * 1024, /* bodies from here on are parsed in slices */
+    INSERT_ROW_BYTES_MIN = 15,       /* `{"vector":[1]},` */
+    INSERT_CLOCK_BYTES = 16 * 1024,  /* parsed between looks at the clock */
+};
+
 struct insert {
+    struct split split;
     struct write_row *rows;
     size_t count;
+    size_t rows_max;    /* room in rows, while they come in slices */
     size_t *payload_at; /* of each row in req->payloads, which moves while it grows */
     bool many;
     bool ids_made; /* node makes the id of some row: the answer tells them */
@@ -147,6 +159,13 @@ static bool take_documents(struct request *req, struct parse *p, struct jval roo
     return true;
 }
 
+static void place_payloads(struct request *req, struct insert *in)
+{
+    for (size_t i = 0; i < in->count; i++) /* the buffer has stopped moving */
+        if (in->rows[i].payload.bytes > 0)
+            in->rows[i].payload.data = req->payloads.data + in->payload_at[i];
+}
+
 static bool take_insert(struct request *req, struct parse *p, struct jval root, struct insert *in)
 {
     struct jval documents;
@@ -159,9 +178,7 @@ static bool take_insert(struct request *req, struct parse *p, struct jval root, 
     if (!in->many &&
         (!make_rows(req, p, in, 1) || !take_row(req, p, root, COUNT_OF(MEMBERS), in, 0)))
         return false;
-    for (size_t i = 0; i < in->count; i++) /* the buffer has stopped moving */
-        if (in->rows[i].payload.bytes > 0)
-            in->rows[i].payload.data = req->payloads.data + in->payload_at[i];
+    place_payloads(req, in);
     return true;
 }
 
@@ -204,24 +221,123 @@ static void on_inserted(void *arg, status st, const struct write_result *result,
     reply_send(req, 200);
 }
 
+/* The whole body in one piece. */
+static task_state insert_whole(struct request *req)
+{
+    struct insert *in = req->state;
+    struct parse p = {0};
+    struct jval root;
+
+    buf_free(&req->payloads);
+    *in = (struct insert){0};
+    if (!request_json(req, false, &root))
+        return TASK_DONE;
+    if (!take_insert(req, &p, root, in))
+        return fail_parse(req, &p);
+    node_write(req->collection, in->rows, in->count, on_inserted, req);
+    return TASK_DONE;
+}
+
+/* False when the body has another shape than a list that is worth slices, or there is no memory. */
+static bool begin_slices(struct request *req, struct insert *in)
+{
+    size_t rows_max = req->body.bytes / INSERT_ROW_BYTES_MIN + 1;
+    struct parse p = {0};
+
+    if (req->body.bytes < INSERT_SLICED_BYTES ||
+        !split_begin(&in->split, buf_slice(&req->body), "documents"))
+        return false;
+    if (rows_max > req->api->options.batch_max)
+        rows_max = req->api->options.batch_max;
+    if (!make_rows(req, &p, in, rows_max))
+        return false;
+    in->rows_max = rows_max;
+    in->count = 0;
+    in->many = true;
+    buf_init(&req->payloads, 16 * req->body.bytes + 1024);
+    return true;
+}
+
+enum insert_step { INSERT_MORE, INSERT_ALL, INSERT_WHOLE, INSERT_FAILED };
+
+/* One document of the list. */
+static enum insert_step take_next(struct request *req, struct insert *in, struct parse *p,
+                                  struct slice *element)
+{
+    struct jval v;
+
+    switch (split_next(&in->split, element)) {
+    case SPLIT_END:
+        return in->count > 0 ? INSERT_ALL : INSERT_WHOLE;
+    case SPLIT_OTHER:
+        return INSERT_WHOLE;
+    case SPLIT_ELEMENT:
+        break;
+    }
+    if (in->count == in->rows_max || !request_json_part(req, *element, &v))
+        return INSERT_WHOLE;
+    p->list = "documents";
+    p->index = in->count;
+    return take_row(req, p, v, ROW_DOCUMENTS, in, in->count++) ? INSERT_MORE : INSERT_FAILED;
+}
+
+/* Documents until the slice is used up or none is left. */
+static task_state take_slice(struct request *req)
+{
+    struct insert *in = req->state;
+    uint64_t until_ns = clock_mono_ns(req->api->options.clock) + EXEC_SLICE_NS;
+    enum insert_step step = INSERT_MORE;
+    struct slice element = {0};
+    struct parse p = {0};
+    size_t bytes = 0;
+
+    if (!request_wanted(req))
+        return TASK_DONE;
+    while (step == INSERT_MORE) {
+        step = take_next(req, in, &p, &element);
+        bytes += element.bytes;
+        if (step != INSERT_MORE || bytes < INSERT_CLOCK_BYTES)
+            continue;
+        bytes = 0;
+        if (clock_mono_ns(req->api->options.clock) >= until_ns)
+            return TASK_AGAIN;
+    }
+    if (step == INSERT_WHOLE)
+        return insert_whole(req);
+    if (step == INSERT_FAILED)
+        return fail_parse(req, &p);
+    place_payloads(req, in);
+    node_write(req->collection, in->rows, in->count, on_inserted, req);
+    return TASK_DONE;
+}
+
+static task_state insert_slice(struct task *task)
+{
+    struct request *req = (struct request *)task;
+    task_state state;
+
+    log_context_set(req->id, collection_id_text(req->collection));
+    state = take_slice(req);
+    log_context_set(NULL, NULL);
+    return state;
+}
+
 task_state handle_insert(struct request *req)
 {
     struct insert *in = arena_zero(&req->arena, sizeof *in);
-    struct parse p = {0};
-    struct jval root;
 
     if (in == NULL) {
         reply_problem(req, PROBLEM_NO_MEMORY, "out of memory for an insert");
         return TASK_DONE;
     }
-    if (!request_parameters(req, NO_PARAMETERS) || !request_pin_collection(req) ||
-        !request_json(req, false, &root))
-        return TASK_DONE;
-    if (!take_insert(req, &p, root, in))
-        return fail_parse(req, &p);
     req->state = in;
-    node_write(req->collection, in->rows, in->count, on_inserted, req);
-    return TASK_DONE;
+    if (!request_parameters(req, NO_PARAMETERS) || !request_pin_collection(req))
+        return TASK_DONE;
+    if (!begin_slices(req, in))
+        return insert_whole(req);
+    req->task.fair_key = collection_fair_key(req->collection);
+    req->task.run = insert_slice;
+    return insert_slice(&req->task);
 }
 
 /* --- deleting --- */

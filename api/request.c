@@ -52,12 +52,8 @@ uint64_t request_cost_ns(const struct request *req)
     return COST_BASE_NS + COST_BODY_BYTE_NS * (uint64_t)req->body.bytes;
 }
 
-task_state request_run(struct task *task)
+bool request_wanted(struct request *req)
 {
-    struct request *req = (struct request *)task; /* its first member */
-    task_state state = TASK_DONE;
-
-    log_context_set(req->id, NULL);
     if (atomic_load_explicit(&req->gone, memory_order_relaxed))
         reply_send(req, HTTP_CLIENT_GONE);
     else if (clock_mono_ns(req->api->options.clock) > req->deadline_ns)
@@ -65,6 +61,17 @@ task_state request_run(struct task *task)
             req, PROBLEM_DEADLINE,
             "the deadline passed while the request waited for a worker; nothing was done");
     else
+        return true;
+    return false;
+}
+
+task_state request_run(struct task *task)
+{
+    struct request *req = (struct request *)task; /* its first member */
+    task_state state = TASK_DONE;
+
+    log_context_set(req->id, NULL);
+    if (request_wanted(req))
         state = req->match.route->run(req);
     log_context_set(NULL, NULL);
     return state;
@@ -194,13 +201,29 @@ bool request_pin_collection(struct request *req)
     return true;
 }
 
-static status parse_body(struct request *req, struct jval *root, struct err *err)
+/* This worker's reader; NULL when memory is out. */
+static struct jdoc *reader(struct request *req, struct err *err)
 {
     struct jdoc **doc = &req->api->docs[exec_worker_index()];
-    status st = *doc == NULL ? jdoc_create(doc, err) : ST_OK;
 
-    if (st == ST_OK)
-        st = jdoc_parse_buf(*doc, &req->body, root, err);
+    return *doc != NULL || jdoc_create(doc, err) == ST_OK ? *doc : NULL;
+}
+
+bool request_json_part(struct request *req, struct slice part, struct jval *root)
+{
+    struct jdoc *doc = reader(req, NULL);
+    const struct buf view = {.data = (uint8_t *)(uintptr_t)part.data,
+                             .bytes = part.bytes,
+                             .capacity = req->body.capacity - (size_t)(part.data - req->body.data)};
+
+    return doc != NULL && jdoc_parse_buf(doc, &view, root, NULL) == ST_OK;
+}
+
+static status parse_body(struct request *req, struct jval *root, struct err *err)
+{
+    struct jdoc *doc = reader(req, err);
+    status st = doc == NULL ? ST_NOMEM : jdoc_parse_buf(doc, &req->body, root, err);
+
     req->parsed_ns = clock_mono_ns(req->api->options.clock);
     return st;
 }

@@ -88,6 +88,11 @@ bool request_pin_collection(struct request *req);
 /* Parses the body into an object. An empty body is an empty object if `optional`. The value dies
  * with the next request this worker parses: take what is needed into the arena. */
 bool request_json(struct request *req, bool optional, struct jval *root);
+/* Parses a part of the body into a value, in the same way; false without an answer when it is not
+ * JSON or there is no memory. */
+bool request_json_part(struct request *req, struct slice part, struct jval *root);
+/* Between slices: answers and returns false when nobody waits any more or the deadline passed. */
+bool request_wanted(struct request *req);
 /* A route that takes no members: an empty body or {}. */
 bool request_no_members(struct request *req);
 /* No query parameters but those in the NULL-terminated list. */

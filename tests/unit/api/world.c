@@ -26,7 +26,12 @@ struct api_options world_options(void)
 
 void world_open(struct world *w, const struct api_options *options)
 {
-    struct exec_options exec = {.workers = 3, .clock = clock_real()};
+    world_open_workers(w, options, 3);
+}
+
+void world_open_workers(struct world *w, const struct api_options *options, unsigned workers)
+{
+    struct exec_options exec = {.workers = workers, .clock = clock_real()};
     struct api_options o = *options;
     struct err err = {0};
 

@@ -23,6 +23,7 @@ struct world {
 /* The options a test may change before world_open(). */
 struct api_options world_options(void);
 void world_open(struct world *w, const struct api_options *options);
+void world_open_workers(struct world *w, const struct api_options *options, unsigned workers);
 void world_close(struct world *w);
 
 int client_connect(const struct world *w);
