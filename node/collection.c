@@ -62,15 +62,29 @@ static void destroy_rows(struct collection *c)
     c->slots = NULL;
 }
 
-status collection_rows_renew(struct collection *c, const struct catalog_field *field,
-                             struct err *err)
+void collection_rows_drop(struct collection *c)
 {
     /* Retired memory of the failed load may wait in the epoch; its owner is the slots. */
     epoch_synchronize(c->node->epoch);
     while (epoch_collect(c->node->epoch) > 0)
         ;
     destroy_rows(c);
-    return create_rows(c, field, err);
+}
+
+/* From the collection itself: the catalog is the meta thread's, who may be changing it. */
+status collection_rows_renew(struct collection *c, struct err *err)
+{
+    const struct catalog_field field = {
+        .dim = c->dim,
+        .metric = (uint8_t)c->metric,
+        .m = c->m,
+        .ef_construction = c->ef_construction,
+        .ef_search = vindex_ef_search(c->vindex),
+        .threshold = c->threshold,
+    };
+
+    collection_rows_drop(c);
+    return create_rows(c, &field, err);
 }
 
 status collection_create(struct node *node, const struct catalog_collection *entry,

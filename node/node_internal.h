@@ -205,10 +205,11 @@ status collection_create(struct node *node, const struct catalog_collection *ent
 void collection_destroy(struct collection *c);
 void collection_pin(struct collection *c);
 void collection_set_state(struct collection *c, enum collection_state state, const char *reason);
-/* Throws away rows and vectors of a load that failed half way, for another try. */
+/* Throws away rows and vectors of a load that failed half way: for good, c->slots and c->vindex are
+ * NULL then, or for another try (NULL only if that fails). */
+void collection_rows_drop(struct collection *c);
 NODISCARD
-status collection_rows_renew(struct collection *c, const struct catalog_field *field,
-                             struct err *err);
+status collection_rows_renew(struct collection *c, struct err *err);
 void table_add(struct node *node, struct collection *c);
 void table_remove(struct node *node, struct collection *c);
 void table_rename(struct node *node, struct collection *c, const char *name);

@@ -144,9 +144,11 @@ static status open_log(struct collection *c, struct replay *r, uint64_t replay_f
 
 static status see_file(void *arg, const char *name, bool is_dir, struct err *err)
 {
-    (void)name;
+    const char *suffix = strrchr(name, '.');
+
     (void)err;
-    *(bool *)arg = *(bool *)arg || !is_dir;
+    if (!is_dir && suffix != NULL && strcmp(suffix, ".wal") == 0)
+        *(bool *)arg = true;
     return ST_OK;
 }
 
@@ -198,7 +200,6 @@ static status load_checkpoint(struct collection *c, const char *dir, uint64_t *s
         .epoch = c->node->epoch,
     };
     struct checkpoint_info info = {0};
-    const struct catalog_collection *entry;
     status st;
 
     memcpy(state.collection_id, c->id, sizeof state.collection_id);
@@ -221,16 +222,15 @@ static status load_checkpoint(struct collection *c, const char *dir, uint64_t *s
     atomic_store(&c->checkpoint_damaged, true);
     log_error("a checkpoint is damaged; the log is replayed without it", "collection_id=%s err=%s",
               c->id_text, err->text);
-    entry = catalog_find_id(&c->node->catalog, c->id);
-    return collection_rows_renew(c, &entry->fields[0], err);
+    return collection_rows_renew(c, err);
 }
 
 /* What is missing when the log does not reach back to where the rows in RAM end. */
-static bool has_hole(struct collection *c, const struct replay *r, uint64_t start_lsn)
+static bool has_hole(struct collection *c, const struct replay *r, uint64_t start_lsn,
+                     uint64_t *first)
 {
-    uint64_t first = r->first_lsn != 0 ? r->first_lsn : wal_next_lsn(c->seq.wal);
-
-    return start_lsn == 0 && first > 1;
+    *first = r->first_lsn != 0 ? r->first_lsn : wal_next_lsn(c->seq.wal);
+    return start_lsn == 0 && *first > 1;
 }
 
 static status load(struct collection *c, struct err *err)
@@ -242,6 +242,7 @@ static status load(struct collection *c, struct err *err)
     struct err damage = {0};
     uint64_t start_lsn = 0;
     uint64_t lsn_max = 0;
+    uint64_t first;
     char reason[256];
     status st = collection_paths(c, wal_dir, snapshot_dir, err);
 
@@ -268,10 +269,9 @@ static status load(struct collection *c, struct err *err)
                        "its log is damaged, read-only up to lsn %" PRIu64 ": %.160s",
                        report.last_lsn, report.text);
         collection_set_state(c, COLLECTION_READ_ONLY, reason);
-    } else if (has_hole(c, &r, start_lsn)) {
+    } else if (has_hole(c, &r, start_lsn, &first)) {
         (void)snprintf(reason, sizeof reason,
-                       "documents before lsn %" PRIu64 " are missing, read-only: %.140s",
-                       r.first_lsn,
+                       "documents before lsn %" PRIu64 " are missing, read-only: %.140s", first,
                        damage.text[0] != '\0' ? damage.text : "its checkpoint is gone");
         collection_set_state(c, COLLECTION_READ_ONLY, reason);
     } else {
@@ -289,6 +289,7 @@ static void recover_one(struct collection *c)
     if (load(c, &err) != ST_OK) {
         log_error("collection could not be loaded", "err=%s", err.text);
         (void)snprintf(reason, sizeof reason, "%.255s", err.text);
+        collection_rows_drop(c); /* the memory is the others' */
         collection_set_state(c, COLLECTION_FAILED, reason);
     } else {
         atomic_store(&c->checkpoint_mono_ns, clock_mono_ns(c->node->options.clock));

@@ -180,6 +180,51 @@ static void without_fdatasync_a_checkpoint_still_has_its_log_on_disk(void **stat
     nworld_fini(&w);
 }
 
+/* --- memory --- */
+
+/* A collection that no longer fits is not served; what it took on the way is given back, and the
+ * others take writes. With the old limit it is all there. */
+static void a_collection_too_large_to_load_leaves_the_memory_to_the_others(void **state)
+{
+    enum { LARGE_DIM = 512, LARGE_DOCS = 600 };
+    uint64_t limit = UINT64_C(4) << 30;
+    struct node_status now;
+    struct collection *c;
+    struct nworld w;
+
+    (void)state;
+    nworld_init(&w, true, 47);
+    nworld_open(&w);
+    assert_int_equal(ncreate(&w, "large", LARGE_DIM, VMETRIC_L2, 10000, NULL), ST_OK);
+    assert_int_equal(ncreate(&w, "small", DIM, VMETRIC_L2, 10000, NULL), ST_OK);
+    c = npin(&w, "large");
+    for (uint64_t id = 1; id <= LARGE_DOCS; id++)
+        assert_int_equal(nput(c, id, 1, NULL), ST_OK);
+    node_collection_unpin(c);
+    node_status(w.node, &now);
+    nworld_close(&w);
+
+    for (unsigned round = 0; round < 2; round++) {
+        w.options.memory_bytes_max = now.memory_bytes / 2;
+        nworld_open(&w);
+        c = npin(&w, "large");
+        nstate(c, "failed", "");
+        node_collection_unpin(c);
+        c = npin(&w, "small");
+        for (uint64_t id = 1; id <= 200; id++)
+            assert_int_equal(nput(c, id, round + 1, NULL), ST_OK);
+        node_collection_unpin(c);
+        nworld_close(&w);
+        w.options.memory_bytes_max = limit;
+        nworld_open(&w);
+        c = npin(&w, "large");
+        assert_int_equal(ncount(c), LARGE_DOCS);
+        node_collection_unpin(c);
+        nworld_close(&w);
+    }
+    nworld_fini(&w);
+}
+
 /* --- folders --- */
 
 /* A first start dies after n effects; the second takes what it finds. Returns false when the first
@@ -273,6 +318,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_second_delete_is_not_answered_before_the_first_is_durable),
         cmocka_unit_test(without_fdatasync_a_checkpoint_still_has_its_log_on_disk),
+        cmocka_unit_test(a_collection_too_large_to_load_leaves_the_memory_to_the_others),
         cmocka_unit_test(a_first_start_that_dies_anywhere_costs_the_second_nothing),
         cmocka_unit_test(two_nodes_never_share_a_log_or_a_checkpoint),
         cmocka_unit_test(one_folder_for_everything_is_no_conflict_with_oneself),
