@@ -381,6 +381,22 @@ void nstate(struct collection *c, const char *state, const char *reason_part)
                  reason_part);
 }
 
+void ninvariants(struct collection *c)
+{
+    const struct timespec pause = {.tv_nsec = 200000};
+    struct vindex_check check;
+    struct err err = {0};
+
+    while (vindex_graph_wanted(c->vindex) && vindex_pending(c->vindex) > 0)
+        (void)nanosleep(&pause, NULL);
+    if (slots_dead_count(c->slots) >= NODE_REPAIR_DEAD_MIN)
+        return;
+    slots_reuse_pause(c->slots); /* the reclaim thread would free what is looked at */
+    if (slots_check(c->slots, &err) != ST_OK || vindex_check(c->vindex, &check, &err) != ST_OK)
+        fail_msg("%s", err.text);
+    slots_reuse_resume(c->slots);
+}
+
 bool nhealth_has(struct nworld *w, const char *part)
 {
     struct node_health health;

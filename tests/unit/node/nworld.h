@@ -83,6 +83,9 @@ uint32_t nversion(struct collection *c, uint64_t id);
 struct collection *npin(struct nworld *w, const char *name);
 uint64_t ncount(struct collection *c); /* document_count */
 void nstate(struct collection *c, const char *state, const char *reason_part);
+/* Invariants of rows and graph, once all is linked. Nobody writes; with so many dead rows that a
+ * repair may run, nothing is looked at. */
+void ninvariants(struct collection *c);
 bool nhealth_has(struct nworld *w, const char *part);
 
 void npayload(uint32_t version, struct buf *out);

@@ -385,14 +385,6 @@ static void query_once(struct world *t, bool exact)
 
 /* --- the whole --- */
 
-static void wait_linked(struct world *t)
-{
-    const struct timespec pause = {.tv_nsec = 200000};
-
-    while (vindex_graph_wanted(t->c->vindex) && vindex_pending(t->c->vindex) > 0)
-        (void)nanosleep(&pause, NULL);
-}
-
 static void resolve(struct world *t)
 {
     for (uint32_t i = 0; i < IDS; i++) {
@@ -421,20 +413,12 @@ static void resolve(struct world *t)
 
 static void all_must_agree(struct world *t)
 {
-    struct vindex_check check;
-    struct err err = {0};
-
     assert_int_equal(ncount(t->c), t->m.live);
     list_all(t);
     for (uint32_t i = 0; i < IDS; i++)
         get_one(t, i);
     query_once(t, true);
-    if (slots_check(t->c->slots, &err) != ST_OK)
-        fail_msg("%s seed=%llu", err.text, (unsigned long long)t->w.seed);
-    wait_linked(t);
-    if (slots_dead_count(t->c->slots) < NODE_REPAIR_DEAD_MIN &&
-        vindex_check(t->c->vindex, &check, &err) != ST_OK)
-        fail_msg("%s seed=%llu", err.text, (unsigned long long)t->w.seed);
+    ninvariants(t->c);
 }
 
 static void note_sizes(struct world *t)
