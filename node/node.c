@@ -191,9 +191,9 @@ static void close_log(struct collection *c)
 
     lock_take(&c->seq.lock);
     wal = c->seq.wal;
+    c->seq.wal = NULL;
     lock_drop(&c->seq.lock);
     wal_close(wal); /* callbacks still take the sequencer's lock */
-    c->seq.wal = NULL;
 }
 
 static void close_collections(struct node *node)

@@ -535,8 +535,9 @@ static status delete_locked(struct write_op *op, const struct docid *ids, size_t
         record_put_id(&w, &ids[i]);
     }
     epoch_leave(c->node->epoch, guard);
+    /* Nothing is there: unless the log has stopped, and what it does not know may be back. */
     if (op->count == 0)
-        return ST_OK;
+        return wal_state(c->seq.wal, err);
     st = record_end(&w, err);
     if (st == ST_OK)
         st = submit_locked(op, err);

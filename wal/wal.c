@@ -326,7 +326,7 @@ status wal_state(struct wal *w, struct err *err)
     status st = ST_OK;
 
     lock_take(&w->lock);
-    if (w->shared.mode == WAL_MODE_STOPPED)
+    if (w->shared.stop_code != ST_OK) /* also while what was in flight is still being refused */
         st = stopped_locked(w, err);
     lock_drop(&w->lock);
     return st;
