@@ -653,10 +653,15 @@ static void on_turned_away(uv_handle_t *spare)
  * speak again. One spare handle does that. */
 static void turn_away(struct server *s)
 {
+    static struct log_repeat repeat;
+    uint64_t left_out;
+
     s->spare_wanted = s->spare_busy;
     if (s->spare_busy)
         return;
-    log_warn("a connection was closed unheard", "err=out of memory");
+    if (log_repeat(&repeat, &left_out))
+        log_warn("a connection was closed unheard", "err=out of memory left_out=%" PRIu64,
+                 left_out);
     s->spare_busy = true;
     s->spare.data = s;
     (void)uv_tcp_init(&s->loop, &s->spare);

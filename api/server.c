@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+#include <inttypes.h>
 #include <netdb.h>
 #include <sched.h>
 #include <stdio.h>
@@ -172,10 +173,14 @@ static void on_wake(uv_async_t *wake)
 
 static void on_connection(uv_stream_t *listener, int code)
 {
+    static struct log_repeat repeat;
+    uint64_t left_out;
+
     if (code == 0)
         conn_accept(listener->data);
-    else
-        log_warn("a connection could not be accepted", "err=%s", uv_strerror(code));
+    else if (log_repeat(&repeat, &left_out))
+        log_warn("a connection could not be accepted", "err=%s left_out=%" PRIu64,
+                 uv_strerror(code), left_out);
 }
 
 static void run_loop(void *arg)

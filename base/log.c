@@ -223,6 +223,23 @@ void log_context_set(const char *request_id, const char *collection_id)
     keep_context(context_collection, collection_id);
 }
 
+bool log_repeat(struct log_repeat *repeat, uint64_t *left_out)
+{
+    const struct config *c = atomic_load_explicit(&current, memory_order_acquire);
+    uint64_t now_ns = clock_mono_ns(c == NULL ? clock_real() : c->clock);
+    uint64_t next_ns = atomic_load_explicit(&repeat->next_ns, memory_order_relaxed);
+
+    *left_out = 0;
+    if (now_ns < next_ns ||
+        !atomic_compare_exchange_strong_explicit(&repeat->next_ns, &next_ns, now_ns + LOG_REPEAT_NS,
+                                                 memory_order_relaxed, memory_order_relaxed)) {
+        atomic_fetch_add_explicit(&repeat->left_out, 1, memory_order_relaxed);
+        return false;
+    }
+    *left_out = atomic_exchange_explicit(&repeat->left_out, 0, memory_order_relaxed);
+    return true;
+}
+
 const char *log_target_of(const char *file)
 {
     static _Thread_local char target[TARGET_BYTES];

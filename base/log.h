@@ -57,6 +57,15 @@ bool log_level_parse(const char *text, enum log_level *out);
  * up to 159 bytes each. */
 void log_context_set(const char *request_id, const char *collection_id);
 
+/* For what may happen a thousand times a second: true the first time, and then at most once in
+ * LOG_REPEAT_NS; *left_out is how often it was false in between. A zeroed one is ready. */
+#define LOG_REPEAT_NS UINT64_C(10000000000)
+struct log_repeat {
+    _Atomic uint64_t next_ns; /* monotonic; 0: not yet */
+    _Atomic uint64_t left_out;
+};
+bool log_repeat(struct log_repeat *repeat, uint64_t *left_out);
+
 /* The target is the folder of the file that logs. The text is this thread's until its next call. */
 #ifndef LOG_TARGET
 #define LOG_TARGET log_target_of(__FILE__)

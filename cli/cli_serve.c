@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum {
@@ -16,6 +17,8 @@ enum {
     EXIT_FAILED = 1,
     HEADER_BYTES_MAX = 16 * 1024,
     DRAIN_MS = 10000,
+    /* Two a collection that is written to, 1,000 of them at once, and some to spare. */
+    FILES_BESIDE_CONNECTIONS = 2048,
 };
 
 static const char help_text[] =
@@ -206,6 +209,24 @@ static status open_api(struct serve *s, struct err *err)
     return api_open(&options, &s->api, err);
 }
 
+/* The soft limit is often 1,024, for the sake of programs that use select(). We may raise it. */
+static void raise_file_limit(const struct config *c)
+{
+    struct rlimit files;
+
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+        return;
+    files.rlim_cur = files.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &files);
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 &&
+        files.rlim_cur < (rlim_t)c->server.max_connections + FILES_BESIDE_CONNECTIONS)
+        log_warn("this process may open few files: connections will be closed unheard, and logs "
+                 "may not open",
+                 "limit=%llu needed=%llu remedy=ulimit -n, or LimitNOFILE= of systemd",
+                 (unsigned long long)files.rlim_cur,
+                 (unsigned long long)c->server.max_connections + FILES_BESIDE_CONNECTIONS);
+}
+
 static status start(struct serve *s, struct err *err)
 {
     const struct exec_options workers = {.workers = s->config.server.threads};
@@ -217,6 +238,7 @@ static status start(struct serve *s, struct err *err)
              s->config.file == NULL ? "none" : s->config.file, s->config.database.data_dir);
     for (size_t i = 0; i < s->config.warning_count; i++)
         log_warn("configuration", "text=%s", s->config.warnings[i]);
+    raise_file_limit(&s->config);
     st = stats_create(&s->stats, err);
     if (st == ST_OK)
         st = exec_open(&workers, &s->exec, err);
@@ -290,7 +312,7 @@ int cli_serve(int argc, char **argv)
 
     argc--;
     argv++;
-    if (take_flag(&argc, argv, "--help")) {
+    if (take_flag(&argc, argv, "--help") || take_flag(&argc, argv, "-h")) {
         (void)fputs(help_text, stdout);
         return EXIT_OK;
     }
@@ -304,6 +326,8 @@ int cli_serve(int argc, char **argv)
         st = start(&s, &err);
     if (st != ST_OK) {
         (void)fprintf(stderr, "error: %s\n", err.text);
+        if (s.config_loaded && s.config.logging.file[0] != '\0')
+            log_error("could not start", "err=%s", err.text); /* stderr has it already */
         stop(&s);
         return EXIT_FAILED;
     }

@@ -31,10 +31,13 @@ int main(int argc, char **argv)
         int (*run)(int argc, char **argv);
     } commands[] = {{"serve", cli_serve}, {"config", cli_config}, {"version", cli_version}};
 
-    if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0)) {
+    if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+                      strcmp(argv[1], "help") == 0)) {
         (void)fputs(help_text, stdout);
         return 0;
     }
+    if (argc >= 2 && (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0))
+        return cli_version(argc, argv);
     for (size_t i = 0; argc >= 2 && i < COUNT_OF(commands); i++) {
         if (strcmp(argv[1], commands[i].name) == 0)
             return commands[i].run(argc - 1, argv + 1);

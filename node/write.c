@@ -196,13 +196,17 @@ static void on_logged(void *arg, uint64_t lsn, status st, const struct err *err)
 
 void write_on_cut(void *arg, uint64_t cut_lsn)
 {
+    static struct log_repeat repeat; /* of all collections: they share the disk */
     struct collection *c = arg;
+    uint64_t left_out;
 
     lock_take(&c->seq.lock);
     c->seq.last_lsn = cut_lsn;
     lock_drop(&c->seq.lock);
-    log_warn("the log fell back after a failed write", "collection_id=%s lsn=%" PRIu64, c->id_text,
-             cut_lsn);
+    if (log_repeat(&repeat, &left_out))
+        log_warn("the log fell back after a failed write",
+                 "collection_id=%s lsn=%" PRIu64 " left_out=%" PRIu64, c->id_text, cut_lsn,
+                 left_out);
 }
 
 /* ST_OK if the collection takes writes now. */

@@ -4,6 +4,7 @@
 #define WAL_WAL_INTERNAL_H
 
 #include "base/lock.h"
+#include "base/log.h"
 #include "wal/wal.h"
 #include "wal/wal_format.h"
 
@@ -236,6 +237,8 @@ struct wal {
     void *cut_arg;
     size_t buffer_bytes_max;
     bool entered; /* counted by the engine */
+
+    struct log_repeat told_refused; /* any thread */
 
     _Atomic uint64_t durable_lsn; /* the commit thread stores, anyone loads */
 

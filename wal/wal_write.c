@@ -300,11 +300,14 @@ static struct wal_batch *cut(struct wal *w, struct wal_batch *b, bool stop)
 /* Nothing of the records from `at` on touched the disk: they cannot come back. */
 static struct wal_batch *refuse(struct wal *w, struct wal_batch *b, size_t at, status st)
 {
+    uint64_t left_out;
+
     b->durable_count = at;
     b->unknown_end = at;
     (void)err_wrap(&b->err, st == ST_NOSPACE ? ST_NOSPACE : ST_IO, "log %s: not written", w->dir);
-    log_warn("log records refused", "log=%s records=%zu err=%s", w->dir, b->count - at,
-             b->err.text);
+    if (log_repeat(&w->told_refused, &left_out))
+        log_warn("log records refused", "log=%s records=%zu err=%s left_out=%" PRIu64, w->dir,
+                 b->count - at, b->err.text, left_out);
     return cut(w, b, false);
 }
 

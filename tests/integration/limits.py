@@ -1,12 +1,13 @@
 """What is full refuses writes with 507 before they are acknowledged, goes on reading, and takes writes again when there
 is room: `[limits] memory_bytes`, a memory cgroup, a full disk.
 
-    python3 tests/integration/limits.py [memory_limit | memory_cgroup | disk_full | disk_full_at_start]
+    python3 tests/integration/limits.py [memory_limit | memory_cgroup | disk_full | disk_full_at_start | file_limit]
 
-The last three need root.
+The cgroup and the disks need root.
 """
 import contextlib
 import os
+import resource
 import threading
 import time
 
@@ -302,5 +303,19 @@ def disk_full_at_start():
             node.stop()
 
 
+def file_limit():
+    """A soft limit on open files, as systemd sets it, is raised: no connection below max_connections is closed unheard."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with Folder("files") as folder, Node(folder) as node:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+        try:
+            node.start()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        clients = [node.client() for _ in range(100)]
+        for client in clients:
+            check(client.get("/health")["status"] == "healthy", "a connection was not answered")
+
+
 if __name__ == "__main__":
-    support.main(memory_limit, memory_cgroup, disk_full, disk_full_at_start)
+    support.main(memory_limit, memory_cgroup, disk_full, disk_full_at_start, file_limit)

@@ -240,6 +240,25 @@ static void the_context_is_added_unless_given(void **state)
     assert_int_equal(jval_count(the_line(&record)), 0);
 }
 
+/* A disk that is full refuses a thousand writes a second; the log must not fill with that too. */
+static void what_repeats_is_told_once_a_while_with_its_count(void **state)
+{
+    struct log_repeat repeat = {0};
+    uint64_t left_out = 7;
+
+    (void)state;
+    assert_true(log_repeat(&repeat, &left_out));
+    assert_int_equal(left_out, 0);
+    for (int i = 0; i < 1000; i++)
+        assert_false(log_repeat(&repeat, &left_out));
+    clock_manual_advance(&manual, LOG_REPEAT_NS - 1);
+    assert_false(log_repeat(&repeat, &left_out));
+    clock_manual_advance(&manual, 1);
+    assert_true(log_repeat(&repeat, &left_out));
+    assert_int_equal(left_out, 1001);
+    assert_false(log_repeat(&repeat, &left_out));
+}
+
 /* A request is freed by another thread as soon as it is answered, while its worker goes on. */
 static void the_context_outlives_the_texts_it_was_set_from(void **state)
 {
@@ -467,6 +486,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_pretty_line_stays_a_line_and_a_key_a_key, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(the_context_is_added_unless_given, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_repeats_is_told_once_a_while_with_its_count, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(the_context_outlives_the_texts_it_was_set_from, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(text_without_a_key_is_kept, set_up, tear_down),
