@@ -94,9 +94,8 @@ uint64_t slots_bytes(const struct slots *s);
  * the order is kept by a sorted array plus a tail sorted at need (this may take a moment after many
  * inserts: bulk work). *count of them in out. An id that has a row all through a walk in pages,
  * each going on after the last id of the one before, comes exactly once, even if its row is
- * replaced meanwhile. ST_NOMEM: the order needs 8 bytes a row from the first page on, which are
- * counted against the budget but never refused by it.
- */
+ * replaced meanwhile. ST_NOMEM: the order needs 8 bytes a row from the first page on, which were
+ * charged to the budget with the row. */
 NODISCARD
 status slots_page(struct slots *s, const struct docid *after, uint32_t max, uint32_t *out,
                   uint32_t *count, struct err *err);

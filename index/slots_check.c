@@ -116,8 +116,7 @@ status slots_check(const struct slots *s, struct err *err)
         st = pool_check(s, &c, err);
     if (st == ST_OK)
         st = count_check("bytes charged",
-                         c.bytes + (uint64_t)s->pool->shared.charged_rows * ROW_BYTES +
-                             order_bytes(s),
+                         c.bytes + (uint64_t)s->pool->shared.charged_rows * ROW_BYTES,
                          slots_bytes(s), err);
     return st;
 }

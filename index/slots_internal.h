@@ -71,7 +71,13 @@ struct piece {
     /* The publish that last touched each block; written by the applier. */
     _Atomic uint64_t stamps[BLOCKS_PER_CHUNK];
 };
-enum { ROW_BYTES = sizeof(struct row_store) + 4 + 4 + 1 };
+struct order_entry {
+    uint32_t slot;
+    uint32_t sequence;
+};
+
+/* Charged with a row: its place in the order of ids too, so that a full memory can be listed. */
+enum { ROW_BYTES = sizeof(struct row_store) + 4 + 4 + 1 + sizeof(struct order_entry) };
 
 struct chunk_table { /* behind the first chunk; entry 0 stays empty */
     _Atomic(struct piece *) pieces[CHUNKS_MAX];
@@ -194,9 +200,6 @@ void rows_free(struct slots *s);
 NODISCARD
 status rows_charge(struct slots *s, uint64_t bytes, struct err *err);
 void rows_refund(struct slots *s, uint64_t bytes);
-/* The same for what reading needs: beyond the budget's limit too, or a full memory could not even
- * be listed. */
-void rows_charge_reading(struct slots *s, uint64_t bytes);
 /* The id of a row that may be read; bytes borrow from its blob. */
 struct docid row_docid(const struct row_store *row);
 bool row_has_id(const struct row_store *row, const struct docid *id);
@@ -239,10 +242,6 @@ status idmap_check(const struct slots *s, uint32_t *count, struct err *err);
 
 /* A slot and the publish that made it live. They name one row for as long as the order is younger
  * than 2^31 publishes, which order_refresh() sees to: a slot that was reused since differs. */
-struct order_entry {
-    uint32_t slot;
-    uint32_t sequence;
-};
 struct order_run { /* sorted by id; immutable once published */
     struct epoch_retired retired;
     size_t capacity;
@@ -278,7 +277,6 @@ static inline bool cursor_done(const struct order_cursor *c)
  * ST_NOMEM. */
 NODISCARD
 status order_refresh(struct slots *s, const struct order **out, struct err *err);
-uint64_t order_bytes(const struct slots *s); /* what it was charged for; no page call may run */
-void order_free(struct slots *s);            /* no reader inside */
+void order_free(struct slots *s); /* no reader inside */
 
 #endif

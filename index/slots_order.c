@@ -215,26 +215,17 @@ static size_t run_bytes(size_t capacity)
     return sizeof(struct order_run) + capacity * sizeof(struct order_entry);
 }
 
-static status run_create(struct slots *s, size_t capacity, struct order_run **out, struct err *err)
+/* What it takes was charged with the rows. */
+static status run_create(size_t capacity, struct order_run **out, struct err *err)
 {
     struct order_run *run = mem_alloc(run_bytes(capacity));
 
     if (run == NULL)
         return err_set(err, ST_NOMEM, "out of memory for the order of ids rows=%zu", capacity);
-    rows_charge_reading(s, run_bytes(capacity));
     run->capacity = capacity;
     run->count = 0;
     *out = run;
     return ST_OK;
-}
-
-/* One that no reader ever saw. */
-static void run_drop(struct slots *s, struct order_run *run)
-{
-    if (run == NULL)
-        return;
-    rows_refund(s, run_bytes(run->capacity));
-    mem_free(run);
 }
 
 static void free_retired(struct epoch_retired *retired)
@@ -244,13 +235,10 @@ static void free_retired(struct epoch_retired *retired)
 static_assert(offsetof(struct order_run, retired) == 0, "free_retired()");
 static_assert(offsetof(struct order, retired) == 0, "free_retired()");
 
-/* The budget is given back now, the memory when the readers are gone: the callback may come when
- * table and budget are no more. */
 static void run_retire(struct slots *s, struct order_run *run)
 {
     if (run == NULL)
         return;
-    rows_refund(s, run_bytes(run->capacity));
     epoch_retire(s->epoch, &run->retired, free_retired);
 }
 
@@ -334,7 +322,7 @@ static status runs_merge(struct slots *s, const struct order_run *a, const struc
 
     cursor_init(&from[0], a);
     cursor_init(&from[1], b);
-    st = run_create(s, (size_t)from[0].run->count + from[1].run->count, &run, err);
+    st = run_create((size_t)from[0].run->count + from[1].run->count, &run, err);
     if (st != ST_OK)
         return st;
     cursor_seek(&from[0], s, 0);
@@ -371,13 +359,13 @@ static bool order_is_fresh(const struct slots *s, const struct order *o)
            atomic_load_explicit(&s->deaths, memory_order_relaxed) - o->main_deaths <= main_slack(o);
 }
 
-static status run_of_news(struct slots *s, struct news *n, struct order_run **out, struct err *err)
+static status run_of_news(struct news *n, struct order_run **out, struct err *err)
 {
     struct item *items;
     status st = news_sorted(n, &items, err);
 
     if (st == ST_OK && n->count > 0)
-        st = run_create(s, n->count, out, err);
+        st = run_create(n->count, out, err);
     if (st == ST_OK && n->count > 0)
         for (size_t i = 0; i < n->count; i++)
             (*out)->entries[(*out)->count++] = items[i].entry;
@@ -396,7 +384,7 @@ static status order_merge(struct slots *s, const struct order *now, struct order
 
     if (news != NULL && run_count(now->tail) > 0) {
         st = runs_merge(s, now->tail, news, false, 0, &merged, err);
-        run_drop(s, news);
+        mem_free(news);
         if (st != ST_OK)
             return st;
         news = merged;
@@ -408,7 +396,7 @@ static status order_merge(struct slots *s, const struct order *now, struct order
     if (run_count(next->tail) <= main_slack(now) && deaths - now->main_deaths <= main_slack(now))
         return ST_OK;
     st = runs_merge(s, next->main, next->tail, true, next->publishes, &merged, err);
-    run_drop(s, news);
+    mem_free(news);
     if (st != ST_OK)
         return st;
     next->main = merged;
@@ -432,7 +420,7 @@ static status order_next(struct slots *s, const struct order *now, struct order 
     next->publishes = until;
     next->main_publishes = until;
     next->main_deaths = atomic_load_explicit(&s->deaths, memory_order_relaxed);
-    st = run_of_news(s, &news, &run, err);
+    st = run_of_news(&news, &run, err);
     if (st == ST_OK && anew)
         next->main = run;
     else if (st == ST_OK)
@@ -476,23 +464,13 @@ status order_refresh(struct slots *s, const struct order **out, struct err *err)
     return st;
 }
 
-uint64_t order_bytes(const struct slots *s)
-{
-    const struct order *o = atomic_load_explicit(&s->order, memory_order_acquire);
-
-    if (o == NULL)
-        return 0;
-    return (o->main != NULL ? run_bytes(o->main->capacity) : 0) +
-           (o->tail != NULL ? run_bytes(o->tail->capacity) : 0);
-}
-
 void order_free(struct slots *s)
 {
     struct order *o = atomic_load_explicit(&s->order, memory_order_relaxed);
 
     if (o == NULL)
         return;
-    run_drop(s, o->main);
-    run_drop(s, o->tail);
+    mem_free(o->main);
+    mem_free(o->tail);
     mem_free(o);
 }

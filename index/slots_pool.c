@@ -17,6 +17,18 @@ static void list_push(struct slots *s, struct list *list, uint32_t slot)
         list->last = slot + 1;
 }
 
+static void list_append(struct slots *s, struct list *list, uint32_t slot)
+{
+    if (list->count == 0) {
+        list_push(s, list, slot);
+        return;
+    }
+    *link_at(s, slot) = 0;
+    *link_at(s, list->last - 1) = slot + 1;
+    list->last = slot + 1;
+    list->count++;
+}
+
 static uint32_t list_pop(struct slots *s, struct list *list)
 {
     uint32_t slot = list->first - 1;
@@ -215,6 +227,8 @@ void slots_abandon(struct slots *s, uint32_t slot)
     row->blob = NULL;
     lock_take(&s->pool->shared.lock);
     state_store(s, slot, SLOT_FREE);
-    pool_give_back_locked(s, slot);
+    /* Last in line: a slot that was given back because memory was out may be one that the vector
+     * index has none for, and those that rows lived in before must not wait behind it. */
+    list_append(s, &s->pool->shared.free, slot);
     lock_drop(&s->pool->shared.lock);
 }

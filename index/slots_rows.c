@@ -118,12 +118,6 @@ status rows_charge(struct slots *s, uint64_t bytes, struct err *err)
     return st;
 }
 
-void rows_charge_reading(struct slots *s, uint64_t bytes)
-{
-    mem_overdraw(s->budget, bytes);
-    atomic_fetch_add_explicit(&s->charged, bytes, memory_order_relaxed);
-}
-
 void rows_refund(struct slots *s, uint64_t bytes)
 {
     uint64_t before = atomic_fetch_sub_explicit(&s->charged, bytes, memory_order_relaxed);
