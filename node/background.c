@@ -229,10 +229,12 @@ static bool repair_due(struct collection *c)
     uint32_t dead = slots_dead_count(c->slots);
     uint64_t all = (uint64_t)slots_live_count(c->slots) + dead;
 
+    if (dead > 0 && atomic_exchange(&c->room_wanted, false))
+        return true;
     return dead >= NODE_REPAIR_DEAD_MIN && dead * (uint64_t)100 >= all * NODE_REPAIR_DEAD_PERCENT;
 }
 
-static void repair(struct collection *c)
+void collection_repair(struct collection *c)
 {
     uint32_t *dead = mem_alloc_array(NODE_REPAIR_BATCH, sizeof *dead);
     struct err err = {0};
@@ -267,7 +269,7 @@ static void upkeep_tick(struct node *node)
             atomic_load_explicit(&items[i]->seq.state, memory_order_acquire);
 
         if ((state == COLLECTION_SERVING || state == COLLECTION_READ_ONLY) && repair_due(items[i]))
-            repair(items[i]);
+            collection_repair(items[i]);
     }
     table_snapshot_free(items, count);
 }
@@ -333,11 +335,28 @@ static void reclaim_loop(void *arg)
         (void)epoch_collect(node->epoch);
         graves_free(node);
         lock_take(&node->reclaim.lock);
+        node->reclaim.rounds++;
+        cond_broadcast(&node->reclaim.ran);
         if (!atomic_load(&node->stopping))
             (void)cond_wait_ns(&node->reclaim.wake, &node->reclaim.lock,
                                (uint64_t)NODE_TICK_MS * 1000000);
         lock_drop(&node->reclaim.lock);
     }
+}
+
+void reclaim_wait(struct node *node)
+{
+    uint64_t until;
+
+    epoch_synchronize(node->epoch);
+    lock_take(&node->reclaim.lock);
+    until = node->reclaim.rounds + 2; /* one round may be under way, and too early */
+    while (node->reclaim.rounds < until && !atomic_load(&node->stopping)) {
+        cond_signal(&node->reclaim.wake);
+        (void)cond_wait_ns(&node->reclaim.ran, &node->reclaim.lock,
+                           (uint64_t)NODE_TICK_MS * 1000000);
+    }
+    lock_drop(&node->reclaim.lock);
 }
 
 status background_start(struct node *node, struct err *err)

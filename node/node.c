@@ -135,6 +135,7 @@ static void init_plain(struct node *node)
     lock_init(&node->reclaim.lock, LOCK_RANK_QUEUE, "reclaim");
     cond_init(&node->linkers.wake);
     cond_init(&node->reclaim.wake);
+    cond_init(&node->reclaim.ran);
     node->linkers.last = &node->linkers.first;
     jobs_init(&node->meta, "meta jobs");
     jobs_init(&node->upkeep, "upkeep jobs");
@@ -247,6 +248,7 @@ void node_close(struct node *node)
     jobs_fini(&node->meta);
     jobs_fini(&node->upkeep);
     cond_fini(&node->linkers.wake);
+    cond_fini(&node->reclaim.ran);
     cond_fini(&node->reclaim.wake);
     lock_fini(&node->linkers.lock);
     lock_fini(&node->reclaim.lock);

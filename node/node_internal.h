@@ -89,6 +89,7 @@ struct collection {
     _Atomic uint64_t checkpoint_mono_ns;
     _Atomic uint64_t inserted;       /* documents, since the start */
     _Atomic bool disk_refused;       /* its log's last write found no space */
+    _Atomic bool room_wanted;        /* a write was refused: every dead row is worth taking out */
     _Atomic bool checkpoint_failed;  /* the last one tried */
     _Atomic bool checkpoint_damaged; /* the one on disk: nothing of it may be kept */
     struct meta_job bury_job;
@@ -166,6 +167,8 @@ struct node {
     struct {
         struct lock lock; /* LOCK_RANK_QUEUE; the reclaim thread sleeps here */
         struct cond wake;
+        struct cond ran;
+        uint64_t rounds; /* guarded by lock */
     } reclaim;
 
     struct job_queue meta;   /* catalog changes, LMDB writes */
@@ -258,6 +261,10 @@ void background_stop(struct node *node);
 void linkers_want(struct collection *c); /* it has rows to link; any thread, never waits */
 /* The log and the files of a dropped collection, unpinned then; on the upkeep thread. */
 void bury(struct collection *c);
+/* Takes the dead rows of c out of its graph and retires them; waits for readers. */
+void collection_repair(struct collection *c);
+/* Waits until what is retired now, and no reader stands on, is free. */
+void reclaim_wait(struct node *node);
 NODISCARD
 status checkpoint_run(struct collection *c, const _Atomic bool *stop, struct err *err);
 

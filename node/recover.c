@@ -30,11 +30,47 @@ static uint64_t live_lsn(struct collection *c, const struct docid *id)
     return row.lsn; /* 0: not there; lsns begin at 1 */
 }
 
+static status place_row(struct replay *r, const struct record *record, const struct record_row *row,
+                        uint32_t *out, struct err *err)
+{
+    struct collection *c = r->c;
+    uint32_t slot = SLOT_NONE;
+    status st = slots_reserve(c->slots, 1, &slot, err);
+
+    if (st != ST_OK)
+        return st;
+    st = vindex_reserve(c->vindex, slot + 1, err);
+    if (st == ST_OK)
+        st = slots_fill(c->slots, slot, &row->id, row->external_id, row->payload,
+                        record->inserted_at_ns, err);
+    if (st != ST_OK) {
+        slots_abandon(c->slots, slot);
+        return st;
+    }
+    *out = slot;
+    return ST_OK;
+}
+
+/* The rows of this log found room once, because those that later ones replaced were taken out in
+ * between. The same is done here when memory is full. */
+static status place_row_at_need(struct replay *r, const struct record *record,
+                                const struct record_row *row, uint32_t *out, struct err *err)
+{
+    struct collection *c = r->c;
+    status st = place_row(r, record, row, out, err);
+
+    if (st != ST_NOSPACE || slots_dead_count(c->slots) == 0)
+        return st;
+    collection_repair(c);
+    reclaim_wait(c->node);
+    return place_row(r, record, row, out, err);
+}
+
 static status replay_row(struct replay *r, const struct record *record,
                          const struct record_row *row, uint64_t lsn, struct err *err)
 {
     struct collection *c = r->c;
-    uint32_t slot;
+    uint32_t slot = SLOT_NONE;
     status st;
 
     if (live_lsn(c, &row->id) >= lsn)
@@ -43,17 +79,9 @@ static status replay_row(struct replay *r, const struct record *record,
     if (st == ST_NOT_FOUND)
         st = err_set(err, ST_CORRUPT, "lsn %" PRIu64 ": a row without its vector", lsn);
     if (st == ST_OK)
-        st = slots_reserve(c->slots, 1, &slot, err);
+        st = place_row_at_need(r, record, row, &slot, err);
     if (st != ST_OK)
         return st;
-    st = vindex_reserve(c->vindex, slots_end(c->slots), err);
-    if (st == ST_OK)
-        st = slots_fill(c->slots, slot, &row->id, row->external_id, row->payload,
-                        record->inserted_at_ns, err);
-    if (st != ST_OK) {
-        slots_abandon(c->slots, slot);
-        return st;
-    }
     vindex_fill(c->vindex, slot, r->vector);
     (void)slots_publish(c->slots, slot, lsn);
     vindex_publish(c->vindex, slot);

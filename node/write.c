@@ -126,10 +126,19 @@ static void op_destroy(struct write_op *op)
     atomic_fetch_sub_explicit(&node->ops, 1, memory_order_release);
 }
 
+/* Where memory is full, upkeep takes out what dead rows there are, before they are many. */
+static void want_room(struct collection *c, status st)
+{
+    if (st == ST_NOSPACE)
+        atomic_store_explicit(&c->room_wanted, true, memory_order_relaxed);
+}
+
 static void op_refuse(struct write_op *op, status st, const struct err *err)
 {
     node_write_fn *done = op->done;
     void *arg = op->arg;
+
+    want_room(op->c, st);
 
     for (size_t i = 0; !op->is_delete && i < op->count; i++)
         slots_abandon(op->c->slots, op->slots[i]);
@@ -359,11 +368,14 @@ static size_t keep_last(const struct write_row *rows, size_t count, uint32_t *ke
 static status reserve_rows(struct write_op *op, struct err *err)
 {
     struct collection *c = op->c;
+    uint32_t end = 0;
     status st = slots_reserve(c->slots, (uint32_t)op->count, op->slots, err);
 
     if (st != ST_OK)
         return st;
-    st = vindex_reserve(c->vindex, slots_end(c->slots), err);
+    for (size_t i = 0; i < op->count; i++)
+        end = op->slots[i] >= end ? op->slots[i] + 1 : end;
+    st = vindex_reserve(c->vindex, end, err); /* no more: memory may be out for slots beyond */
     for (size_t i = 0; i < op->count && st != ST_OK; i++)
         slots_abandon(c->slots, op->slots[i]);
     if (st != ST_OK)
@@ -487,6 +499,7 @@ void node_write(struct collection *c, struct write_row *rows, size_t count, node
     status st = prepare(c, rows, count, &op, &err);
 
     if (st != ST_OK) {
+        want_room(c, st);
         done(arg, st, NULL, &err);
         return;
     }

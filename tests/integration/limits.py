@@ -1,7 +1,7 @@
 """What is full refuses writes with 507 before they are acknowledged, goes on reading, and takes writes again when there
 is room: `[limits] memory_bytes`, a memory cgroup, a full disk.
 
-    python3 tests/integration/limits.py [memory_limit | memory_cgroup | disk_full | disk_full_at_start | file_limit]
+    python3 tests/integration/limits.py [name of a test below ...]
 
 The cgroup and the disks need root.
 """
@@ -60,6 +60,13 @@ class Filler:
                 return answer
         raise AssertionError(f"{self.next_id} documents were taken and nothing was full")
 
+    def delete(self, client, batches):
+        """The oldest ones."""
+        gone, self.done_ids = self.done_ids[:batches], self.done_ids[batches:]
+        ids = [first + i for first in gone for i in range(self.batch)]
+        client.ok("POST", f"/api/v1/collections/{NAME}/delete", {"ids": ids})
+        self.acknowledged -= len(ids)
+
     def check_all(self, client):
         """Every acknowledged batch is there whole, and nothing else."""
         info = client.collection(NAME)
@@ -109,17 +116,49 @@ def memory_limit():
             filler.check_all(client)
             filler.check_reads(client)
 
-        # Deleting makes room, after the dead rows were taken out.
-        half = filler.done_ids[:len(filler.done_ids) // 2]
-        ids = [first + i for first in half for i in range(filler.batch)]
-        client.ok("POST", f"/api/v1/collections/{NAME}/delete", {"ids": ids})
-        filler.done_ids = filler.done_ids[len(half):]
-        filler.acknowledged -= len(ids)
-        deadline = time.monotonic() + 30
-        while filler.one(client).status != 200:
-            check(time.monotonic() < deadline, f"no room after deleting {len(ids)}: {client.collection(NAME)}")
-            time.sleep(0.1)
-        filler.check_all(client)
+        # Deleting makes room, be it little or much, after the dead rows were taken out.
+        for batches in (6, len(filler.done_ids) // 2):
+            filler.delete(client, batches)
+            deadline = time.monotonic() + 30
+            answer = filler.one(client)
+            while answer.status != 200:
+                check(time.monotonic() < deadline, f"no room after deleting: {answer} {client.collection(NAME)}")
+                time.sleep(0.1)
+                answer = filler.one(client)
+            filler.check_all(client)
+        node.stop()
+
+
+def memory_limit_and_a_long_log():
+    """The log replaces the same documents many times over: replaying it may not need more than serving it did."""
+    args = ["--set", f"limits.memory_bytes={12 << 20}", "--set", "wal.checkpoint_interval_secs=3600"]
+    with Folder("memory") as folder, Node(folder, args=args) as node:
+        node.start()
+        client = node.client()
+        client.create(NAME, 256, "l2", m=8, ef_construction=32, threshold=1000)
+        filler = Filler(node, 256, 50)
+        while filler.next_id < 4000:
+            check(filler.one(client).status == 200, "an insert into half of the memory")
+        lsn = 0
+        for turn in range(8):
+            for first in filler.done_ids:
+                deadline = time.monotonic() + 20
+                while True:  # a full memory is refused until the dead rows are taken out
+                    answer = client.request("POST", f"/api/v1/collections/{NAME}/insert", filler.body(first))
+                    if answer.status == 200:
+                        lsn = answer.json["lsn"]
+                        break
+                    check_full(answer)
+                    check(time.monotonic() < deadline, f"no room to replace a document in turn {turn}: {answer}")
+                    time.sleep(0.02)
+        for _ in range(2):
+            node.kill9()
+            node.start()
+            client = node.client()
+            info = client.collection(NAME)
+            check(info["last_lsn"] == lsn and info["state"] == "serving", f"after replaying the log: {info}")
+            filler.check_all(client)
+            filler.check_reads(client)
         node.stop()
 
 
@@ -318,4 +357,4 @@ def file_limit():
 
 
 if __name__ == "__main__":
-    support.main(memory_limit, memory_cgroup, disk_full, disk_full_at_start, file_limit)
+    support.main(memory_limit, memory_limit_and_a_long_log, memory_cgroup, disk_full, disk_full_at_start, file_limit)
