@@ -23,6 +23,8 @@ status api_open(const struct api_options *options, struct api **out, struct err 
     if (api == NULL)
         return err_set(err, ST_NOMEM, "out of memory for the REST door");
     api->options = *options;
+    if (options->replies_bytes_max == 0)
+        api->options.replies_bytes_max = 4 * (uint64_t)REPLY_BYTES_MAX;
     api->doc_count = exec_workers(options->exec);
     api->id_seed = rand_u64(options->rand);
     api->start_ns = clock_mono_ns(options->clock);

@@ -28,8 +28,9 @@ struct api_options {
     uint64_t body_bytes_max;
     uint32_t batch_max; /* documents a request */
     uint32_t slow_query_ms;
-    uint64_t bodies_bytes_max; /* of all requests under way; 0: 4 x body_bytes_max */
-    uint32_t idle_ms;          /* a kept connection without a request; 0: 75 s */
+    uint64_t bodies_bytes_max;  /* of all requests under way; 0: 4 x body_bytes_max */
+    uint64_t replies_bytes_max; /* of large answers not yet read; 0: 4 x REPLY_BYTES_MAX */
+    uint32_t idle_ms;           /* a kept connection without a request; 0: 75 s */
     bool metrics_enabled;
     bool log_requests;
 };

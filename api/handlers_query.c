@@ -308,8 +308,9 @@ static task_state run_slice(struct task *task)
             break; /* reply_send() tells */
         if (s->next < s->count && clock_mono_ns(req->api->options.clock) >= until) {
             task->run = run_slice;
+            arena_free(&s->scratch); /* many may wait like this one */
             log_context_set(NULL, NULL);
-            return TASK_AGAIN;
+            return reply_grow(req) ? TASK_AGAIN : TASK_DONE;
         }
     }
     arena_free(&s->scratch);
@@ -368,5 +369,6 @@ task_state handle_query(struct request *req)
     else
         fine = make_queries(req, &p, s, 1) &&
                take_query(req, &p, root, COUNT_OF(MEMBERS), &s->queries[0]);
+    request_json_done(req);
     return fine ? run_search(req, s) : fail_parse(req, &p);
 }

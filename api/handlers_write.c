@@ -227,12 +227,15 @@ static task_state insert_whole(struct request *req)
     struct insert *in = req->state;
     struct parse p = {0};
     struct jval root;
+    bool fine;
 
     buf_free(&req->payloads);
     *in = (struct insert){0};
     if (!request_json(req, false, &root))
         return TASK_DONE;
-    if (!take_insert(req, &p, root, in))
+    fine = take_insert(req, &p, root, in);
+    request_json_done(req);
+    if (!fine)
         return fail_parse(req, &p);
     node_write(req->collection, in->rows, in->count, on_inserted, req);
     return TASK_DONE;

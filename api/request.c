@@ -96,24 +96,26 @@ void request_set_problem(struct request *req, enum problem p, const char *detail
     req->content_type = "application/problem+json";
 }
 
-/* Large answers under way are bounded together: clients that read slowly cannot fill the memory. */
-static void charge(struct request *req)
+/* Large answers under way are bounded together: clients that read slowly cannot fill the memory.
+ * The answer itself is dropped and becomes a problem when it is over. */
+static bool charge(struct request *req)
 {
     struct api *api = req->api;
-    uint64_t bound = 4 * (uint64_t)REPLY_BYTES_MAX;
+    uint64_t bound = api->options.replies_bytes_max;
+    uint64_t more = req->out.capacity - req->out_charged;
 
     if (req->out.bytes <= REPLY_LARGE_BYTES)
-        return;
-    req->out_charged = req->out.capacity;
-    if (atomic_fetch_add_explicit(&api->reply_bytes, req->out_charged, memory_order_relaxed) <=
-        bound - req->out_charged)
-        return;
+        return true;
+    req->out_charged += more;
+    if (atomic_fetch_add_explicit(&api->reply_bytes, more, memory_order_relaxed) + more <= bound)
+        return true;
     atomic_fetch_sub_explicit(&api->reply_bytes, req->out_charged, memory_order_relaxed);
     req->out_charged = 0;
     buf_free(&req->out);
     metrics_refused(api->metrics);
     request_set_problem(req, PROBLEM_REPLIES_FULL,
-                        "the answers that clients have not read yet are over their bound");
+                        "the answers under way and not read yet are over their bound");
+    return false;
 }
 
 static void give_back(struct request *req)
@@ -139,9 +141,17 @@ void reply_send(struct request *req, int http_status)
         req->http_status = http_status;
         if (req->content_type == NULL)
             req->content_type = "application/json";
-        charge(req);
+        (void)charge(req);
     }
     give_back(req);
+}
+
+bool reply_grow(struct request *req)
+{
+    if (charge(req))
+        return true;
+    give_back(req);
+    return false;
 }
 
 static_assert(REPLY_BYTES_MAX == 64 * 1024 * 1024, "the text above names the number");
@@ -219,6 +229,14 @@ bool request_json_part(struct request *req, struct slice part, struct jval *root
     return doc != NULL && jdoc_parse_buf(doc, &view, root, NULL) == ST_OK;
 }
 
+void request_json_done(struct request *req)
+{
+    struct jdoc *doc = req->api->docs[exec_worker_index()];
+
+    if (doc != NULL)
+        jdoc_trim(doc);
+}
+
 static status parse_body(struct request *req, struct jval *root, struct err *err)
 {
     struct jdoc *doc = reader(req, err);
@@ -244,6 +262,8 @@ bool request_json(struct request *req, bool optional, struct jval *root)
     st = buf_status(&req->body, &err);
     if (st == ST_OK)
         st = parse_body(req, root, &err);
+    if (st != ST_OK)
+        request_json_done(req);
     if (st == ST_INVALID)
         reply_problem(req, PROBLEM_BAD_JSON, "%s", err.text);
     else if (st != ST_OK)

@@ -73,6 +73,9 @@ struct buf *reply_begin(struct request *req);
 /* Gives the request back with what was printed: application/json unless content_type was set. If
  * the answer did not fit it becomes a problem. */
 void reply_send(struct request *req, int http_status);
+/* Between slices of printing: counts what was printed towards the bound on all answers. False when
+ * it is over: the request has been answered then. */
+bool reply_grow(struct request *req);
 void reply_problem(struct request *req, enum problem p, const char *format, ...) PRINTF_LIKE(3, 4);
 /* The problem a status stands for, with err's text as detail. */
 void reply_status(struct request *req, status st, const struct err *err);
@@ -88,6 +91,8 @@ bool request_pin_collection(struct request *req);
 /* Parses the body into an object. An empty body is an empty object if `optional`. The value dies
  * with the next request this worker parses: take what is needed into the arena. */
 bool request_json(struct request *req, bool optional, struct jval *root);
+/* What request_json() gave is not looked at any more: memory a large body took is given back. */
+void request_json_done(struct request *req);
 /* Parses a part of the body into a value, in the same way; false without an answer when it is not
  * JSON or there is no memory. */
 bool request_json_part(struct request *req, struct slice part, struct jval *root);

@@ -35,6 +35,10 @@ enum jtype { J_NULL, J_FALSE, J_TRUE, J_U64, J_I64, J_F64, J_STRING, J_ARRAY, J_
 NODISCARD
 status jdoc_create(struct jdoc **out, struct err *err);
 void jdoc_destroy(struct jdoc *d);
+/* What was parsed is not looked at any more: a parser that grew for a large text gives its memory
+ * back, up to 14 times the text; one that has little keeps it, and what it read. */
+void jdoc_trim(struct jdoc *d);
+size_t jdoc_capacity(const struct jdoc *d); /* of text, without growing; 0: none */
 NODISCARD
 status jdoc_parse(struct jdoc *d, struct slice text, struct jval *root, struct err *err);
 

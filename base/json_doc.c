@@ -78,6 +78,22 @@ static status fit_parser(struct jdoc *d, size_t bytes, struct err *err)
     return ST_OK;
 }
 
+void jdoc_trim(struct jdoc *d)
+{
+    if (d->capacity <= CAPACITY_KEPT && d->padded_bytes <= CAPACITY_KEPT)
+        return;
+    json_simd_release(d->simd);
+    d->capacity = 0;
+    mem_free(d->padded);
+    d->padded = NULL;
+    d->padded_bytes = 0;
+}
+
+size_t jdoc_capacity(const struct jdoc *d)
+{
+    return d->capacity;
+}
+
 static status copy_padded(struct jdoc *d, struct slice *text, struct err *err)
 {
     size_t need = text->bytes + JSON_PADDING_BYTES;

@@ -26,6 +26,8 @@ void json_simd_destroy(struct json_simd *s);
 /* Makes room for texts of `capacity` bytes, no more and no less; false when memory is out, and then
  * there is room for none. Ends the document parsed before. */
 bool json_simd_resize(struct json_simd *s, size_t capacity, size_t depth_max);
+/* Gives all memory back; json_simd_resize() before the next text. */
+void json_simd_release(struct json_simd *s);
 /* JSON_PADDING_BYTES behind the text must be readable. *why is set with JSON_SIMD_MALFORMED. */
 enum json_simd_result json_simd_parse(struct json_simd *s, const uint8_t *text, size_t bytes,
                                       struct json_tape *tape, const char **why);

@@ -25,12 +25,17 @@ extern "C" void json_simd_destroy(struct json_simd *s)
     delete s;
 }
 
+extern "C" void json_simd_release(struct json_simd *s)
+{
+    s->parser.reset();
+    s->document = simdjson::dom::document();
+}
+
 extern "C" bool json_simd_resize(struct json_simd *s, size_t capacity, size_t depth_max)
 {
     simdjson::error_code error;
 
-    s->parser.reset();
-    s->document = simdjson::dom::document();
+    json_simd_release(s);
     try {
         error = simdjson::get_active_implementation()->create_dom_parser_implementation(
             capacity, depth_max, s->parser);
@@ -41,8 +46,7 @@ extern "C" bool json_simd_resize(struct json_simd *s, size_t capacity, size_t de
     }
     if (error == simdjson::SUCCESS)
         return true;
-    s->parser.reset();
-    s->document = simdjson::dom::document();
+    json_simd_release(s);
     return false;
 }
 

@@ -155,11 +155,53 @@ static void each_failed_allocation_of_a_large_insert_is_survived(void **state)
     world_close(&w);
 }
 
+/* An answer counts towards the bound on all answers while it grows, not only when it is whole. */
+static void an_answer_that_grows_beyond_the_bound_is_given_up(void **state)
+{
+    static const char query[] = "{\"query_vector\":[1,2,3],\"top_k\":1000}";
+    struct api_options o = options();
+    unsigned queries;
+    struct answer a;
+    struct buf body;
+    struct world w;
+    int fd;
+
+    (void)state;
+    o.replies_bytes_max = 1024 * 1024;
+    world_open(&w, &o);
+    make_collection(&w, "l2");
+    put_documents(&body, 1000, 100, "]}");
+    fd = client_connect(&w);
+    send_insert(fd, &body);
+    a = client_read(fd, false);
+    assert_int_equal(a.status, 200);
+    answer_free(&a);
+    client_close(fd);
+    buf_reset(&body);
+    buf_put_text(&body, "{\"queries\":[");
+    for (unsigned i = 0; i < 100; i++)
+        buf_printf(&body, "%s%s", i > 0 ? "," : "", query);
+    buf_put_text(&body, "]}");
+    buf_put_u8(&body, '\0');
+    fake_node_query_ms(w.node, 1); /* so that they go in slices */
+    a = ask(&w, "POST", "/api/v1/collections/c/query", (const char *)body.data);
+    assert_int_equal(a.status, 503);
+    assert_non_null(strstr(a.body, "\"code\":\"answers_full\""));
+    answer_free(&a);
+    queries = fake_node_queries(w.node);
+    assert_in_range(queries, 1, 20);
+    /* what it held is given back */
+    expect(&w, "POST", "/api/v1/collections/c/query", query, 200);
+    buf_free(&body);
+    world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(large_lists_are_taken_whole_or_not_at_all),
         cmocka_unit_test(small_requests_pass_a_large_insert),
+        cmocka_unit_test(an_answer_that_grows_beyond_the_bound_is_given_up),
         cmocka_unit_test(each_failed_allocation_of_a_large_insert_is_survived),
     };
 

@@ -453,6 +453,30 @@ static void each_allocation_may_fail(void **state)
     assert_true(sweep() >= 2);
 }
 
+/* 32 MiB of JSON may cost 14 times that in its parser: not longer than it is looked at. */
+static void a_trimmed_parser_keeps_little_and_parses_on(void **state)
+{
+    struct jval root;
+    struct buf b;
+
+    (void)state;
+    buf_init(&b, 16 << 20);
+    buf_put_text(&b, "[");
+    for (unsigned i = 0; i < 2000000; i++)
+        buf_put_text(&b, "1,");
+    buf_put_text(&b, "1]");
+    assert_int_equal(jdoc_parse_buf(doc, &b, &root, &err), ST_OK);
+    assert_true(jdoc_capacity(doc) >= b.bytes);
+    jdoc_trim(doc);
+    assert_int_equal(jdoc_capacity(doc), 0);
+    assert_int_equal(jdoc_parse(doc, slice_text("[7]"), &root, &err), ST_OK);
+    assert_int_equal(jval_count(root), 1);
+    jdoc_trim(doc); /* a small one is kept, and so is what it read */
+    assert_true(jdoc_capacity(doc) > 0);
+    assert_int_equal(jval_count(root), 1);
+    buf_free(&b);
+}
+
 #ifndef __SANITIZE_ADDRESS__
 /* The parser's own memory does not come from mem.h: here the kernel refuses it. */
 static void a_parser_without_memory_says_so_and_recovers(void **state)
@@ -497,6 +521,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(cut_at_every_byte_it_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(strings_are_unescaped_and_may_hold_nul, set_up, tear_down),
         cmocka_unit_test_setup_teardown(of_doubled_keys_the_last_is_found, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_trimmed_parser_keeps_little_and_parses_on, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(floats_go_into_a_buffer, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_no_float_is_named_with_its_index, set_up,
                                         tear_down),
