@@ -154,6 +154,7 @@ status checkpoint_run(struct collection *c, const _Atomic bool *stop, struct err
         st = write_checkpoint(c, snapshot_dir, start_lsn, stop, &info, err);
     atomic_store(&c->checkpoint_mono_ns, clock_mono_ns(c->node->options.clock));
     atomic_store(&c->checkpoint_failed, st != ST_OK && st != ST_CLOSED);
+    c->checkpoint_log_bytes = wal_bytes(c->seq.wal); /* failed: not again at every tick */
     if (st != ST_OK)
         return err_wrap(err, st, "checkpoint");
     atomic_store(&c->checkpoint_damaged, false);
@@ -167,7 +168,9 @@ status checkpoint_run(struct collection *c, const _Atomic bool *stop, struct err
              " blocks_written=%u blocks_kept=%u",
              c->id_text, start_lsn, info.rows, info.bytes_written, info.blocks_written,
              info.blocks_kept);
-    return wal_trim(c->seq.wal, start_lsn, err);
+    st = wal_trim(c->seq.wal, start_lsn, err);
+    c->checkpoint_log_bytes = wal_bytes(c->seq.wal);
+    return st;
 }
 
 static void checkpoint_told(struct collection *c, const _Atomic bool *stop)
@@ -196,7 +199,17 @@ static bool has_news(struct collection *c)
            atomic_load(&c->applied_lsn) > atomic_load(&c->snapshot_lsn);
 }
 
-/* By age, and the collection with the largest log when all logs together are over their bound. */
+/* What a checkpoint could trim: a log keeps its newest file, so until it has grown by one there is
+ * nothing to be had, however long all logs together are. */
+static uint64_t log_growth(const struct collection *c, uint64_t bytes)
+{
+    uint64_t growth = bytes > c->checkpoint_log_bytes ? bytes - c->checkpoint_log_bytes : 0;
+    uint64_t bound = c->node->options.wal_bytes_max;
+
+    return growth < (bound < WAL_FILE_BYTES_MAX ? bound : WAL_FILE_BYTES_MAX) ? 0 : growth;
+}
+
+/* By age, and the collection whose log grew most when all logs together are over their bound. */
 static void checkpoints_due(struct node *node, struct collection **items, size_t count)
 {
     uint64_t now_ns = clock_mono_ns(node->options.clock);
@@ -206,6 +219,7 @@ static void checkpoints_due(struct node *node, struct collection **items, size_t
 
     for (size_t i = 0; i < count && !atomic_load(&node->stopping); i++) {
         uint64_t bytes = log_bytes(items[i]);
+        uint64_t growth = log_growth(items[i], bytes);
 
         total += bytes;
         if (!has_news(items[i]))
@@ -213,8 +227,8 @@ static void checkpoints_due(struct node *node, struct collection **items, size_t
         if (now_ns - atomic_load(&items[i]->checkpoint_mono_ns) >=
             node->options.checkpoint_interval_ns) {
             checkpoint_told(items[i], &node->stopping);
-        } else if (bytes > most) {
-            most = bytes;
+        } else if (growth > most) {
+            most = growth;
             largest = items[i];
         }
     }

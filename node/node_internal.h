@@ -90,6 +90,7 @@ struct collection {
     _Atomic uint64_t inserted;       /* documents, since the start */
     _Atomic bool disk_refused;       /* its log's last write found no space */
     _Atomic bool room_wanted;        /* a write was refused: every dead row is worth taking out */
+    uint64_t checkpoint_log_bytes;   /* of its log after the last one; the upkeep thread's */
     _Atomic bool checkpoint_failed;  /* the last one tried */
     _Atomic bool checkpoint_damaged; /* the one on disk: nothing of it may be kept */
     struct meta_job bury_job;

@@ -381,6 +381,57 @@ static void a_collection_too_large_for_the_memory_is_not_lost(void **state)
     nworld_fini(&w);
 }
 
+/* --- a long log --- */
+
+enum { SMALL_ONES = 20 };
+
+static uint64_t snapshot_lsn_of(struct nworld *w, const char *name)
+{
+    struct collection *c = npin(w, name);
+    uint64_t lsn = atomic_load(&c->snapshot_lsn);
+
+    node_collection_unpin(c);
+    return lsn;
+}
+
+/* The first files of many collections are more than the bound, and no checkpoint can trim them: one
+ * after the other would be written for nothing, at every tick. */
+static void a_long_log_forces_a_checkpoint_only_where_it_helps(void **state)
+{
+    struct nworld w;
+    struct collection *idle;
+    struct collection *c;
+
+    (void)state;
+    nworld_init(&w, true, 87);
+    w.options.clock = &w.clock.clock;
+    w.options.wal_file_bytes = 64 * 1024;
+    w.options.wal_bytes_max = 1024 * 1024;
+    nworld_open(&w);
+    for (int i = 0; i < SMALL_ONES; i++) {
+        char name[32];
+
+        (void)snprintf(name, sizeof name, "small-%d", i);
+        assert_int_equal(ncreate(&w, name, DIM, VMETRIC_L2, 64, NULL), ST_OK);
+    }
+    idle = npin(&w, "small-0");
+    c = npin(&w, "small-1");
+    for (uint64_t id = 1; id <= 10; id++) {
+        assert_int_equal(nput(c, id, 3, NULL), ST_OK);
+        upkeep_tick_now(&w, idle);
+        upkeep_tick_now(&w, idle);
+    }
+    assert_int_equal(snapshot_lsn_of(&w, "small-1"), 0);
+    for (uint64_t id = 1; id <= 20000; id += 500)
+        assert_int_equal(put_batch(c, id, 500, NULL), ST_OK);
+    upkeep_tick_now(&w, idle);
+    upkeep_tick_now(&w, idle); /* the job runs before the tick: the second waits for the first's */
+    assert_true(snapshot_lsn_of(&w, "small-1") > 10);
+    node_collection_unpin(idle);
+    node_collection_unpin(c);
+    nworld_fini(&w);
+}
+
 /* --- several writes under way --- */
 
 enum { BURST = 16 };
@@ -609,6 +660,7 @@ int main(void)
         cmocka_unit_test(a_disk_that_stays_broken_leaves_the_outcome_unknown),
         cmocka_unit_test(a_full_memory_refuses_writes_until_rows_are_deleted),
         cmocka_unit_test(a_collection_too_large_for_the_memory_is_not_lost),
+        cmocka_unit_test(a_long_log_forces_a_checkpoint_only_where_it_helps),
         cmocka_unit_test(writes_of_one_id_take_effect_in_the_order_they_were_given),
         cmocka_unit_test(a_burst_that_fails_leaves_no_trace),
         cmocka_unit_test(a_doubled_id_counts_once),
