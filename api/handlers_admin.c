@@ -32,15 +32,18 @@ static void print_components(struct buf *out, const struct node_health *h,
                              const struct node_status *s)
 {
     bool memory_full = s->memory_bytes_max > 0 && s->memory_bytes > s->memory_bytes_max / 10 * 9;
-    bool disk_full = s->disk_bytes_free < s->disk_bytes_total / 100;
+    bool disk_full = h->disk_full || s->disk_bytes_free < s->disk_bytes_total / 100;
+    const char *wal = s->readonly ? "readonly" : h->disk_full ? "degraded" : "healthy";
     const struct component components[] = {
         {"storage",
          h->degraded ? "degraded" : "healthy",
          h->reason_count > 0 ? h->reasons[0] : "all collections are served",
          {{"collections", s->collections}, {"documents", s->documents}}},
         {"wal",
-         s->readonly ? "readonly" : "healthy",
-         s->readonly ? "an operator refuses writes" : "takes writes",
+         wal,
+         s->readonly    ? "an operator refuses writes"
+         : h->disk_full ? "the disk is full: writes are refused"
+                        : "takes writes",
          {{"bytes", s->wal_bytes}, {"checkpoint_bytes", s->checkpoint_bytes}}},
         {"memory",
          memory_full ? "degraded" : "healthy",
@@ -48,7 +51,9 @@ static void print_components(struct buf *out, const struct node_health *h,
          {{"bytes", s->memory_bytes}, {"bytes_max", s->memory_bytes_max}}},
         {"disk",
          disk_full ? "degraded" : "healthy",
-         disk_full ? "less than 1 % of the disk is free" : "has room",
+         h->disk_full ? "full"
+         : disk_full  ? "less than 1 % of the disk is free"
+                      : "has room",
          {{"bytes_free", s->disk_bytes_free}, {"bytes_total", s->disk_bytes_total}}},
         {"bucket", "disabled", "this version keeps everything on this machine", {{NULL, 0}}},
         {"uploader", "disabled", "this version uploads nothing", {{NULL, 0}}},

@@ -352,7 +352,8 @@ void node_health(struct node *node, struct node_health *out)
                    "the node is read-only by command; POST /admin/readwrite takes writes again");
     if (table_snapshot(node, &items, &count, NULL) != ST_OK)
         return;
-    if (disk_is_full(node, items, count))
+    out->disk_full = disk_is_full(node, items, count);
+    if (out->disk_full)
         health_add(out, "the disk is full: writes are refused until there is room, reads go on");
     for (size_t i = 0; i < count; i++)
         health_of_collection(items[i], out);

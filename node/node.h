@@ -83,6 +83,7 @@ void node_reload(struct node *node, node_reload_done_fn *done, void *arg);
 enum { NODE_REASONS_MAX = 16 };
 struct node_health {
     bool degraded;
+    bool disk_full; /* writes are refused until there is room */
     size_t reason_count;
     char reasons[NODE_REASONS_MAX][256];
 };

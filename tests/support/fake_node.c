@@ -293,7 +293,8 @@ void node_reload(struct node *n, node_reload_done_fn *done, void *arg)
 void node_health(struct node *n, struct node_health *out)
 {
     take(n);
-    *out = (struct node_health){.degraded = n->s.reason[0] != '\0'};
+    *out = (struct node_health){.degraded = n->s.reason[0] != '\0',
+                                .disk_full = strstr(n->s.reason, "disk is full") != NULL};
     if (out->degraded) {
         memcpy(out->reasons[0], n->s.reason, sizeof out->reasons[0]);
         out->reason_count = 1;

@@ -272,6 +272,10 @@ static void health_and_readiness_say_how_it_is(void **state)
     check("GET", "/api/v1/status", NULL, 200, "\"node_id\":\"fake\"");
     check("GET", "/admin/health", NULL, 200,
           "\"components\":{\"storage\":{\"status\":\"degraded\"");
+    check("GET", "/admin/health", NULL, 200, "\"wal\":{\"status\":\"healthy\"");
+    fake_node_set_degraded(world.node, "the disk is full");
+    check("GET", "/admin/health", NULL, 200, "\"wal\":{\"status\":\"degraded\"");
+    check("GET", "/admin/health", NULL, 200, "\"disk\":{\"status\":\"degraded\"");
 }
 
 static void operators_may_refuse_writes(void **state)
