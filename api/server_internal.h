@@ -16,8 +16,8 @@ enum {
     /* After its deadline a request that is still under way gets this long before the client is
      * told that it came too late. */
     SERVER_LATE_MS = 1000,
-    /* A connection we close is read on for this long, so that the answer is not lost in a reset: many
-     * clients send all of a body before they read. */
+    /* A connection we close is read on for this long, so that the answer is not lost in a reset:
+     * many clients send all of a body before they read. */
     SERVER_LINGER_MS = 1000,
     SERVER_LINGER_BYTES_MAX = 64 * 1024 * 1024,
     /* Connections over the limit that are being told so; beyond these they are closed unheard. */
