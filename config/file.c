@@ -62,6 +62,33 @@ static status unknown(struct slice section, struct slice key, const char *where,
                    nearest->key);
 }
 
+/* A header of a table: the nearest section, as a header. */
+static status unknown_section(struct slice section, struct slice key, const char *where,
+                              struct err *err)
+{
+    char name[CONFIG_NAME_BYTES];
+    char shown[CONFIG_SHOWN_BYTES];
+    size_t bytes = (size_t)snprintf(name, sizeof name, "%.*s%s%.*s", (int)section.bytes,
+                                    (const char *)section.data, section.bytes > 0 ? "." : "",
+                                    (int)key.bytes, (const char *)key.data);
+    const char *nearest = config_keys[0].section;
+    size_t least = SIZE_MAX;
+
+    bytes = bytes < sizeof name ? bytes : sizeof name - 1;
+    for (size_t i = 0; i < config_key_count; i++) {
+        const char *candidate = config_keys[i].section;
+        size_t distance = config_distance(name, bytes, candidate, strlen(candidate));
+
+        if (distance < least) {
+            least = distance;
+            nearest = candidate;
+        }
+    }
+    config_show(shown, slice_make(name, bytes));
+    return err_set(err, ST_INVALID, "%s: there is no section [%s]; the nearest is [%s]", where,
+                   shown, nearest);
+}
+
 static struct config_raw raw_of(const struct toml_item *item)
 {
     struct config_raw raw = {.kind = CONFIG_RAW_OTHER,
@@ -98,6 +125,8 @@ static bool take_item(void *arg, const struct toml_item *item)
                 err_set(reading->err, ST_INVALID, "%s: %.*s is a section: write [%s%s%.*s]", where,
                         (int)key.bytes, item->key, item->section, section.bytes > 0 ? "." : "",
                         (int)key.bytes, item->key);
+    } else if (item->kind == TOML_TABLE) {
+        reading->st = unknown_section(section, key, where, reading->err);
     } else {
         reading->st = unknown(section, key, where, reading->err);
     }

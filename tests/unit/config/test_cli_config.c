@@ -119,7 +119,7 @@ static void json_answers_are_json(void **state)
     RUN(answer, "[\"a\\\"b\"]\nx = 1\n", "check", "--json");
     assert_int_equal(answer.code, 1);
     assert_int_equal(json_small_parse(slice_text(answer.out), &j, NULL), ST_OK);
-    assert_non_null(strstr(json_small_text(j, "error"), "no key a\"b"));
+    assert_non_null(strstr(json_small_text(j, "error"), "no section [a\"b]"));
     json_small_free(j);
     RUN(answer, "[server]\nhost = \"::1\"\n", "show", "--json");
     assert_int_equal(json_small_parse(slice_text(answer.out), &j, NULL), ST_OK);

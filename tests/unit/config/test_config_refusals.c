@@ -27,20 +27,21 @@ static void an_unknown_key_is_refused_with_the_nearest(void **state)
     static const struct refusal refusals[] = {
         {"[server]\nrest_prot = 1\n", "config.toml:2: there is no key server.rest_prot",
          "nearest is server.rest_port"},
-        {"[sever]\nhost = \"::1\"\n", "config.toml:1", "sever"},
+        {"[sever]\nhost = \"::1\"\n", "config.toml:1: there is no section [sever]",
+         "nearest is [server]"},
         {"rest_port = 1\n", "no key rest_port", "server.rest_port"},
         {"[server]\nm = 16\n", "server.m", "hnsw.m"},
         {"[hnsw]\nefsearch = 1\n", "hnsw.efsearch", "hnsw.ef_search"},
-        {"[storage.retries]\nmax_retries = 1\n", "storage.retries", "nearest"},
+        {"[storage.retries]\nmax_retries = 1\n", "[storage.retries]", "[storage.retry]"},
         {"[storage.retry]\nmax_retrys = 1\n", "max_retrys", "storage.retry.max_retries"},
         {"[server.rest_port]\nx = 1\n", "server.rest_port", "right is a whole number"},
         {"\"server.rest_port\" = 1\n", "no key server.rest_port", "nearest"},
-        {"[Server]\nhost = \"::1\"\n", "no key Server", "nearest"},
+        {"[Server]\nhost = \"::1\"\n", "no section [Server]", "[server]"},
         {"[server]\n\"\" = 1\n", "no key server.", "nearest"},
         {"server = 5\n", "server is a section", "write [server]"},
         {"[[server]]\nhost = \"::1\"\n", "server is a section", "write [server]"},
         {"[storage]\nretry = true\n", "retry is a section", "write [storage.retry]"},
-        {"[unheard]\n", "no key unheard", "nearest"},
+        {"[unheard]\n", "no section [unheard]", "nearest"},
     };
 
     (void)state;
