@@ -209,7 +209,9 @@ static uint32_t next_pending_locked(const struct vindex *v, uint32_t from, uint3
         for (slot &= ~63u; bits != 0; bits &= bits - 1) {
             uint32_t found = slot + (uint32_t)__builtin_ctzll(bits);
 
-            if (!being_linked_locked(v, found))
+            /* Published here first, in slots a moment later: not its turn yet. */
+            if (!being_linked_locked(v, found) &&
+                slots_state(v->options.slots, found) != SLOT_FILLED)
                 return found;
         }
         slot += 64;

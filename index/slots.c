@@ -74,6 +74,34 @@ static uint64_t stamp_row(struct slots *s, uint32_t slot)
     return number;
 }
 
+static void note_replacement(struct slots *s, uint32_t old, uint32_t slot)
+{
+    uint64_t n = atomic_load_explicit(&s->replaced_count, memory_order_relaxed);
+
+    atomic_store_explicit(&s->replaced[n % SLOTS_REPLACED_KEPT], (uint64_t)old << 32 | slot,
+                          memory_order_release);
+    atomic_store_explicit(&s->replaced_count, n + 1, memory_order_release);
+}
+
+uint64_t slots_replacements(const struct slots *s)
+{
+    return atomic_load_explicit(&s->replaced_count, memory_order_acquire);
+}
+
+bool slots_replacement(const struct slots *s, uint64_t n, uint32_t *old, uint32_t *new_slot)
+{
+    uint64_t pair =
+        atomic_load_explicit(&s->replaced[n % SLOTS_REPLACED_KEPT], memory_order_acquire);
+
+    /* The applier writes a pair before it counts it: at n + KEPT the place may be another's
+     * already. */
+    if (slots_replacements(s) >= n + SLOTS_REPLACED_KEPT)
+        return false;
+    *old = (uint32_t)(pair >> 32);
+    *new_slot = (uint32_t)pair;
+    return true;
+}
+
 uint32_t slots_publish(struct slots *s, uint32_t slot, uint64_t lsn)
 {
     struct row_store *row = row_at(s, slot);
@@ -88,6 +116,9 @@ uint32_t slots_publish(struct slots *s, uint32_t slot, uint64_t lsn)
     old = idmap_find(s, &id);
     atomic_store_explicit(&s->settled_old, old, memory_order_release);
     atomic_store_explicit(&s->settling, slot, memory_order_release);
+    if (old != SLOT_NONE)
+        note_replacement(s, old,
+                         slot); /* who meets the new row current, or the old one dead, knows */
     state_store(s, slot, SLOT_LIVE);
     (void)idmap_put(s, slot);
     atomic_fetch_add_explicit(&s->live, 1, memory_order_relaxed);

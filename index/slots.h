@@ -68,6 +68,12 @@ void slots_reuse_resume(struct slots *s);
 uint32_t slots_find(const struct slots *s, const struct docid *id); /* live slot or SLOT_NONE */
 /* Whether this slot is live and the one its id names now. */
 bool slots_current(const struct slots *s, uint32_t slot);
+/* How many rows were replaced so far, counted just before the id names the new one: read before a
+ * search and after it, they tell what happened in between. The n-th (from 0) of the last
+ * SLOTS_REPLACED_KEPT - 1 can be asked for; false: too long ago. */
+enum { SLOTS_REPLACED_KEPT = 256 };
+uint64_t slots_replacements(const struct slots *s);
+bool slots_replacement(const struct slots *s, uint64_t n, uint32_t *old, uint32_t *new_slot);
 bool slots_live(const struct slots *s, uint32_t slot);
 enum slot_state { SLOT_FREE = 0, SLOT_RESERVED, SLOT_FILLED, SLOT_LIVE, SLOT_DEAD, SLOT_RETIRED };
 enum slot_state slots_state(const struct slots *s, uint32_t slot);

@@ -127,6 +127,8 @@ struct slots {
     _Atomic uint32_t settling;    /* slot being published: live, but the map may not name it yet */
     _Atomic uint32_t settled_old; /* slot being replaced or erased: live, but perhaps not named */
     _Atomic uint64_t publishes;
+    _Atomic uint64_t replaced_count; /* slots_replacements(), the applier's to raise */
+    _Atomic uint64_t replaced[SLOTS_REPLACED_KEPT]; /* old << 32 | new */
     _Atomic uint64_t deaths;
     _Atomic uint32_t live;
     _Atomic uint32_t dead;    /* risen by the applier, lowered by who retires */

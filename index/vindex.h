@@ -1,9 +1,10 @@
 /* vindex.h - the vectors of one field of one collection: planes, exact scan, and the HNSW graph.
  *
  * Rows arrive in three steps: vindex_fill() writes vector and code of an invisible slot;
- * vindex_publish() makes it findable at once, as a pending row that searches scan exactly;
- * vindex_link() moves pending rows into the graph, in parallel, later. Below `threshold` rows
- * nothing is linked and a scan serves. Liveness is not kept here: a search asks `slots`.
+ * vindex_publish(), with slots_publish() behind it, makes it findable at once, as a pending row
+ * that searches scan exactly; vindex_link() moves pending rows into the graph, in parallel, later.
+ * Below `threshold` rows nothing is linked and a scan serves. Liveness is not kept here: a search
+ * asks `slots`.
  *
  * The graph is HNSW (Malkov and Yashunin 2016, arXiv 1603.09320) with the neighbour choice of its
  * algorithm 4, traversed on an 8-bit code plane and re-ranked on the full f32 plane. Readers never
@@ -67,7 +68,9 @@ bool vindex_normalise(float *v, uint32_t dim);
 NODISCARD
 status vindex_reserve(struct vindex *v, uint32_t slot_end, struct err *err);
 void vindex_fill(struct vindex *v, uint32_t slot, const float *vector);
-void vindex_publish(struct vindex *v, uint32_t slot); /* after slots_publish(); never fails */
+/* Never fails. Just before slots_publish(), which makes the row live: a search that finds its
+ * predecessor dead must be able to find it. */
+void vindex_publish(struct vindex *v, uint32_t slot);
 const float *vindex_vector(const struct vindex *v, uint32_t slot); /* of a filled slot */
 /* Whether the slot has a vector of this field (below slot_end or not). */
 bool vindex_filled(const struct vindex *v, uint32_t slot);

@@ -16,6 +16,7 @@ enum {
     FULL_AHEAD = 2,         /* full vectors prefetched ahead while re-ranking */
     COST_SAMPLE_EVERY = 16, /* searches per look at the clock */
     COST_PS_FIRST = 50000,  /* picoseconds a distance, until measured */
+    SEARCH_ATTEMPTS_MAX = 3,
 };
 
 struct plan {
@@ -315,14 +316,147 @@ static void cost_learn(const struct vindex *v, uint64_t ns, uint32_t distances)
     atomic_store_explicit(at, (uint32_t)now, memory_order_relaxed);
 }
 
-static void hits_write(const struct vindex *v, struct cands *best, struct vhit *out)
+static void best_remove(struct cands *best, uint32_t slot)
 {
-    cands_sort(best);
+    for (uint32_t i = 0; i < best->count; i++) {
+        if (best->items[i].slot != slot)
+            continue;
+        best->count--;
+        memmove(&best->items[i], &best->items[i + 1], (best->count - i) * sizeof best->items[0]);
+        return;
+    }
+}
+
+static void best_insert(struct cands *best, float key, uint32_t slot)
+{
+    uint32_t at = best->count;
+
+    for (uint32_t i = 0; i < best->count; i++)
+        if (best->items[i].slot == slot)
+            return;
+    while (at > 0 && cand_before(key, slot, &best->items[at - 1]))
+        at--;
+    if (at == best->cap)
+        return;
+    if (best->count == best->cap)
+        best->count--;
+    memmove(&best->items[at + 1], &best->items[at], (best->count - at) * sizeof best->items[0]);
+    best->items[at] = (struct cand){.key = key, .slot = slot};
+    best->count++;
+}
+
+/* Rows of the same document that died after they were ranked: deleted, say, and written anew. */
+static void best_remove_dead_of(const struct slots *slots, struct cands *best, uint32_t slot)
+{
+    struct row row, other;
+
+    slots_row(slots, slot, &row);
+    for (uint32_t i = best->count; i-- > 0;) {
+        if (slots_live(slots, best->items[i].slot))
+            continue;
+        slots_row(slots, best->items[i].slot, &other);
+        if (docid_equal(&row.id, &other.id))
+            best_remove(best, best->items[i].slot);
+    }
+}
+
+enum succession { OLD_STAYS, NEW_FOLLOWS, BOTH_GONE };
+
+/* Which of a pair its id names. Once a row was current and is not any more it never is again. */
+static enum succession who_is_current(const struct slots *slots, uint32_t old, uint32_t new_slot)
+{
+    for (;;) {
+        bool was = slots_current(slots, old);
+
+        if (slots_current(slots, new_slot))
+            return NEW_FOLLOWS;
+        if (!was)
+            return BOTH_GONE;
+        if (slots_current(slots, old))
+            return OLD_STAYS; /* counted, but not named yet */
+    }
+}
+
+/* Rows that were replaced while the search ran: it may have met the old one dead and come by the
+ * new one's place before it was there, or met both. Each new row takes the place of its old one in
+ * `best`, which is in order. False: more were replaced than slots remember. */
+static bool catch_up(struct walk *w, const float *query, uint64_t from)
+{
+    const struct vindex *v = w->v;
+    const struct slots *slots = v->options.slots;
+    struct cands *best = &w->scratch->best;
+
+    for (uint64_t n = from; n != slots_replacements(slots); n++) {
+        enum succession now;
+        uint32_t old, slot;
+
+        if (!slots_replacement(slots, n, &old, &slot))
+            return false;
+        now = who_is_current(slots, old, slot);
+        if (now == OLD_STAYS)
+            continue;
+        best_remove(best, old);
+        if (now == BOTH_GONE || !walk_allows(w, slot) || !vindex_filled(v, slot))
+            continue; /* deleted, or what replaced the new one comes later in this loop */
+        w->stats.distances++;
+        best_remove_dead_of(slots, best, slot);
+        best_insert(best, full_key(&v->shape, w->k, query, vindex_vector(v, slot)), slot);
+    }
+    return true;
+}
+
+/* Where catch_up() has to begin: with the last pair counted if its id does not name the new row
+ * yet. */
+static uint64_t replaced_so_far(const struct slots *slots)
+{
+    uint64_t count = slots_replacements(slots);
+    uint32_t old, slot;
+
+    if (count > 0 && slots_replacement(slots, count - 1, &old, &slot) && slots_current(slots, old))
+        return count - 1;
+    return count;
+}
+
+static void hits_write(const struct vindex *v, const struct cands *best, struct vhit *out)
+{
     for (uint32_t i = 0; i < best->count; i++)
         out[i] = (struct vhit){
             .slot = best->items[i].slot,
             .distance = key_distance(v->options.metric, best->items[i].key),
         };
+}
+
+static enum walk_end search_once(struct walk *w, const struct vsearch *s)
+{
+    struct plan p = plan_make(w, s);
+    enum walk_end end = p.graph ? by_graph(w, s, &p) : by_scan(w, s, &p);
+
+    /* The walk found fewer than were asked for, or gave up: a scan answers completely. */
+    if (end == WALK_TOO_MANY)
+        end = by_scan(w, s, &p);
+    return end;
+}
+
+/* So that a document that is replaced meanwhile is in the answer, as its old row or as its new one.
+ * Where too many were replaced to catch up the search runs again, a bounded number of times. */
+static enum walk_end search(struct walk *w, const struct vsearch *s)
+{
+    enum walk_end end = WALK_DONE;
+
+    for (int i = 0; i < SEARCH_ATTEMPTS_MAX; i++) {
+        uint64_t replaced = replaced_so_far(w->v->options.slots);
+
+        if (!scratch_prepare(w->scratch, w->v, false))
+            return WALK_NOMEM;
+        code_query_set(&w->v->shape, s->query, &w->scratch->query);
+        end = search_once(w, s);
+        if (end != WALK_DONE)
+            return end;
+        cands_sort(&w->scratch->best);
+        if (catch_up(w, s->query, replaced))
+            break;
+    }
+    return end;
 }
 
 status vindex_search(const struct vindex *v, struct vindex_scratch *scratch,
@@ -339,20 +473,12 @@ status vindex_search(const struct vindex *v, struct vindex_scratch *scratch,
     bool sampled = scratch->searches++ % COST_SAMPLE_EVERY == 0;
     uint64_t started = sampled ? clock_mono_ns(clock_real()) : 0;
     enum walk_end end;
-    struct plan p;
     status st;
 
     st = check_args(s, err);
     if (st != ST_OK)
         return st;
-    if (!scratch_prepare(scratch, v, false))
-        return err_set(err, ST_NOMEM, "no memory for a search");
-    p = plan_make(&w, s);
-    code_query_set(&v->shape, s->query, &scratch->query);
-    end = p.graph ? by_graph(&w, s, &p) : by_scan(&w, s, &p);
-    /* The walk found fewer than were asked for, or gave up: a scan answers completely. */
-    if (end == WALK_TOO_MANY)
-        end = by_scan(&w, s, &p);
+    end = search(&w, s);
     if (end == WALK_STOPPED)
         return err_set(err, ST_TIMEOUT, "the search was stopped after %" PRIu32 " distances",
                        w.stats.distances);

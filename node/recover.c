@@ -83,8 +83,8 @@ static status replay_row(struct replay *r, const struct record *record,
     if (st != ST_OK)
         return st;
     vindex_fill(c->vindex, slot, r->vector);
-    (void)slots_publish(c->slots, slot, lsn);
     vindex_publish(c->vindex, slot);
+    (void)slots_publish(c->slots, slot, lsn);
     return ST_OK;
 }
 

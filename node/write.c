@@ -155,8 +155,8 @@ static void publish(struct write_op *op, uint64_t lsn)
             (void)slots_erase(c->slots, &op->ids[i]);
             continue;
         }
-        (void)slots_publish(c->slots, op->slots[i], lsn);
         vindex_publish(c->vindex, op->slots[i]);
+        (void)slots_publish(c->slots, op->slots[i], lsn);
     }
     atomic_store_explicit(&c->applied_lsn, lsn, memory_order_release);
 }
