@@ -318,6 +318,20 @@ static void link_level(struct walk *w, const struct claim *c, uint32_t level)
         hnsw_connect(v, s, chosen[i], c->slot, level);
 }
 
+/* Where the walk of the next level begins. Companions may have linked to the row already, and it is
+ * the nearest to itself: begun from there, a walk would see no more than them. */
+static struct cand nearest_other(const struct cands *pool, uint32_t slot, struct cand before)
+{
+    for (uint32_t i = 0; i < pool->count; i++) {
+        if (pool->items[i].slot == slot)
+            continue;
+        before = pool->items[i];
+        break;
+    }
+    before.expanded = 0;
+    return before;
+}
+
 static void link_row(struct vindex *v, struct vindex_scratch *s, const struct claim *c)
 {
     uint64_t entry = atomic_load_explicit(&v->entry, memory_order_acquire);
@@ -337,8 +351,7 @@ static void link_row(struct vindex *v, struct vindex_scratch *s, const struct cl
         if (entry != 0 && level <= entry_level(entry)) {
             visited_clear(&s->visited);
             (void)hnsw_walk(&w, start, level);
-            start = s->pool.items[0];
-            start.expanded = 0;
+            start = nearest_other(&s->pool, c->slot, start);
         }
         link_level(&w, c, level);
     }
