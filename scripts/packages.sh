@@ -12,8 +12,12 @@ packages_build=(
 # To try it as scripts/run suggests.
 packages_run=(curl=curl)
 # To build and run every test: cmocka, the formatter, python for the scripts, npm (which asks
-# registries over TLS) for the word vectors of scripts/demo.
-packages_test=(libcmocka-dev clang-format-14=clang-format-14 python3=python3 npm=npm ca-certificates)
+# registries over TLS) for the word vectors of scripts/demo, and a file system of their own for the
+# integration tests that fill a disk or cut its power.
+packages_test=(
+    libcmocka-dev clang-format-14=clang-format-14 python3=python3 npm=npm ca-certificates
+    curl=curl e2fsprogs=mkfs.ext4 mount=mount
+)
 
 # packages_missing <entry...>: prints the packages that have to be installed, one a line.
 packages_missing()
