@@ -372,6 +372,8 @@ class Writer(threading.Thread):
             before = self.book.docs.get(doc_id)
             lsn = before.lsn if before is not None and before.value is not ABSENT else 0
         answer = self.client.request("GET", self.path(f"docs/{doc_id}"))
+        if self.power_cut.is_set():
+            return  # deletes whose answers nobody heard may have been applied
         if answer.status == 200:
             if answer.json["document"]["lsn"] < lsn:
                 self.book.complaints.append(f"document {doc_id} went back from lsn {lsn}: {answer}")
