@@ -89,7 +89,7 @@ class Filler:
         document = client.get(f"/api/v1/collections/{NAME}/docs/{first}")["document"]
         check(document["payload"] == {"n": first}, f"GET while full: {document['payload']}")
         query = [first % 251, first // 251 % 251, first // 63001, 7] + [1] * (self.dim - 4)
-        best = client.query(NAME, query, top_k=1)["matches"][0]
+        best = client.query(NAME, query, top_k=1, exact=True)["matches"][0]
         check(best["distance"] == 0 and best["doc_id"] == first, f"query while full: {best}")
 
 
