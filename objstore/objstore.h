@@ -1,10 +1,10 @@
 /* objstore.h - a bucket as a table of functions: names and bytes, conditions, and answers that may
  * be lost.
  *
- * A request is submitted, runs elsewhere, and ends in one call of done(). What it came to is a class
- * (enum objstore_class) that says what a caller may do next, and text a person can act on. An answer
- * that was lost is neither success nor failure: `maybe_applied` is then true, and only sending the
- * same bytes again, or a later successful conditional write, decides it.
+ * A request is submitted, runs elsewhere, and ends in one call of done(). What it came to is a
+ * class (enum objstore_class) that says what a caller may do next, and text a person can act on. An
+ * answer that was lost is neither success nor failure: `maybe_applied` is then true, and only
+ * sending the same bytes again, or a later successful conditional write, decides it.
  *
  * Keys are relative to the prefix the store was opened with: 1 to OBJSTORE_KEY_BYTES_MAX bytes of
  * A-Z a-z 0-9 / - _ . without an empty, "." or ".." part. Objects are whole or absent; reads see
@@ -12,16 +12,16 @@
  *
  * Stores     objstore_memory_open(), objstore_directory_open(), objstore_s3_open(), each in its own
  *            header; objstore_open() takes a URL. Metering and faults are stores that wrap a store
- *            (meter.h, faults.h). One suite, tests/conformance/objstore_conformance.c, runs over all.
- * Attempts   one request is one attempt. A store repeats by itself only what it can mend: a request
- *            signed for the wrong region or time, credentials that have just expired, each once.
+ *            (meter.h, faults.h). One suite, tests/conformance/objstore_conformance.c, runs over
+ * all. Attempts   one request is one attempt. A store repeats by itself only what it can mend: a
+ * request signed for the wrong region or time, credentials that have just expired, each once.
  *            Everything else is the caller's to repeat (retry.h has the times).
  * Threads    submit and cancel from any, never wait. done() runs on the store's own thread and must
  *            not wait either; it may submit. Wrappers and the memory store may call it from another
  *            thread, never from inside objstore_submit().
- * Ownership  the request and all it points to is the caller's and stays until done(); the store fills
- *            `result`, the caller frees it with objstore_result_fini().
- * Limits     OBJSTORE_OBJECT_BYTES_MAX a single PUT; larger objects go in parts. */
+ * Ownership  the request and all it points to is the caller's and stays until done(); the store
+ * fills `result`, the caller frees it with objstore_result_fini(). Limits OBJSTORE_OBJECT_BYTES_MAX
+ * a single PUT; larger objects go in parts. */
 #ifndef OBJSTORE_OBJSTORE_H
 #define OBJSTORE_OBJSTORE_H
 
@@ -42,7 +42,7 @@ struct objstore;
 enum objstore_op {
     OBJSTORE_PUT = 0,
     OBJSTORE_GET,
-    OBJSTORE_HEAD, /* size and etag; never on a steady path */
+    OBJSTORE_HEAD,   /* size and etag; never on a steady path */
     OBJSTORE_DELETE, /* of what is absent too: OK */
     OBJSTORE_LIST,
     OBJSTORE_UPLOAD_BEGIN, /* result.upload_id */
@@ -80,7 +80,8 @@ enum objstore_class {
     OBJSTORE_CANCELLED,    /* by objstore_cancel(), or the store was closed */
     OBJSTORE_CLASSES,
 };
-const char *objstore_class_name(enum objstore_class c); /* "ok", "throttle", ...: letters, metrics */
+const char *
+objstore_class_name(enum objstore_class c); /* "ok", "throttle", ...: letters, metrics */
 /* TRANSIENT, THROTTLE, CONFLICT, CAPACITY: the same request may succeed later. */
 bool objstore_class_retries(enum objstore_class c);
 /* TRANSIENT and THROTTLE -> ST_UNAVAILABLE, CAPACITY -> ST_NOSPACE, PRECONDITION and CONFLICT ->
@@ -104,7 +105,7 @@ struct objstore_result {
     int http_status;    /* 0: none came */
     char s3_code[64];   /* "AccessDenied"; "": none */
     char request_id[64];
-    uint64_t retry_after_ms; /* the store's wish; 0: none */
+    uint64_t retry_after_ms;             /* the store's wish; 0: none */
     uint64_t sent_bytes, received_bytes; /* of bodies */
     char etag[OBJSTORE_ETAG_BYTES];      /* PUT, GET, HEAD, UPLOAD_PART, UPLOAD_COMPLETE */
     uint64_t object_bytes;               /* GET, HEAD: of the whole object */
@@ -128,18 +129,18 @@ struct objstore_req {
     const char *key;   /* LIST: the prefix of keys, may be "" */
     struct slice body; /* PUT, UPLOAD_PART */
     enum objstore_condition condition;
-    const char *etag;       /* of the condition */
-    uint64_t range_offset;  /* GET: [offset, offset + bytes) */
-    uint64_t range_bytes;   /* GET: 0 or OBJSTORE_RANGE_ALL: to the end. A range that ends beyond the
-                             * object gets what there is; one that begins beyond it is
-                             * OBJSTORE_PERMANENT (416) */
-    bool range_suffix;      /* GET: the last range_bytes instead */
-    size_t bytes_max;       /* GET: a longer body is OBJSTORE_INTEGRITY, before it is read; 0:
-                             * OBJSTORE_OBJECT_BYTES_MAX */
-    const char *start_after; /* LIST: only keys behind it; NULL: from the first */
-    uint32_t list_max;       /* LIST: 0: OBJSTORE_LIST_MAX */
-    const char *upload_id;   /* parts */
-    uint32_t part_number;    /* 1..OBJSTORE_PARTS_MAX */
+    const char *etag;      /* of the condition */
+    uint64_t range_offset; /* GET: [offset, offset + bytes) */
+    uint64_t range_bytes;  /* GET: 0 or OBJSTORE_RANGE_ALL: to the end. A range that ends beyond the
+                            * object gets what there is; one that begins beyond it is
+                            * OBJSTORE_PERMANENT (416) */
+    bool range_suffix;     /* GET: the last range_bytes instead */
+    size_t bytes_max;      /* GET: a longer body is OBJSTORE_INTEGRITY, before it is read; 0:
+                            * OBJSTORE_OBJECT_BYTES_MAX */
+    const char *start_after;           /* LIST: only keys behind it; NULL: from the first */
+    uint32_t list_max;                 /* LIST: 0: OBJSTORE_LIST_MAX */
+    const char *upload_id;             /* parts */
+    uint32_t part_number;              /* 1..OBJSTORE_PARTS_MAX */
     const struct objstore_part *parts; /* UPLOAD_COMPLETE, numbers rising */
     size_t part_count;
     uint64_t timeout_ms; /* without progress it ends sooner; 0: the store's default by size */
