@@ -1,0 +1,140 @@
+/* tier.h - the shell around the stream cores of one node: one thread that steps them, carries their
+ * effects out on the log and the store, and tells the node what changed.
+ *
+ * Threads    `ship` steps all streams, reads logs, encodes groups and submits requests; it never
+ *            waits for the network. tier_stream_log(), _want_remote() and the status calls are for
+ *            any thread and never wait. Callbacks of struct tier_stream_options run on the ship
+ *            thread and must not wait for network; on_diverged may read the log.
+ * Ownership  store, dlq, wal are borrowed and outlive the tier. tier_stream_close() returns when no
+ *            callback of the stream will run any more.
+ * Memory     groups in flight are held encoded: at most max_in_flight a stream, and
+ *            TIER_FLIGHT_BYTES_MAX for the node; beyond it streams wait for room.
+ * Failure    what cannot be shipped is a letter or waits; nothing here refuses a write by itself
+ *            (see tier_pressure()). */
+#ifndef TIERING_TIER_H
+#define TIERING_TIER_H
+
+#include "base/clock.h"
+#include "base/rand.h"
+#include "base/stats.h"
+#include "dlq/dlq.h"
+#include "segment/manifest.h"
+#include "tiering/breaker.h"
+#include "tiering/pressure.h"
+#include "tiering/stream.h"
+#include "wal/wal.h"
+
+enum { TIER_FLIGHT_BYTES_MAX = 256 * 1024 * 1024 };
+
+struct tier;
+struct tier_stream;
+
+struct tier_options {
+    struct objstore *store;
+    struct clock *clock;
+    struct rand_source *rand;
+    struct stats *stats;
+    struct dlq *dlq;
+    struct fs *fs;
+    const char *data_dir; /* letters' own files: <data_dir>/letters/ */
+    const char *node_id;
+    uint8_t session[16];
+    bool take_ownership;
+    uint64_t rpo_ms, group_bytes;
+    uint32_t max_in_flight;
+    uint32_t max_retries;
+    uint64_t base_backoff_ms, max_backoff_ms;
+    uint64_t unshipped_bytes_max;
+};
+NODISCARD
+status tier_open(const struct tier_options *options, struct tier **out, struct err *err);
+/* Every stream is closed. Accepts NULL. */
+void tier_close(struct tier *tier);
+
+struct tier_stream_options {
+    uint8_t collection[16];
+    const char *collection_id; /* text, for logs and metrics; copied */
+    const char *name;          /* label of metrics; copied */
+    struct wal *wal;
+    uint64_t durable_lsn;
+    uint64_t shipped_hint; /* what hint() was last told; 0: nothing */
+    void *arg;
+    /* phase or reason changed. FOREIGN, FENCED, DIVERGED, DROPPED, ROOT_LOST, HALTED: writes are
+     * refused with the reason until it is OWNED (ROOT_LOST and HALTED: writes go on locally). */
+    void (*on_phase)(void *arg, enum stream_phase phase, const char *reason);
+    void (*on_remote)(void *arg, uint64_t lsn); /* writes up to lsn are remote-durable */
+    void (*on_shipped)(void *arg,
+                       uint64_t lsn); /* to be remembered as the hint; trimming may go on */
+    /* The local tail was kept as a letter; in phase DIVERGED the node now loads the collection anew
+     * from the bucket, closing and opening the stream. */
+    void (*on_diverged)(void *arg, uint64_t first_lsn, uint64_t last_lsn);
+};
+NODISCARD
+status tier_stream_open(struct tier *tier, const struct tier_stream_options *options,
+                        struct tier_stream **out, struct err *err);
+void tier_stream_close(struct tier_stream *s); /* accepts NULL */
+
+/* From the commit thread, for every record that became durable; payload_bytes of this record. */
+void tier_stream_log(struct tier_stream *s, uint64_t lsn, uint64_t payload_bytes);
+void tier_stream_want_remote(struct tier_stream *s, uint64_t lsn);
+uint64_t tier_stream_remote_lsn(const struct tier_stream *s);
+
+/* Ends in one call of done, on the ship thread; ST_UNAVAILABLE when the stream is closed first. */
+typedef void tier_done_fn(void *arg, status st, const struct err *err);
+/* Everything that is durable now is in the bucket. */
+void tier_stream_flush(struct tier_stream *s, tier_done_fn *done, void *arg);
+/* A root for a new collection (floor 0, LIVE), or for one that switches (floor at lsn, SWITCHING).
+ */
+void tier_stream_create(struct tier_stream *s, uint64_t floor_lsn, bool switching,
+                        tier_done_fn *done, void *arg);
+/* From ROOT_LOST, by an operator: a new root, SWITCHING, floor at what is applied. */
+void tier_stream_recreate(struct tier_stream *s, uint64_t floor_lsn, tier_done_fn *done, void *arg);
+void tier_stream_drop(struct tier_stream *s, tier_done_fn *done, void *arg);
+void tier_stream_take(struct tier_stream *s); /* by command */
+/* Ownership now, although nothing is to be shipped: before publishing. */
+void tier_stream_own(struct tier_stream *s, tier_done_fn *done, void *arg);
+/* Parked seals are tried now; done when each has been answered: ST_OK none is parked any more, else
+ * the first one's trouble. */
+void tier_stream_retry(struct tier_stream *s, tier_done_fn *done, void *arg);
+void tier_stream_discard(struct tier_stream *s, uint64_t first_lsn, uint64_t last_lsn, bool drop,
+                         tier_done_fn *done, void *arg);
+/* Blocking, for the publish thread: the root names the manifest. */
+NODISCARD
+status tier_stream_commit_wait(struct tier_stream *s, uint64_t revision,
+                               const struct object_ref *manifest, const struct log_floor *floor,
+                               size_t lineages_absorbed, bool base_complete, struct err *err);
+/* Credentials or configuration were read again: everything parked is tried. */
+void tier_reload(struct tier *tier);
+void tier_breaker_reset(struct tier *tier, enum breaker_state *before, enum breaker_state *after);
+
+struct tier_stream_status {
+    enum stream_phase phase;
+    char reason[STREAM_REASON_BYTES];
+    char trouble[STREAM_REASON_BYTES]; /* last failure until one succeeds; "" */
+    char owner[ROOT_NODE_ID_BYTES];
+    uint64_t epoch;
+    uint64_t durable_lsn, shipped_lsn, remote_lsn;
+    uint64_t unshipped_bytes, unshipped_records;
+    uint64_t lag_ms; /* of the oldest record the bucket lacks; 0: none */
+    uint32_t in_flight, parked;
+    bool switching; /* not yet restorable */
+    bool has_root;
+    struct log_floor shipped; /* where the next group goes */
+    uint64_t shipped_bytes;   /* payload bytes, since the stream was opened */
+};
+void tier_stream_status(struct tier_stream *s, struct tier_stream_status *out);
+/* A copy of the root as it is known; false: none is. */
+bool tier_stream_root(struct tier_stream *s, struct root *out);
+
+struct tier_status {
+    enum breaker_state breaker;
+    uint64_t unshipped_bytes, unshipped_records, lag_ms; /* lag: the oldest of all */
+    uint32_t uploads_in_flight, uploads_queued;
+    char trouble[STREAM_REASON_BYTES]; /* of the store as a whole: "" or what is wrong */
+};
+void tier_status(struct tier *tier, struct tier_status *out);
+/* Level from unshipped bytes against their budget; the disk's share is the caller's to give. */
+enum pressure_level tier_pressure(struct tier *tier, uint64_t disk_free, uint64_t disk_reserve,
+                                  struct pressure *out);
+
+#endif
