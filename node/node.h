@@ -29,12 +29,18 @@
 #include "base/stats.h"
 
 struct node;
+struct objstore;
 struct collection; /* counted: node_collection_pin / _unpin */
 
 enum node_policy { NODE_MEMORY = 1, NODE_MEMORY_S3 = 2, NODE_S3_ONLY = 3 };
 const char *node_policy_name(enum node_policy p); /* "Memory", "MemoryS3", "S3Only" */
 NODISCARD
 bool node_policy_parse(const char *text, enum node_policy *out);
+
+enum node_durability { NODE_LOCAL = 1, NODE_REMOTE = 2 };
+const char *node_durability_name(enum node_durability d); /* "local", "remote" */
+NODISCARD
+bool node_durability_parse(const char *text, enum node_durability *out);
 
 /* Reads the configuration again and takes over what may change while running; appends a JSON object
  * of what changed. ST_INVALID: the new configuration is refused and nothing changed. */
@@ -62,6 +68,17 @@ struct node_options {
     uint32_t batch_max;
     node_reload_fn *reload; /* NULL: a reload changes nothing */
     void *reload_arg;
+    /* The bucket. Borrowed; NULL: there is none, and only Memory collections can be made. */
+    struct objstore *store;
+    bool take_ownership;             /* of collections another node owns */
+    enum node_durability durability; /* of new bucket-backed collections; 0: local */
+    uint64_t rpo_ms, group_bytes, unshipped_bytes_max; /* 0: 1,000, 4 MiB, 10 GiB */
+    uint32_t max_in_flight;                            /* 0: 4 */
+    uint32_t max_retries;                              /* [storage.retry] as it stands */
+    uint64_t base_backoff_ms, max_backoff_ms;          /* 0: 1,000 and 64,000 */
+    uint64_t compaction_bytes, compaction_ops;         /* 0: 100 MiB, 10,000 */
+    bool no_background_compaction; /* base segments are written anew by command only */
+    uint64_t remote_wait_ms;       /* a `remote` write is answered as local after it; 0: 20,000 */
     int wal_twin; /* tests only: 0, or enum wal_sync of a broken twin; needs TIERVEC_BROKEN_TWIN */
 };
 /* Opens the data directory (one process at a time: ST_CONFLICT names the other), reads the catalog,
@@ -100,6 +117,16 @@ struct node_status {
     uint64_t memory_bytes, memory_bytes_max;
     uint64_t wal_bytes, checkpoint_bytes;
     uint64_t disk_bytes_free, disk_bytes_total;
+    /* The bucket; all zero and "" without one. */
+    bool has_bucket;
+    char bucket[256];         /* which, without secrets */
+    char bucket_trouble[256]; /* "" or what is wrong with the store as a whole */
+    const char *breaker;      /* "closed", "half_open", "open" */
+    const char *pressure;     /* "green", "yellow", "orange", "red" */
+    uint64_t unshipped_bytes, unshipped_records;
+    uint64_t lag_ms; /* age of the oldest write the bucket lacks; 0: none */
+    uint32_t uploads_in_flight, uploads_queued;
+    uint64_t dlq_total;
 };
 void node_status(struct node *node, struct node_status *out);
 
@@ -109,6 +136,7 @@ struct collection_spec {
     uint32_t dimension;
     int metric;                             /* enum vmetric of index/vindex.h */
     enum node_policy policy;                /* 0: the node's */
+    enum node_durability durability;        /* 0: the node's */
     uint16_t m, ef_construction, ef_search; /* 0: the node's */
     uint32_t threshold;                     /* UINT32_MAX: the node's */
 };
@@ -129,6 +157,19 @@ struct collection_info {
     uint64_t last_checkpoint_ns; /* wall; 0: never */
     const char *state;           /* "loading", "serving", "read_only", "failed" */
     char reason[256];            /* of read_only and failed */
+    /* Of a bucket-backed collection; zeros and "" else. */
+    bool has_bucket;
+    bool switching;    /* its base is not published: not yet restorable */
+    const char *phase; /* "idle", "owned", "foreign", "fenced", ... (tiering/stream.h) */
+    char owner[256];   /* node id in the root as last seen; "": not seen */
+    char trouble[256]; /* last failure of an upload until one succeeds */
+    uint64_t epoch;
+    uint64_t shipped_lsn, remote_lsn;
+    uint64_t unshipped_bytes, unshipped_records, lag_ms;
+    uint64_t published_lsn, published_at_ns; /* of the manifest; 0: none by this process */
+    uint32_t segments;
+    uint64_t bucket_bytes; /* of what the manifest names and the log behind its floor */
+    uint64_t dlq;          /* letters */
 };
 /* Runs on the meta thread; info is valid until done returns, NULL unless ST_OK. */
 typedef void node_admin_fn(void *arg, status st, const struct collection_info *info,
@@ -137,8 +178,10 @@ void node_collection_create(struct node *node, const struct collection_spec *spe
                             node_admin_fn *done, void *arg);
 void node_collection_drop(struct node *node, struct collection *c, node_admin_fn *done, void *arg);
 struct collection_patch {
-    const char *name;   /* NULL: as it is */
-    uint16_t ef_search; /* 0: as it is */
+    const char *name;                /* NULL: as it is */
+    uint16_t ef_search;              /* 0: as it is */
+    enum node_policy policy;         /* 0: as it is */
+    enum node_durability durability; /* 0: as it is */
 };
 void node_collection_patch(struct node *node, struct collection *c,
                            const struct collection_patch *patch, node_admin_fn *done, void *arg);
@@ -166,7 +209,8 @@ struct write_row {
 struct write_result {
     uint64_t lsn;
     uint64_t count;         /* rows inserted or deleted */
-    const char *durability; /* "local" */
+    const char *durability; /* "local" or "remote": what was reached */
+    bool short_of_remote;   /* remote was wanted and not reached in time: 202 */
 };
 typedef void node_write_fn(void *arg, status st, const struct write_result *result,
                            const struct err *err);

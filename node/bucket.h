@@ -1,0 +1,83 @@
+/* bucket.h - what an operator asks of a node about its bucket: letters, snapshots, aliases.
+ *
+ * Threads    every call is for workers and does not wait; done() runs on a background thread of the
+ *            node (ship, upkeep or meta) and must not wait either.
+ * Ownership  what is passed is copied; what done() is given is valid until it returns.
+ * Failure    statuses: base/status.h. ST_INVALID: the collection is not bucket-backed. */
+#ifndef NODE_BUCKET_H
+#define NODE_BUCKET_H
+
+#include "dlq/dlq.h"
+#include "node/node.h"
+
+/* The letters of all collections; never NULL. For listing and showing. */
+struct dlq *node_dlq(struct node *node);
+
+struct node_dlq_result {
+    uint64_t retried, succeeded, failed; /* retry */
+    uint64_t lsn_first, lsn_last; /* discard: the range that goes, or that must be repeated */
+    uint64_t records;             /* discard, replay */
+    char file[1024];              /* discard: where the export lies */
+    char text[512];               /* of the first that failed: what the store said */
+};
+typedef void node_dlq_fn(void *arg, status st, const struct node_dlq_result *result,
+                         const struct err *err);
+/* ids NULL: all of the collection. Tried for real; done once each was answered. */
+void node_dlq_retry(struct collection *c, const uint64_t *ids, size_t count, node_dlq_fn *done,
+                    void *arg);
+/* Divergent tails applied as upserts and deletes, in order; the letters leave when that is durable.
+ * ST_DENIED: this node does not own the collection. ST_INVALID: a letter of another kind. */
+void node_dlq_replay(struct collection *c, const uint64_t *ids, size_t count, node_dlq_fn *done,
+                     void *arg);
+/* confirm_first/last must be the range of all letters named: else ST_CONFLICT and the range in the
+ * result. Exports first. A wal_group becomes a gap; the ids whose newest record was in the range
+ * are logged again, or removed by logged deletes with `drop`. A divergent tail's letter and file
+ * go. */
+void node_dlq_discard(struct collection *c, const uint64_t *ids, size_t count,
+                      uint64_t confirm_first, uint64_t confirm_last, bool drop, node_dlq_fn *done,
+                      void *arg);
+/* The records a letter stands for, one JSON object a line: {"op":"upsert","lsn","doc_id",
+ * "external_id","vector","payload","inserted_at"} or {"op":"delete","lsn","doc_id"}. */
+typedef void node_export_fn(void *arg, status st, const struct buf *ndjson, const struct err *err);
+void node_dlq_export(struct collection *c, uint64_t id, node_export_fn *done, void *arg);
+/* ST_UNSUPPORTED until a store refuses a group for its size: 64 MiB is no store's limit. */
+void node_dlq_split(struct collection *c, const uint64_t *ids, size_t count, node_dlq_fn *done,
+                    void *arg);
+
+struct node_snapshot_result {
+    uint64_t lsn;            /* everything up to it is in the bucket */
+    uint64_t objects, bytes; /* sent by this call beside log groups */
+    uint64_t revision;       /* of the manifest; 0: nothing had to be written */
+    uint64_t checkpoint_lsn, checkpoint_bytes, checkpoint_at_ns; /* the local one */
+    char pin[37];                                                /* of a named one; "" else */
+};
+typedef void node_snapshot_fn(void *arg, status st, const struct node_snapshot_result *result,
+                              const struct err *err);
+/* A local checkpoint; bucket-backed: everything shipped, image and manifest published, and with a
+ * name (NULL: none) pinned under it. A name on a Memory collection is ST_INVALID. */
+void node_snapshot(struct collection *c, const char *name, node_snapshot_fn *done, void *arg);
+/* A local checkpoint; bucket-backed: what is dead is left behind by new base segments as well,
+ * where there is anything to gain, and the image is written. */
+void node_compact(struct collection *c, node_snapshot_fn *done, void *arg);
+/* By command, what --take-ownership does at start. */
+void node_take_ownership(struct collection *c, node_admin_fn *done, void *arg);
+/* From root_lost: the collection is published whole again, under a new root. node_dlq_retry() of a
+ * manifest_commit letter does the same. */
+void node_republish(struct collection *c, node_admin_fn *done, void *arg);
+
+/* Names of breaker states before and after; NULL without a bucket. */
+void node_breaker_reset(struct node *node, const char **before, const char **after);
+
+/* An alias stands for one collection of its database; setting one that exists moves it. */
+void node_alias_set(struct node *node, const char *alias, struct collection *c, node_admin_fn *done,
+                    void *arg);
+void node_alias_remove(struct node *node, const char *alias, node_admin_fn *done, void *arg);
+struct node_alias {
+    char alias[256];
+    char collection_id[37];
+    char collection[256];
+};
+/* In order of alias; up to max behind `after` (NULL: from the first). */
+size_t node_alias_list(struct node *node, const char *after, struct node_alias *out, size_t max);
+
+#endif
