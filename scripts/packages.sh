@@ -4,19 +4,21 @@
 # `name` is a package that must be installed; `name=command` is content with the command from
 # wherever it comes, so that a compiler or a node that Debian did not package is taken as it is.
 
-# To build the program. LMDB, libuv, xxHash, simdjson and cJSON are linked; toml++ is headers alone.
+# To build the program. LMDB, libuv, xxHash, simdjson, cJSON, libcurl, expat and OpenSSL are linked; toml++ is headers
+# alone.
 packages_build=(
     cmake=cmake ninja-build=ninja gcc=gcc g++=g++ libc6-dev
-    libcjson-dev liblmdb-dev libsimdjson-dev libtomlplusplus-dev libuv1-dev libxxhash-dev
+    libcjson-dev libcurl4-openssl-dev libexpat1-dev liblmdb-dev libsimdjson-dev libssl-dev libtomlplusplus-dev
+    libuv1-dev libxxhash-dev
 )
 # To try it as scripts/run suggests.
 packages_run=(curl=curl)
 # To build and run every test: cmocka, the formatter, python for the scripts, npm (which asks
-# registries over TLS) for the word vectors of scripts/demo, and a file system of their own for the
-# integration tests that fill a disk or cut its power.
+# registries over TLS) for the word vectors of scripts/demo, a file system of their own for the
+# integration tests that fill a disk or cut its power, virtual environments for scripts/s3_servers.
 packages_test=(
     libcmocka-dev clang-format-14=clang-format-14 python3=python3 npm=npm ca-certificates
-    curl=curl e2fsprogs=mkfs.ext4 mount=mount
+    curl=curl e2fsprogs=mkfs.ext4 mount=mount python3-venv
 )
 
 # packages_missing <entry...>: prints the packages that have to be installed, one a line.
