@@ -313,8 +313,8 @@ status kv_get(struct kv *kv, struct slice key, struct buf *out, struct err *err)
     return st;
 }
 
-static status walk(struct kv *kv, MDB_cursor *cursor, struct slice prefix, kv_each_fn *fn,
-                   void *arg, struct err *err)
+static status walk(struct kv *kv, MDB_cursor *cursor, struct slice prefix, bool over_damage,
+                   kv_each_fn *fn, void *arg, struct err *err)
 {
     MDB_val name = val_of(prefix);
     MDB_val stored;
@@ -330,6 +330,10 @@ static status walk(struct kv *kv, MDB_cursor *cursor, struct slice prefix, kv_ea
             (prefix.bytes > 0 && memcmp(key.data, prefix.data, prefix.bytes) != 0))
             return ST_OK;
         st = open_value(kv, key, &stored, &value, err);
+        if (st == ST_CORRUPT && over_damage) {
+            value = (struct slice){0};
+            st = ST_OK;
+        }
         if (st == ST_OK)
             st = fn(arg, key, value, err);
         if (st != ST_OK)
@@ -339,7 +343,8 @@ static status walk(struct kv *kv, MDB_cursor *cursor, struct slice prefix, kv_ea
     return code == MDB_NOTFOUND ? ST_OK : fail(err, code, "walk", kv->dir);
 }
 
-status kv_each(struct kv *kv, struct slice prefix, kv_each_fn *fn, void *arg, struct err *err)
+static status each(struct kv *kv, struct slice prefix, bool over_damage, kv_each_fn *fn, void *arg,
+                   struct err *err)
 {
     MDB_txn *txn = NULL;
     MDB_cursor *cursor = NULL;
@@ -352,11 +357,23 @@ status kv_each(struct kv *kv, struct slice prefix, kv_each_fn *fn, void *arg, st
     if (code != 0)
         return fail(err, code, "read", kv->dir);
     code = mdb_cursor_open(txn, kv->dbi, &cursor);
-    st = code != 0 ? fail(err, code, "walk", kv->dir) : walk(kv, cursor, prefix, fn, arg, err);
+    st = code != 0 ? fail(err, code, "walk", kv->dir)
+                   : walk(kv, cursor, prefix, over_damage, fn, arg, err);
     if (cursor != NULL)
         mdb_cursor_close(cursor);
     mdb_txn_abort(txn);
     return st;
+}
+
+status kv_each(struct kv *kv, struct slice prefix, kv_each_fn *fn, void *arg, struct err *err)
+{
+    return each(kv, prefix, false, fn, arg, err);
+}
+
+status kv_each_or_damaged(struct kv *kv, struct slice prefix, kv_each_fn *fn, void *arg,
+                          struct err *err)
+{
+    return each(kv, prefix, true, fn, arg, err);
 }
 
 /* ---- writing ---- */

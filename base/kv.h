@@ -35,5 +35,10 @@ typedef status kv_each_fn(void *arg, struct slice key, struct slice value, struc
 /* In key order, every key that begins with prefix. */
 NODISCARD
 status kv_each(struct kv *kv, struct slice prefix, kv_each_fn *fn, void *arg, struct err *err);
+/* The same, and goes on behind a damaged value: fn is handed its key with value.data NULL. Values
+ * that are not damaged have data, also when they are empty. */
+NODISCARD
+status kv_each_or_damaged(struct kv *kv, struct slice prefix, kv_each_fn *fn, void *arg,
+                          struct err *err);
 
 #endif

@@ -365,10 +365,21 @@ static void overwrite(const char *dir, const char *find, size_t find_bytes)
     buf_free(&image);
 }
 
+static status note_damage(void *arg, struct slice key, struct slice value, struct err *err)
+{
+    char *text = arg;
+
+    (void)err;
+    strncat(text, (const char *)key.data, key.bytes);
+    strcat(text, value.data == NULL ? "! " : " ");
+    return ST_OK;
+}
+
 static void a_changed_value_is_corruption(void **state)
 {
     struct subject *s = *state;
     struct walk walk = {.left = 100};
+    char text[64] = "";
     struct err err;
 
     assert_int_equal(put(s->kv, "key", slice_text("a value to be found"), &err), ST_OK);
@@ -381,6 +392,8 @@ static void a_changed_value_is_corruption(void **state)
     assert_int_equal(kv_each(s->kv, slice_text(""), note, &walk, &err), ST_CORRUPT);
     assert_non_null(strstr(err.text, "crc"));
     expect(s->kv, "other", slice_text("fine"));
+    assert_int_equal(kv_each_or_damaged(s->kv, slice_text(""), note_damage, text, &err), ST_OK);
+    assert_string_equal(text, "key! other ");
 }
 
 static void damaged_files_are_refused_at_open(void **state)
