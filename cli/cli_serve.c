@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "config/config.h"
+#include "objstore/open.h"
 #include "wal/wal.h"
 
 #include <inttypes.h>
@@ -34,6 +35,9 @@ static const char help_text[] =
     "  --rest-port PORT         port of REST\n"
     "  --log-level LEVEL        trace, debug, info, warn, error\n"
     "  --set section.key=value  any key of the configuration reference\n"
+    "  --take-ownership         of the bucket's collections that another node owns: only when "
+    "that\n"
+    "                           node is gone for good\n"
     "  --quiet                  no greeting on standard output\n"
     "\n"
     "example: tiervec serve --data-dir /var/lib/tiervec --rest-port 8080\n";
@@ -43,8 +47,10 @@ struct serve {
     char **argv;
     struct config config; /* after start() the meta thread's alone */
     bool config_loaded;
+    bool take_ownership;
     struct stats *stats;
     struct exec *exec;
+    struct objstore *store; /* NULL: there is no bucket */
     struct node *node;
     struct api *api;
 };
@@ -138,6 +144,8 @@ static status reload(void *arg, struct buf *json, struct err *err)
         return st;
     st = open_log(&now, err);
     if (st == ST_OK) {
+        if (s->store != NULL)
+            objstore_reload(s->store); /* credentials */
         buf_put_text(json, "{\"changed\":");
         put_differences(&s->config, &now, true, json);
         buf_put_text(json, ",\"needs_restart\":");
@@ -146,6 +154,59 @@ static status reload(void *arg, struct buf *json, struct err *err)
     }
     config_free(&now);
     return st;
+}
+
+static enum objstore_addressing addressing_of(const char *text)
+{
+    if (strcmp(text, "path") == 0)
+        return OBJSTORE_ADDRESS_PATH;
+    return strcmp(text, "virtual") == 0 ? OBJSTORE_ADDRESS_VIRTUAL : OBJSTORE_ADDRESS_AUTO;
+}
+
+static status open_store(struct serve *s, struct err *err)
+{
+    const struct config *c = &s->config;
+    const struct objstore_options options = {
+        .url = c->storage.s3_bucket,
+        .region = c->storage.s3_region,
+        .endpoint = c->storage.s3_endpoint,
+        .addressing = addressing_of(c->storage.s3_addressing),
+        .ca_file = c->storage.s3_ca_file[0] == '\0' ? NULL : c->storage.s3_ca_file,
+        .fs = fs_real(),
+        .clock = clock_real(),
+        .rand = rand_kernel(),
+        .stats = s->stats,
+    };
+    status st;
+
+    if (c->storage.s3_bucket[0] == '\0')
+        return ST_OK;
+    st = objstore_open(&options, &s->store, err);
+    return st == ST_OK ? ST_OK : err_wrap(err, st, "storage.s3_bucket");
+}
+
+/* What [storage] says about the bucket. */
+static status set_bucket_options(const struct serve *s, struct node_options *out, struct err *err)
+{
+    const struct config *c = &s->config;
+
+    if (!node_durability_parse(c->storage.durability, &out->durability))
+        return err_set(err, ST_INVALID, "storage.durability: %s is none", c->storage.durability);
+    out->store = s->store;
+    out->take_ownership = s->take_ownership;
+    out->rpo_ms = c->storage.rpo_ms;
+    out->group_bytes = c->storage.group_bytes;
+    out->unshipped_bytes_max = c->storage.unshipped_bytes_max;
+    out->max_in_flight = c->storage.max_in_flight;
+    out->max_retries = c->storage.retry_max_retries;
+    out->base_backoff_ms = (uint64_t)c->storage.retry_base_backoff_secs * 1000;
+    out->max_backoff_ms = (uint64_t)c->storage.retry_max_backoff_secs * 1000;
+    out->compaction_bytes = c->storage.compaction_threshold_bytes;
+    out->compaction_ops = c->storage.compaction_threshold_ops;
+    out->no_background_compaction = !c->storage.enable_background_compaction;
+    /* The rest of a request's time is for what comes before and behind the bucket. */
+    out->remote_wait_ms = (uint64_t)c->server.timeout_seconds * 1000 * 2 / 3;
+    return ST_OK;
 }
 
 static status open_node(struct serve *s, struct err *err)
@@ -178,6 +239,8 @@ static status open_node(struct serve *s, struct err *err)
     if (!node_policy_parse(c->storage.tiering_policy, &options.policy))
         return err_set(err, ST_INVALID, "storage.tiering_policy: %s is none",
                        c->storage.tiering_policy);
+    if (set_bucket_options(s, &options, err) != ST_OK)
+        return ST_INVALID;
 #ifdef TIERVEC_BROKEN_TWIN
     /* A twin of the program for tests alone: it must be caught losing what it acknowledged. */
     options.wal_twin = TIERVEC_BROKEN_TWIN;
@@ -234,14 +297,17 @@ static status start(struct serve *s, struct err *err)
 
     if (st != ST_OK)
         return st;
-    log_info("starting", "version=%s config=%s data_dir=%s", TIERVEC_VERSION,
-             s->config.file == NULL ? "none" : s->config.file, s->config.database.data_dir);
+    log_info("starting", "version=%s config=%s data_dir=%s bucket=%s", TIERVEC_VERSION,
+             s->config.file == NULL ? "none" : s->config.file, s->config.database.data_dir,
+             s->config.storage.s3_bucket[0] == '\0' ? "none" : s->config.storage.s3_bucket);
     for (size_t i = 0; i < s->config.warning_count; i++)
         log_warn("configuration", "text=%s", s->config.warnings[i]);
     raise_file_limit(&s->config);
     st = stats_create(&s->stats, err);
     if (st == ST_OK)
         st = exec_open(&workers, &s->exec, err);
+    if (st == ST_OK)
+        st = open_store(s, err);
     if (st == ST_OK)
         st = open_node(s, err);
     if (st == ST_OK && s->config.anonymous_beyond_loopback) {
@@ -260,6 +326,7 @@ static void stop(struct serve *s)
         api_drain(s->api, DRAIN_MS);
     api_close(s->api);
     node_close(s->node);
+    objstore_close(s->store);
     exec_close(s->exec);
     stats_destroy(s->stats);
     log_info("stopped", "");
@@ -317,6 +384,7 @@ int cli_serve(int argc, char **argv)
         return EXIT_OK;
     }
     quiet = take_flag(&argc, argv, "--quiet");
+    s.take_ownership = take_flag(&argc, argv, "--take-ownership");
     block_signals(&signals);
     s.argc = argc;
     s.argv = argv;

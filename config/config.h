@@ -67,6 +67,18 @@ struct config {
         char *tiering_policy;
         char *wal_path;
         char *snapshot_dir;
+        char *s3_bucket; /* "": there is none */
+        char *s3_region, *s3_endpoint, *s3_ca_file;
+        char *s3_addressing;
+        char *durability;
+        uint32_t rpo_ms;
+        bool enable_background_compaction;
+        uint64_t group_bytes;
+        uint32_t max_in_flight;
+        uint64_t unshipped_bytes_max;
+        uint64_t compaction_threshold_bytes;
+        uint32_t compaction_threshold_ops;
+        uint32_t retry_max_retries, retry_base_backoff_secs, retry_max_backoff_secs;
     } storage;
     struct {
         bool allow_anonymous;

@@ -15,7 +15,15 @@ enum config_use {
     CONFIG_SEED,  /* AkiDB's; accepted, with a warning that says why it means nothing here */
 };
 
-enum config_rule { CONFIG_ANY, CONFIG_HOST, CONFIG_FOLDER, CONFIG_LEVELS, CONFIG_NAME };
+enum config_rule {
+    CONFIG_ANY,
+    CONFIG_HOST,
+    CONFIG_FOLDER,
+    CONFIG_LEVELS,
+    CONFIG_NAME,
+    CONFIG_BUCKET, /* its value is never printed when it is refused: it may hold a password */
+    CONFIG_ENDPOINT,
+};
 
 struct config_key {
     const char *section, *key;
@@ -31,7 +39,7 @@ struct config_key {
     const char *short_name; /* "rest_port": TIERVEC_REST_PORT and --rest-port; NULL for none */
     const char *seed_name;  /* "AKIDB_REST_PORT"; NULL for none */
     const char *doc;        /* whole sentences */
-    const char *later;      /* CONFIG_LATER: "the bucket tiers are"; CONFIG_SEED: why nothing */
+    const char *later;      /* CONFIG_LATER: "the S3Only tier is"; CONFIG_SEED: why nothing */
     const char *instead;    /* CONFIG_LATER: what to do */
     bool secret;            /* never printed */
     bool commented;         /* stands as a comment in the example file */

@@ -10,7 +10,9 @@
 #define TIB (1024 * GIB)
 
 /* What later versions build, and what to do until then. */
-#define TIERS      .later = "the bucket tiers are", .instead = "or use tiering_policy = \"Memory\""
+#define COLD .later = "the S3Only tier is", .instead = "or use tiering_policy = \"MemoryS3\""
+#define RETENTION                                                                                  \
+    .later = "deleting old versions from the bucket is", .instead = "nothing in it is deleted yet"
 #define TLS        .later = "TLS is", .instead = "or put a proxy that speaks TLS in front"
 #define KEYS       .later = "API keys are", .instead = "or let a proxy in front check callers"
 #define RATES      .later = "rate limits are", .instead = "or let a proxy in front limit callers"
@@ -134,51 +136,76 @@ const struct config_key config_keys[] = {
     /* ---- storage ---- */
     {CHOICE("storage", "tiering_policy"), FIELD(storage.tiering_policy),
      .choices = "Memory|MemoryS3|S3Only", .fallback = "Memory", .short_name = "tiering_policy",
-     .doc = "Where collections live. This version has Memory: RAM and the log on the local disk."},
+     .doc = "Where new collections live. Memory: RAM and the log on the local disk. MemoryS3: the "
+            "same, and everything is shipped to the bucket. S3Only is not part of this version."},
     {TEXT("storage", "wal_path"), FIELD(storage.wal_path), .fallback = "",
      .doc = "The folder of the write-ahead logs. Empty: <data_dir>/wal."},
     {TEXT("storage", "snapshot_dir"), FIELD(storage.snapshot_dir), .fallback = "",
      .doc = "The folder of the local checkpoints. Empty: <data_dir>/snapshots."},
-    {TEXT("storage", "s3_bucket"), LATER, TIERS, .fallback = "",
-     .doc = "\"s3://bucket/prefix\", \"http://host:9000/bucket/prefix\" or \"file:///path\"."},
-    {TEXT("storage", "s3_region"), LATER, TIERS, .fallback = "us-east-1",
-     .doc = "The bucket's region."},
-    {TEXT("storage", "s3_endpoint"), LATER, TIERS, .fallback = "",
-     .doc = "The store's address when it is not AWS: \"http://127.0.0.1:9000\"."},
-    {NUMBER("storage", "cache_size"), LATER, TIERS, RANGE(0, UINT32_MAX), .unit = "vectors",
+    {TEXT("storage", "s3_bucket"), FIELD(storage.s3_bucket), .rule = CONFIG_BUCKET, .fallback = "",
+     .doc = "The bucket: \"s3://bucket/prefix\" on AWS or at s3_endpoint, "
+            "\"http://host:9000/bucket/prefix\", or \"file:///path\" for a directory as the "
+            "bucket. Credentials never stand here. Empty: there is none."},
+    {TEXT("storage", "s3_region"), FIELD(storage.s3_region), .rule = CONFIG_NAME, .fallback = "",
+     .doc =
+         "The bucket's region. Empty: AWS_REGION, AWS_DEFAULT_REGION, the profile's, us-east-1."},
+    {TEXT("storage", "s3_endpoint"), FIELD(storage.s3_endpoint), .rule = CONFIG_ENDPOINT,
+     .fallback = "",
+     .doc = "The store's address when it is not AWS: \"http://127.0.0.1:9000\". Empty: "
+            "AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, the profile's, AWS."},
+    {CHOICE("storage", "s3_addressing"), FIELD(storage.s3_addressing),
+     .choices = "auto|path|virtual", .fallback = "auto",
+     .doc = "Whether the bucket stands in the path or in the host's name. auto: the host's name on "
+            "AWS, the path at an endpoint of one's own."},
+    {TEXT("storage", "s3_ca_file"), FIELD(storage.s3_ca_file), .fallback = "",
+     .doc = "Authorities the store's certificate is checked with. Empty: AWS_CA_BUNDLE, the "
+            "system's."},
+    {NUMBER("storage", "cache_size"), LATER, COLD, RANGE(0, UINT32_MAX), .unit = "vectors",
      .fallback = "10000", .doc = "Vectors of S3Only collections kept in memory."},
-    {NUMBER("storage", "cache_bytes"), LATER, TIERS, RANGE(1, 1024 * TIB), .unit = "bytes",
+    {NUMBER("storage", "cache_bytes"), LATER, COLD, RANGE(1, 1024 * TIB), .unit = "bytes",
      .zero = "cache_size decides", .fallback = "0", .doc = "The same in bytes."},
-    {TEXT("storage", "disk_cache_path"), LATER, TIERS, .fallback = "",
+    {TEXT("storage", "disk_cache_path"), LATER, COLD, .fallback = "",
      .doc = "A folder that caches what was read from the bucket."},
-    {NUMBER("storage", "disk_cache_bytes"), LATER, TIERS, RANGE(1, 1024 * TIB), .unit = "bytes",
+    {NUMBER("storage", "disk_cache_bytes"), LATER, COLD, RANGE(1, 1024 * TIB), .unit = "bytes",
      .zero = "no cache on disk", .fallback = "0", .doc = "How large that folder may grow."},
-    {CHOICE("storage", "durability"), LATER, TIERS, .choices = "local|remote", .fallback = "local",
-     .doc = "What a write waits for: the local log or the bucket."},
-    {NUMBER("storage", "rpo_ms"), LATER, TIERS, RANGE(1, 3600000), .unit = "milliseconds",
-     .fallback = "1000", .doc = "How old an unshipped write may grow."},
-    {BOOL("storage", "enable_background_compaction"), LATER, TIERS, .fallback = "true",
-     .doc = "Merge segments in the bucket in the background."},
-    {NUMBER("storage", "group_bytes"), LATER, TIERS, RANGE(64 * KIB, 64 * MIB), .unit = "bytes",
-     .fallback = "4194304", .doc = "Log shipped as one object."},
-    {NUMBER("storage", "max_in_flight"), LATER, TIERS, RANGE(1, 256), .unit = "uploads",
-     .fallback = "4", .doc = "Uploads under way at one time."},
-    {NUMBER("storage", "unshipped_bytes_max"), LATER, TIERS, RANGE(MIB, 1024 * TIB),
-     .unit = "bytes", .fallback = "10737418240",
-     .doc = "Log that may wait for the bucket before writes are slowed and refused."},
-    {NUMBER("storage.compaction", "threshold_bytes"), LATER, TIERS, RANGE(MIB, TIB),
-     .unit = "bytes", .fallback = "104857600", .doc = "New data that starts a compaction."},
-    {NUMBER("storage.compaction", "threshold_ops"), LATER, TIERS, RANGE(1, UINT32_MAX),
-     .unit = "operations", .fallback = "10000", .doc = "Operations that start one."},
-    {NUMBER("storage.retry", "max_retries"), LATER, TIERS, RANGE(0, 1000), .fallback = "5",
-     .doc = "Tries before an upload becomes a dead letter."},
-    {NUMBER("storage.retry", "base_backoff_secs"), LATER, TIERS, RANGE(1, 3600), .unit = "seconds",
-     .fallback = "1", .doc = "The wait before the first retry."},
-    {NUMBER("storage.retry", "max_backoff_secs"), LATER, TIERS, RANGE(1, 86400), .unit = "seconds",
-     .fallback = "64", .doc = "The longest wait between retries."},
-    {NUMBER("storage.retention", "keep_versions"), LATER, TIERS, RANGE(1, 1000000),
+    {CHOICE("storage", "durability"), FIELD(storage.durability), .choices = "local|remote",
+     .fallback = "local",
+     .doc = "What a write to a new bucket-backed collection waits for: the local log, or the "
+            "bucket as well."},
+    {NUMBER("storage", "rpo_ms"), FIELD(storage.rpo_ms), RANGE(1, 3600000), .unit = "milliseconds",
+     .fallback = "1000",
+     .doc = "How old a write may grow before it is sent to the bucket, however little there is."},
+    {BOOL("storage", "enable_background_compaction"), FIELD(storage.enable_background_compaction),
+     .fallback = "true",
+     .doc = "Write the base of a collection in the bucket anew when most of it is dead. false: "
+            "only by command."},
+    {NUMBER("storage", "group_bytes"), FIELD(storage.group_bytes), RANGE(64 * KIB, 64 * MIB),
+     .unit = "bytes", .fallback = "4194304", .doc = "Log shipped as one object."},
+    {NUMBER("storage", "max_in_flight"), FIELD(storage.max_in_flight), RANGE(1, 256),
+     .unit = "uploads", .fallback = "4",
+     .doc = "Log groups of one collection under way at one time."},
+    {NUMBER("storage", "unshipped_bytes_max"), FIELD(storage.unshipped_bytes_max),
+     RANGE(MIB, 1024 * TIB), .unit = "bytes", .fallback = "10737418240",
+     .doc = "Log that may wait for the bucket: at half of it health says so, at 75 % writes are "
+            "slowed with 429, at 92 % refused with 507."},
+    {NUMBER("storage.compaction", "threshold_bytes"), FIELD(storage.compaction_threshold_bytes),
+     RANGE(MIB, TIB), .unit = "bytes", .fallback = "104857600",
+     .doc = "So much new log of a collection is folded into its local checkpoint."},
+    {NUMBER("storage.compaction", "threshold_ops"), FIELD(storage.compaction_threshold_ops),
+     RANGE(1, UINT32_MAX), .unit = "operations", .fallback = "10000",
+     .doc = "So many new rows are, whichever comes first."},
+    {NUMBER("storage.retry", "max_retries"), FIELD(storage.retry_max_retries), RANGE(0, 1000),
+     .fallback = "5",
+     .doc = "Tries of an upload the store refuses before it becomes a dead letter. What may get "
+            "better by itself is tried for ever."},
+    {NUMBER("storage.retry", "base_backoff_secs"), FIELD(storage.retry_base_backoff_secs),
+     RANGE(1, 3600), .unit = "seconds", .fallback = "1", .doc = "The wait before the first retry."},
+    {NUMBER("storage.retry", "max_backoff_secs"), FIELD(storage.retry_max_backoff_secs),
+     RANGE(1, 86400), .unit = "seconds", .fallback = "64",
+     .doc = "The longest wait between retries."},
+    {NUMBER("storage.retention", "keep_versions"), LATER, RETENTION, RANGE(1, 1000000),
      .unit = "manifests", .fallback = "10", .doc = "Versions kept at least."},
-    {NUMBER("storage.retention", "keep_days"), LATER, TIERS, RANGE(0, 36500), .unit = "days",
+    {NUMBER("storage.retention", "keep_days"), LATER, RETENTION, RANGE(0, 36500), .unit = "days",
      .fallback = "7", .doc = "Days a version is kept at least."},
     /* ---- doors and keys ---- */
     {TEXT("tls", "cert"), LATER, TLS, .fallback = "", .doc = "The certificate's file."},

@@ -3,6 +3,7 @@
 #include "config/config_internal.h"
 
 #include "base/mem.h"
+#include "objstore/url.h"
 
 #include <arpa/inet.h>
 #include <stdarg.h>
@@ -99,13 +100,43 @@ static status check_later(const struct config *c, struct err *err)
     return ST_OK;
 }
 
+static status check_tier(const struct config *c, struct err *err)
+{
+    const struct config_entry *policy = entry_of(c, "storage", "tiering_policy");
+    bool memory = strcmp(c->storage.tiering_policy, "Memory") == 0;
+
+    if (strcmp(c->storage.tiering_policy, "S3Only") == 0)
+        return err_set(
+            err, ST_INVALID,
+            "%s: storage.tiering_policy = \"S3Only\": not part of this version; right is "
+            "\"MemoryS3\" or \"Memory\"",
+            policy->where);
+    if (!memory && c->storage.s3_bucket[0] == '\0')
+        return err_set(err, ST_INVALID,
+                       "%s: storage.tiering_policy = \"MemoryS3\" needs a bucket; say [storage] "
+                       "s3_bucket = \"s3://bucket/prefix\", or \"file:///path\" to try it out",
+                       policy->where);
+    if (!memory && strcmp(c->wal.sync, "none") == 0)
+        return err_set(
+            err, ST_INVALID,
+            "%s: wal.sync = \"none\" goes with tiering_policy = \"Memory\" only: what is "
+            "shipped must be on the local disk first; right is \"fsync\"",
+            entry_of(c, "wal", "sync")->where);
+    if (strcmp(c->storage.durability, "remote") == 0 && c->storage.s3_bucket[0] == '\0')
+        return err_set(
+            err, ST_INVALID,
+            "%s: storage.durability = \"remote\" needs a bucket; say [storage] s3_bucket "
+            "= \"s3://bucket/prefix\"",
+            entry_of(c, "storage", "durability")->where);
+    if (c->storage.retry_base_backoff_secs > c->storage.retry_max_backoff_secs)
+        return err_set(err, ST_INVALID,
+                       "%s: storage.retry.base_backoff_secs is more than max_backoff_secs",
+                       entry_of(c, "storage.retry", "base_backoff_secs")->where);
+    return ST_OK;
+}
+
 static status check_features(const struct config *c, struct err *err)
 {
-    if (strcmp(c->storage.tiering_policy, "Memory") != 0)
-        return err_set(err, ST_INVALID,
-                       "%s: storage.tiering_policy = \"%s\": the bucket tiers are not part of this "
-                       "version; right is \"Memory\"",
-                       entry_of(c, "storage", "tiering_policy")->where, c->storage.tiering_policy);
     if (!c->features.vector_persistence_enabled)
         return err_set(
             err, ST_INVALID,
@@ -166,10 +197,25 @@ static status check_exposure(struct config_load *load, struct err *err)
         c->server.host, host->where);
 }
 
+/* An address that stands in s3_bucket already; the same one twice is fine. */
+static bool endpoint_is_idle(const struct config *c)
+{
+    char said[OBJSTORE_ENDPOINT_BYTES];
+    struct objstore_url url;
+
+    if (c->storage.s3_endpoint[0] == '\0' || c->storage.s3_bucket[0] == '\0' ||
+        objstore_url_parse(c->storage.s3_bucket, &url, NULL) != ST_OK ||
+        objstore_endpoint_parse(c->storage.s3_endpoint, said, NULL) != ST_OK)
+        return false;
+    return url.kind != OBJSTORE_URL_S3 && strcmp(said, url.endpoint) != 0;
+}
+
 static status warn_of_effects(struct config *c, struct err *err)
 {
     const struct config_entry *grpc = entry_of(c, "server", "grpc_port");
     const struct config_entry *sync = entry_of(c, "wal", "sync");
+    const struct config_entry *endpoint = entry_of(c, "storage", "s3_endpoint");
+    const struct config_entry *bucket = entry_of(c, "storage", "s3_bucket");
     status st = ST_OK;
 
     if (grpc->origin != CONFIG_DEFAULT && c->server.grpc_port != 0)
@@ -181,6 +227,13 @@ static status warn_of_effects(struct config *c, struct err *err)
         st = config_warn(c, err,
                          "%s: wal.sync = \"none\": acknowledged writes may be lost with the power",
                          sync->where);
+    if (st == ST_OK && endpoint->origin != CONFIG_DEFAULT && endpoint_is_idle(c))
+        st = config_warn(c, err, "%s: storage.s3_endpoint is not used: %s says where the store is",
+                         endpoint->where, bucket->where);
+    if (st == ST_OK && strncmp(c->storage.s3_bucket, "memory:", strlen("memory:")) == 0)
+        st = config_warn(c, err,
+                         "%s: storage.s3_bucket: a bucket in memory is gone with the process",
+                         bucket->where);
     return st;
 }
 
@@ -188,6 +241,8 @@ status config_check(struct config_load *load, struct err *err)
 {
     status st = check_later(load->out, err);
 
+    if (st == ST_OK)
+        st = check_tier(load->out, err);
     if (st == ST_OK)
         st = check_features(load->out, err);
     if (st == ST_OK)

@@ -2,6 +2,7 @@
 #include "config/config_internal.h"
 
 #include "base/mem.h"
+#include "objstore/url.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -14,6 +15,7 @@
 struct value {
     uint64_t number; /* numbers and booleans */
     char text[CONFIG_TEXT_BYTES_MAX + 1];
+    struct err why; /* of a URL that is none */
 };
 
 void config_show(char out[CONFIG_SHOWN_BYTES], struct slice text)
@@ -77,6 +79,14 @@ void config_describe(const struct config_key *key, char out[256])
     case CONFIG_NAME:
         (void)snprintf(out, 256, "1 to 255 letters, digits, '-', '_', '.' or ':'");
         return;
+    case CONFIG_BUCKET:
+        (void)snprintf(out, 256,
+                       "\"s3://bucket/prefix\", \"http://host:9000/bucket/prefix\" or "
+                       "\"file:///path\"");
+        return;
+    case CONFIG_ENDPOINT:
+        (void)snprintf(out, 256, "\"http://host:9000\" or \"https://host\"");
+        return;
     case CONFIG_ANY:
         break;
     }
@@ -113,10 +123,12 @@ static status refuse(const struct config_key *key, const struct config_raw *raw,
     char shown[CONFIG_SHOWN_BYTES];
     char right[256];
 
+    bool hide = key->secret || key->rule == CONFIG_BUCKET || key->rule == CONFIG_ENDPOINT;
+
     shown_raw(raw, shown);
     config_describe(key, right);
     return err_set(err, ST_INVALID, "%s: %s.%s: %s%s%s; right is %s", where, key->section, key->key,
-                   key->secret ? "" : shown, key->secret ? "" : " ", why, right);
+                   hide ? "" : shown, hide ? "" : " ", why, right);
 }
 
 static bool word_to_number(struct slice word, uint64_t *out)
@@ -236,6 +248,22 @@ static const char *check_levels(struct value *v)
     return NULL;
 }
 
+/* The text says more than "is none", and nothing of what may be a password. */
+static const char *check_url(struct value *v, bool endpoint)
+{
+    char taken[OBJSTORE_ENDPOINT_BYTES];
+    struct objstore_url url;
+
+    if (v->text[0] == '\0')
+        return NULL;
+    if ((endpoint ? objstore_endpoint_parse(v->text, taken, &v->why)
+                  : objstore_url_parse(v->text, &url, &v->why)) == ST_OK)
+        return NULL;
+    for (char *c = v->why.text; *c != '\0'; c++)
+        *c = isprint((unsigned char)*c) ? *c : '?';
+    return v->why.text;
+}
+
 static const char *check_rule(const struct config_key *key, struct value *v)
 {
     switch (key->rule) {
@@ -247,6 +275,9 @@ static const char *check_rule(const struct config_key *key, struct value *v)
         return check_levels(v);
     case CONFIG_NAME:
         return check_name(v->text);
+    case CONFIG_BUCKET:
+    case CONFIG_ENDPOINT:
+        return check_url(v, key->rule == CONFIG_ENDPOINT);
     case CONFIG_ANY:
         break;
     }

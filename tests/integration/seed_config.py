@@ -44,14 +44,12 @@ tiering_policy = "Memory"
 wal_path = "{folder}/akidb/wal"
 snapshot_dir = "{folder}/akidb/snapshots"
 """
-OTHER_TIERS = {
-    'tiering_policy = "MemoryS3"': "tiering_policy",
+REFUSED = {
+    'tiering_policy = "MemoryS3"': "tiering_policy",  # without s3_bucket
     'tiering_policy = "S3Only"': "tiering_policy",
-    's3_bucket = "s3://my-bucket/akidb"': "s3_bucket",
-    's3_region = "us-west-2"': "s3_region",
-    's3_endpoint = "http://minio:9000"': "s3_endpoint",
+    's3_bucket = "my-bucket"': "s3_bucket",
+    's3_bucket = "http://admin:password@localhost:9000/akidb"': "s3_bucket",
     "cache_size = 50000": "cache_size",
-    "enable_background_compaction = false": "enable_background_compaction",
 }
 
 
@@ -166,11 +164,11 @@ def refused(folder, text, *words):
     os.unlink(path)
 
 
-def the_bucket_is_refused_by_name():
+def what_no_bucket_can_be_is_refused_by_name():
     with Folder("seed") as folder:
-        for line, key in OTHER_TIERS.items():
+        for line, key in REFUSED.items():
             refused(folder, f"{REFERENCE}\n[storage]\n{line}\n", f"storage.{key}")
-        refused(folder, REFERENCE + "\n[storage.retry]\nmax_retries = 9\n", "storage.retry.max_retries")
+        refused(folder, REFERENCE + "\n[storage.retention]\nkeep_days = 9\n", "storage.retention.keep_days")
 
 
 def an_unknown_key_names_the_nearest():
@@ -184,4 +182,4 @@ def an_unknown_key_names_the_nearest():
 
 if __name__ == "__main__":
     support.main(the_reference_file_starts_as_it_is, the_production_file_starts_as_it_is, the_environment_alone_starts_a_node,
-                 the_memory_tier_of_the_guide, the_bucket_is_refused_by_name, an_unknown_key_names_the_nearest)
+                 the_memory_tier_of_the_guide, what_no_bucket_can_be_is_refused_by_name, an_unknown_key_names_the_nearest)

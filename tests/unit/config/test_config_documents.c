@@ -105,7 +105,7 @@ static void what_the_example_comments_out_is_accepted_too(void **state)
     }
     buf_put_u8(&all, 0);
     config_case_ok(&(struct config_case){.file = (const char *)all.data}, &c);
-    assert_int_equal(config_case_entry(&c, "storage", "s3_region")->origin, CONFIG_FILE);
+    assert_int_equal(config_case_entry(&c, "storage", "cache_size")->origin, CONFIG_FILE);
     config_free(&c);
     buf_free(&all);
     buf_free(&text);

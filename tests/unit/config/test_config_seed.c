@@ -78,6 +78,41 @@ static void the_storage_sections_start_when_they_say_memory(void **state)
     config_free(&c);
 }
 
+/* Its MemoryS3 tier on AWS and on MinIO, word for word. */
+static void the_bucket_sections_start(void **state)
+{
+    static const char aws[] = "[storage]\n"
+                              "tiering_policy = \"MemoryS3\"\n"
+                              "wal_path = \"/var/lib/akidb/wal\"\n"
+                              "snapshot_dir = \"/var/lib/akidb/snapshots\"\n"
+                              "s3_bucket = \"s3://my-bucket/akidb\"\n"
+                              "s3_region = \"us-west-2\"\n";
+    static const char minio[] = "[storage]\n"
+                                "tiering_policy = \"MemoryS3\"\n"
+                                "s3_bucket = \"http://localhost:9000/akidb\"\n"
+                                "s3_region = \"us-east-1\"  # Required but ignored by MinIO\n"
+                                "s3_endpoint = \"http://localhost:9000\"\n"
+                                "enable_background_compaction = true  # Default: true\n"
+                                "[storage.compaction]\n"
+                                "threshold_bytes = 104857600  # 100MB (default)\n"
+                                "threshold_ops = 10000\n"
+                                "[storage.retry]\n"
+                                "max_retries = 5\n"
+                                "base_backoff_secs = 1\n"
+                                "max_backoff_secs = 64\n";
+    struct config c;
+
+    (void)state;
+    config_case_ok(&(struct config_case){.file = aws}, &c);
+    assert_string_equal(c.storage.s3_bucket, "s3://my-bucket/akidb");
+    assert_int_equal(c.warning_count, 0);
+    config_free(&c);
+    config_case_ok(&(struct config_case){.file = minio}, &c);
+    assert_string_equal(c.storage.s3_endpoint, "http://localhost:9000");
+    assert_int_equal(c.warning_count, 0);
+    config_free(&c);
+}
+
 static void the_environment_alone_starts(void **state)
 {
     struct config c;
@@ -257,6 +292,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_production_file_starts),
         cmocka_unit_test(the_storage_sections_start_when_they_say_memory),
+        cmocka_unit_test(the_bucket_sections_start),
         cmocka_unit_test(the_environment_alone_starts),
         cmocka_unit_test(ours_wins_over_the_seeds),
         cmocka_unit_test(only_the_seeds_own_address_is_taken_without_keys),
