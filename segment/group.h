@@ -3,7 +3,8 @@
  * Encoding is a pure function of what goes in: a group that is encoded again from the same log is
  * byte for byte the same, so that sending it twice is harmless. Records are the log's own payloads
  * (docs/formats/record.md). A GAP group holds none: it says that the lsns it covers were discarded
- * by an operator, so that the chain of groups goes on.
+ * by an operator. Its chain is that of the records it stands for, because groups behind it may be
+ * stored already; where they could not be read, group_chain_gap().
  *
  * The digest chain runs over records, not over groups: chain(n) = group_chain(chain(n - 1), n,
  * payload). Two logs of one collection are the same up to n if and only if their chains at n are.
@@ -51,7 +52,7 @@ NODISCARD
 status group_finish(struct group_writer *w, struct group_head *head, struct slice *bytes,
                     struct err *err);
 void group_writer_destroy(struct group_writer *w);
-/* A gap in one piece. */
+/* A gap in one piece; everything of head counts, chain too (docs/protocol.md, Discarding). */
 NODISCARD
 status group_encode_gap(const struct group_head *head, struct buf *out, struct err *err);
 

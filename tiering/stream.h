@@ -25,7 +25,11 @@ enum {
     STREAM_REASON_BYTES = 256,
     STREAM_FENCE_READ_MS = 5000, /* while local writes are shipped the root is read so often */
     STREAM_REMOTE_LINGER_MS = 100,
-    STREAM_PARKED_RETRY_MS = 300000,
+    STREAM_PARKED_RETRY_MS = 300000, /* of parked seals, and of a root that is lost */
+    STREAM_FENCED_WAIT_MS = 1000,    /* until a fenced epoch is closed: first wait, and longest */
+    STREAM_FENCED_WAIT_MAX_MS = 64000,
+    STREAM_ROOT_MISSES = 3, /* a root that is not found so often in a row is lost */
+    STREAM_MARKS_MAX = 64,
 };
 
 struct stream_options {
@@ -71,18 +75,64 @@ const char *stream_phase_name(enum stream_phase p);
 struct stream_seal { /* a group on its way */
     uint64_t seq, first_lsn, last_lsn;
     uint64_t chain_before, chain;
-    uint64_t bytes;
-    uint32_t crc; /* of the encoded group; re-encoding must give it again */
-    bool encoded; /* chain, bytes and crc are known */
+    uint64_t bytes; /* payload bytes of its records, as LOG counts them */
+    uint32_t crc;   /* of the encoded group; encoding it again must give the same */
+    bool encoded;   /* last_lsn, chain, bytes and crc are known */
     bool gap, gap_drop;
-    enum { SEAL_WAITING, SEAL_SENT, SEAL_COMPARING, SEAL_STORED, SEAL_PARKED } state;
-    uint64_t token;
-    uint64_t stored_token;  /* order in which it was stored: fence reads begun later cover it */
+    enum {
+        SEAL_WAITING = 0, /* for its next try: to encode, or to put */
+        SEAL_SENT,        /* the same, under way */
+        SEAL_COMPARING,   /* something stands under its name */
+        SEAL_STORED,      /* and waits for those before it */
+        SEAL_PARKED
+    } state;
+    uint64_t token;         /* of what is under way; 0: nothing */
     uint32_t attempts;      /* since it was made or put back */
     uint32_t hard_failures; /* of those, answers that may be permanent */
+    uint32_t integrity_failures;
     uint64_t next_try_ms;
-    uint64_t first_failed_ms;
-    bool letter; /* a dead letter stands for it */
+    uint64_t first_failed_ms; /* 0: never */
+    bool letter;              /* a dead letter stands for it */
+};
+
+/* What the core keeps for itself; the functions named are in stream_*.c. */
+struct stream_wait { /* something asked of the shell again and again until it is answered */
+    uint64_t token;  /* under way; 0: waits for next_try_ms */
+    uint64_t next_try_ms;
+    uint32_t failures;      /* in a row */
+    uint32_t hard_failures; /* of those, answers that may be permanent */
+};
+struct stream_mark { /* the records up to lsn, behind the mark before: when the first was durable */
+    uint64_t lsn, bytes, at_ms;
+};
+struct stream_commit {
+    struct object_ref manifest;
+    uint64_t revision;
+    struct log_floor floor;
+    size_t absorbed;
+    bool base_complete;
+};
+struct stream_op {   /* the one thing under way on the root: two at once would not be in order */
+    int purpose;     /* enum op_purpose, stream_internal.h */
+    bool write;      /* a CAS (else a read) ... */
+    bool resolve;    /* ... that was answered with 412: the root is read for our nonce */
+    bool maybe;      /* an attempt of it may have taken effect: it is sent until that is decided */
+    uint32_t misses; /* reads in a row that found no root */
+    struct stream_wait wait;
+    char etag[OBJSTORE_ETAG_BYTES]; /* of a CAS: what it replaces, "" for nothing */
+    struct root next;               /* of a CAS: what it writes, the same bytes every time */
+};
+struct stream_take {             /* taking ownership, between the first CAS and OWNED */
+    int step;                    /* enum take_step */
+    size_t index;                /* in root.open: the epoch that is looked at */
+    uint64_t run;                /* its groups 1..run are listed */
+    uint32_t bad;                /* reads of one group in a row whose bytes were wrong */
+    uint64_t end_lsn, end_chain; /* the end so far */
+    struct lineage found[ROOT_OPEN_MAX];
+    size_t found_count;
+    uint64_t tail_epoch, tail_seq, tail_first_lsn, tail_chain_before; /* the last group's head */
+    bool tail_gap;
+    struct stream_wait wait;
 };
 
 struct stream { /* read by the shell for metrics, changed by stream_step() alone */
@@ -105,25 +155,59 @@ struct stream { /* read by the shell for metrics, changed by stream_step() alone
     struct stream_seal seals[STREAM_FLIGHT_MAX]; /* in order of seq */
     size_t seal_count;
     uint64_t next_seq;
-    /* the rest is the core's own: see stream_internal.h for what each means */
-    struct stream_private {
-        uint64_t words[192];
+    struct stream_private { /* the core's own */
+        uint64_t now_ms;    /* of this step */
+        uint8_t nonce[16];  /* of this step */
+        uint64_t random;    /* of the jitter */
+        uint64_t last_token;
+        uint64_t wake_ms;  /* the earliest time something is due, found out anew in each step */
+        uint64_t timer_ms; /* the tick that was asked for and has not come; 0: none */
+        bool stopped;
+        /* what the node wants */
+        uint64_t hint_lsn;        /* as at init: nothing is asked for a log that ends there */
+        bool take_wanted;         /* whatever the log says */
+        bool take_by_command;     /* from another node, and after having been fenced, too */
+        uint64_t remote_since_ms; /* a write waits for what is not sealed; 0: none */
+        bool flush_wanted;
+        uint64_t flush_lsn;
+        bool commit_wanted, drop_wanted, create_wanted;
+        struct stream_commit commit;
+        uint64_t drop_ns;
+        /* the log behind shipped_lsn, coarser when it grows long */
+        struct stream_mark marks[STREAM_MARKS_MAX];
+        size_t mark_count;
+        uint64_t sealed_bytes;
+        /* the contiguous run, and how far a root read has confirmed it */
+        uint64_t shipped_seq, shipped_chain;
+        uint64_t remote_chain;
+        uint64_t fence_lsn, fence_chain; /* shipped when the fence read under way began */
+        uint64_t fenced_at_ms;           /* when the last one began */
+        /* ownership */
+        uint64_t own_epoch;      /* the last one this process won; 0: none */
+        bool compared;           /* the log was compared with the bucket under own_epoch */
+        uint64_t diverged_lsn;   /* up to here letters stand for what is not the collection's */
+        uint64_t fenced_wait_ms; /* before the next read */
+        bool fenced_end_known;
+        struct stream_op op;
+        struct stream_take take;
     } core;
 };
 
 enum stream_event_kind {
     STREAM_TICK = 0,
     /* what the node says */
-    STREAM_LOG,         /* durable_lsn moved (or fell back: a cut never falls below shipped_lsn) */
+    STREAM_LOG,         /* durable_lsn moved: only what is synced counts, so it does not fall back
+                         * behind what was sealed */
     STREAM_WANT_REMOTE, /* a write waits for lsn */
     STREAM_FLUSH,       /* seal and ship all there is now, whatever its age */
     STREAM_CREATE,      /* a new root: floor_lsn, chain, state LIVE or SWITCHING */
     STREAM_RECREATE,    /* from ROOT_LOST, by an operator: as CREATE with SWITCHING */
     STREAM_TAKE,        /* by command: as with take_ownership, from FOREIGN or FENCED */
-    STREAM_DROP,        /* root to DROPPED */
+    STREAM_DROP,        /* root to DROPPED, whoever owns it */
     STREAM_RETRY,       /* parked seals and halted reads at once: dlq retry, reload */
-    STREAM_DISCARD,     /* the parked seal [first_lsn, last_lsn] becomes a gap */
-    STREAM_COMMIT,      /* a manifest is in the bucket or is to be put there: see below */
+    STREAM_DISCARD,     /* the parked seal [first_lsn, last_lsn] becomes a gap. What is to be kept
+                         * of its records is in the log again by then */
+    STREAM_COMMIT,      /* a manifest is in the bucket, the root shall name it: see below */
     STREAM_STOP,        /* no new effects but what is under way */
     /* what came of effects; token says which */
     STREAM_ROOT_READ,     /* class; root and etag on OK */
@@ -131,14 +215,18 @@ enum stream_event_kind {
     STREAM_LISTED,        /* groups of one epoch: the run 1..end_seq without holes */
     STREAM_GROUP_READ,    /* head of one group; class INTEGRITY when its bytes are wrong */
     STREAM_LOCAL_CHECKED, /* how the local log compares */
-    STREAM_ENCODED,       /* a seal's group was encoded (again) or could not be */
+    STREAM_ENCODED,       /* a seal's group was encoded, or could not be */
     STREAM_PUT_DONE,      /* a group: class, maybe_applied */
-    STREAM_COMPARED, /* after 412 on a group: OK the same bytes, PRECONDITION others, NOT_FOUND */
+    STREAM_COMPARED, /* after 412 on a group: OK the same bytes (`original`: those of the seal a
+                      * gap was to replace), PRECONDITION others, NOT_FOUND */
 };
-enum stream_local {                        /* how the local log compares with the bucket's end T */
-                    STREAM_LOCAL_SAME = 0, /* it has T with the same chain */
-                    STREAM_LOCAL_BEHIND,   /* it ends before T and is a prefix */
-                    STREAM_LOCAL_DIVERGED
+/* How the local log compares with the bucket's end T. Where the log was trimmed, or begins behind
+ * what was loaded from the bucket, the remembered (lsn, chain) of the last STREAM_DO_REMOTE stands
+ * for what is gone: T there: the chains are compared; T behind it: the group's records. */
+enum stream_local {
+    STREAM_LOCAL_SAME = 0, /* it has T with the same chain */
+    STREAM_LOCAL_BEHIND,   /* it ends before T and is a prefix */
+    STREAM_LOCAL_DIVERGED  /* event.lsn: the last lsn known to be common */
 };
 
 struct stream_event {
@@ -148,12 +236,16 @@ struct stream_event {
     enum objstore_class class;
     bool maybe_applied;
     uint64_t retry_after_ms;
-    uint64_t lsn, bytes;          /* LOG, WANT_REMOTE */
+    uint64_t lsn;                 /* LOG, WANT_REMOTE, LOCAL_CHECKED */
+    uint64_t bytes;               /* LOG: cumulative; ENCODED: of the seal's records. Payload bytes
+                                   * behind the hint, as with durable_bytes of stream_init() */
     uint64_t first_lsn, last_lsn; /* DISCARD, GROUP_READ, ENCODED */
     bool drop;                    /* DISCARD */
     uint64_t chain_before, chain; /* GROUP_READ, ENCODED, CREATE (at floor) */
     uint32_t crc;                 /* ENCODED */
     uint64_t end_seq;             /* LISTED */
+    bool gap;                     /* GROUP_READ: the group is one */
+    bool original;                /* COMPARED */
     enum stream_local local;      /* LOCAL_CHECKED */
     const struct root *root;      /* ROOT_READ: decoded, borrowed for the call */
     const char *etag;
@@ -161,66 +253,87 @@ struct stream_event {
     /* CREATE, RECREATE */
     uint64_t floor_lsn;
     enum root_state root_state;
-    /* COMMIT: the manifest is stored under (revision, uuid) already; the root shall name it. */
+    uint64_t epoch;   /* RECREATE: above every epoch that has groups; else 0 */
+    uint64_t wall_ns; /* DROP */
+    /* COMMIT: the manifest is stored under (revision, uuid) already; the root shall name it. The
+     * root keeps its newest lineage: absorbing that too is refused, as is a floor that goes back or
+     * lies behind shipped_lsn. One at a time; a second one waiting is refused (CONFLICT). */
     struct object_ref manifest;
     uint64_t manifest_revision;
     struct log_floor floor;   /* lsn 0 and epoch 0: stays */
-    size_t lineages_absorbed; /* so many of the root's oldest stand in the manifest */
+    size_t lineages_absorbed; /* so many of the root's oldest stand in the manifest and leave */
     bool base_complete;       /* SWITCHING becomes LIVE */
 };
 
 enum stream_effect_kind {
-    STREAM_DO_TIMER = 0, /* at_ms */
-    STREAM_DO_READ_ROOT, /* unconditional, or IF_CHANGED when `conditional`: NOT_MODIFIED is fine */
-    STREAM_DO_PUT_ROOT,  /* root, if it matches etag, or if absent when etag is "" */
-    STREAM_DO_LIST,      /* epoch: find the run of groups 1.. */
-    STREAM_DO_READ_GROUP,  /* epoch, seq */
+    STREAM_DO_TIMER = 0,   /* at_ms */
+    STREAM_DO_READ_ROOT,   /* unconditional, or IF_CHANGED etag when `conditional` */
+    STREAM_DO_PUT_ROOT,    /* root, if it matches etag, or if absent when etag is "" */
+    STREAM_DO_LIST,        /* epoch: find the run of groups 1.. */
+    STREAM_DO_READ_GROUP,  /* epoch, seq: its head, everything checked */
     STREAM_DO_CHECK_LOCAL, /* first_lsn..last_lsn of group (epoch, seq), chain_before, chain: the
-                            * log's own records against them. seq 0: only whether it reaches
-                            * last_lsn */
-    STREAM_DO_ENCODE,    /* the group (root.epoch, seq) from first_lsn to at most last_lsn and about
-                          * group_bytes; with `exact` precisely that range */
-    STREAM_DO_PUT_GROUP, /* what was encoded under this seq, if absent */
-    STREAM_DO_COMPARE,   /* GET (epoch, seq) and compare with what was encoded */
-    STREAM_DO_SHIPPED,   /* shipped_lsn moved: the log may be trimmed behind it, letters at or
-                          * below it leave, the hint is written */
-    STREAM_DO_REMOTE,    /* writes up to lsn are remote-durable */
-    STREAM_DO_LETTER,    /* a seal was parked: kind, range, key, class, text, attempts */
-    STREAM_DO_LETTER_OUT, /* it was put back, stored or replaced */
-    STREAM_DO_PHASE,      /* phase changed: the node serves writes or not, and says why */
-    STREAM_DO_DIVERGED,   /* our records from first_lsn to last_lsn (0: all there are) are not the
-                           * collection's: keep them as a letter under (epoch); then, in phase
-                           * DIVERGED, load anew */
+                            * log's own records against them. seq 0: no group to compare with (none
+                            * yet, or a gap): whether it reaches last_lsn, and the remembered chain
+                            * where it was remembered there */
+    STREAM_DO_ENCODE,      /* the group (epoch, seq) from first_lsn with chain_before to at most
+                            * last_lsn and about group_bytes. Asked once; the bytes may be dropped
+                            * any time, as encoding them again gives the same */
+    STREAM_DO_PUT_GROUP,  /* group (epoch, seq) of first_lsn..last_lsn, if absent; `gap`: a gap with
+                           * this chain. Bytes that are encoded again and do not give crc:
+                           * PUT_DONE with INTEGRITY, nothing is sent */
+    STREAM_DO_COMPARE,    /* GET (epoch, seq) and compare with the same */
+    STREAM_DO_SHIPPED,    /* lsn, chain: shipped_lsn moved. Numbers only: nothing is forgotten for
+                           * it, as an owner that was fenced does not know it yet */
+    STREAM_DO_REMOTE,     /* lsn, chain: remote_lsn moved, or a write waits for what is behind it.
+                           * Writes up to it are remote-durable; both are remembered (the hint),
+                           * and then the log may be trimmed up to it and divergent tails at or
+                           * below it leave */
+    STREAM_DO_LETTER,     /* (epoch, seq), first_lsn..last_lsn was parked, again if it was before:
+                           * class, text, attempts. last_lsn 0: a group of another epoch whose bytes
+                           * are wrong */
+    STREAM_DO_LETTER_OUT, /* (epoch, seq), first_lsn..last_lsn: stored, replaced, or sealed anew */
+    STREAM_DO_PHASE,      /* phase or reason changed: the node serves writes or not, and says why */
+    STREAM_DO_DIVERGED,   /* our records from first_lsn to last_lsn are not the collection's: keep
+                           * them as a letter under (epoch). In phase DIVERGED load anew then */
     STREAM_DO_COMMITTED,  /* the COMMIT asked for stands in the root, or class says why not */
     STREAM_DO_CREATED,    /* CREATE, RECREATE or DROP was done, or class says why not */
-    STREAM_DO_FLUSHED,    /* all that was durable at the FLUSH is shipped */
+    STREAM_DO_FLUSHED,    /* all that was durable at the FLUSH is remote-durable, or class says why
+                           * it will not be */
+    STREAM_DO_DISCARDED,  /* first_lsn..last_lsn, `drop`: a `gap` stands for it, or (not `gap`) it
+                           * had  been stored after all; or class: NOT_FOUND, no such seal is parked
+                           */
 };
-struct stream_effect {
+struct stream_effect { /* complete in itself: the seal it speaks of may be gone after the step */
     enum stream_effect_kind kind;
     uint64_t token;
     uint64_t at_ms;
-    bool conditional, exact;
+    bool conditional, gap, drop;
     uint64_t epoch, seq, first_lsn, last_lsn, lsn;
     uint64_t chain_before, chain;
-    size_t seal; /* index in seals: ENCODE, PUT_GROUP, COMPARE, LETTER, LETTER_OUT */
+    uint32_t crc;
+    uint32_t attempts;
     enum objstore_class class;
     const struct root *root; /* PUT_ROOT: borrowed from the state until the next step */
-    const char *etag;
-    const char *text;
+    const char *etag;        /* the same */
+    const char *text;        /* the same; or NULL */
 };
 struct stream_effects {
     size_t count;
     struct stream_effect items[STREAM_EFFECTS_MAX];
 };
 
-/* durable: what the local log has; shipped_hint: what LMDB remembers (0: nothing), believed only
- * for whether there is anything to do. Nothing is sent while durable_lsn <= shipped_hint. */
+/* durable_lsn: what the local log has; shipped_hint: the lsn of the last STREAM_DO_REMOTE (0:
+ * none), believed only for whether there is anything to do: nothing is sent while both are the
+ * same. durable_bytes: payload bytes of what lies behind the hint. */
 void stream_init(struct stream *s, const struct stream_options *options, uint64_t durable_lsn,
-                 uint64_t shipped_hint, uint64_t now_ms);
+                 uint64_t durable_bytes, uint64_t shipped_hint, uint64_t now_ms);
 /* nonce: 16 fresh random bytes for this step, used if it writes a root. */
 void stream_step(struct stream *s, const struct stream_event *event, const uint8_t nonce[16],
                  struct stream_effects *out);
 /* Milliseconds since the oldest durable record that is not shipped became durable; 0: none. */
 uint64_t stream_lag_ms(const struct stream *s, uint64_t now_ms);
+/* Where a log that counts from shipped_lsn on would begin: the floor of a base whose first row was
+ * read after this. False unless OWNED. */
+bool stream_floor(const struct stream *s, struct log_floor *out);
 
 #endif
