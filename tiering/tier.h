@@ -98,11 +98,11 @@ void tier_stream_own(struct tier_stream *s, tier_done_fn *done, void *arg);
 void tier_stream_retry(struct tier_stream *s, tier_done_fn *done, void *arg);
 void tier_stream_discard(struct tier_stream *s, uint64_t first_lsn, uint64_t last_lsn, bool drop,
                          tier_done_fn *done, void *arg);
-/* Blocking, for the publish thread: the root names the manifest. */
-NODISCARD
-status tier_stream_commit_wait(struct tier_stream *s, uint64_t revision,
-                               const struct object_ref *manifest, const struct log_floor *floor,
-                               size_t lineages_absorbed, bool base_complete, struct err *err);
+/* The root shall name the manifest; done when it does. (Not a call that waits: whoever waits must
+ * be able to stop when the stream is closed.) */
+void tier_stream_commit(struct tier_stream *s, uint64_t revision, const struct object_ref *manifest,
+                        const struct log_floor *floor, size_t lineages_absorbed, bool base_complete,
+                        tier_done_fn *done, void *arg);
 /* Credentials or configuration were read again: everything parked is tried. */
 void tier_reload(struct tier *tier);
 void tier_breaker_reset(struct tier *tier, enum breaker_state *before, enum breaker_state *after);
