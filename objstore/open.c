@@ -1,5 +1,6 @@
 #include "objstore/open.h"
 
+#include "objstore/memory.h"
 #include "objstore/url.h"
 
 /* Until s3.h is here: objstore_s3_open(options, url, out, err). */
@@ -19,8 +20,9 @@ static status open_kind(const struct objstore_options *options, const struct obj
     case OBJSTORE_URL_S3:
     case OBJSTORE_URL_HTTP:
         return open_s3(options, url, out, err);
-    case OBJSTORE_URL_FILE:
     case OBJSTORE_URL_MEMORY:
+        return objstore_memory_open(url->name, options->clock, out, err);
+    case OBJSTORE_URL_FILE:
         break;
     }
     return err_set(err, ST_UNSUPPORTED, "this kind of bucket is not built into this version");

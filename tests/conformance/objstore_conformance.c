@@ -1,0 +1,63 @@
+/* The suite of objstore_conformance.h over every store that is here, and over the bucket that
+ * TIERVEC_TEST_S3_URL names (with TIERVEC_TEST_S3_ENDPOINT and AWS_* where it needs them).
+ *
+ * TIERVEC_TEST_S3_QUIRKS   words for what that server cannot: objects_below_objects, long_parts,
+ *                          conditions, content_etags, suffixes */
+#include "tests/conformance/objstore_conformance.h"
+#include "objstore/memory.h"
+#include "objstore/open.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static status open_memory(void *arg, struct objstore **out, struct err *err)
+{
+    return objstore_memory_open(arg, NULL, out, err);
+}
+
+static status open_url(void *arg, struct objstore **out, struct err *err)
+{
+    struct objstore_options options = {.url = arg,
+                                       .endpoint = getenv("TIERVEC_TEST_S3_ENDPOINT"),
+                                       .fs = fs_real(),
+                                       .clock = clock_real(),
+                                       .rand = rand_kernel()};
+
+    return objstore_open(&options, out, err);
+}
+
+static int run_s3(void)
+{
+    const char *quirks = getenv("TIERVEC_TEST_S3_QUIRKS");
+    struct objstore_subject subject = {
+        .name = "s3", .open = open_url, .arg = getenv("TIERVEC_TEST_S3_URL")};
+
+    if (subject.arg == NULL) {
+        (void)printf("TIERVEC_TEST_S3_URL is not set: no bucket of a real server is tried\n");
+        return 0;
+    }
+    if (quirks != NULL) {
+        subject.no_object_below_object = strstr(quirks, "objects_below_objects") != NULL;
+        subject.no_long_parts = strstr(quirks, "long_parts") != NULL;
+        subject.no_conditions = strstr(quirks, "conditions") != NULL;
+        subject.etag_not_content = strstr(quirks, "content_etags") != NULL;
+        subject.suffix_unsound = strstr(quirks, "suffixes") != NULL;
+    }
+    return objstore_conformance_run(&subject);
+}
+
+int main(void)
+{
+    static char name[] = "conformance";
+    static char url[] = "memory:conformance-url";
+    int failed = 0;
+
+    failed += objstore_conformance_run(&(struct objstore_subject){
+        .name = "memory", .open = open_memory, .arg = name, .race_rounds = 20});
+    objstore_memory_forget("conformance");
+    failed += objstore_conformance_run(
+        &(struct objstore_subject){.name = "memory by url", .open = open_url, .arg = url});
+    objstore_memory_forget("conformance-url");
+    failed += run_s3();
+    return failed;
+}
