@@ -112,6 +112,11 @@ status slots_page(struct slots *s, const struct docid *after, uint32_t max, uint
 NODISCARD
 status slots_load(struct slots *s, uint32_t slot, bool dead, const struct row *row,
                   struct err *err);
+/* For a load that puts rows at given slots and, in between, others where there is room: slots below
+ * `end` are then slots_load()'s alone, and slots_reserve() gives out others, until
+ * slots_load_finish(). Until then none below `end` may be retired. ST_NOSPACE, ST_NOMEM. */
+NODISCARD
+status slots_load_begin(struct slots *s, uint32_t end, struct err *err);
 NODISCARD
 status slots_load_finish(struct slots *s, struct err *err);
 /* Invariants (tests, `verify`): id map and states agree, counts are true. ST_CORRUPT with the first

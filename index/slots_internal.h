@@ -137,6 +137,9 @@ struct slots {
 
     _Atomic(struct order *) order; /* read inside a guard; written under order_lock */
     struct lock order_lock;        /* LOCK_RANK_ORDER: one page call at a time rebuilds */
+
+    bool load_begun; /* while loading: slots below load_end are slots_load()'s alone */
+    uint32_t load_end;
 };
 
 /* Which piece a slot lies in, and where there. */

@@ -3,12 +3,28 @@
 
 #include <inttypes.h>
 
+status slots_load_begin(struct slots *s, uint32_t end, struct err *err)
+{
+    status st;
+
+    assert(slots_end(s) == 0 && end <= SLOTS_MAX);
+    lock_take(&s->pool->shared.lock);
+    st = rows_extend_locked(s, end, err);
+    if (st == ST_OK) {
+        atomic_store_explicit(&s->end, end, memory_order_release);
+        s->load_begun = true;
+        s->load_end = end;
+    }
+    lock_drop(&s->pool->shared.lock);
+    return st;
+}
+
 static status load_room(struct slots *s, uint32_t slot, struct err *err)
 {
     uint32_t end = atomic_load_explicit(&s->end, memory_order_relaxed);
     status st;
 
-    if (slot >= SLOTS_MAX)
+    if (slot >= (s->load_begun ? s->load_end : SLOTS_MAX))
         return err_set(err, ST_CORRUPT, "slot out of range slot=%" PRIu32, slot);
     if (slot < end) {
         if (state_load(s, slot) != SLOT_FREE)
@@ -56,9 +72,10 @@ status slots_load(struct slots *s, uint32_t slot, bool dead, const struct row *r
 
 status slots_load_finish(struct slots *s, struct err *err)
 {
-    uint32_t end = slots_end(s);
+    uint32_t end = s->load_begun ? s->load_end : slots_end(s);
 
     (void)err;
+    s->load_begun = false;
     lock_take(&s->pool->shared.lock);
     /* From the last to the first: the low slots are handed out first. */
     for (uint32_t slot = end; slot-- > 0;)

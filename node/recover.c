@@ -1,142 +1,29 @@
-/* Start: every collection of the catalog is loaded from its checkpoint, then its log is replayed.
- *
- * A replayed row is skipped if its id is live with this lsn or a later one: the fuzzy image may
- * hold what came after its start lsn already (docs/formats/checkpoint.md has the reasoning). What
+/* Start: every collection of the catalog is loaded from its checkpoint, then its log is replayed
+ * (snapshot/replay.h). What
  * cannot be loaded whole is served as far as it is whole, read-only, and health says so; what
  * cannot be loaded at all answers 503 with the reason while the rest of the node serves. */
 #include "node/node_internal.h"
+#include "snapshot/replay.h"
 
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
 
-struct replay {
-    struct collection *c;
-    float *vector; /* dim floats */
-    uint64_t first_lsn;
-    uint64_t last_lsn;
-    uint64_t records;
-};
-
-static uint64_t live_lsn(struct collection *c, const struct docid *id)
+/* The rows of this log found room once; the same is done for them here as then. */
+static bool make_room(void *arg)
 {
-    struct epoch_guard guard = epoch_enter(c->node->epoch);
-    uint32_t slot = slots_find(c->slots, id);
-    struct row row = {0};
+    struct collection *c = arg;
 
-    if (slot != SLOT_NONE)
-        slots_row(c->slots, slot, &row);
-    epoch_leave(c->node->epoch, guard);
-    return row.lsn; /* 0: not there; lsns begin at 1 */
-}
-
-static status place_row(struct replay *r, const struct record *record, const struct record_row *row,
-                        uint32_t *out, struct err *err)
-{
-    struct collection *c = r->c;
-    uint32_t slot = SLOT_NONE;
-    status st = slots_reserve(c->slots, 1, &slot, err);
-
-    if (st != ST_OK)
-        return st;
-    st = vindex_reserve(c->vindex, slot + 1, err);
-    if (st == ST_OK)
-        st = slots_fill(c->slots, slot, &row->id, row->external_id, row->payload,
-                        record->inserted_at_ns, err);
-    if (st != ST_OK) {
-        slots_abandon(c->slots, slot);
-        return st;
-    }
-    *out = slot;
-    return ST_OK;
-}
-
-/* The rows of this log found room once, because those that later ones replaced were taken out in
- * between. The same is done here when memory is full. */
-static status place_row_at_need(struct replay *r, const struct record *record,
-                                const struct record_row *row, uint32_t *out, struct err *err)
-{
-    struct collection *c = r->c;
-    status st = place_row(r, record, row, out, err);
-
-    if (st != ST_NOSPACE || slots_dead_count(c->slots) == 0)
-        return st;
+    if (slots_dead_count(c->slots) == 0)
+        return false;
     collection_repair(c);
     reclaim_wait(c->node);
-    return place_row(r, record, row, out, err);
+    return true;
 }
 
-static status replay_row(struct replay *r, const struct record *record,
-                         const struct record_row *row, uint64_t lsn, struct err *err)
+static struct checkpoint_field field_of(const struct collection *c)
 {
-    struct collection *c = r->c;
-    uint32_t slot = SLOT_NONE;
-    status st;
-
-    if (live_lsn(c, &row->id) >= lsn)
-        return ST_OK;
-    st = record_row_vector(row, 0, r->vector, c->dim, err);
-    if (st == ST_NOT_FOUND)
-        st = err_set(err, ST_CORRUPT, "lsn %" PRIu64 ": a row without its vector", lsn);
-    if (st == ST_OK)
-        st = place_row_at_need(r, record, row, &slot, err);
-    if (st != ST_OK)
-        return st;
-    vindex_fill(c->vindex, slot, r->vector);
-    vindex_publish(c->vindex, slot);
-    (void)slots_publish(c->slots, slot, lsn);
-    return ST_OK;
-}
-
-static status replay_upsert(struct replay *r, struct record *record, uint64_t lsn, struct err *err)
-{
-    struct record_row row;
-    status st;
-
-    while ((st = record_next_row(record, &row, err)) == ST_OK) {
-        st = replay_row(r, record, &row, lsn, err);
-        if (st != ST_OK)
-            return st;
-    }
-    return st == ST_NOT_FOUND ? ST_OK : st;
-}
-
-static status replay_delete(struct replay *r, struct record *record, uint64_t lsn, struct err *err)
-{
-    struct docid id;
-    status st;
-
-    while ((st = record_next_id(record, &id, err)) == ST_OK) {
-        if (live_lsn(r->c, &id) <= lsn)
-            (void)slots_erase(r->c->slots, &id);
-    }
-    return st == ST_NOT_FOUND ? ST_OK : st;
-}
-
-static status replay_record(void *arg, uint64_t lsn, struct slice payload, struct err *err)
-{
-    struct replay *r = arg;
-    struct record record;
-    status st = record_open(payload, &record, err);
-
-    if (st != ST_OK)
-        return err_wrap(err, st, "record at lsn %" PRIu64, lsn);
-    if (r->first_lsn == 0)
-        r->first_lsn = lsn;
-    r->last_lsn = lsn;
-    r->records++;
-    switch (record.kind) {
-    case RECORD_UPSERT:
-        st = replay_upsert(r, &record, lsn, err);
-        break;
-    case RECORD_DELETE:
-        st = replay_delete(r, &record, lsn, err);
-        break;
-    case RECORD_SETTINGS: /* the catalog holds them on this node */
-        st = ST_OK;
-        break;
-    }
-    return st == ST_OK ? ST_OK : err_wrap(err, st, "record at lsn %" PRIu64, lsn);
+    return (struct checkpoint_field){.id = 0, .vindex = c->vindex, .dim = c->dim};
 }
 
 static status open_log(struct collection *c, struct replay *r, uint64_t replay_from,
@@ -201,7 +88,7 @@ static status log_must_be_there(struct fs *fs, const char *dir, struct err *err)
  * before it is in the catalog. */
 status collection_open_log(struct collection *c, struct err *err)
 {
-    struct replay r = {.c = c};
+    struct replay r = {0}; /* there is nothing to replay */
     struct wal_report report;
     status st = open_log(c, &r, 1, 0, &report, err);
 
@@ -218,7 +105,7 @@ status collection_open_log(struct collection *c, struct err *err)
 static status load_checkpoint(struct collection *c, const char *dir, uint64_t *start_lsn,
                               uint64_t *lsn_max, struct err *damage, struct err *err)
 {
-    const struct checkpoint_field field = {.id = 0, .vindex = c->vindex, .dim = c->dim};
+    const struct checkpoint_field field = field_of(c);
     struct checkpoint_state state = {
         .fs = c->node->options.fs,
         .dir = dir,
@@ -265,7 +152,8 @@ static status load(struct collection *c, struct err *err)
 {
     char wal_dir[FS_PATH_BYTES];
     char snapshot_dir[FS_PATH_BYTES];
-    struct replay r = {.c = c};
+    struct checkpoint_field field;
+    struct replay r = {.epoch = c->node->epoch, .fields = &field, .field_count = 1};
     struct wal_report report = {0};
     struct err damage = {0};
     uint64_t start_lsn = 0;
@@ -278,12 +166,15 @@ static status load(struct collection *c, struct err *err)
         st = log_must_be_there(c->node->options.fs, wal_dir, err);
     if (st == ST_OK)
         st = load_checkpoint(c, snapshot_dir, &start_lsn, &lsn_max, &damage, err);
-    r.vector = st == ST_OK ? mem_alloc_array(c->dim, sizeof *r.vector) : NULL;
-    if (st == ST_OK && r.vector == NULL)
-        st = err_set(err, ST_NOMEM, "out of memory");
+    field = field_of(c); /* a damaged checkpoint leaves others than there were */
+    r.slots = c->slots;
+    r.make_room = make_room;
+    r.arg = c;
+    if (st == ST_OK)
+        st = replay_init(&r, err);
     if (st == ST_OK)
         st = open_log(c, &r, start_lsn == 0 ? 0 : start_lsn + 1, lsn_max, &report, err);
-    mem_free(r.vector);
+    replay_fini(&r);
     if (st != ST_OK)
         return st;
 

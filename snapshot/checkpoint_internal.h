@@ -149,4 +149,54 @@ void ckpt_out_close(struct ckpt_out *out); /* always, after either */
 NODISCARD
 status ckpt_step(struct ckpt_writer *w, struct err *err);
 
+/* Reading (checkpoint_read.c). A file of the checkpoint: `in` stays where it is (the container
+ * points into it) and is closed by ckpt_in_close() in any case. */
+struct ckpt_in {
+    struct container_file_source source;
+    struct container *container;
+    bool
+        missing; /* the manifest names it and it is not there: damage, or a later checkpoint's doing
+                  */
+};
+NODISCARD
+status ckpt_in_open(struct fs *fs, const char *dir, const uint8_t collection_id[16],
+                    const struct ckpt_file *file, struct ckpt_in *in, struct err *err);
+void ckpt_in_close(struct ckpt_in *in);
+/* Puts the file's name in front. */
+status ckpt_name_file(const struct ckpt_file *file, status st, struct err *err);
+
+struct ckpt_live { /* the live file, block by block; _close() in any case */
+    const struct ckpt_manifest *m;
+    struct container_stream stream;
+    int64_t block_before;
+    uint32_t block, first, slots; /* slots: in this block and below slots end */
+    uint32_t entries;
+    uint64_t *lsns;  /* of the block's slots */
+    uint8_t *states; /* SLOT_LIVE, SLOT_DEAD, or 0 for none */
+    uint64_t entries_read;
+};
+NODISCARD
+status ckpt_live_open(struct ckpt_live *l, struct container *c, const struct ckpt_manifest *m,
+                      struct err *err);
+/* The next block; ST_NOT_FOUND after the last, without a text. */
+NODISCARD
+status ckpt_live_next(struct ckpt_live *l, struct err *err);
+void ckpt_live_close(struct ckpt_live *l);
+
+struct ckpt_graph { /* a graph file, node by node; _close() in any case */
+    const struct ckpt_manifest *m;
+    struct container_stream stream;
+    uint32_t *links; /* of the node read last */
+    uint32_t left;
+    uint32_t next_slot;
+};
+NODISCARD
+status ckpt_graph_open(struct ckpt_graph *g, struct container *c, const struct ckpt_manifest *m,
+                       const struct ckpt_file *file, struct err *err);
+/* The next node, links borrowed until the next call; ST_NOT_FOUND after the last, without a text.
+ */
+NODISCARD
+status ckpt_graph_next(struct ckpt_graph *g, struct vnode *out, struct err *err);
+void ckpt_graph_close(struct ckpt_graph *g);
+
 #endif
