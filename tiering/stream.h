@@ -203,6 +203,8 @@ enum stream_event_kind {
     STREAM_CREATE,      /* a new root: floor_lsn, chain, state LIVE or SWITCHING */
     STREAM_RECREATE,    /* from ROOT_LOST, by an operator: as CREATE with SWITCHING */
     STREAM_TAKE,        /* by command: as with take_ownership, from FOREIGN or FENCED */
+    STREAM_OWN,         /* ownership now, although nothing is to be shipped: as the first record
+                         * would; from FOREIGN the root is read again */
     STREAM_DROP,        /* root to DROPPED, whoever owns it */
     STREAM_RETRY,       /* parked seals and halted reads at once: dlq retry, reload */
     STREAM_DISCARD,     /* the parked seal [first_lsn, last_lsn] becomes a gap. What is to be kept

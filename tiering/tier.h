@@ -18,6 +18,7 @@
 #include "base/rand.h"
 #include "base/stats.h"
 #include "dlq/dlq.h"
+#include "segment/group.h"
 #include "segment/manifest.h"
 #include "tiering/breaker.h"
 #include "tiering/pressure.h"
@@ -57,16 +58,18 @@ struct tier_stream_options {
     const char *name;          /* label of metrics; copied */
     struct wal *wal;
     uint64_t durable_lsn;
-    uint64_t shipped_hint; /* what hint() was last told; 0: nothing */
+    uint64_t shipped_hint, hint_chain; /* what on_shipped() was last told; 0, 0: nothing */
     void *arg;
     /* phase or reason changed. FOREIGN, FENCED, DIVERGED, DROPPED, ROOT_LOST, HALTED: writes are
      * refused with the reason until it is OWNED (ROOT_LOST and HALTED: writes go on locally). */
     void (*on_phase)(void *arg, enum stream_phase phase, const char *reason);
     void (*on_remote)(void *arg, uint64_t lsn); /* writes up to lsn are remote-durable */
-    void (*on_shipped)(void *arg,
-                       uint64_t lsn); /* to be remembered as the hint; trimming may go on */
-    /* The local tail was kept as a letter; in phase DIVERGED the node now loads the collection anew
-     * from the bucket, closing and opening the stream. */
+    /* A root read has confirmed everything up to lsn: (lsn, chain) is to be remembered as the hint,
+     * durably before the log is trimmed, and the log may be trimmed up to it. */
+    void (*on_shipped)(void *arg, uint64_t lsn, uint64_t chain);
+    /* In phase DIVERGED alone, once: what the local log has and the bucket has not,
+     * [first_lsn, last_lsn], is kept in letters (0, 0: it only ends before the bucket's end). The
+     * node now loads the collection anew from the bucket, closing and opening the stream. */
     void (*on_diverged)(void *arg, uint64_t first_lsn, uint64_t last_lsn);
 };
 NODISCARD
@@ -79,7 +82,9 @@ void tier_stream_log(struct tier_stream *s, uint64_t lsn, uint64_t payload_bytes
 void tier_stream_want_remote(struct tier_stream *s, uint64_t lsn);
 uint64_t tier_stream_remote_lsn(const struct tier_stream *s);
 
-/* Ends in one call of done, on the ship thread; ST_UNAVAILABLE when the stream is closed first. */
+/* Ends in one call of done, on the ship thread; ST_UNAVAILABLE when the stream is closed first.
+ * Without memory to ask for it done() comes at once, from inside the call, with ST_NOMEM. done may
+ * be NULL. */
 typedef void tier_done_fn(void *arg, status st, const struct err *err);
 /* Everything that is durable now is in the bucket. */
 void tier_stream_flush(struct tier_stream *s, tier_done_fn *done, void *arg);
@@ -121,6 +126,11 @@ struct tier_stream_status {
     bool has_root;
     struct log_floor shipped; /* where the next group goes */
     uint64_t shipped_bytes;   /* payload bytes, since the stream was opened */
+    /* storage_s3_*, since the stream was opened; an attempt is a PUT of a group that was sent */
+    uint64_t uploads;            /* groups stored */
+    uint64_t retries;            /* attempts beyond a group's first */
+    uint64_t permanent_failures; /* groups parked as dead letters */
+    uint32_t queued;             /* groups sealed and not stored, those in flight included */
 };
 void tier_stream_status(struct tier_stream *s, struct tier_stream_status *out);
 /* A copy of the root as it is known; false: none is. */
@@ -136,5 +146,15 @@ void tier_status(struct tier *tier, struct tier_status *out);
 /* Level from unshipped bytes against their budget; the disk's share is the caller's to give. */
 enum pressure_level tier_pressure(struct tier *tier, uint64_t disk_free, uint64_t disk_reserve,
                                   struct pressure *out);
+
+/* The records a letter of log stands for, in order, from its file or from the log (wal may be NULL
+ * where it has a file). Blocks on disk. ST_NOT_FOUND: the log was trimmed; ST_CORRUPT. */
+NODISCARD
+status tier_letter_read(struct fs *fs, const char *data_dir, struct wal *wal,
+                        const struct letter *letter, group_each_fn *fn, void *arg, struct err *err);
+/* Removes a letter's own file, if it has one: after the letter. Blocks on disk. */
+NODISCARD
+status tier_letter_forget(struct fs *fs, const char *data_dir, const struct letter *letter,
+                          struct err *err);
 
 #endif
