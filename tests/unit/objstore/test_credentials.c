@@ -1,0 +1,228 @@
+/* Where keys are looked for, in which order, and what is said when there are none. */
+#include "objstore/credentials.h"
+#include "objstore/credentials_file.h"
+
+#include "tests/support/alloc_sweep.h"
+#include "tests/support/fs_sim.h"
+
+#include <stdlib.h>
+
+static char *const HOME_ONLY[] = {(char *)"HOME=/home/a", NULL};
+
+static void write_file(struct fs *fs, const char *path, const char *text)
+{
+    assert_int_equal(fs_write_file(fs, path, slice_text(text), NULL), ST_OK);
+}
+
+static int set_up(void **state)
+{
+    struct fs_sim *sim = fs_sim_create();
+
+    assert_non_null(sim);
+    assert_int_equal(fs_mkdir_all(fs_sim_fs(sim), "/home/a/.aws", NULL), ST_OK);
+    *state = sim;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    fs_sim_destroy(*state);
+    return 0;
+}
+
+static struct credentials load(struct fs_sim *sim, char *const *env)
+{
+    static struct credentials c;
+    struct err err;
+
+    assert_int_equal(credentials_load(env, fs_sim_fs(sim), &c, &err), ST_OK);
+    return c;
+}
+
+static void environment_comes_first(void **state)
+{
+    char *const env[] = {(char *)"AWS_ACCESS_KEY_IDX=no",
+                         (char *)"AWS_ACCESS_KEY_ID=AK",
+                         (char *)"AWS_SECRET_ACCESS_KEY=se/c+ret=",
+                         (char *)"AWS_SESSION_TOKEN=tok",
+                         (char *)"AWS_DEFAULT_REGION=b",
+                         (char *)"AWS_REGION=a",
+                         (char *)"AWS_ENDPOINT_URL=http://all",
+                         (char *)"AWS_ENDPOINT_URL_S3=http://s3",
+                         (char *)"AWS_CA_BUNDLE=/ca.pem",
+                         (char *)"HOME=/home/a",
+                         NULL};
+    struct credentials c;
+
+    write_file(fs_sim_fs(*state), "/home/a/.aws/credentials",
+               "[default]\naws_access_key_id=other\naws_secret_access_key=other\nregion=c\n");
+    c = load(*state, env);
+    assert_true(c.found);
+    assert_string_equal(c.access, "AK");
+    assert_string_equal(c.secret, "se/c+ret=");
+    assert_string_equal(c.token, "tok");
+    assert_string_equal(c.region, "a");
+    assert_string_equal(c.endpoint, "http://s3");
+    assert_string_equal(c.ca_file, "/ca.pem");
+    assert_string_equal(c.source, "the environment (AWS_ACCESS_KEY_ID)");
+}
+
+static void shared_files_come_next(void **state)
+{
+    char *const dev[] = {(char *)"HOME=/home/a", (char *)"AWS_PROFILE=dev", NULL};
+    char *const old[] = {(char *)"HOME=/home/a", (char *)"AWS_DEFAULT_PROFILE=conf", NULL};
+    char *const elsewhere[] = {(char *)"HOME=/home/a",
+                               (char *)"AWS_SHARED_CREDENTIALS_FILE=~/other",
+                               (char *)"AWS_CONFIG_FILE=/nowhere", NULL};
+    struct fs *fs = fs_sim_fs(*state);
+    struct credentials c;
+
+    write_file(fs, "/home/a/.aws/credentials",
+               "# mine\n[default]\r\naws_access_key_id = A1\r\naws_secret_access_key = S1 # old\r\n"
+               "[ dev ]\n  AWS_ACCESS_KEY_ID=A2\n  aws_secret_access_key=S2\n"
+               "  aws_session_token=T2\n");
+    write_file(fs, "/home/a/.aws/config",
+               "[default]\nregion = eu-1\ns3 =\n  region = deeper\nendpoint_url = http://d:1\n"
+               "[profile dev]\nregion=eu-2\n[dev]\nregion=never\n"
+               "[profile conf]\naws_access_key_id=A3\naws_secret_access_key=S3\n");
+    write_file(fs, "/home/a/other", "[default]\naws_access_key_id=A4\naws_secret_access_key=S4");
+    c = load(*state, HOME_ONLY);
+    assert_string_equal(c.access, "A1");
+    assert_string_equal(c.secret, "S1");
+    assert_string_equal(c.token, "");
+    assert_string_equal(c.region, "eu-1");
+    assert_string_equal(c.endpoint, "http://d:1");
+    assert_string_equal(c.source, "profile default of /home/a/.aws/credentials");
+    c = load(*state, dev);
+    assert_string_equal(c.access, "A2");
+    assert_string_equal(c.token, "T2");
+    assert_string_equal(c.region, "eu-2");
+    assert_string_equal(c.endpoint, "");
+    c = load(*state, old);
+    assert_string_equal(c.access, "A3");
+    assert_string_equal(c.source, "profile conf of /home/a/.aws/config");
+    c = load(*state, elsewhere);
+    assert_string_equal(c.access, "A4");
+    assert_string_equal(c.region, "");
+}
+
+static void configured_endpoints_may_be_ignored(void **state)
+{
+    char *const env[] = {(char *)"AWS_ENDPOINT_URL=http://all",
+                         (char *)"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=true", NULL};
+
+    assert_string_equal(load(*state, env).endpoint, "");
+}
+
+/* The texts are all a person has: each names the place and what was wrong there. */
+static void places_are_named_when_nothing_is_found(void **state)
+{
+    char *const half[] = {(char *)"AWS_ACCESS_KEY_ID=AK", (char *)"HOME=/home/a", NULL};
+    char *const nothing[] = {NULL};
+    char *const blank[] = {(char *)"AWS_ACCESS_KEY_ID=A K", (char *)"AWS_SECRET_ACCESS_KEY=x",
+                           NULL};
+    struct fs *fs = fs_sim_fs(*state);
+    struct credentials c = load(*state, half);
+
+    assert_false(c.found);
+    assert_string_equal(c.source,
+                        "the environment (AWS_ACCESS_KEY_ID is set, AWS_SECRET_ACCESS_KEY is not), "
+                        "/home/a/.aws/credentials (no such file), /home/a/.aws/config (no such "
+                        "file)");
+    assert_false(load(*state, nothing).found);
+    assert_false(load(*state, blank).found);
+    assert_non_null(strstr(load(*state, blank).source, "too long or hold blanks"));
+    write_file(fs, "/home/a/.aws/credentials", "[default]\naws_access_key_id=A\n");
+    write_file(fs, "/home/a/.aws/config", "[default]\nrole_arn=arn:aws:iam::1:role/x\n");
+    c = load(*state, HOME_ONLY);
+    assert_non_null(strstr(c.source, "(has aws_access_key_id alone)"));
+    assert_non_null(strstr(c.source, "asks for role_arn, which this version does not do"));
+    write_file(fs, "/home/a/.aws/credentials",
+               "[default]\naws_access_key_id=A\naws_secret_access_key=two words\n");
+    c = load(*state, HOME_ONLY);
+    assert_false(c.found);
+    assert_null(strstr(c.source, "two words"));
+    assert_non_null(strstr(c.source, "aws_secret_access_key that is too long or holds blanks"));
+}
+
+/* A rotated file is seen at the next load. */
+static void files_are_read_each_time(void **state)
+{
+    struct fs *fs = fs_sim_fs(*state);
+
+    write_file(fs, "/home/a/.aws/credentials",
+               "[default]\naws_access_key_id=A\naws_secret_access_key=old\n");
+    assert_string_equal(load(*state, HOME_ONLY).secret, "old");
+    write_file(fs, "/home/a/.aws/credentials",
+               "[default]\naws_access_key_id=A\naws_secret_access_key=new\n");
+    assert_string_equal(load(*state, HOME_ONLY).secret, "new");
+}
+
+static void count_key(void *arg, struct slice key, struct slice value)
+{
+    size_t *count = arg;
+
+    (void)key;
+    (void)value;
+    ++*count;
+}
+
+/* Nothing in a file can hurt: every cut, and every byte turned into others. */
+static void damaged_files_are_borne(void **state)
+{
+    static const char text[] =
+        "[a]\n[default]\r\nk = v # c\n  x = y\n= z\nq\n[profile b]\n;\nr=\n[";
+    uint8_t bytes[sizeof text];
+    size_t count = 0;
+
+    (void)state;
+    assert_true(
+        profile_read(slice_make(text, sizeof text - 1), "default", true, count_key, &count));
+    assert_int_equal(count, 2);
+    for (size_t cut = 0; cut < sizeof text; cut++) {
+        uint8_t *exact = malloc(cut + 1);
+
+        memcpy(exact, text, cut);
+        (void)profile_read(slice_make(exact, cut), "b", true, count_key, &count);
+        free(exact);
+    }
+    for (size_t at = 0; at < sizeof text - 1; at++)
+        for (unsigned c = 0; c < 256; c++) {
+            memcpy(bytes, text, sizeof text);
+            bytes[at] = (uint8_t)c;
+            (void)profile_read(slice_make(bytes, sizeof text - 1), "b", true, count_key, &count);
+        }
+}
+
+static status load_once(void *arg)
+{
+    struct credentials *c = malloc(sizeof *c);
+    status st = credentials_load(HOME_ONLY, arg, c, NULL);
+
+    if (st == ST_OK)
+        assert_true(c->found);
+    free(c);
+    return st;
+}
+
+static void each_allocation_may_fail(void **state)
+{
+    write_file(fs_sim_fs(*state), "/home/a/.aws/credentials",
+               "[default]\naws_access_key_id=A\naws_secret_access_key=S\n");
+    assert_true(alloc_sweep(load_once, fs_sim_fs(*state)) > 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(environment_comes_first, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(shared_files_come_next, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(configured_endpoints_may_be_ignored, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(places_are_named_when_nothing_is_found, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(files_are_read_each_time, set_up, tear_down),
+        cmocka_unit_test(damaged_files_are_borne),
+        cmocka_unit_test_setup_teardown(each_allocation_may_fail, set_up, tear_down),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
