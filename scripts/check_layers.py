@@ -32,6 +32,7 @@ LIBRARIES = {
     r"nghttp2/.*": ["api/"],
     r"toml\+\+/.*": ["config/toml_shim.cc"],
     r"curl/.*": ["objstore/"],
+    r"expat\.h": ["objstore/s3_xml.c"],
     r"libs3\.h": ["objstore/"],
     r"roaring/.*": ["index/", "node/"],
 }
