@@ -1,5 +1,6 @@
 #include "objstore/open.h"
 
+#include "objstore/directory.h"
 #include "objstore/memory.h"
 #include "objstore/url.h"
 
@@ -23,9 +24,10 @@ static status open_kind(const struct objstore_options *options, const struct obj
     case OBJSTORE_URL_MEMORY:
         return objstore_memory_open(url->name, options->clock, out, err);
     case OBJSTORE_URL_FILE:
-        break;
+        return objstore_directory_open(url->path, options->fs, options->clock, options->rand, out,
+                                       err);
     }
-    return err_set(err, ST_UNSUPPORTED, "this kind of bucket is not built into this version");
+    return err_set(err, ST_BUG, "a URL of no kind");
 }
 
 status objstore_open(const struct objstore_options *options, struct objstore **out, struct err *err)

@@ -4,8 +4,10 @@
  * TIERVEC_TEST_S3_QUIRKS   words for what that server cannot: objects_below_objects, long_parts,
  *                          conditions, content_etags, suffixes */
 #include "tests/conformance/objstore_conformance.h"
+#include "objstore/directory.h"
 #include "objstore/memory.h"
 #include "objstore/open.h"
+#include "tests/support/fs_sim.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +26,31 @@ static status open_url(void *arg, struct objstore **out, struct err *err)
                                        .rand = rand_kernel()};
 
     return objstore_open(&options, out, err);
+}
+
+static status open_simulated(void *arg, struct objstore **out, struct err *err)
+{
+    return objstore_directory_open("/bucket", fs_sim_fs(arg), clock_real(), rand_kernel(), out,
+                                   err);
+}
+
+static int run_directory(void)
+{
+    char root[] = "/tmp/objstore_conformance.XXXXXX";
+    char url[64];
+    struct fs_sim *sim = fs_sim_create();
+    int failed = 1;
+
+    if (mkdtemp(root) != NULL) {
+        (void)snprintf(url, sizeof url, "file://%s", root);
+        failed = objstore_conformance_run(&(struct objstore_subject){
+            .name = "directory", .open = open_url, .arg = url, .race_rounds = 5});
+        failed += fs_remove_all(fs_real(), root, NULL) != ST_OK;
+    }
+    failed += objstore_conformance_run(&(struct objstore_subject){
+        .name = "directory on a simulated disk", .open = open_simulated, .arg = sim});
+    fs_sim_destroy(sim);
+    return failed;
 }
 
 static int run_s3(void)
@@ -58,6 +85,7 @@ int main(void)
     failed += objstore_conformance_run(
         &(struct objstore_subject){.name = "memory by url", .open = open_url, .arg = url});
     objstore_memory_forget("conformance-url");
+    failed += run_directory();
     failed += run_s3();
     return failed;
 }
