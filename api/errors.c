@@ -57,6 +57,29 @@ static const struct problem_row ROWS[PROBLEM_COUNT] = {
     [PROBLEM_METRICS_OFF] = {404, "metrics_disabled", "Metrics are switched off", false, 0,
                              "set [features] metrics_enabled = true"},
 
+    [PROBLEM_NO_LETTER] = {404, "letter_not_found", "No such dead letter", false, 0,
+                           "GET /admin/collections/{id}/dlq lists them; a letter leaves when what "
+                           "it stands for is stored"},
+    [PROBLEM_CONFIRM] = {409, "confirm_needed", "The range must be repeated", false, 0,
+                         "what goes is not in the bucket: repeat `confirm` of this answer to "
+                         "discard exactly that"},
+
+    [PROBLEM_NOT_OWNER] = {409, "not_owner", "Another node owns the collection", false, 0,
+                           "send it to the owner, or, if that is gone for good, POST "
+                           "/admin/collections/{id}/take-ownership here"},
+    [PROBLEM_NOT_RESTORABLE] = {409, "not_restorable", "Not restorable yet", false, 0,
+                                "the base of the collection is still on its way to the bucket; GET "
+                                "/api/v1/collections/{id}/tier says when it is there"},
+    [PROBLEM_STORE_UNAVAILABLE] = {503, "store_unavailable", "The bucket does not answer", true, 5,
+                                   "nothing was done; GET /admin/health says what is wrong with "
+                                   "the bucket"},
+    [PROBLEM_BACKPRESSURE] = {429, "backpressure", "Writes wait for the bucket", true, 5,
+                              "too much waits for the bucket; GET /admin/health says why it is "
+                              "behind"},
+    [PROBLEM_UNSHIPPED_FULL] = {507, "unshipped_full", "Too much waits for the bucket", true, 0,
+                                "nothing was written; mend the bucket (GET /admin/health says what "
+                                "is wrong) or raise [storage] unshipped_bytes_max"},
+
     [PROBLEM_NOT_FOUND] = {404, "not_found", "Not found", false, 0,
                            "detail says what was looked for"},
     [PROBLEM_EXISTS] = {409, "already_exists", "Already exists", false, 0,
@@ -166,7 +189,8 @@ static void put_member(struct buf *out, const char *name, const char *text)
     json_put_string(out, slice_text(text));
 }
 
-void problem_print(struct buf *out, enum problem p, const char *detail, const char *request_id)
+void problem_print(struct buf *out, enum problem p, const char *detail, const char *request_id,
+                   const char *members)
 {
     const struct problem_row *row = problem_row(p);
 
@@ -181,6 +205,10 @@ void problem_print(struct buf *out, enum problem p, const char *detail, const ch
     put_member(out, "request_id", request_id);
     buf_put_text(out, row->retryable ? ",\"retryable\":true" : ",\"retryable\":false");
     put_member(out, "hint", row->hint);
+    if (members != NULL) {
+        buf_put_text(out, ",");
+        buf_put_text(out, members);
+    }
     buf_put_text(out, "}\n");
 }
 

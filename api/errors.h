@@ -37,6 +37,14 @@ enum problem {
     PROBLEM_NO_COLLECTION,
     PROBLEM_NO_DOCUMENT,
     PROBLEM_METRICS_OFF,
+    PROBLEM_NO_LETTER,
+    PROBLEM_CONFIRM,
+    /* what the layers below say, refined by what is known of the bucket (handlers_bucket.c) */
+    PROBLEM_NOT_OWNER,
+    PROBLEM_NOT_RESTORABLE,
+    PROBLEM_STORE_UNAVAILABLE,
+    PROBLEM_BACKPRESSURE,
+    PROBLEM_UNSHIPPED_FULL,
     /* what the layers below say, by status */
     PROBLEM_NOT_FOUND,
     PROBLEM_EXISTS,
@@ -68,8 +76,9 @@ enum problem problem_of_status(status st);
 /* The row of what http1.h refuses. */
 enum problem problem_of_http(int http_status);
 
-/* The body of the answer, appended to out. */
-void problem_print(struct buf *out, enum problem p, const char *detail, const char *request_id);
+/* The body of the answer, appended to out. members: more of them, as JSON ("\"a\":1"), or NULL. */
+void problem_print(struct buf *out, enum problem p, const char *detail, const char *request_id,
+                   const char *members);
 
 /* "Not Found" and so on; "Unknown" for a number that is never answered. */
 const char *http_reason(int http_status);

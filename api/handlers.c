@@ -31,19 +31,25 @@ const struct route API_ROUTES[] = {
     {METHOD_POST, ROUTE_WRITE, "/admin/collections/{id}/snapshot", handle_snapshot},
     {METHOD_POST, ROUTE_WRITE, "/admin/collections/{id}/compact", handle_compact},
 
+    {METHOD_GET, ROUTE_READ, "/api/v1/collections/{id}/tier", handle_tier},
+    {METHOD_POST, ROUTE_WRITE, "/api/v1/collections/{id}/tier", handle_tier_change},
+    {METHOD_POST, ROUTE_WRITE, "/admin/collections/{id}/take-ownership", handle_take_ownership},
+    {METHOD_POST, ROUTE_PROBE, "/admin/circuit-breaker/reset", handle_breaker_reset},
+    {METHOD_GET, ROUTE_READ, "/api/v1/aliases", handle_aliases},
+    {METHOD_POST, ROUTE_WRITE, "/api/v1/aliases", handle_alias_set},
+    {METHOD_DELETE, ROUTE_WRITE, "/api/v1/aliases", handle_alias_remove},
+
+    {METHOD_GET, ROUTE_PROBE, "/admin/collections/{id}/dlq", handle_dlq},
+    {METHOD_DELETE, ROUTE_WRITE, "/admin/collections/{id}/dlq", handle_dlq_discard},
+    {METHOD_POST, ROUTE_WRITE, "/admin/collections/{id}/dlq/retry", handle_dlq_retry},
+    {METHOD_POST, ROUTE_WRITE, "/admin/collections/{id}/dlq/replay", handle_dlq_replay},
+    {METHOD_POST, ROUTE_WRITE, "/admin/collections/{id}/dlq/split", handle_dlq_split},
+    {METHOD_GET, ROUTE_PROBE, "/admin/collections/{id}/dlq/{entry}", handle_letter},
+    {METHOD_GET, ROUTE_READ, "/admin/collections/{id}/dlq/{entry}/export", handle_letter_export},
+
     {METHOD_POST, ROUTE_UNSUPPORTED, "/api/v1/collections/{id}/warm", NULL},
     {METHOD_POST, ROUTE_UNSUPPORTED, "/api/v1/collections/{id}/unload", NULL},
-    {METHOD_GET, ROUTE_UNSUPPORTED, "/api/v1/collections/{id}/tier", NULL},
-    {METHOD_POST, ROUTE_UNSUPPORTED, "/api/v1/collections/{id}/tier", NULL},
     {METHOD_POST, ROUTE_UNSUPPORTED, "/api/v1/collections/{id}/branch", NULL},
-    {METHOD_GET, ROUTE_UNSUPPORTED, "/admin/collections/{id}/dlq", NULL},
-    {METHOD_DELETE, ROUTE_UNSUPPORTED, "/admin/collections/{id}/dlq", NULL},
-    {METHOD_POST, ROUTE_UNSUPPORTED, "/admin/collections/{id}/dlq/retry", NULL},
-    {METHOD_POST, ROUTE_UNSUPPORTED, "/admin/collections/{id}/dlq/replay", NULL},
-    {METHOD_POST, ROUTE_UNSUPPORTED, "/admin/collections/{id}/dlq/split", NULL},
-    {METHOD_GET, ROUTE_UNSUPPORTED, "/admin/collections/{id}/dlq/{entry}", NULL},
-    {METHOD_GET, ROUTE_UNSUPPORTED, "/admin/collections/{id}/dlq/{entry}/export", NULL},
-    {METHOD_POST, ROUTE_UNSUPPORTED, "/admin/circuit-breaker/reset", NULL},
     {METHOD_GET, ROUTE_UNSUPPORTED, "/api/v1/tenants", NULL},
     {METHOD_POST, ROUTE_UNSUPPORTED, "/api/v1/tenants", NULL},
     {METHOD_DELETE, ROUTE_UNSUPPORTED, "/api/v1/tenants/{t}", NULL},
@@ -61,6 +67,17 @@ task_state fail_parse(struct request *req, const struct parse *p)
     return TASK_DONE;
 }
 
+bool parse_name(struct arena *arena, struct parse *p, const char *member, struct jval v,
+                const char **out)
+{
+    struct slice text;
+
+    if (!parse_text(p, member, v, API_NAME_BYTES_MAX, &text))
+        return false;
+    *out = arena_strndup(arena, (const char *)text.data, text.bytes);
+    return *out != NULL || parse_fail(p, PROBLEM_NO_MEMORY, "out of memory for a name");
+}
+
 void print_key(struct buf *out, bool first, const char *name)
 {
     buf_put_text(out, first ? "\"" : ",\"");
@@ -75,6 +92,12 @@ void print_text(struct buf *out, bool first, const char *name, const char *text)
         buf_put_text(out, "null");
     else
         json_put_string(out, slice_text(text));
+}
+
+void print_bool(struct buf *out, const char *name, bool v)
+{
+    print_key(out, false, name);
+    buf_put_text(out, v ? "true" : "false");
 }
 
 void print_u64(struct buf *out, bool first, const char *name, uint64_t v)

@@ -25,8 +25,24 @@ task_state handle_admin_health(struct request *req);
 task_state handle_readonly(struct request *req);
 task_state handle_readwrite(struct request *req);
 task_state handle_reload(struct request *req);
+/* handlers_bucket.c */
 task_state handle_snapshot(struct request *req);
 task_state handle_compact(struct request *req);
+task_state handle_tier(struct request *req);
+task_state handle_tier_change(struct request *req);
+task_state handle_take_ownership(struct request *req);
+task_state handle_breaker_reset(struct request *req);
+task_state handle_aliases(struct request *req);
+task_state handle_alias_set(struct request *req);
+task_state handle_alias_remove(struct request *req);
+/* handlers_dlq.c */
+task_state handle_dlq(struct request *req);
+task_state handle_letter(struct request *req);
+task_state handle_letter_export(struct request *req);
+task_state handle_dlq_retry(struct request *req);
+task_state handle_dlq_replay(struct request *req);
+task_state handle_dlq_split(struct request *req);
+task_state handle_dlq_discard(struct request *req);
 /* handlers_collections.c */
 task_state handle_create(struct request *req);
 task_state handle_collections(struct request *req);
@@ -46,9 +62,24 @@ task_state handle_query(struct request *req);
 /* Answers with the problem p holds. */
 task_state fail_parse(struct request *req, const struct parse *p);
 
+/* A write that failed: as reply_status(), and tells apart who does not own the collection and what
+ * waits for the bucket. */
+void fail_write(struct request *req, status st, const struct err *err);
+/* As fail_write() for what needs the bucket itself. */
+void fail_bucket(struct request *req, status st, const struct err *err);
+
+/* A name of at most API_NAME_BYTES_MAX, copied into the arena. */
+bool parse_name(struct arena *arena, struct parse *p, const char *member, struct jval v,
+                const char **out);
+/* handlers_collections.c: "Memory" or "MemoryS3". */
+bool parse_policy(struct parse *p, struct jval v, enum node_policy *out);
+/* `,"bucket":{...}` or `,"bucket":null`: what is said of a collection's side in the bucket. */
+void print_bucket_state(struct buf *out, const struct collection_info *info);
+
 /* `"name":`, with a comma in front unless it is the first. */
 void print_key(struct buf *out, bool first, const char *name);
 void print_text(struct buf *out, bool first, const char *name, const char *text);
+void print_bool(struct buf *out, const char *name, bool v); /* never the first */
 void print_u64(struct buf *out, bool first, const char *name, uint64_t v);
 void print_time(struct buf *out, bool first, const char *name, uint64_t wall_ns);
 void print_doc_id(struct buf *out, const struct docid *id);

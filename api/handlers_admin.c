@@ -1,19 +1,22 @@
-/* handlers_admin.c - what operators ask for: components, read-only, reload, checkpoints. */
+/* handlers_admin.c - what operators ask for: components, read-only, reload. */
 #include "api/handlers.h"
 
 #include "base/log.h"
-#include "base/mem.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 static const char *const NO_PARAMETERS[] = {NULL};
+
+enum { COMPONENT_DETAILS = 5, COMPONENT_MESSAGE_BYTES = 512 };
 
 struct component {
     const char *name, *status, *message;
     struct {
         const char *name; /* NULL: no such detail */
         uint64_t value;
-    } details[2];
+        const char *text; /* instead of value */
+    } details[COMPONENT_DETAILS];
 };
 
 static void print_component(struct buf *out, bool first, const struct component *c)
@@ -23,9 +26,90 @@ static void print_component(struct buf *out, bool first, const struct component 
     print_text(out, true, "status", c->status);
     print_text(out, false, "message", c->message);
     buf_put_text(out, ",\"details\":{");
-    for (size_t i = 0; i < COUNT_OF(c->details) && c->details[i].name != NULL; i++)
-        print_u64(out, i == 0, c->details[i].name, c->details[i].value);
+    for (size_t i = 0; i < COMPONENT_DETAILS && c->details[i].name != NULL; i++) {
+        if (c->details[i].text != NULL)
+            print_text(out, i == 0, c->details[i].name, c->details[i].text);
+        else
+            print_u64(out, i == 0, c->details[i].name, c->details[i].value);
+    }
     buf_put_text(out, "}}");
+}
+
+/* --- the bucket's three --- */
+
+static void print_bucket(struct buf *out, const struct node_status *s)
+{
+    const bool open = s->breaker != NULL && strcmp(s->breaker, "closed") != 0;
+    const struct component c = {"bucket",
+                                s->bucket_trouble[0] != '\0' || open ? "degraded" : "healthy",
+                                s->bucket_trouble[0] != '\0' ? s->bucket_trouble
+                                : open
+                                    ? "requests failed in a row: one is tried now and then; POST "
+                                      "/admin/circuit-breaker/reset tries at once"
+                                    : "answers",
+                                {{"bucket", 0, s->bucket}, {"breaker", 0, s->breaker}}};
+
+    print_component(out, false, &c);
+}
+
+static bool pressure_is(const struct node_status *s, const char *level)
+{
+    return s->pressure != NULL && strcmp(s->pressure, level) == 0;
+}
+
+static void print_uploader(struct buf *out, const struct node_status *s)
+{
+    bool red = pressure_is(s, "red");
+    bool orange = pressure_is(s, "orange");
+    bool behind = red || orange || pressure_is(s, "yellow");
+    char text[COMPONENT_MESSAGE_BYTES] = "everything is in the bucket";
+    const struct component c = {"uploader",
+                                behind ? "degraded" : "healthy",
+                                text,
+                                {{"unshipped_bytes", s->unshipped_bytes, NULL},
+                                 {"unshipped_records", s->unshipped_records, NULL},
+                                 {"lag_ms", s->lag_ms, NULL},
+                                 {"in_flight", s->uploads_in_flight, NULL},
+                                 {"queued", s->uploads_queued, NULL}}};
+
+    if (behind)
+        (void)snprintf(text, sizeof text,
+                       "%" PRIu64 " bytes of log wait for the bucket: %s; see `bucket` and `dlq`, "
+                       "or raise [storage] unshipped_bytes_max",
+                       s->unshipped_bytes,
+                       red      ? "writes are refused with 507"
+                       : orange ? "writes are slowed with 429"
+                                : "half of what may wait");
+    else if (s->unshipped_records > 0)
+        (void)snprintf(text, sizeof text, "%" PRIu64 " records are on their way to the bucket",
+                       s->unshipped_records);
+    print_component(out, false, &c);
+}
+
+static void print_dlq(struct buf *out, const struct node_status *s)
+{
+    char text[COMPONENT_MESSAGE_BYTES] = "no dead letters";
+    const struct component c = {
+        "dlq", s->dlq_total > 0 ? "degraded" : "healthy", text, {{"letters", s->dlq_total, NULL}}};
+
+    if (s->dlq_total > 0)
+        (void)snprintf(text, sizeof text,
+                       "%" PRIu64 " dead letter%s: `tiervec dlq list` says why; mend the cause, "
+                       "then `tiervec dlq retry`",
+                       s->dlq_total, s->dlq_total == 1 ? "" : "s");
+    print_component(out, false, &c);
+}
+
+static void print_no_bucket(struct buf *out)
+{
+    static const struct component components[] = {
+        {"bucket", "disabled", "no bucket is configured: [storage] s3_bucket", {{NULL, 0, NULL}}},
+        {"uploader", "disabled", "nothing is uploaded without a bucket", {{NULL, 0, NULL}}},
+        {"dlq", "disabled", "there are no dead letters without a bucket", {{NULL, 0, NULL}}},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(components); i++)
+        print_component(out, false, &components[i]);
 }
 
 static void print_components(struct buf *out, const struct node_health *h,
@@ -38,29 +122,34 @@ static void print_components(struct buf *out, const struct node_health *h,
         {"storage",
          h->degraded ? "degraded" : "healthy",
          h->reason_count > 0 ? h->reasons[0] : "all collections are served",
-         {{"collections", s->collections}, {"documents", s->documents}}},
+         {{"collections", s->collections, NULL}, {"documents", s->documents, NULL}}},
         {"wal",
          wal,
          s->readonly    ? "an operator refuses writes"
          : h->disk_full ? "the disk is full: writes are refused"
                         : "takes writes",
-         {{"bytes", s->wal_bytes}, {"checkpoint_bytes", s->checkpoint_bytes}}},
+         {{"bytes", s->wal_bytes, NULL}, {"checkpoint_bytes", s->checkpoint_bytes, NULL}}},
         {"memory",
          memory_full ? "degraded" : "healthy",
          memory_full ? "over 90 % of [limits] memory_bytes are in use" : "within its limit",
-         {{"bytes", s->memory_bytes}, {"bytes_max", s->memory_bytes_max}}},
+         {{"bytes", s->memory_bytes, NULL}, {"bytes_max", s->memory_bytes_max, NULL}}},
         {"disk",
          disk_full ? "degraded" : "healthy",
          h->disk_full ? "full"
          : disk_full  ? "less than 1 % of the disk is free"
                       : "has room",
-         {{"bytes_free", s->disk_bytes_free}, {"bytes_total", s->disk_bytes_total}}},
-        {"bucket", "disabled", "this version keeps everything on this machine", {{NULL, 0}}},
-        {"uploader", "disabled", "this version uploads nothing", {{NULL, 0}}},
+         {{"bytes_free", s->disk_bytes_free, NULL}, {"bytes_total", s->disk_bytes_total, NULL}}},
     };
 
     for (size_t i = 0; i < COUNT_OF(components); i++)
         print_component(out, i == 0, &components[i]);
+    if (!s->has_bucket) {
+        print_no_bucket(out);
+        return;
+    }
+    print_bucket(out, s);
+    print_uploader(out, s);
+    print_dlq(out, s);
 }
 
 task_state handle_admin_health(struct request *req)
@@ -134,118 +223,5 @@ task_state handle_reload(struct request *req)
     if (!request_parameters(req, NO_PARAMETERS) || !request_no_members(req))
         return TASK_DONE;
     node_reload(req->api->options.node, on_reload, req);
-    return TASK_DONE;
-}
-
-/* --- checkpoints: what a snapshot and a compaction are while everything is local --- */
-
-static void print_snapshot(struct buf *out, const struct collection_info *info)
-{
-    buf_put_text(out, "{\"snapshot\":{");
-    print_text(out, true, "collection_id", info->id);
-    print_u64(out, false, "lsn", info->snapshot_lsn);
-    print_u64(out, false, "bytes", info->checkpoint_bytes);
-    print_time(out, false, "taken_at", info->last_checkpoint_ns);
-    buf_put_text(out, "}");
-}
-
-static void on_checkpoint(void *arg, status st, const struct collection_info *info,
-                          const struct err *err)
-{
-    struct request *req = arg;
-    struct buf *out;
-
-    if (st != ST_OK) {
-        reply_status(req, st, err);
-        return;
-    }
-    out = reply_begin(req);
-    print_snapshot(out, info);
-    reply_put_latency(req, out);
-    buf_put_text(out, "}\n");
-    reply_send(req, 200);
-}
-
-task_state handle_snapshot(struct request *req)
-{
-    static const struct member members[] = {{"name", true}};
-    struct parse p = {0};
-    struct jval root;
-
-    if (!request_parameters(req, NO_PARAMETERS) || !request_json(req, true, &root))
-        return TASK_DONE;
-    for (struct jiter it = jval_iter(root); jiter_next(&it);)
-        if (parse_member(&p, members, COUNT_OF(members), &it) < 0)
-            return fail_parse(req, &p);
-    if (request_pin_collection(req))
-        node_checkpoint(req->collection, on_checkpoint, req);
-    return TASK_DONE;
-}
-
-/* A compaction whose caller does not wait: it outlives the request. */
-struct compaction {
-    struct server *server;
-    struct collection *collection;
-    char id[REQUEST_ID_BYTES_MAX + 1];
-};
-
-static void on_compacted(void *arg, status st, const struct collection_info *info,
-                         const struct err *err)
-{
-    struct compaction *job = arg;
-
-    if (st == ST_OK)
-        log_info("compaction done", "job_id=%s collection_id=%s lsn=%llu bytes=%llu", job->id,
-                 info->id, (unsigned long long)info->snapshot_lsn,
-                 (unsigned long long)info->checkpoint_bytes);
-    else
-        log_warn("compaction failed", "job_id=%s collection_id=%s err=%s", job->id,
-                 collection_id_text(job->collection), err == NULL ? status_name(st) : err->text);
-    node_collection_unpin(job->collection);
-    server_job_end(job->server);
-    mem_free(job);
-}
-
-static void compact_behind(struct request *req)
-{
-    struct compaction *job = mem_zero(sizeof *job);
-    struct buf *out;
-
-    if (job == NULL) {
-        reply_problem(req, PROBLEM_NO_MEMORY, "out of memory for a compaction");
-        return;
-    }
-    job->server = req->api->server;
-    memcpy(job->id, req->id, sizeof job->id);
-    job->collection = req->collection; /* the job's from here on */
-    req->collection = NULL;
-    server_job_begin(job->server);
-    out = reply_begin(req);
-    buf_put_text(out, "{");
-    print_text(out, true, "job_id", req->id);
-    print_text(out, false, "collection_id", collection_id_text(job->collection));
-    buf_put_text(out, "}\n");
-    reply_send(req, 202);
-    node_checkpoint(job->collection, on_compacted, job);
-}
-
-task_state handle_compact(struct request *req)
-{
-    static const char *const known[] = {"wait", NULL};
-    const struct slice *wait = request_parameter(req, "wait");
-
-    if (!request_parameters(req, known) || !request_no_members(req))
-        return TASK_DONE;
-    if (wait != NULL && !slice_equal(*wait, slice_text("true")) &&
-        !slice_equal(*wait, slice_text("false"))) {
-        reply_problem(req, PROBLEM_INVALID, "the query parameter `wait` must be true or false");
-        return TASK_DONE;
-    }
-    if (!request_pin_collection(req))
-        return TASK_DONE;
-    if (wait != NULL && slice_equal(*wait, slice_text("true")))
-        node_checkpoint(req->collection, on_checkpoint, req);
-    else
-        compact_behind(req);
     return TASK_DONE;
 }

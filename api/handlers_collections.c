@@ -26,6 +26,30 @@ static void print_hnsw(struct buf *out, const struct collection_info *info)
     buf_put_text(out, "}");
 }
 
+void print_bucket_state(struct buf *out, const struct collection_info *info)
+{
+    if (!info->has_bucket) {
+        buf_put_text(out, ",\"bucket\":null");
+        return;
+    }
+    buf_put_text(out, ",\"bucket\":{");
+    print_text(out, true, "phase", info->phase);
+    print_text(out, false, "owner", info->owner[0] == '\0' ? NULL : info->owner);
+    print_u64(out, false, "epoch", info->epoch);
+    print_u64(out, false, "shipped_lsn", info->shipped_lsn);
+    print_u64(out, false, "remote_lsn", info->remote_lsn);
+    print_u64(out, false, "unshipped_bytes", info->unshipped_bytes);
+    print_u64(out, false, "unshipped_records", info->unshipped_records);
+    print_u64(out, false, "lag_ms", info->lag_ms);
+    print_u64(out, false, "published_lsn", info->published_lsn);
+    print_time(out, false, "published_at", info->published_at_ns);
+    print_u64(out, false, "segments", info->segments);
+    print_u64(out, false, "bytes", info->bucket_bytes);
+    print_u64(out, false, "dlq", info->dlq);
+    print_text(out, false, "trouble", info->trouble[0] == '\0' ? NULL : info->trouble);
+    buf_put_text(out, "}");
+}
+
 static void print_collection(struct buf *out, const struct collection_info *info)
 {
     buf_put_text(out, "{\"collection\":{");
@@ -40,17 +64,22 @@ static void print_collection(struct buf *out, const struct collection_info *info
     print_hnsw(out, info);
     print_u64(out, false, "last_lsn", info->last_lsn);
     print_u64(out, false, "durable_lsn", info->durable_lsn);
-    print_text(out, false, "shipped_lsn", NULL); /* nothing is shipped without a bucket */
+    if (info->has_bucket)
+        print_u64(out, false, "shipped_lsn", info->shipped_lsn);
+    else
+        print_text(out, false, "shipped_lsn", NULL); /* nothing is shipped */
     print_u64(out, false, "snapshot_lsn", info->snapshot_lsn);
-    print_u64(out, false, "segments", 0);
+    print_u64(out, false, "segments", info->segments);
     print_u64(out, false, "pending_rows", info->pending_rows);
     print_u64(out, false, "linked_rows", info->linked_rows);
     print_u64(out, false, "dead_rows", info->dead_rows);
     print_u64(out, false, "memory_bytes", info->memory_bytes);
     print_u64(out, false, "wal_bytes", info->wal_bytes);
     print_u64(out, false, "checkpoint_bytes", info->checkpoint_bytes);
-    print_u64(out, false, "bucket_bytes", 0);
+    print_u64(out, false, "bucket_bytes", info->bucket_bytes);
     print_time(out, false, "last_checkpoint_at", info->last_checkpoint_ns);
+    print_bool(out, "switching", info->switching);
+    print_bucket_state(out, info);
     buf_put_text(out, "}}\n");
 }
 
@@ -116,27 +145,51 @@ static bool parse_metric(struct parse *p, struct jval v, struct collection_spec 
                       (int)text.bytes, (const char *)text.data);
 }
 
-/* A choice of which this version has only the first. */
-static bool parse_only(struct parse *p, const char *name, struct jval v, const char *have,
-                       const char *const *later)
+/* A copy that ends in NUL; "" for what is longer than any choice. */
+enum { CHOICE_BYTES = 16 };
+static void take_choice(struct slice text, char out[CHOICE_BYTES])
 {
-    struct slice text;
+    size_t bytes = text.bytes < CHOICE_BYTES ? text.bytes : 0;
 
-    if (!parse_text(p, name, v, API_NAME_BYTES_MAX, &text))
-        return false;
-    if (slice_equal(text, slice_text(have)))
-        return true;
-    for (size_t i = 0; later[i] != NULL; i++)
-        if (slice_equal(text, slice_text(later[i])))
-            return parse_fail(p, PROBLEM_NOT_SUPPORTED,
-                              "`%s` \"%s\" is not supported by this version, only \"%s\" is", name,
-                              later[i], have);
-    return parse_fail(p, PROBLEM_INVALID, "`%s` is `%.*s`, this version has \"%s\"", name,
-                      (int)text.bytes, (const char *)text.data, have);
+    memcpy(out, text.data, bytes);
+    out[bytes] = '\0';
 }
 
-static const char *const POLICIES_LATER[] = {"MemoryS3", "S3Only", NULL};
-static const char *const DURABILITIES_LATER[] = {"remote", NULL};
+bool parse_policy(struct parse *p, struct jval v, enum node_policy *out)
+{
+    enum node_policy policy = NODE_MEMORY;
+    char choice[CHOICE_BYTES];
+    struct slice text;
+
+    if (!parse_text(p, "tiering_policy", v, API_NAME_BYTES_MAX, &text))
+        return false;
+    take_choice(text, choice);
+    if (!node_policy_parse(choice, &policy))
+        return parse_fail(p, PROBLEM_INVALID,
+                          "`tiering_policy` is `%.*s`, it must be \"Memory\" or \"MemoryS3\"",
+                          (int)text.bytes, (const char *)text.data);
+    if (policy == NODE_S3_ONLY)
+        return parse_fail(
+            p, PROBLEM_NOT_SUPPORTED,
+            "`tiering_policy` \"S3Only\" is not supported by this version, \"Memory\" "
+            "and \"MemoryS3\" are");
+    *out = policy;
+    return true;
+}
+
+static bool parse_durability(struct parse *p, struct jval v, enum node_durability *out)
+{
+    char choice[CHOICE_BYTES];
+    struct slice text;
+
+    if (!parse_text(p, "durability", v, API_NAME_BYTES_MAX, &text))
+        return false;
+    take_choice(text, choice);
+    return node_durability_parse(choice, out) ||
+           parse_fail(p, PROBLEM_INVALID,
+                      "`durability` is `%.*s`, it must be \"local\" or \"remote\"", (int)text.bytes,
+                      (const char *)text.data);
+}
 
 static bool parse_string_ids(struct parse *p, struct jval v)
 {
@@ -148,16 +201,6 @@ static bool parse_string_ids(struct parse *p, struct jval v)
                                  "`string_ids` true is not supported by this version");
 }
 
-static bool parse_name(struct arena *arena, struct parse *p, struct jval v, const char **out)
-{
-    struct slice text;
-
-    if (!parse_text(p, "name", v, API_NAME_BYTES_MAX, &text))
-        return false;
-    *out = arena_strndup(arena, (const char *)text.data, text.bytes);
-    return *out != NULL || parse_fail(p, PROBLEM_NO_MEMORY, "out of memory for a name");
-}
-
 static bool parse_spec_member(struct request *req, struct parse *p, int which, struct jval v,
                               struct collection_spec *spec)
 {
@@ -165,7 +208,7 @@ static bool parse_spec_member(struct request *req, struct parse *p, int which, s
 
     switch (which) {
     case 0:
-        return parse_name(&req->arena, p, v, &spec->name);
+        return parse_name(&req->arena, p, "name", v, &spec->name);
     case 1:
         if (!parse_uint(p, "dimension", v, 1, VINDEX_DIM_MAX, &n))
             return false;
@@ -174,12 +217,11 @@ static bool parse_spec_member(struct request *req, struct parse *p, int which, s
     case 2:
         return parse_metric(p, v, spec);
     case 3:
-        spec->policy = NODE_MEMORY;
-        return parse_only(p, "tiering_policy", v, "Memory", POLICIES_LATER);
+        return parse_policy(p, v, &spec->policy);
     case 4:
         return parse_hnsw(p, v, spec);
     case 5:
-        return parse_only(p, "durability", v, "local", DURABILITIES_LATER);
+        return parse_durability(p, v, &spec->durability);
     case 6:
         return parse_string_ids(p, v);
     default: /* null counts as absent */
@@ -216,7 +258,7 @@ static void on_created(void *arg, status st, const struct collection_info *info,
     struct buf *out;
 
     if (st != ST_OK) {
-        reply_status(req, st, err);
+        fail_bucket(req, st, err);
         return;
     }
     out = reply_begin(req);
@@ -307,7 +349,7 @@ static void on_patched(void *arg, status st, const struct collection_info *info,
     struct request *req = arg;
 
     if (st != ST_OK) {
-        reply_status(req, st, err);
+        fail_bucket(req, st, err);
         return;
     }
     print_collection(reply_begin(req), info);
@@ -317,9 +359,9 @@ static void on_patched(void *arg, status st, const struct collection_info *info,
 static bool parse_patch(struct request *req, struct parse *p, struct jval root,
                         struct collection_patch *patch)
 {
-    static const struct member members[] = {{"name", false},          {"ef_search", false},
-                                            {"tiering_policy", true}, {"durability", true},
-                                            {"hnsw", true},           {"quantization", true}};
+    static const struct member members[] = {
+        {"name", false},       {"ef_search", false}, {"tiering_policy", false},
+        {"durability", false}, {"hnsw", true},       {"quantization", true}};
     uint64_t n = 0;
 
     for (struct jiter it = jval_iter(root); jiter_next(&it);) {
@@ -327,7 +369,7 @@ static bool parse_patch(struct request *req, struct parse *p, struct jval root,
         case -1:
             return false;
         case 0:
-            if (!parse_name(&req->arena, p, it.value, &patch->name))
+            if (!parse_name(&req->arena, p, "name", it.value, &patch->name))
                 return false;
             break;
         case 1:
@@ -335,13 +377,24 @@ static bool parse_patch(struct request *req, struct parse *p, struct jval root,
                 return false;
             patch->ef_search = (uint16_t)n;
             break;
+        case 2:
+            if (!parse_policy(p, it.value, &patch->policy))
+                return false;
+            break;
+        case 3:
+            if (!parse_durability(p, it.value, &patch->durability))
+                return false;
+            break;
         default: /* null */
             break;
         }
     }
-    if (patch->name == NULL && patch->ef_search == 0)
-        return parse_fail(p, PROBLEM_INVALID, "nothing to change: `name` or `ef_search` is needed");
-    return true;
+    if (patch->name != NULL || patch->ef_search != 0 || patch->policy != 0 ||
+        patch->durability != 0)
+        return true;
+    return parse_fail(p, PROBLEM_INVALID,
+                      "nothing to change: `name`, `ef_search`, `tiering_policy` or `durability` is "
+                      "needed");
 }
 
 task_state handle_patch(struct request *req)
@@ -367,7 +420,7 @@ static void on_dropped(void *arg, status st, const struct collection_info *info,
 
     (void)info;
     if (st != ST_OK) {
-        reply_status(req, st, err);
+        fail_bucket(req, st, err);
         return;
     }
     out = reply_begin(req);

@@ -123,12 +123,31 @@ task_state handle_metrics(struct request *req)
     return TASK_DONE;
 }
 
+/* Without a bucket nothing waits to be shipped. */
 static void print_nothing_at_risk(struct buf *out)
 {
-    /* No collection of this version has a bucket: there is nothing that waits to be shipped. */
     buf_put_text(out, ",\"durability_clock\":{\"oldest_unshipped_write_seconds\":null,"
                       "\"bytes_at_risk\":null,\"records_at_risk\":null}"
-                      ",\"backpressure_level\":\"none\",\"upload_queue\":0,\"dlq_total\":0");
+                      ",\"backpressure_level\":\"none\",\"upload_queue\":0,"
+                      "\"uploads_in_flight\":0,\"dlq_total\":0,\"bucket\":null");
+}
+
+static void print_at_risk(struct buf *out, const struct node_status *s)
+{
+    buf_printf(out, ",\"durability_clock\":{\"oldest_unshipped_write_seconds\":%.3f",
+               (double)s->lag_ms / 1e3);
+    print_u64(out, false, "bytes_at_risk", s->unshipped_bytes);
+    print_u64(out, false, "records_at_risk", s->unshipped_records);
+    buf_put_text(out, "}");
+    print_text(out, false, "backpressure_level", s->pressure);
+    print_u64(out, false, "upload_queue", s->uploads_queued);
+    print_u64(out, false, "uploads_in_flight", s->uploads_in_flight);
+    print_u64(out, false, "dlq_total", s->dlq_total);
+    buf_put_text(out, ",\"bucket\":{");
+    print_text(out, true, "name", s->bucket);
+    print_text(out, false, "breaker", s->breaker);
+    print_text(out, false, "trouble", s->bucket_trouble[0] == '\0' ? NULL : s->bucket_trouble);
+    buf_put_text(out, "}");
 }
 
 task_state handle_status(struct request *req)
@@ -145,11 +164,15 @@ task_state handle_status(struct request *req)
     buf_printf(out, ",\"uptime_seconds\":%.3f", (double)state.uptime_ns / 1e9);
     print_text(out, false, "node_id", state.node_id);
     print_text(out, false, "role", "owner");
-    buf_put_text(out, ",\"tiering_policies\":[\"Memory\"]");
+    buf_put_text(out, state.has_bucket ? ",\"tiering_policies\":[\"Memory\",\"MemoryS3\"]"
+                                       : ",\"tiering_policies\":[\"Memory\"]");
     buf_printf(out, ",\"readonly\":%s", state.readonly ? "true" : "false");
     print_u64(out, false, "collections", state.collections);
     print_u64(out, false, "documents", state.documents);
-    print_nothing_at_risk(out);
+    if (state.has_bucket)
+        print_at_risk(out, &state);
+    else
+        print_nothing_at_risk(out);
     buf_put_text(out, ",\"memory\":{");
     print_u64(out, true, "bytes", state.memory_bytes);
     print_u64(out, false, "bytes_max", state.memory_bytes_max);

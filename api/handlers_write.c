@@ -182,12 +182,14 @@ static bool take_insert(struct request *req, struct parse *p, struct jval root, 
     return true;
 }
 
-static void print_written(struct request *req, struct buf *out, const struct write_result *result)
+/* 202: the bucket was asked for, and the log on this machine is what was reached in time. */
+static void send_written(struct request *req, struct buf *out, const struct write_result *result)
 {
     print_u64(out, false, "lsn", result->lsn);
     print_text(out, false, "durability", result->durability);
     reply_put_latency(req, out);
     buf_put_text(out, "}\n");
+    reply_send(req, result->short_of_remote ? 202 : 200);
 }
 
 /* On the commit thread, or where node_write() was called when it refused. */
@@ -199,7 +201,7 @@ static void on_inserted(void *arg, status st, const struct write_result *result,
     struct buf *out;
 
     if (st != ST_OK) {
-        reply_status(req, st, err);
+        fail_write(req, st, err);
         return;
     }
     out = reply_begin(req);
@@ -217,8 +219,7 @@ static void on_inserted(void *arg, status st, const struct write_result *result,
         }
         buf_put_text(out, "]");
     }
-    print_written(req, out, result);
-    reply_send(req, 200);
+    send_written(req, out, result);
 }
 
 /* The whole body in one piece. */
@@ -352,7 +353,7 @@ static void on_deleted(void *arg, status st, const struct write_result *result,
     struct buf *out;
 
     if (st != ST_OK) {
-        reply_status(req, st, err);
+        fail_write(req, st, err);
         return;
     }
     if (result->count == 0 && req->state != NULL) { /* one was named, and is not there */
@@ -362,8 +363,7 @@ static void on_deleted(void *arg, status st, const struct write_result *result,
     out = reply_begin(req);
     buf_put_text(out, "{\"deleted\":");
     json_put_u64(out, result->count);
-    print_written(req, out, result);
-    reply_send(req, 200);
+    send_written(req, out, result);
 }
 
 task_state handle_delete_one(struct request *req)

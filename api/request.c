@@ -85,15 +85,21 @@ struct buf *reply_begin(struct request *req)
     return &req->out;
 }
 
-void request_set_problem(struct request *req, enum problem p, const char *detail)
+static void set_problem(struct request *req, enum problem p, const char *detail,
+                        const char *members)
 {
     buf_reset(&req->out);
-    problem_print(&req->out, p, detail, req->id);
+    problem_print(&req->out, p, detail, req->id, members);
     if (req->out.failed) /* no memory even for this: the status line alone has to say it */
         buf_reset(&req->out);
     req->http_status = problem_row(p)->http_status;
     req->retry_after_s = problem_row(p)->retry_after_s;
     req->content_type = "application/problem+json";
+}
+
+void request_set_problem(struct request *req, enum problem p, const char *detail)
+{
+    set_problem(req, p, detail, NULL);
 }
 
 /* Large answers under way are bounded together: clients that read slowly cannot fill the memory.
@@ -165,6 +171,13 @@ void reply_problem(struct request *req, enum problem p, const char *format, ...)
     (void)vsnprintf(detail, sizeof detail, format, args);
     va_end(args);
     request_set_problem(req, p, detail);
+    give_back(req);
+}
+
+void reply_problem_with(struct request *req, enum problem p, const char *detail,
+                        const char *members)
+{
+    set_problem(req, p, detail, members);
     give_back(req);
 }
 

@@ -77,6 +77,9 @@ void reply_send(struct request *req, int http_status);
  * it is over: the request has been answered then. */
 bool reply_grow(struct request *req);
 void reply_problem(struct request *req, enum problem p, const char *format, ...) PRINTF_LIKE(3, 4);
+/* With more members, as JSON: "\"confirm\":{...}". */
+void reply_problem_with(struct request *req, enum problem p, const char *detail,
+                        const char *members);
 /* The problem a status stands for, with err's text as detail. */
 void reply_status(struct request *req, status st, const struct err *err);
 /* As reply_status, with a Retry-After. */

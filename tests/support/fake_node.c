@@ -1,7 +1,6 @@
-#include "tests/support/fake_node.h"
+#include "tests/support/fake_node_internal.h"
 
 #include "base/json.h"
-#include "base/lock.h"
 #include "base/mem.h"
 #include "index/vindex.h"
 
@@ -11,50 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
-
-struct fake_row {
-    struct docid id;
-    struct slice external_id, payload; /* owned */
-    float *vector;                     /* owned */
-    uint64_t inserted_at_ns, lsn;
-};
-
-struct collection {
-    struct node *node;
-    struct collection *next;
-    struct collection_info info;
-    int metric;
-    struct fake_row *rows; /* in id order */
-    size_t count, capacity;
-    bool dropped;
-};
-
-struct completion {
-    struct completion *next;
-    node_write_fn *write; /* one of the two */
-    node_admin_fn *admin;
-    void *arg;
-    status st;
-    struct err err;
-    struct write_result result;
-    struct collection_info info;
-};
-
-struct node {
-    struct thread thread;
-    struct { /* guarded by lock */
-        struct lock lock;
-        struct cond changed;
-        struct collection *collections;
-        struct completion *first, **last;
-        bool held, stopping, ready, readonly;
-        status fail_write, fail_query;
-        char reason[256];
-        int pins;
-        unsigned writes, queries;
-        uint32_t query_ms;
-    } s;
-};
 
 static void take(struct node *n)
 {
@@ -84,12 +39,29 @@ bool node_policy_parse(const char *text, enum node_policy *out)
 
 /* --- the thread that completes --- */
 
+static void complete_export(struct completion *c, const struct err *err)
+{
+    struct buf text;
+
+    buf_init(&text, 4096);
+    if (c->st == ST_OK)
+        buf_put_text(&text, c->text);
+    c->exported(c->arg, c->st, c->st == ST_OK ? &text : NULL, err);
+    buf_free(&text);
+}
+
 static void complete(struct completion *c)
 {
     const struct err *err = c->st == ST_OK ? NULL : &c->err;
 
     if (c->write != NULL)
         c->write(c->arg, c->st, c->st == ST_OK ? &c->result : NULL, err);
+    else if (c->letters != NULL)
+        c->letters(c->arg, c->st, c->st == ST_OK || c->dlq_result ? &c->dlq : NULL, err);
+    else if (c->snapshot != NULL)
+        c->snapshot(c->arg, c->st, c->st == ST_OK ? &c->shot : NULL, err);
+    else if (c->exported != NULL)
+        complete_export(c, err);
     else
         c->admin(c->arg, c->st, c->st == ST_OK ? &c->info : NULL, err);
     free(c);
@@ -119,7 +91,7 @@ static void run(void *arg)
     drop(n);
 }
 
-static struct completion *completion(void *arg, status st, const char *text)
+struct completion *fake_completion(void *arg, status st, const char *text)
 {
     struct completion *c = calloc(1, sizeof *c);
 
@@ -131,7 +103,7 @@ static struct completion *completion(void *arg, status st, const char *text)
     return c;
 }
 
-static void queue_locked(struct node *n, struct completion *c)
+void fake_queue_locked(struct node *n, struct completion *c)
 {
     *n->s.last = c;
     n->s.last = &c->next;
@@ -148,6 +120,7 @@ struct node *fake_node_create(void)
     cond_init(&n->s.changed);
     n->s.last = &n->s.first;
     n->s.ready = true;
+    fake_bucket_open(n);
     st = thread_start(&n->thread, "fake-node", THREAD_NORMAL, run, n, NULL);
     assert(st == ST_OK);
     (void)st;
@@ -178,6 +151,7 @@ void fake_node_destroy(struct node *n)
         free(c->rows);
         free(c);
     }
+    fake_bucket_close(n);
     cond_fini(&n->s.changed);
     lock_fini(&n->s.lock);
     free(n);
@@ -304,8 +278,10 @@ void node_health(struct node *n, struct node_health *out)
 
 void node_status(struct node *n, struct node_status *out)
 {
-    *out = (struct node_status){.node_id = "fake", .uptime_ns = 1500000000};
     take(n);
+    *out = n->s.bucket;
+    (void)snprintf(out->node_id, sizeof out->node_id, "fake");
+    out->uptime_ns = 1500000000;
     out->readonly = n->s.readonly;
     for (struct collection *c = n->s.collections; c != NULL; c = c->next) {
         out->collections += c->dropped ? 0 : 1;
@@ -316,13 +292,17 @@ void node_status(struct node *n, struct node_status *out)
 
 /* --- collections --- */
 
-static struct collection *find_locked(struct node *n, const char *key, size_t bytes)
+struct collection *fake_find_locked(struct node *n, const char *key, size_t bytes)
 {
     for (struct collection *c = n->s.collections; c != NULL; c = c->next)
         if (!c->dropped &&
             ((strlen(c->info.name) == bytes && memcmp(c->info.name, key, bytes) == 0) ||
              (bytes == 36 && memcmp(c->info.id, key, bytes) == 0)))
             return c;
+    for (size_t i = 0; i < n->s.alias_count; i++)
+        if (strlen(n->s.aliases[i].alias) == bytes &&
+            memcmp(n->s.aliases[i].alias, key, bytes) == 0)
+            return n->s.aliases[i].collection;
     return NULL;
 }
 
@@ -345,8 +325,11 @@ static struct collection *make_locked(struct node *n, const struct collection_sp
     c->metric = spec->metric;
     c->info.dimension = spec->dimension;
     c->info.metric = vmetric_name((enum vmetric)spec->metric);
-    c->info.policy = "Memory";
-    c->info.durability = "local";
+    c->info.policy = node_policy_name(spec->policy == 0 ? NODE_MEMORY : spec->policy);
+    c->info.durability =
+        node_durability_name(spec->durability == 0 ? NODE_LOCAL : spec->durability);
+    c->info.has_bucket = spec->policy == NODE_MEMORY_S3;
+    c->info.phase = c->info.has_bucket ? "owned" : "";
     c->info.state = "serving";
     c->info.m = spec->m != 0 ? spec->m : 32;
     c->info.ef_construction = spec->ef_construction != 0 ? spec->ef_construction : 200;
@@ -367,25 +350,31 @@ void node_collection_create(struct node *n, const struct collection_spec *spec, 
 
     take(n);
     if (!name_is_fine(spec->name))
-        made = completion(arg, ST_INVALID, "the name holds a character that is not allowed");
-    else if (find_locked(n, spec->name, strlen(spec->name)) != NULL)
-        made = completion(arg, ST_EXISTS, "a collection has this name");
+        made = fake_completion(arg, ST_INVALID, "the name holds a character that is not allowed");
+    else if ((spec->policy == NODE_MEMORY_S3 || spec->durability == NODE_REMOTE) &&
+             !n->s.bucket.has_bucket)
+        made = fake_completion(arg, ST_INVALID, "there is no bucket: say [storage] s3_bucket");
+    else if (n->s.fail_bucket != ST_OK)
+        made =
+            fake_completion(arg, fake_refusal_of_bucket_locked(n), "the bucket was told to refuse");
+    else if (fake_find_locked(n, spec->name, strlen(spec->name)) != NULL)
+        made = fake_completion(arg, ST_EXISTS, "a collection has this name");
     else
-        made = completion(arg, ST_OK, "");
+        made = fake_completion(arg, ST_OK, "");
     made->admin = done;
     if (made->st == ST_OK)
         made->info = make_locked(n, spec)->info;
-    queue_locked(n, made);
+    fake_queue_locked(n, made);
     drop(n);
 }
 
 static void admin_done(struct collection *c, node_admin_fn *done, void *arg)
 {
-    struct completion *made = completion(arg, ST_OK, "");
+    struct completion *made = fake_completion(arg, ST_OK, "");
 
     made->admin = done;
     made->info = c->info;
-    queue_locked(c->node, made);
+    fake_queue_locked(c->node, made);
 }
 
 void node_collection_drop(struct node *n, struct collection *c, node_admin_fn *done, void *arg)
@@ -404,6 +393,13 @@ void node_collection_patch(struct node *n, struct collection *c,
         (void)snprintf(c->info.name, sizeof c->info.name, "%s", patch->name);
     if (patch->ef_search != 0)
         c->info.ef_search = patch->ef_search;
+    if (patch->durability != 0)
+        c->info.durability = node_durability_name(patch->durability);
+    if (patch->policy != 0) {
+        c->info.policy = node_policy_name(patch->policy);
+        c->info.switching = c->info.has_bucket = patch->policy == NODE_MEMORY_S3;
+        c->info.phase = c->info.has_bucket ? "creating" : "";
+    }
     admin_done(c, done, arg);
     drop(n);
 }
@@ -422,7 +418,7 @@ struct collection *node_collection_pin(struct node *n, const char *key, size_t k
     struct collection *c;
 
     take(n);
-    c = find_locked(n, key, key_bytes);
+    c = fake_find_locked(n, key, key_bytes);
     n->s.pins += c != NULL ? 1 : 0;
     drop(n);
     return c;
@@ -545,11 +541,13 @@ static status refusal_locked(struct node *n)
 static struct completion *write_completion(struct collection *c, status st, node_write_fn *done,
                                            void *arg, uint64_t count)
 {
-    struct completion *made = completion(arg, st, "the fake node was told to refuse");
+    struct completion *made = fake_completion(arg, st, "the fake node was told to refuse");
 
     made->write = done;
-    made->result =
-        (struct write_result){.lsn = c->info.last_lsn, .count = count, .durability = "local"};
+    made->result = (struct write_result){.lsn = c->info.last_lsn,
+                                         .count = count,
+                                         .durability = "local",
+                                         .short_of_remote = c->node->s.short_of_remote};
     c->info.document_count = c->count;
     return made;
 }
@@ -581,7 +579,7 @@ void node_write(struct collection *c, struct write_row *rows, size_t count, node
         complete(made);
         return;
     }
-    queue_locked(n, made);
+    fake_queue_locked(n, made);
     drop(n);
 }
 
@@ -606,7 +604,7 @@ void node_delete(struct collection *c, const struct docid *ids, size_t count, no
         gone++;
     }
     c->info.last_lsn += gone > 0 ? 1 : 0;
-    queue_locked(n, write_completion(c, st, done, arg, gone));
+    fake_queue_locked(n, write_completion(c, st, done, arg, gone));
     drop(n);
 }
 

@@ -4,7 +4,7 @@
 #ifndef SUPPORT_FAKE_NODE_H
 #define SUPPORT_FAKE_NODE_H
 
-#include "node/node.h"
+#include "node/bucket.h"
 
 struct node *fake_node_create(void);
 void fake_node_destroy(struct node *n);
@@ -22,5 +22,16 @@ int fake_node_pins(struct node *n);
 /* Writes that were taken, and completions that have run. */
 unsigned fake_node_writes(struct node *n);
 unsigned fake_node_queries(struct node *n);
+
+/* A bucket, and how it is: only what node_status() says of the bucket is looked at. */
+void fake_node_set_bucket(struct node *n, const struct node_status *bucket);
+/* The next call that needs the bucket fails with st. */
+void fake_node_fail_bucket(struct node *n, status st);
+/* Writes that follow reach "local" only although `remote` was wanted. */
+void fake_node_short_of_remote(struct node *n, bool is_short);
+void fake_node_set_phase(struct node *n, const char *name, const char *phase, bool switching);
+/* Into the table, with the collection's id; returns the letter's. Of class "permanent": retrying it
+ * fails again. */
+uint64_t fake_node_add_letter(struct node *n, const char *name, struct letter letter);
 
 #endif

@@ -7,6 +7,8 @@
 #define C_INSERT    "/api/v1/collections/c/insert"
 #define C_QUERY     "/api/v1/collections/c/query"
 #define C_DELETE    "/api/v1/collections/c/delete"
+#define ALIASES     "/api/v1/aliases"
+#define DLQ         "/admin/collections/c/dlq"
 #define C_DOCS      "/api/v1/collections/c/docs"
 
 static const struct {
@@ -24,10 +26,7 @@ static const struct {
     {"GET", C_DOCS "?x=%0", NULL, 400, "malformed_path", "hex"},
     {"GET", "/api/v1/tenants", NULL, 400, "not_supported_yet", "/api/v1/tenants"},
     {"POST", "/api/v1/collections/c/warm", NULL, 400, "not_supported_yet", "warm"},
-    {"GET", "/api/v1/collections/c/tier", NULL, 400, "not_supported_yet", "tier"},
     {"POST", "/api/v1/collections/c/branch", "{}", 400, "not_supported_yet", "branch"},
-    {"GET", "/admin/collections/c/dlq", NULL, 400, "not_supported_yet", "dlq"},
-    {"POST", "/admin/circuit-breaker/reset", NULL, 400, "not_supported_yet", "circuit"},
 
     /* JSON */
     {"POST", COLLECTIONS, NULL, 400, "malformed_json", "empty"},
@@ -79,7 +78,13 @@ static const struct {
      "invalid_request", "Disk"},
     {"POST", COLLECTIONS,
      "{\"name\":\"x\",\"dimension\":3,\"metric\":\"l2\",\"durability\":\"remote\"}", 400,
-     "not_supported_yet", "remote"},
+     "invalid_request", "s3_bucket"},
+    {"POST", COLLECTIONS,
+     "{\"name\":\"x\",\"dimension\":3,\"metric\":\"l2\",\"durability\":\"both\"}", 400,
+     "invalid_request", "`both`"},
+    {"POST", COLLECTIONS,
+     "{\"name\":\"x\",\"dimension\":3,\"metric\":\"l2\",\"tiering_policy\":\"MemoryS3\"}", 400,
+     "invalid_request", "s3_bucket"},
     {"POST", COLLECTIONS, "{\"name\":\"x\",\"dimension\":3,\"metric\":\"l2\",\"hnsw\":[]}", 400,
      "invalid_request", "`hnsw`"},
     {"POST", COLLECTIONS, "{\"name\":\"x\",\"dimension\":3,\"metric\":\"l2\",\"hnsw\":{\"m\":1}}",
@@ -92,6 +97,9 @@ static const struct {
     {"PATCH", COLLECTIONS "/c", "{\"hnsw\":{\"m\":8}}", 400, "not_supported_yet", "`hnsw`"},
     {"PATCH", COLLECTIONS "/c", "{\"tiering_policy\":\"S3Only\"}", 400, "not_supported_yet",
      "`tiering_policy`"},
+    {"PATCH", COLLECTIONS "/c", "{\"tiering_policy\":\"memory\"}", 400, "invalid_request",
+     "`memory`"},
+    {"PATCH", COLLECTIONS "/c", "{\"durability\":\"both\"}", 400, "invalid_request", "`both`"},
     {"PATCH", COLLECTIONS "/c", "{\"dimension\":4}", 400, "unknown_member", "`dimension`"},
     {"DELETE", COLLECTIONS "/c", "{\"force\":true}", 400, "unknown_member", "`force`"},
     {"GET", COLLECTIONS "/none", NULL, 404, "collection_not_found", "none"},
@@ -203,10 +211,64 @@ static const struct {
 
     /* administration */
     {"POST", "/admin/collections/none/snapshot", NULL, 404, "collection_not_found", ""},
-    {"POST", "/admin/collections/c/snapshot", "{\"name\":\"x\"}", 400, "not_supported_yet",
-     "`name`"},
+    {"POST", "/admin/collections/c/snapshot", "{\"name\":\"x\"}", 400, "invalid_request",
+     "bucket-backed"},
+    {"POST", "/admin/collections/c/snapshot", "{\"name\":7}", 400, "invalid_request", "`name`"},
+    {"POST", "/admin/collections/c/snapshot", "{\"pin\":\"x\"}", 400, "unknown_member", "`pin`"},
     {"POST", "/admin/collections/c/compact?wait=yes", NULL, 400, "invalid_request", "`wait`"},
     {"POST", "/admin/collections/none/compact", NULL, 404, "collection_not_found", ""},
+
+    /* the bucket */
+    {"GET", COLLECTIONS "/none/tier", NULL, 404, "collection_not_found", "none"},
+    {"POST", COLLECTIONS "/c/tier", "{}", 400, "invalid_request", "`tiering_policy` is missing"},
+    {"POST", COLLECTIONS "/c/tier", "{\"tiering_policy\":7}", 400, "invalid_request",
+     "`tiering_policy`"},
+    {"POST", COLLECTIONS "/c/tier", "{\"tiering_policy\":\"S3Only\"}", 400, "not_supported_yet",
+     "S3Only"},
+    {"POST", COLLECTIONS "/c/tier", "{\"policy\":\"Memory\"}", 400, "unknown_member", "`policy`"},
+    {"POST", "/admin/collections/none/take-ownership", NULL, 404, "collection_not_found", "none"},
+    {"POST", "/admin/collections/c/take-ownership", "{\"force\":true}", 400, "unknown_member",
+     "`force`"},
+    {"POST", "/admin/collections/c/take-ownership", NULL, 400, "invalid_request", ""},
+    {"POST", "/admin/circuit-breaker/reset", "{\"x\":1}", 400, "unknown_member", "`x`"},
+    {"GET", ALIASES "?limit=1", NULL, 400, "unknown_parameter", "`limit`"},
+    {"POST", ALIASES, NULL, 400, "malformed_json", "empty"},
+    {"POST", ALIASES, "{\"alias\":\"a\"}", 400, "invalid_request", "`collection` is missing"},
+    {"POST", ALIASES, "{\"collection\":\"c\"}", 400, "invalid_request", "`alias` is missing"},
+    {"POST", ALIASES, "{\"alias\":\"\",\"collection\":\"c\"}", 400, "invalid_request", "0 bytes"},
+    {"POST", ALIASES, "{\"alias\":\"a\",\"collection\":\"none\"}", 404, "collection_not_found",
+     "none"},
+    {"DELETE", ALIASES, "{\"alias\":\"a\",\"collection\":\"c\"}", 400, "unknown_member",
+     "`collection`"},
+    {"DELETE", ALIASES, "{\"alias\":\"none\"}", 404, "not_found", ""},
+    {"DELETE", ALIASES, "{\"alias\":null}", 400, "invalid_request", "`alias` is missing"},
+
+    /* dead letters */
+    {"GET", "/admin/collections/none/dlq", NULL, 404, "collection_not_found", "none"},
+    {"GET", DLQ "?limit=0", NULL, 400, "invalid_request", "1 to 1000"},
+    {"GET", DLQ "?limit=1001", NULL, 400, "invalid_request", "1 to 1000"},
+    {"GET", DLQ "?cursor=x", NULL, 400, "invalid_request", "`cursor`"},
+    {"GET", DLQ "?cursor=99999999999999999999", NULL, 400, "invalid_request", "`cursor`"},
+    {"GET", DLQ "?kind=group", NULL, 400, "invalid_request", "wal_group"},
+    {"GET", DLQ "?state=parked", NULL, 400, "unknown_parameter", "`state`"},
+    {"GET", DLQ "/x", NULL, 400, "invalid_request", "`x`"},
+    {"GET", DLQ "/1", NULL, 404, "letter_not_found", "1"},
+    {"GET", DLQ "/1/export", NULL, 404, "letter_not_found", "1"},
+    {"POST", DLQ "/retry", "{\"ids\":[]}", 400, "invalid_request", "`ids` is empty"},
+    {"POST", DLQ "/retry", "{\"ids\":7}", 400, "invalid_request", "`ids`"},
+    {"POST", DLQ "/retry", "{\"ids\":[1,\"x\"]}", 400, "invalid_request", "ids[1]"},
+    {"POST", DLQ "/retry", "{\"ids\":[1],\"confirm\":{}}", 400, "unknown_member", "`confirm`"},
+    {"POST", DLQ "/replay", NULL, 400, "invalid_request", "`ids` is missing"},
+    {"POST", DLQ "/replay", "{\"ids\":[1]}", 404, "not_found", ""},
+    {"POST", DLQ "/split", "{}", 400, "invalid_request", "`ids` is missing"},
+    {"POST", DLQ "/split", "{\"ids\":[1]}", 400, "not_supported_yet", ""},
+    {"DELETE", DLQ, NULL, 404, "not_found", ""},
+    {"DELETE", DLQ, "{\"confirm\":7}", 400, "invalid_request", "`confirm`"},
+    {"DELETE", DLQ, "{\"confirm\":{\"lsn_first\":1}}", 400, "invalid_request", "`lsn_last`"},
+    {"DELETE", DLQ, "{\"confirm\":{\"lsn_first\":1,\"lsn_last\":-1}}", 400, "invalid_request",
+     "`lsn_last`"},
+    {"DELETE", DLQ, "{\"confirm\":{\"first\":1}}", 400, "unknown_member", "`first`"},
+    {"DELETE", DLQ, "{\"drop\":1}", 400, "invalid_request", "`drop`"},
 };
 
 #endif

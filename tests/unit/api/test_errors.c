@@ -36,11 +36,13 @@ static void a_problem_is_json_with_all_members(void **state)
         double n = 0;
 
         buf_init(&out, 4096);
-        problem_print(&out, (enum problem)p, "a \"detail\"\n\xff", "id-1");
+        problem_print(&out, (enum problem)p, "a \"detail\"\n\xff", "id-1",
+                      p % 2 == 0 ? NULL : "\"more\":\"yes\"");
         assert_false(out.failed);
         assert_int_equal(json_small_parse(buf_slice(&out), &j, NULL), ST_OK);
         assert_string_equal(json_small_text(j, "detail"), "a \"detail\"\n\xef\xbf\xbd");
         assert_string_equal(json_small_text(j, "request_id"), "id-1");
+        assert_int_equal(json_small_text(j, "more") != NULL, p % 2);
         assert_string_equal(json_small_text(j, "code"), problem_row((enum problem)p)->code);
         assert_non_null(json_small_text(j, "type"));
         assert_non_null(json_small_text(j, "title"));

@@ -1,0 +1,478 @@
+/* handlers_bucket.c - what operators ask of the bucket: snapshots, compaction, tiers, owners,
+ * aliases; and what a failure of the node means where a bucket stands behind it. */
+#include "api/handlers.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "node/bucket.h"
+
+static const char *const NO_PARAMETERS[] = {NULL};
+
+/* --- failures --- */
+
+static bool phase_is_foreign(const struct collection_info *info)
+{
+    return info->has_bucket && info->phase != NULL &&
+           (strcmp(info->phase, "foreign") == 0 || strcmp(info->phase, "fenced") == 0);
+}
+
+static bool pressure_at(struct request *req, const char *level, const char *or_level)
+{
+    struct node_status s;
+
+    node_status(req->api->options.node, &s);
+    return s.pressure != NULL &&
+           (strcmp(s.pressure, level) == 0 || strcmp(s.pressure, or_level) == 0);
+}
+
+static enum problem write_problem(struct request *req, status st)
+{
+    struct collection_info info = {0};
+
+    if (req->collection != NULL)
+        node_collection_info(req->collection, &info);
+    if (st == ST_DENIED && phase_is_foreign(&info))
+        return PROBLEM_NOT_OWNER;
+    if (st == ST_LIMIT && info.has_bucket && pressure_at(req, "orange", "red"))
+        return PROBLEM_BACKPRESSURE;
+    if (st == ST_NOSPACE && info.has_bucket && pressure_at(req, "red", "red"))
+        return PROBLEM_UNSHIPPED_FULL;
+    return problem_of_status(st);
+}
+
+void fail_write(struct request *req, status st, const struct err *err)
+{
+    bool refined = st == ST_DENIED || st == ST_LIMIT || st == ST_NOSPACE;
+    enum problem p = refined ? write_problem(req, st) : problem_of_status(st);
+
+    if (p == problem_of_status(st)) {
+        reply_status(req, st, err);
+        return;
+    }
+    if (st == ST_LIMIT)
+        metrics_refused(req->api->metrics);
+    reply_problem(req, p, "%s", err == NULL ? status_name(st) : err->text);
+}
+
+static enum problem bucket_problem(struct request *req, status st)
+{
+    struct collection_info info = {0};
+    struct node_status s;
+
+    if (req->collection != NULL)
+        node_collection_info(req->collection, &info);
+    if (st == ST_CONFLICT && info.has_bucket && info.switching)
+        return PROBLEM_NOT_RESTORABLE;
+    if (st != ST_UNAVAILABLE ||
+        (req->collection != NULL && (!info.has_bucket || strcmp(info.state, "loading") == 0)))
+        return problem_of_status(st);
+    node_status(req->api->options.node, &s);
+    return s.has_bucket ? PROBLEM_STORE_UNAVAILABLE : PROBLEM_UNAVAILABLE;
+}
+
+void fail_bucket(struct request *req, status st, const struct err *err)
+{
+    bool refined = st == ST_CONFLICT || st == ST_UNAVAILABLE;
+    enum problem p = refined ? bucket_problem(req, st) : problem_of_status(st);
+
+    if (p == problem_of_status(st))
+        fail_write(req, st, err);
+    else
+        reply_problem(req, p, "%s", err == NULL ? status_name(st) : err->text);
+}
+
+/* --- snapshots and compactions --- */
+
+static void print_sent(struct buf *out, const struct node_snapshot_result *r)
+{
+    buf_put_text(out, ",\"bucket\":{");
+    print_u64(out, true, "lsn", r->lsn);
+    print_u64(out, false, "objects", r->objects);
+    print_u64(out, false, "bytes", r->bytes);
+    print_u64(out, false, "revision", r->revision);
+    print_text(out, false, "pin", r->pin[0] == '\0' ? NULL : r->pin);
+    buf_put_text(out, "}");
+}
+
+static void on_snapshot(void *arg, status st, const struct node_snapshot_result *r,
+                        const struct err *err)
+{
+    struct request *req = arg;
+    struct collection_info info;
+    struct buf *out;
+
+    if (st != ST_OK) {
+        fail_bucket(req, st, err);
+        return;
+    }
+    node_collection_info(req->collection, &info);
+    out = reply_begin(req);
+    buf_put_text(out, "{\"snapshot\":{");
+    print_text(out, true, "collection_id", info.id);
+    print_u64(out, false, "lsn", r->checkpoint_lsn);
+    print_u64(out, false, "bytes", r->checkpoint_bytes);
+    print_time(out, false, "taken_at", r->checkpoint_at_ns);
+    if (info.has_bucket)
+        print_sent(out, r);
+    buf_put_text(out, "}");
+    reply_put_latency(req, out);
+    buf_put_text(out, "}\n");
+    reply_send(req, 200);
+}
+
+/* What is kept on this machine alone has a checkpoint, and nothing else. */
+static struct node_snapshot_result of_checkpoint(const struct collection_info *info)
+{
+    return (struct node_snapshot_result){.checkpoint_lsn = info->snapshot_lsn,
+                                         .checkpoint_bytes = info->checkpoint_bytes,
+                                         .checkpoint_at_ns = info->last_checkpoint_ns};
+}
+
+static void on_checkpoint(void *arg, status st, const struct collection_info *info,
+                          const struct err *err)
+{
+    struct node_snapshot_result r = {0};
+
+    if (st == ST_OK)
+        r = of_checkpoint(info);
+    on_snapshot(arg, st, &r, err);
+}
+
+static bool has_bucket(struct collection *c)
+{
+    struct collection_info info;
+
+    node_collection_info(c, &info);
+    return info.has_bucket;
+}
+
+task_state handle_snapshot(struct request *req)
+{
+    static const struct member members[] = {{"name", false}};
+    const char *name = NULL;
+    struct parse p = {0};
+    struct jval root;
+
+    if (!request_parameters(req, NO_PARAMETERS) || !request_json(req, true, &root))
+        return TASK_DONE;
+    for (struct jiter it = jval_iter(root); jiter_next(&it);) {
+        int which = parse_member(&p, members, COUNT_OF(members), &it);
+
+        if (which < 0 || (which == 0 && !parse_name(&req->arena, &p, "name", it.value, &name)))
+            return fail_parse(req, &p);
+    }
+    if (!request_pin_collection(req))
+        return TASK_DONE;
+    if (name == NULL && !has_bucket(req->collection))
+        node_checkpoint(req->collection, on_checkpoint, req);
+    else
+        node_snapshot(req->collection, name, on_snapshot, req);
+    return TASK_DONE;
+}
+
+/* A compaction whose caller does not wait: it outlives the request. */
+struct compaction {
+    struct server *server;
+    struct collection *collection;
+    char id[REQUEST_ID_BYTES_MAX + 1];
+};
+
+static void on_compacted(void *arg, status st, const struct node_snapshot_result *r,
+                         const struct err *err)
+{
+    struct compaction *job = arg;
+
+    if (st == ST_OK)
+        log_info("compaction done", "job_id=%s collection_id=%s lsn=%llu bytes=%llu sent=%llu",
+                 job->id, collection_id_text(job->collection),
+                 (unsigned long long)r->checkpoint_lsn, (unsigned long long)r->checkpoint_bytes,
+                 (unsigned long long)r->bytes);
+    else
+        log_warn("compaction failed", "job_id=%s collection_id=%s err=%s", job->id,
+                 collection_id_text(job->collection), err == NULL ? status_name(st) : err->text);
+    node_collection_unpin(job->collection);
+    server_job_end(job->server);
+    mem_free(job);
+}
+
+static void on_compacted_here(void *arg, status st, const struct collection_info *info,
+                              const struct err *err)
+{
+    struct node_snapshot_result r = {0};
+
+    if (st == ST_OK)
+        r = of_checkpoint(info);
+    on_compacted(arg, st, &r, err);
+}
+
+static void compact_behind(struct request *req)
+{
+    struct compaction *job = mem_zero(sizeof *job);
+    struct buf *out;
+
+    if (job == NULL) {
+        reply_problem(req, PROBLEM_NO_MEMORY, "out of memory for a compaction");
+        return;
+    }
+    job->server = req->api->server;
+    memcpy(job->id, req->id, sizeof job->id);
+    job->collection = req->collection; /* the job's from here on */
+    req->collection = NULL;
+    server_job_begin(job->server);
+    out = reply_begin(req);
+    buf_put_text(out, "{");
+    print_text(out, true, "job_id", req->id);
+    print_text(out, false, "collection_id", collection_id_text(job->collection));
+    buf_put_text(out, "}\n");
+    reply_send(req, 202);
+    if (has_bucket(job->collection))
+        node_compact(job->collection, on_compacted, job);
+    else
+        node_checkpoint(job->collection, on_compacted_here, job);
+}
+
+task_state handle_compact(struct request *req)
+{
+    static const char *const known[] = {"wait", NULL};
+    const struct slice *wait = request_parameter(req, "wait");
+
+    if (!request_parameters(req, known) || !request_no_members(req))
+        return TASK_DONE;
+    if (wait != NULL && !slice_equal(*wait, slice_text("true")) &&
+        !slice_equal(*wait, slice_text("false"))) {
+        reply_problem(req, PROBLEM_INVALID, "the query parameter `wait` must be true or false");
+        return TASK_DONE;
+    }
+    if (!request_pin_collection(req))
+        return TASK_DONE;
+    if (wait == NULL || !slice_equal(*wait, slice_text("true")))
+        compact_behind(req);
+    else if (has_bucket(req->collection))
+        node_compact(req->collection, on_snapshot, req);
+    else
+        node_checkpoint(req->collection, on_checkpoint, req);
+    return TASK_DONE;
+}
+
+/* --- tiers --- */
+
+static void print_tier(struct buf *out, const struct collection_info *info)
+{
+    buf_put_text(out, "{\"tier\":{");
+    print_text(out, true, "collection_id", info->id);
+    print_text(out, false, "tiering_policy", info->policy);
+    print_text(out, false, "durability", info->durability);
+    print_u64(out, false, "resident_bytes", info->memory_bytes);
+    buf_put_text(out, ",\"cache_hits\":0,\"cache_misses\":0"); /* all of it is resident */
+    print_bool(out, "switching", info->switching);
+    print_bucket_state(out, info);
+    buf_put_text(out, "}}\n");
+}
+
+task_state handle_tier(struct request *req)
+{
+    struct collection_info info;
+
+    if (!request_parameters(req, NO_PARAMETERS) || !request_pin_collection(req))
+        return TASK_DONE;
+    node_collection_info(req->collection, &info);
+    print_tier(reply_begin(req), &info);
+    reply_send(req, 200);
+    return TASK_DONE;
+}
+
+/* 202 while the base of the collection is on its way to the bucket. */
+static void on_tier(void *arg, status st, const struct collection_info *info, const struct err *err)
+{
+    struct request *req = arg;
+
+    if (st != ST_OK) {
+        fail_bucket(req, st, err);
+        return;
+    }
+    print_tier(reply_begin(req), info);
+    reply_send(req, info->switching ? 202 : 200);
+}
+
+task_state handle_tier_change(struct request *req)
+{
+    static const struct member members[] = {{"tiering_policy", false}};
+    struct collection_patch patch = {0};
+    struct parse p = {0};
+    struct jval root;
+
+    if (!request_parameters(req, NO_PARAMETERS) || !request_json(req, false, &root))
+        return TASK_DONE;
+    for (struct jiter it = jval_iter(root); jiter_next(&it);) {
+        int which = parse_member(&p, members, COUNT_OF(members), &it);
+
+        if (which < 0 || (which == 0 && !parse_policy(&p, it.value, &patch.policy)))
+            return fail_parse(req, &p);
+    }
+    if (patch.policy == 0)
+        reply_problem(req, PROBLEM_INVALID, "`tiering_policy` is missing: Memory or MemoryS3");
+    else if (request_pin_collection(req))
+        node_collection_patch(req->api->options.node, req->collection, &patch, on_tier, req);
+    return TASK_DONE;
+}
+
+task_state handle_take_ownership(struct request *req)
+{
+    if (request_parameters(req, NO_PARAMETERS) && request_no_members(req) &&
+        request_pin_collection(req))
+        node_take_ownership(req->collection, on_tier, req);
+    return TASK_DONE;
+}
+
+task_state handle_breaker_reset(struct request *req)
+{
+    const char *before = NULL;
+    const char *after = NULL;
+    struct buf *out;
+
+    if (!request_parameters(req, NO_PARAMETERS) || !request_no_members(req))
+        return TASK_DONE;
+    node_breaker_reset(req->api->options.node, &before, &after);
+    log_info("circuit breaker reset by request", "request_id=%s before=%s after=%s", req->id,
+             before == NULL ? "none" : before, after == NULL ? "none" : after);
+    out = reply_begin(req);
+    buf_put_text(out, "{");
+    print_text(out, true, "before", before);
+    print_text(out, false, "after", after);
+    buf_put_text(out, "}\n");
+    reply_send(req, 200);
+    return TASK_DONE;
+}
+
+/* --- aliases --- */
+
+enum { ALIAS_PAGE = 32 };
+
+static void print_alias(struct buf *out, const char *alias, const char *id, const char *name)
+{
+    buf_put_text(out, "{");
+    print_text(out, true, "alias", alias);
+    print_text(out, false, "collection_id", id);
+    print_text(out, false, "collection", name);
+    buf_put_text(out, "}");
+}
+
+task_state handle_aliases(struct request *req)
+{
+    struct node_alias *page = arena_array(&req->arena, ALIAS_PAGE, sizeof *page);
+    char after[sizeof page->alias];
+    bool first = true;
+    struct buf *out;
+    size_t count;
+
+    if (!request_parameters(req, NO_PARAMETERS))
+        return TASK_DONE;
+    if (page == NULL) {
+        reply_problem(req, PROBLEM_NO_MEMORY, "out of memory for the list of aliases");
+        return TASK_DONE;
+    }
+    out = reply_begin(req);
+    buf_put_text(out, "{\"aliases\":[");
+    do {
+        count = node_alias_list(req->api->options.node, first ? NULL : after, page, ALIAS_PAGE);
+        for (size_t i = 0; i < count; i++) {
+            if (!first)
+                buf_put_text(out, ",");
+            first = false;
+            print_alias(out, page[i].alias, page[i].collection_id, page[i].collection);
+        }
+        if (count > 0)
+            memcpy(after, page[count - 1].alias, sizeof after);
+    } while (count == ALIAS_PAGE && !out->failed);
+    buf_put_text(out, "]}\n");
+    reply_send(req, 200);
+    return TASK_DONE;
+}
+
+static void on_alias_set(void *arg, status st, const struct collection_info *info,
+                         const struct err *err)
+{
+    struct request *req = arg;
+    struct buf *out;
+
+    if (st != ST_OK) {
+        fail_bucket(req, st, err);
+        return;
+    }
+    out = reply_begin(req);
+    print_alias(out, req->state, info->id, info->name);
+    buf_put_text(out, "\n");
+    reply_send(req, 200);
+}
+
+/* `alias`, and where `collection` is not NULL that too; both are needed. */
+static bool take_alias(struct request *req, const char **alias, const char **collection)
+{
+    static const struct member members[] = {{"alias", false}, {"collection", false}};
+    struct parse p = {0};
+    struct jval root;
+
+    if (!request_parameters(req, NO_PARAMETERS) || !request_json(req, false, &root))
+        return false;
+    for (struct jiter it = jval_iter(root); jiter_next(&it);) {
+        int which = parse_member(&p, members, collection == NULL ? 1 : 2, &it);
+
+        if (which < 0 || (which == 0 && !parse_name(&req->arena, &p, "alias", it.value, alias)) ||
+            (which == 1 && collection != NULL &&
+             !parse_name(&req->arena, &p, "collection", it.value, collection))) {
+            (void)fail_parse(req, &p);
+            return false;
+        }
+    }
+    if (*alias != NULL && (collection == NULL || *collection != NULL))
+        return true;
+    reply_problem(req, PROBLEM_INVALID, "`%s` is missing", *alias == NULL ? "alias" : "collection");
+    return false;
+}
+
+task_state handle_alias_set(struct request *req)
+{
+    struct node *node = req->api->options.node;
+    const char *collection = NULL;
+    const char *alias = NULL;
+
+    if (!take_alias(req, &alias, &collection))
+        return TASK_DONE;
+    req->state = (void *)(uintptr_t)alias;
+    req->collection = node_collection_pin(node, collection, strlen(collection));
+    if (req->collection == NULL)
+        reply_problem(req, PROBLEM_NO_COLLECTION, "there is no collection with the id or name %s",
+                      collection);
+    else
+        node_alias_set(node, alias, req->collection, on_alias_set, req);
+    return TASK_DONE;
+}
+
+static void on_alias_removed(void *arg, status st, const struct collection_info *info,
+                             const struct err *err)
+{
+    struct request *req = arg;
+    struct buf *out;
+
+    (void)info;
+    if (st != ST_OK) {
+        fail_bucket(req, st, err);
+        return;
+    }
+    out = reply_begin(req);
+    buf_put_text(out, "{\"deleted\":true");
+    print_text(out, false, "alias", req->state);
+    buf_put_text(out, "}\n");
+    reply_send(req, 200);
+}
+
+task_state handle_alias_remove(struct request *req)
+{
+    const char *alias = NULL;
+
+    if (!take_alias(req, &alias, NULL))
+        return TASK_DONE;
+    req->state = (void *)(uintptr_t)alias;
+    node_alias_remove(req->api->options.node, alias, on_alias_removed, req);
+    return TASK_DONE;
+}

@@ -1,0 +1,83 @@
+/* fake_node_internal.h - what fake_node.c and fake_bucket.c share. */
+#ifndef SUPPORT_FAKE_NODE_INTERNAL_H
+#define SUPPORT_FAKE_NODE_INTERNAL_H
+
+#include "tests/support/fake_node.h"
+
+#include "base/lock.h"
+#include "node/bucket.h"
+
+struct fake_row {
+    struct docid id;
+    struct slice external_id, payload; /* owned */
+    float *vector;                     /* owned */
+    uint64_t inserted_at_ns, lsn;
+};
+
+struct collection {
+    struct node *node;
+    struct collection *next;
+    struct collection_info info;
+    int metric;
+    struct fake_row *rows; /* in id order */
+    size_t count, capacity;
+    bool dropped;
+};
+
+struct completion {
+    struct completion *next;
+    node_write_fn *write; /* one of them */
+    node_admin_fn *admin;
+    node_dlq_fn *letters;
+    node_snapshot_fn *snapshot;
+    node_export_fn *exported;
+    void *arg;
+    status st;
+    struct err err;
+    struct write_result result;
+    struct collection_info info;
+    struct node_dlq_result dlq;
+    bool dlq_result; /* given on failure too */
+    struct node_snapshot_result shot;
+    const char *text; /* of an export */
+};
+
+enum { FAKE_ALIASES = 64 };
+
+struct node {
+    struct thread thread;
+    struct { /* guarded by lock */
+        struct lock lock;
+        struct cond changed;
+        struct collection *collections;
+        struct completion *first, **last;
+        bool held, stopping, ready, readonly;
+        status fail_write, fail_query;
+        char reason[256];
+        int pins;
+        unsigned writes, queries;
+        uint32_t query_ms;
+        /* The bucket. */
+        struct node_status bucket;
+        bool short_of_remote;
+        status fail_bucket;
+        struct dlq *dlq;
+        struct {
+            char alias[256];
+            struct collection *collection;
+        } aliases[FAKE_ALIASES]; /* in order */
+        size_t alias_count;
+    } s;
+};
+
+/* A completion that the node's thread runs; the lock is held. */
+struct completion *fake_completion(void *arg, status st, const char *text);
+void fake_queue_locked(struct node *n, struct completion *c);
+struct collection *fake_find_locked(struct node *n, const char *key, size_t bytes);
+/* What the next call that needs the bucket is told; ST_OK else. */
+status fake_refusal_of_bucket_locked(struct node *n);
+
+void fake_bucket_open(struct node *n);
+void fake_bucket_close(struct node *n);
+
+#endif
