@@ -271,6 +271,8 @@ void root_end(const struct root *r, uint64_t *last_lsn, uint64_t *chain)
 {
     const struct lineage *newest = r->lineage_count > 0 ? &r->lineages[r->lineage_count - 1] : NULL;
 
+    if (newest != NULL && newest->last_lsn < r->floor.lsn)
+        newest = NULL;
     *last_lsn = newest != NULL ? newest->last_lsn : r->floor.lsn;
     *chain = newest != NULL ? newest->chain : r->floor.chain;
 }

@@ -74,7 +74,7 @@ status root_decode(struct slice bytes, const uint8_t collection[16], struct root
 bool root_has_nonce(const struct root *r, const uint8_t nonce[16]);
 /* Pushes the nonce of now to those before, and takes the fresh one; revision + 1. */
 void root_next(struct root *r, const uint8_t nonce[16]);
-/* The last recorded end: the newest lineage's, else the floor's. */
+/* The last recorded end: the newest lineage's, or the floor's where that lies behind it. */
 void root_end(const struct root *r, uint64_t *last_lsn, uint64_t *chain);
 
 #endif

@@ -366,6 +366,11 @@ static void the_end_is_the_newest_lineage_s_or_the_floor(void **state)
     root_end(&r, &lsn, &chain);
     assert_int_equal(lsn, 120);
     assert_int_equal(chain, 0x2222);
+    r.floor.lsn = 121;
+    root_end(&r, &lsn, &chain);
+    assert_int_equal(lsn, 121);
+    assert_int_equal(chain, 0x3333);
+    r.floor.lsn = 40;
     r.lineage_count = 0;
     root_end(&r, &lsn, &chain);
     assert_int_equal(lsn, 40);
