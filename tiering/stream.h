@@ -125,7 +125,8 @@ struct stream_op {   /* the one thing under way on the root: two at once would n
 struct stream_take {             /* taking ownership, between the first CAS and OWNED */
     int step;                    /* enum take_step */
     size_t index;                /* in root.open: the epoch that is looked at */
-    uint64_t run;                /* its groups 1..run are listed */
+    uint64_t first;              /* of its groups that counts: 1, or where the floor lies in it */
+    uint64_t run;                /* its groups first..run are listed */
     uint32_t bad;                /* reads of one group in a row whose bytes were wrong */
     uint64_t end_lsn, end_chain; /* the end so far */
     struct lineage found[ROOT_OPEN_MAX];
@@ -164,10 +165,11 @@ struct stream { /* read by the shell for metrics, changed by stream_step() alone
         uint64_t timer_ms; /* the tick that was asked for and has not come; 0: none */
         bool stopped;
         /* what the node wants */
-        uint64_t hint_lsn;        /* as at init: nothing is asked for a log that ends there */
-        bool take_wanted;         /* whatever the log says */
-        bool take_by_command;     /* from another node, and after having been fenced, too */
-        uint64_t remote_since_ms; /* a write waits for what is not sealed; 0: none */
+        uint64_t hint_lsn;         /* as at init: nothing is asked for a log that ends there */
+        bool take_wanted;          /* whatever the log says */
+        bool take_by_command;      /* from another node, and after having been fenced, too */
+        uint64_t remote_since_ms;  /* since then a write waits for what is not sealed */
+        uint64_t remote_first_lsn; /* from here on writes may wait */
         bool flush_wanted;
         uint64_t flush_lsn;
         bool commit_wanted, drop_wanted, create_wanted;
@@ -214,7 +216,7 @@ enum stream_event_kind {
     /* what came of effects; token says which */
     STREAM_ROOT_READ,     /* class; root and etag on OK */
     STREAM_ROOT_DONE,     /* of CAS or create: class, maybe_applied, etag on OK */
-    STREAM_LISTED,        /* groups of one epoch: the run 1..end_seq without holes */
+    STREAM_LISTED,        /* groups of one epoch: the run seq..end_seq without holes; 0: none */
     STREAM_GROUP_READ,    /* head of one group; class INTEGRITY when its bytes are wrong */
     STREAM_LOCAL_CHECKED, /* how the local log compares */
     STREAM_ENCODED,       /* a seal's group was encoded, or could not be */
@@ -222,9 +224,11 @@ enum stream_event_kind {
     STREAM_COMPARED, /* after 412 on a group: OK the same bytes (`original`: those of the seal a
                       * gap was to replace), PRECONDITION others, NOT_FOUND */
 };
-/* How the local log compares with the bucket's end T. Where the log was trimmed, or begins behind
- * what was loaded from the bucket, the remembered (lsn, chain) of the last STREAM_DO_REMOTE stands
- * for what is gone: T there: the chains are compared; T behind it: the group's records. */
+/* How the local log compares with the bucket's end T. The chain is taken on from the remembered
+ * (lsn, chain) of the last STREAM_DO_REMOTE (or from the chain before lsn 1) over the log's records
+ * to T and compared with the bucket's there. T before what is remembered: DIVERGED. Without
+ * anything remembered, of a log that was trimmed: group (epoch, seq)'s own records against the
+ * log's, and DIVERGED where that cannot be done either. */
 enum stream_local {
     STREAM_LOCAL_SAME = 0, /* it has T with the same chain */
     STREAM_LOCAL_BEHIND,   /* it ends before T and is a prefix */
@@ -271,12 +275,10 @@ enum stream_effect_kind {
     STREAM_DO_TIMER = 0,   /* at_ms */
     STREAM_DO_READ_ROOT,   /* unconditional, or IF_CHANGED etag when `conditional` */
     STREAM_DO_PUT_ROOT,    /* root, if it matches etag, or if absent when etag is "" */
-    STREAM_DO_LIST,        /* epoch: find the run of groups 1.. */
+    STREAM_DO_LIST,        /* epoch: find the run of groups seq, seq + 1, ... */
     STREAM_DO_READ_GROUP,  /* epoch, seq: its head, everything checked */
-    STREAM_DO_CHECK_LOCAL, /* first_lsn..last_lsn of group (epoch, seq), chain_before, chain: the
-                            * log's own records against them. seq 0: no group to compare with (none
-                            * yet, or a gap): whether it reaches last_lsn, and the remembered chain
-                            * where it was remembered there */
+    STREAM_DO_CHECK_LOCAL, /* last_lsn, chain: the end T. Group (epoch, seq) of
+                            * first_lsn..last_lsn with chain_before ends there; seq 0: none does */
     STREAM_DO_ENCODE,      /* the group (epoch, seq) from first_lsn with chain_before to at most
                             * last_lsn and about group_bytes. Asked once; the bytes may be dropped
                             * any time, as encoding them again gives the same */
