@@ -1,53 +1,40 @@
-/* breaker.h - one for the whole node: when the store does not answer, one request asks now and then
- * instead of all of them.
+/* breaker.h - one circuit breaker for the store of a node: whether a background request may go out.
  *
- * Closed: everything goes. After `failures` answers in a row that say "not now" (transient,
- * throttle, capacity) it is open: nothing goes until a wait is over, then it is half open and one
- * real request goes as the probe. Any other answer, a refusal too, shows that the store is there
- * and closes it. The wait doubles with every failed probe, with full jitter, from base to max.
+ * Pure: times come in, decisions go out. Closed: all may. After BREAKER_FAILURES answers in a row
+ * that say the store as a whole is in trouble (transient, throttle, capacity) it opens; then one
+ * request at a time goes out as a probe, after a backoff with full jitter that doubles up to the
+ * maximum; its success closes the breaker. Answers about one object (permanent, decided) count as a
+ * store that answers.
  *
- * Effects of the cores wait with the shell meanwhile; a core does not mind when it is answered.
- *
- * Threads    a value; one thread changes it.
- * Time       monotonic milliseconds, given. */
+ * Threads    a value; the ship thread's. */
 #ifndef TIERING_BREAKER_H
 #define TIERING_BREAKER_H
 
 #include "objstore/objstore.h"
 
-enum { BREAKER_FAILURES = 5 };
-
-enum breaker_state { BREAKER_CLOSED = 0, BREAKER_OPEN, BREAKER_HALF_OPEN };
-const char *breaker_state_name(enum breaker_state s);
-
+enum breaker_state {
+    BREAKER_CLOSED = 0,
+    BREAKER_HALF_OPEN = 1,
+    BREAKER_OPEN = 2
+};                                                    /* metric values */
+const char *breaker_state_name(enum breaker_state s); /* "closed", "half_open", "open" */
+enum { BREAKER_FAILURES = 3 };
 struct breaker {
-    /* Set by breaker_init(). */
-    uint64_t base_ms, max_ms;
-    uint32_t failures_max;
-    /* Read by anyone who may read the breaker. */
     enum breaker_state state;
-    uint32_t failures;      /* in a row; while it is not closed, those that opened it, and probes */
-    uint64_t opened_at_ms;  /* when it left closed */
-    uint64_t next_probe_ms; /* while open */
-    uint64_t opened_count;  /* how often it left closed */
-    enum objstore_class why;
-    /* Its own. */
-    uint32_t probes_failed;
-    uint64_t random;
+    uint32_t failures; /* in a row */
+    uint32_t opened;   /* times in a row: the exponent of the backoff */
+    uint64_t probe_at_ms;
+    bool probing;
+    uint64_t base_ms, max_ms;
+    uint64_t seed;
 };
-/* failures_max 0: BREAKER_FAILURES. */
-void breaker_init(struct breaker *b, uint32_t failures_max, uint64_t base_ms, uint64_t max_ms,
-                  uint64_t seed);
-
-enum breaker_answer { BREAKER_GO = 0, BREAKER_GO_AS_PROBE, BREAKER_WAIT };
-/* Before a request is sent. BREAKER_WAIT: ask again in *wait_ms (UINT64_MAX: when the probe that is
- * under way has ended). */
-enum breaker_answer breaker_ask(struct breaker *b, uint64_t now_ms, uint64_t *wait_ms);
-/* After every request that was let through; probe: it went as one. retry_after_ms: the store's
- * wish. True: the state changed. */
-bool breaker_told(struct breaker *b, enum objstore_class class, bool probe, uint64_t retry_after_ms,
-                  uint64_t now_ms);
-/* By command: closed, as if nothing had failed. */
+void breaker_init(struct breaker *b, uint64_t base_ms, uint64_t max_ms, uint64_t seed);
+/* Whether a request may go out now; true while open means it is the probe. */
+bool breaker_admit(struct breaker *b, uint64_t now_ms);
+/* What came of an admitted request; CANCELLED gives the probe back. */
+void breaker_answer(struct breaker *b, enum objstore_class class, uint64_t retry_after_ms,
+                    uint64_t now_ms);
+uint64_t breaker_next_ms(const struct breaker *b); /* when to ask again; 0: now */
 void breaker_reset(struct breaker *b);
 
 #endif

@@ -4,14 +4,16 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *pressure_level_name(enum pressure_level level)
+enum { ORANGE_RETRY_S = 5, RED_RETRY_S = 30, LAGS_OF_RPO = 5 };
+
+const char *pressure_level_name(enum pressure_level l)
 {
     static const char *const NAMES[] = {[PRESSURE_GREEN] = "green",
                                         [PRESSURE_YELLOW] = "yellow",
                                         [PRESSURE_ORANGE] = "orange",
                                         [PRESSURE_RED] = "red"};
 
-    return (size_t)level < COUNT_OF(NAMES) ? NAMES[level] : "unknown";
+    return (size_t)l < COUNT_OF(NAMES) ? NAMES[l] : "unknown";
 }
 
 /* whole * percent / 100, rounded up, without a product that runs over. */
@@ -33,40 +35,61 @@ static enum pressure_level of_budget(uint64_t bytes, uint64_t max)
 
 static enum pressure_level of_disk(uint64_t free_bytes, uint64_t reserve)
 {
-    uint64_t above = free_bytes >= reserve ? free_bytes - reserve : 0;
-
     if (reserve == 0)
         return PRESSURE_GREEN;
     if (free_bytes < reserve)
         return PRESSURE_RED;
-    if (above < reserve / 2)
-        return PRESSURE_ORANGE;
-    return above < reserve ? PRESSURE_YELLOW : PRESSURE_GREEN;
+    return free_bytes - reserve < reserve ? PRESSURE_ORANGE : PRESSURE_GREEN;
 }
 
-enum pressure_level pressure_find(uint64_t unshipped_bytes, uint64_t unshipped_max,
-                                  uint64_t disk_free, uint64_t disk_reserve, struct pressure *out)
+static enum pressure_level of_lag(uint64_t lag_ms, uint64_t rpo_ms)
 {
-    enum pressure_level budget = of_budget(unshipped_bytes, unshipped_max);
-    enum pressure_level disk = of_disk(disk_free, disk_reserve);
+    return rpo_ms > 0 && lag_ms / LAGS_OF_RPO >= rpo_ms && lag_ms > LAGS_OF_RPO * rpo_ms
+               ? PRESSURE_YELLOW
+               : PRESSURE_GREEN;
+}
+
+static const char *consequence(enum pressure_level level)
+{
+    if (level == PRESSURE_RED)
+        return "writes are refused until it is less";
+    return level == PRESSURE_ORANGE ? "bulk writes have to wait" : "nothing is refused yet";
+}
+
+static void say(const struct pressure_facts *f, enum pressure_level budget,
+                enum pressure_level disk, struct pressure *out)
+{
+    const char *then = consequence(out->level);
+
+    if (budget == out->level)
+        (void)snprintf(out->text, sizeof out->text,
+                       "%" PRIu64 " of at most %" PRIu64 " bytes wait for the bucket; %s",
+                       f->unshipped_bytes, f->unshipped_bytes_max, then);
+    else if (disk == out->level)
+        (void)snprintf(out->text, sizeof out->text,
+                       "%" PRIu64 " bytes are free on the data directory's disk, %" PRIu64
+                       " are reserved; %s",
+                       f->disk_free, f->disk_reserve, then);
+    else
+        (void)snprintf(out->text, sizeof out->text,
+                       "the oldest write the bucket lacks is %" PRIu64 " s old; %s",
+                       f->lag_ms / 1000, then);
+}
+
+void pressure_level(const struct pressure_facts *facts, struct pressure *out)
+{
+    enum pressure_level budget = of_budget(facts->unshipped_bytes, facts->unshipped_bytes_max);
+    enum pressure_level disk = of_disk(facts->disk_free, facts->disk_reserve);
+    enum pressure_level lag = of_lag(facts->lag_ms, facts->rpo_ms);
 
     memset(out, 0, sizeof *out);
     out->level = disk > budget ? disk : budget;
+    if (lag > out->level)
+        out->level = lag;
     if (out->level == PRESSURE_ORANGE)
-        out->retry_after_s = PRESSURE_ORANGE_RETRY_S;
+        out->retry_after_s = ORANGE_RETRY_S;
     if (out->level == PRESSURE_RED)
-        out->retry_after_s = PRESSURE_RED_RETRY_S;
-    if (out->level == PRESSURE_GREEN)
-        return out->level;
-    if (budget >= disk)
-        (void)snprintf(out->text, sizeof out->text,
-                       "%" PRIu64 " of at most %" PRIu64
-                       " bytes wait for the bucket, which does not take them fast enough",
-                       unshipped_bytes, unshipped_max);
-    else
-        (void)snprintf(out->text, sizeof out->text,
-                       "%" PRIu64 " bytes are free on the data directory's disk, %" PRIu64
-                       " are reserved",
-                       disk_free, disk_reserve);
-    return out->level;
+        out->retry_after_s = RED_RETRY_S;
+    if (out->level != PRESSURE_GREEN)
+        say(facts, budget, disk, out);
 }
