@@ -32,6 +32,7 @@ static inline struct docid docid_u64(uint64_t v)
 }
 int docid_compare(const struct docid *a, const struct docid *b);
 bool docid_equal(const struct docid *a, const struct docid *b);
+/* The same for ever, on every machine: its low bits are stored (docs/formats/image.md). */
 uint64_t docid_hash(const struct docid *id);
 /* Appends the encoding; reads one. rd_docid() sets r->bad on an unknown kind or a bad length; bytes
  * then borrow from the reader's memory. */

@@ -9,12 +9,13 @@ void catalog_init(struct catalog *c)
     *c = (struct catalog){0};
 }
 
-static void collection_free(struct catalog_collection *c)
+void catalog_collection_free(struct catalog_collection *c)
 {
     for (size_t i = 0; i < c->field_count; i++)
         mem_free(c->fields[i].name);
     mem_free(c->fields);
     mem_free(c->name);
+    *c = (struct catalog_collection){0};
 }
 
 void catalog_free(struct catalog *c)
@@ -24,7 +25,7 @@ void catalog_free(struct catalog *c)
     for (size_t i = 0; i < c->database_count; i++)
         mem_free(c->databases[i].name);
     for (size_t i = 0; i < c->collection_count; i++)
-        collection_free(&c->collections[i]);
+        catalog_collection_free(&c->collections[i]);
     for (size_t i = 0; i < c->alias_count; i++)
         mem_free(c->aliases[i].name);
     mem_free(c->tenants);
@@ -40,8 +41,8 @@ static status nomem(struct err *err)
     return err_set(err, ST_NOMEM, "out of memory for the catalog");
 }
 
-static status collection_copy(const struct catalog_collection *from, struct catalog_collection *out,
-                              struct err *err)
+status catalog_collection_copy(const struct catalog_collection *from,
+                               struct catalog_collection *out, struct err *err)
 {
     struct catalog_collection c = *from;
 
@@ -60,7 +61,7 @@ static status collection_copy(const struct catalog_collection *from, struct cata
     *out = c;
     return ST_OK;
 failed:
-    collection_free(&c);
+    catalog_collection_free(&c);
     return nomem(err);
 }
 
@@ -84,7 +85,7 @@ static status copy_lists(const struct catalog *from, struct catalog *c, struct e
         c->database_count++;
     }
     for (size_t i = 0; i < from->collection_count; i++) {
-        st = collection_copy(&from->collections[i], &c->collections[i], err);
+        st = catalog_collection_copy(&from->collections[i], &c->collections[i], err);
         if (st != ST_OK)
             return st;
         c->collection_count++;
@@ -207,11 +208,11 @@ status catalog_add_collection(struct catalog *c, const struct catalog_collection
     if (c->collection_count >= CATALOG_COLLECTIONS_MAX)
         return err_set(err, ST_NOSPACE, "there are %d collections already",
                        CATALOG_COLLECTIONS_MAX);
-    st = collection_copy(collection, &copy, err);
+    st = catalog_collection_copy(collection, &copy, err);
     if (st != ST_OK)
         return st;
     if (!grow(&array, c->collection_count, sizeof copy)) {
-        collection_free(&copy);
+        catalog_collection_free(&copy);
         return nomem(err);
     }
     c->collections = array;
@@ -265,7 +266,7 @@ status catalog_remove_collection(struct catalog *c, const uint8_t id[16], uint64
         return st;
     drop_aliases(c, found->id);
     at = (size_t)(found - c->collections);
-    collection_free(found);
+    catalog_collection_free(found);
     memmove(found, found + 1, (c->collection_count - at - 1) * sizeof *found);
     c->collection_count--;
     return ST_OK;

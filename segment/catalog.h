@@ -83,6 +83,11 @@ void catalog_free(struct catalog *c);
 /* Deep copy: a change is made on a copy, written, and then swapped in. */
 NODISCARD
 status catalog_copy(const struct catalog *from, struct catalog *out, struct err *err);
+/* One collection by itself, as a manifest keeps it. _free is fine on a zeroed one. */
+NODISCARD
+status catalog_collection_copy(const struct catalog_collection *from,
+                               struct catalog_collection *out, struct err *err);
+void catalog_collection_free(struct catalog_collection *c);
 /* Appends. ST_INVALID: it does not hold together (the page's rules); ST_NOSPACE: over
  * CATALOG_BYTES_MAX or the buf's bound. */
 NODISCARD

@@ -1,22 +1,9 @@
 /* The catalog's bytes. What they say is judged by catalog_check.c. */
-#include "base/crc32c.h"
 #include "base/mem.h"
-#include "segment/catalog.h"
 #include "segment/catalog_internal.h"
-
-#include <assert.h>
-#include <inttypes.h>
+#include "segment/frame.h"
 
 enum { /* docs/formats/catalog.md */
-       CATALOG_VERSION = 1,
-       CATALOG_AT_MAGIC = 0,
-       CATALOG_AT_VERSION = 4,
-       CATALOG_AT_ZERO = 6,
-       CATALOG_AT_BYTES = 8,
-       CATALOG_AT_CRC = 12,
-       CATALOG_AT_REVISION = 16,
-       CATALOG_AT_NONCE = 24,
-       CATALOG_HEADER_BYTES = 40,
        CATALOG_FLAG_STRING_IDS = 1,
        /* the smallest entries: a count that cannot fit is refused before it is allocated for */
        TENANT_BYTES_MIN = 18,
@@ -26,22 +13,14 @@ enum { /* docs/formats/catalog.md */
        ALIAS_BYTES_MIN = 34,
        DROPPED_BYTES = 24,
 };
-static_assert(CATALOG_AT_NONCE + 16 == CATALOG_HEADER_BYTES, "docs/formats/catalog.md, header");
-static const char MAGIC[4] = {'T', 'V', 'C', 'G'};
+static const struct frame_kind KIND = {
+    .name = "catalog", .magic = "TVCG", .version = 1, .bytes_max = CATALOG_BYTES_MAX};
 
-static void put_text(struct buf *b, const char *text)
-{
-    size_t bytes = strlen(text);
-
-    buf_put_u16(b, (uint16_t)bytes);
-    buf_put(b, text, bytes);
-}
-
-static void put_collection(struct buf *b, const struct catalog_collection *c)
+void catalog_put_collection(struct buf *b, const struct catalog_collection *c)
 {
     buf_put(b, c->id, sizeof c->id);
     buf_put(b, c->database_id, sizeof c->database_id);
-    put_text(b, c->name);
+    frame_put_text(b, c->name);
     buf_put_u8(b, c->policy);
     buf_put_u8(b, c->durability);
     buf_put_u8(b, c->string_ids ? CATALOG_FLAG_STRING_IDS : 0);
@@ -51,7 +30,7 @@ static void put_collection(struct buf *b, const struct catalog_collection *c)
         const struct catalog_field *f = &c->fields[i];
 
         buf_put_u16(b, f->id);
-        put_text(b, f->name);
+        frame_put_text(b, f->name);
         buf_put_u32(b, f->dim);
         buf_put_u8(b, f->metric);
         buf_put_u8(b, f->code_bits);
@@ -67,22 +46,22 @@ static void put_lists(struct buf *b, const struct catalog *c)
     buf_put_u32(b, (uint32_t)c->tenant_count);
     for (size_t i = 0; i < c->tenant_count; i++) {
         buf_put(b, c->tenants[i].id, 16);
-        put_text(b, c->tenants[i].name);
+        frame_put_text(b, c->tenants[i].name);
     }
     buf_put_u32(b, (uint32_t)c->database_count);
     for (size_t i = 0; i < c->database_count; i++) {
         buf_put(b, c->databases[i].id, 16);
         buf_put(b, c->databases[i].tenant_id, 16);
-        put_text(b, c->databases[i].name);
+        frame_put_text(b, c->databases[i].name);
     }
     buf_put_u32(b, (uint32_t)c->collection_count);
     for (size_t i = 0; i < c->collection_count; i++)
-        put_collection(b, &c->collections[i]);
+        catalog_put_collection(b, &c->collections[i]);
     buf_put_u32(b, (uint32_t)c->alias_count);
     for (size_t i = 0; i < c->alias_count; i++) {
         buf_put(b, c->aliases[i].database_id, 16);
         buf_put(b, c->aliases[i].collection_id, 16);
-        put_text(b, c->aliases[i].name);
+        frame_put_text(b, c->aliases[i].name);
     }
     buf_put_u32(b, (uint32_t)c->dropped_count);
     for (size_t i = 0; i < c->dropped_count; i++) {
@@ -91,44 +70,18 @@ static void put_lists(struct buf *b, const struct catalog *c)
     }
 }
 
-static uint32_t file_crc(const uint8_t *data, size_t bytes)
-{
-    return crc32c(crc32c(0, data, CATALOG_AT_CRC), data + CATALOG_AT_CRC + 4,
-                  bytes - CATALOG_AT_CRC - 4);
-}
-
 status catalog_encode(const struct catalog *c, struct buf *out, struct err *err)
 {
-    size_t begin = out->bytes;
-    size_t bytes;
     status st = catalog_check(c, ST_INVALID, err);
+    size_t begin;
 
     if (st != ST_OK)
         return st;
-    buf_put(out, MAGIC, sizeof MAGIC);
-    buf_put_u16(out, CATALOG_VERSION);
-    buf_put_u16(out, 0);
-    buf_put_u64(out, 0); /* bytes, crc: below */
+    begin = frame_begin(out, &KIND);
     buf_put_u64(out, c->revision);
     buf_put(out, c->nonce, sizeof c->nonce);
     put_lists(out, c);
-    st = buf_status(out, err);
-    if (st != ST_OK)
-        return st;
-    bytes = out->bytes - begin;
-    if (bytes > CATALOG_BYTES_MAX)
-        return err_set(err, ST_NOSPACE, "the catalog is over %d bytes", CATALOG_BYTES_MAX);
-    buf_set_u32(out, begin + CATALOG_AT_BYTES, (uint32_t)bytes);
-    buf_set_u32(out, begin + CATALOG_AT_CRC, file_crc(out->data + begin, bytes));
-    return ST_OK;
-}
-
-static void rd_id(struct rd *r, uint8_t out[16])
-{
-    struct slice id = rd_bytes(r, 16);
-
-    if (!r->bad)
-        memcpy(out, id.data, 16);
+    return frame_end(out, begin, &KIND, err);
 }
 
 /* NULL and ST_OK never come together. Contents are judged by catalog_check(); a NUL inside is not,
@@ -172,15 +125,15 @@ static status rd_field(struct rd *r, struct catalog_field *f, struct err *err)
     return st;
 }
 
-static status rd_collection(struct rd *r, struct catalog_collection *c, struct err *err)
+status catalog_rd_collection(struct rd *r, struct catalog_collection *c, struct err *err)
 {
     void *fields;
     uint8_t flags;
     size_t count;
     status st;
 
-    rd_id(r, c->id);
-    rd_id(r, c->database_id);
+    frame_rd_id(r, c->id);
+    frame_rd_id(r, c->database_id);
     st = rd_text(r, &c->name, err);
     if (st != ST_OK)
         return st;
@@ -214,7 +167,7 @@ static status rd_tenants(struct rd *r, struct catalog *c, struct err *err)
     for (size_t i = 0; st == ST_OK && i < count; i++) {
         struct catalog_tenant *t = &c->tenants[c->tenant_count++];
 
-        rd_id(r, t->id);
+        frame_rd_id(r, t->id);
         st = rd_text(r, &t->name, err);
     }
     return st;
@@ -233,8 +186,8 @@ static status rd_databases(struct rd *r, struct catalog *c, struct err *err)
     for (size_t i = 0; st == ST_OK && i < count; i++) {
         struct catalog_database *d = &c->databases[c->database_count++];
 
-        rd_id(r, d->id);
-        rd_id(r, d->tenant_id);
+        frame_rd_id(r, d->id);
+        frame_rd_id(r, d->tenant_id);
         st = rd_text(r, &d->name, err);
     }
     return st;
@@ -251,7 +204,7 @@ static status rd_collections(struct rd *r, struct catalog *c, struct err *err)
         return st;
     c->collections = items;
     for (size_t i = 0; st == ST_OK && i < count; i++)
-        st = rd_collection(r, &c->collections[c->collection_count++], err);
+        st = catalog_rd_collection(r, &c->collections[c->collection_count++], err);
     return st;
 }
 
@@ -267,8 +220,8 @@ static status rd_aliases(struct rd *r, struct catalog *c, struct err *err)
     for (size_t i = 0; st == ST_OK && i < count; i++) {
         struct catalog_alias *a = &c->aliases[c->alias_count++];
 
-        rd_id(r, a->database_id);
-        rd_id(r, a->collection_id);
+        frame_rd_id(r, a->database_id);
+        frame_rd_id(r, a->collection_id);
         st = rd_text(r, &a->name, err);
     }
     return st;
@@ -284,7 +237,7 @@ static status rd_dropped(struct rd *r, struct catalog *c, struct err *err)
         return st;
     c->dropped = items;
     for (size_t i = 0; i < count; i++) {
-        rd_id(r, c->dropped[i].id);
+        frame_rd_id(r, c->dropped[i].id);
         c->dropped[i].dropped_at_ns = rd_u64(r);
     }
     c->dropped_count = count;
@@ -308,38 +261,17 @@ static status rd_lists(struct rd *r, struct catalog *c, struct err *err)
     return st;
 }
 
-static status header_check(struct slice bytes, struct err *err)
-{
-    if (bytes.bytes < CATALOG_HEADER_BYTES || bytes.bytes > CATALOG_BYTES_MAX ||
-        memcmp(bytes.data + CATALOG_AT_MAGIC, MAGIC, sizeof MAGIC) != 0)
-        return err_set(err, ST_CORRUPT, "not a catalog bytes=%zu", bytes.bytes);
-    if (le_u32(bytes.data + CATALOG_AT_BYTES) != bytes.bytes)
-        return err_set(err, ST_CORRUPT, "catalog has %zu bytes, its header says %" PRIu32,
-                       bytes.bytes, le_u32(bytes.data + CATALOG_AT_BYTES));
-    if (le_u32(bytes.data + CATALOG_AT_CRC) != file_crc(bytes.data, bytes.bytes))
-        return err_set(err, ST_CORRUPT, "catalog crc mismatch");
-    if (le_u16(bytes.data + CATALOG_AT_VERSION) > CATALOG_VERSION)
-        return err_set(err, ST_UNSUPPORTED,
-                       "catalog version %u is newer than this program, which reads up to %d",
-                       le_u16(bytes.data + CATALOG_AT_VERSION), CATALOG_VERSION);
-    if (le_u16(bytes.data + CATALOG_AT_VERSION) == 0 || le_u16(bytes.data + CATALOG_AT_ZERO) != 0)
-        return err_set(err, ST_CORRUPT, "catalog header is not one");
-    return ST_OK;
-}
-
 status catalog_decode(struct slice bytes, struct catalog *out, struct err *err)
 {
     struct catalog c;
     struct rd r;
-    status st = header_check(bytes, err);
+    status st = frame_open(bytes, &KIND, &r, err);
 
     if (st != ST_OK)
         return st;
     catalog_init(&c);
-    r = rd_make(bytes);
-    rd_skip(&r, CATALOG_AT_REVISION);
     c.revision = rd_u64(&r);
-    rd_id(&r, c.nonce);
+    frame_rd_id(&r, c.nonce);
     st = rd_lists(&r, &c, err);
     if (st == ST_OK)
         st = catalog_check(&c, ST_CORRUPT, err);

@@ -1,4 +1,4 @@
-/* catalog_internal.h - what catalog.c and catalog_codec.c share. */
+/* catalog_internal.h - what the catalog's files share, and the manifest with them. */
 #ifndef SEGMENT_CATALOG_INTERNAL_H
 #define SEGMENT_CATALOG_INTERNAL_H
 
@@ -11,6 +11,12 @@ status catalog_check(const struct catalog *c, status code, struct err *err);
 /* Values of one collection alone: ranges, and unique fields. */
 NODISCARD
 status catalog_check_collection(const struct catalog_collection *c, status code, struct err *err);
+
+/* One collection's entry, which stands in manifests too. A reader puts ownership into *c even if it
+ * fails: catalog_collection_free(). r->bad is the caller's to ask for. */
+void catalog_put_collection(struct buf *b, const struct catalog_collection *c);
+NODISCARD
+status catalog_rd_collection(struct rd *r, struct catalog_collection *c, struct err *err);
 
 static inline bool catalog_id_equal(const uint8_t a[16], const uint8_t b[16])
 {

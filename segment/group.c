@@ -4,6 +4,7 @@
 
 #include "base/hash.h"
 #include "base/mem.h"
+#include "segment/container_items.h"
 #include "segment/container_memory.h"
 #include "segment/record.h"
 #include "wal/wal.h"
@@ -193,9 +194,7 @@ static status write_head(struct container_writer *c, const struct group_head *h,
     le_put_u64(head + HEAD_AT_CHAIN, h->chain);
     le_put_u64(head + HEAD_AT_OLDEST, h->oldest_ns);
     if (st == ST_OK)
-        st = container_section(c, SECTION_HEAD, 0, err);
-    if (st == ST_OK)
-        st = container_write(c, slice_make(head, sizeof head), err);
+        st = items_write_head(c, SECTION_HEAD, slice_make(head, sizeof head), err);
     if (st == ST_OK)
         st = container_finish(c, &bytes, &crc, err);
     return st;
@@ -251,61 +250,30 @@ struct group {
 
 static status read_head(struct group *g, struct err *err)
 {
-    struct container_stream s = {0};
-    struct slice head;
-    status st = container_stream_open(g->container, SECTION_HEAD, &s, err);
+    uint8_t head[HEAD_BYTES];
+    status st = items_read_head(g->container, SECTION_HEAD, head, sizeof head, err);
 
-    if (st == ST_NOT_FOUND)
-        return err_set(err, ST_CORRUPT, "group without a head");
-    if (st == ST_OK)
-        st = container_stream_take(&s, HEAD_BYTES, &head, err);
-    if (st == ST_OK)
-        st = container_stream_end(&s, err);
-    if (st == ST_OK) {
-        g->head.kind = (enum group_kind)head.data[HEAD_AT_KIND];
-        g->head.epoch = le_u64(head.data + HEAD_AT_EPOCH);
-        g->head.seq = le_u64(head.data + HEAD_AT_SEQ);
-        g->head.first_lsn = le_u64(head.data + HEAD_AT_FIRST);
-        g->head.last_lsn = le_u64(head.data + HEAD_AT_LAST);
-        g->head.chain_before = le_u64(head.data + HEAD_AT_CHAIN_BEFORE);
-        g->head.chain = le_u64(head.data + HEAD_AT_CHAIN);
-        g->head.oldest_ns = le_u64(head.data + HEAD_AT_OLDEST);
-        for (size_t i = HEAD_AT_ZERO; i < HEAD_AT_EPOCH; i++)
-            if (head.data[i] != 0)
-                st = err_set(err, ST_CORRUPT, "group head is not one");
-    }
-    if (st == ST_OK)
-        st = head_check(&g->head, ST_CORRUPT, err);
-    container_stream_close(&s);
-    return st;
-}
-
-/* As buf_put_varint() writes it, and in no other way. */
-static status take_varint(struct container_stream *s, uint64_t *out, struct err *err)
-{
-    uint64_t v = 0;
-    unsigned shift = 0;
-    struct slice byte;
-    status st;
-
-    do {
-        st = container_stream_take(s, 1, &byte, err);
-        if (st != ST_OK)
-            return st;
-        v |= (uint64_t)(byte.data[0] & 0x7F) << shift;
-        shift += 7;
-    } while ((byte.data[0] & 0x80) != 0 && shift < 35);
-    if (byte.data[0] >= 0x80 || (byte.data[0] == 0 && shift > 7))
-        return err_set(err, ST_CORRUPT, "group: a length is not one");
-    *out = v;
-    return ST_OK;
+    if (st != ST_OK)
+        return st;
+    for (size_t i = HEAD_AT_ZERO; i < HEAD_AT_EPOCH; i++)
+        if (head[i] != 0)
+            return err_set(err, ST_CORRUPT, "group head is not one");
+    g->head.kind = (enum group_kind)head[HEAD_AT_KIND];
+    g->head.epoch = le_u64(head + HEAD_AT_EPOCH);
+    g->head.seq = le_u64(head + HEAD_AT_SEQ);
+    g->head.first_lsn = le_u64(head + HEAD_AT_FIRST);
+    g->head.last_lsn = le_u64(head + HEAD_AT_LAST);
+    g->head.chain_before = le_u64(head + HEAD_AT_CHAIN_BEFORE);
+    g->head.chain = le_u64(head + HEAD_AT_CHAIN);
+    g->head.oldest_ns = le_u64(head + HEAD_AT_OLDEST);
+    return head_check(&g->head, ST_CORRUPT, err);
 }
 
 static status take_record(struct container_stream *s, uint64_t lsn, struct slice *payload,
                           struct err *err)
 {
     uint64_t bytes = 0;
-    status st = take_varint(s, &bytes, err);
+    status st = items_take_varint(s, &bytes, err);
 
     if (st == ST_OK && (bytes < RECORD_HEADER_BYTES || bytes > PAYLOAD_BYTES_MAX))
         return err_set(err, ST_CORRUPT, "group record out of range lsn=%" PRIu64 " bytes=%" PRIu64,
@@ -323,7 +291,7 @@ status group_each(struct group *g, group_each_fn *fn, void *arg, struct err *err
 
     if (g->head.kind == GROUP_GAP)
         return ST_OK;
-    st = container_stream_open(g->container, SECTION_ENTRIES, &s, err);
+    st = items_open(g->container, SECTION_ENTRIES, &s, err);
     for (uint64_t lsn = g->head.first_lsn; st == ST_OK && lsn <= g->head.last_lsn; lsn++) {
         st = take_record(&s, lsn, &payload, err);
         if (st == ST_OK)

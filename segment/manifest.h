@@ -59,7 +59,8 @@ void manifest_init(struct manifest *m);
 void manifest_free(struct manifest *m);
 NODISCARD
 status manifest_copy(const struct manifest *from, struct manifest *out, struct err *err);
-/* Each copies its item to the end. ST_NOSPACE, ST_NOMEM. */
+/* Each copies its item to the end. ST_NOSPACE over MANIFEST_OBJECTS_MAX of a kind, ST_NOMEM. Lists
+ * grow by these alone; to lower a count, or to move items within it, is fine. */
 NODISCARD
 status manifest_add_lineage(struct manifest *m, const struct lineage *l, struct err *err);
 NODISCARD
@@ -68,6 +69,7 @@ NODISCARD
 status manifest_add_image(struct manifest *m, const struct manifest_image *i, struct err *err);
 NODISCARD
 status manifest_add_gap(struct manifest *m, const struct manifest_gap *g, struct err *err);
+/* ST_INVALID: it does not hold together (the page's rules). */
 NODISCARD
 status manifest_encode(const struct manifest *m, struct buf *out, struct err *err);
 NODISCARD
@@ -82,7 +84,7 @@ struct pin {
     char name[PIN_NAME_BYTES];
     uint64_t created_at_ns;
     uint64_t root_revision;
-    uint64_t manifest_revision;
+    uint64_t manifest_revision; /* 0: none, the log from the start; then manifest is zero */
     struct object_ref manifest;
     uint64_t lsn;        /* the state it stands for */
     uint64_t epoch, seq; /* the last group it needs */
@@ -93,6 +95,7 @@ NODISCARD
 status pin_decode(struct slice bytes, struct pin *out, struct err *err);
 
 /* meta/format: which program may read and write this bucket. */
+enum { BUCKET_FORMAT_VERSION = 1 }; /* what this program knows */
 struct bucket_format {
     uint32_t version; /* 1 */
     uint32_t reader_min, writer_min;
@@ -101,7 +104,7 @@ struct bucket_format {
 };
 NODISCARD
 status bucket_format_encode(const struct bucket_format *f, struct buf *out, struct err *err);
-/* ST_UNSUPPORTED when a newer program must read it. */
+/* ST_UNSUPPORTED when a newer program must read it. Whoever means to write asks writer_min. */
 NODISCARD
 status bucket_format_decode(struct slice bytes, struct bucket_format *out, struct err *err);
 

@@ -46,7 +46,11 @@ status segment_add_row(struct segment_writer *w, uint64_t lsn, uint64_t inserted
 NODISCARD
 status segment_add_tombstone(struct segment_writer *w, uint64_t lsn, const struct docid *id,
                              struct err *err);
-size_t segment_bytes(const struct segment_writer *w); /* so far, about */
+/* So far, about. Over SEGMENT_BYTES_MAX both add calls say ST_NOSPACE; nothing was added, and what
+ * is there can be finished. Adding: ST_INVALID for a lsn of 0, a bad id or an item over the limits
+ * of record.h. */
+size_t segment_bytes(const struct segment_writer *w);
+/* ST_INVALID: an id stands there twice with one lsn. */
 NODISCARD
 status segment_finish(struct segment_writer *w, struct segment_head *head, struct slice *bytes,
                       struct err *err);
@@ -66,7 +70,8 @@ typedef status segment_tombstone_fn(void *arg, uint64_t lsn, const struct docid 
 NODISCARD
 status segment_each_tombstone(struct segment *s, segment_tombstone_fn *fn, void *arg,
                               struct err *err);
-/* Reads every section and checks what it says against the others: for `verify`. */
+/* Reads every section and checks what it says against the others: for `verify`. segment_open()
+ * reads the head alone; the others check what they read. */
 NODISCARD
 status segment_check(struct segment *s, struct err *err);
 
@@ -85,8 +90,12 @@ struct image_slot {
     uint32_t slot;
     bool dead;
     uint64_t lsn;
-    uint32_t id_hash; /* low 32 bits of docid_hash(): a guess that narrows, never the identity */
+    uint32_t id_hash; /* image_id_hash(): a guess that narrows, never the identity */
 };
+static inline uint32_t image_id_hash(const struct docid *id)
+{
+    return (uint32_t)docid_hash(id);
+}
 struct image_node {
     uint32_t slot;
     uint8_t level;
@@ -97,7 +106,8 @@ struct image_node {
 struct image_writer;
 NODISCARD
 status image_create(const struct image_head *head, struct image_writer **out, struct err *err);
-/* Slots rising, each of both kinds at most once; in any interleaving. */
+/* Slots rising, each of both kinds at most once; in any interleaving. ST_INVALID else. ST_NOSPACE
+ * over SEGMENT_BYTES_MAX; nothing was added, and what is there can be finished. */
 NODISCARD
 status image_add_slot(struct image_writer *w, const struct image_slot *slot, struct err *err);
 NODISCARD

@@ -91,15 +91,6 @@ status ckpt_generation_max(struct fs *fs, const char *dir, uint64_t *out, struct
 void ckpt_remove_unnamed(struct fs *fs, const char *dir, const struct ckpt_manifest *m,
                          uint64_t only);
 
-/* Bits that a slot below slots_end needs; packing of links, low bits first. */
-unsigned ckpt_link_bits(uint32_t slots_end);
-static inline size_t ckpt_packed_bytes(size_t links, unsigned bits)
-{
-    return (links * bits + 7) / 8;
-}
-void ckpt_pack(const uint32_t *links, size_t count, unsigned bits, uint8_t *out);
-void ckpt_unpack(const uint8_t *packed, size_t count, unsigned bits, uint32_t *out);
-
 /* Tests write small blocks in small steps, and change the collection between steps. */
 struct ckpt_tuning {
     uint32_t block_slots;

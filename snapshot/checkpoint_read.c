@@ -2,6 +2,7 @@
  * file that is open stays readable on the file systems we know, also when the next checkpoint
  * removes its name. */
 #include "base/mem.h"
+#include "segment/pack.h"
 #include "snapshot/checkpoint_internal.h"
 
 #include <inttypes.h>
@@ -51,11 +52,6 @@ status ckpt_name_file(const struct ckpt_file *file, status st, struct err *err)
 }
 
 /* --- the live file --- */
-
-static int64_t unzigzag(uint64_t v)
-{
-    return (int64_t)(v >> 1) ^ -(int64_t)(v & 1);
-}
 
 status ckpt_live_open(struct ckpt_live *l, struct container *c, const struct ckpt_manifest *m,
                       struct err *err)
@@ -162,7 +158,7 @@ static status read_graph_head(struct ckpt_graph *g, uint16_t field, struct err *
     if (st != ST_OK)
         return st;
     if (le_u16(head.data) != field || le_u16(head.data + 2) != 0 ||
-        le_u32(head.data + 4) != g->m->slots_end || head.data[8] != ckpt_link_bits(g->m->slots_end))
+        le_u32(head.data + 4) != g->m->slots_end || head.data[8] != link_bits(g->m->slots_end))
         return err_set(err, ST_CORRUPT, "head does not fit the manifest");
     return ST_OK;
 }
@@ -195,7 +191,7 @@ void ckpt_graph_close(struct ckpt_graph *g)
 
 static status read_node(struct ckpt_graph *g, struct vnode *node, struct err *err)
 {
-    unsigned bits = ckpt_link_bits(g->m->slots_end);
+    unsigned bits = link_bits(g->m->slots_end);
     struct slice bytes;
     uint32_t total = 0;
     status st = container_stream_take(&g->stream, CKPT_NODE_HEAD_BYTES, &bytes, err);
@@ -216,9 +212,9 @@ static status read_node(struct ckpt_graph *g, struct vnode *node, struct err *er
         node->links[level] = g->links + total;
         total += node->counts[level];
     }
-    st = container_stream_take(&g->stream, ckpt_packed_bytes(total, bits), &bytes, err);
+    st = container_stream_take(&g->stream, link_packed_bytes(total, bits), &bytes, err);
     if (st == ST_OK)
-        ckpt_unpack(bytes.data, total, bits, g->links);
+        link_unpack(bytes.data, total, bits, g->links);
     return st;
 }
 

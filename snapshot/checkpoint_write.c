@@ -2,6 +2,7 @@
  * what comes out, with the log behind it, is exact; this keeps the order that the proof needs:
  * pause reuse, note the end, blocks, liveness, graphs, sync, manifest, then remove. */
 #include "base/mem.h"
+#include "segment/pack.h"
 #include "snapshot/checkpoint_internal.h"
 
 #include <inttypes.h>
@@ -206,11 +207,6 @@ status ckpt_write_blocks(struct ckpt_writer *w, struct err *err)
     return st;
 }
 
-static uint64_t zigzag(int64_t v)
-{
-    return (uint64_t)v << 1 ^ (uint64_t)(v >> 63);
-}
-
 struct live_group { /* entries of one block, being written */
     uint32_t block;
     uint32_t entries;
@@ -316,7 +312,7 @@ static uint32_t drop_beyond(struct vnode *node, uint32_t *links, uint32_t slots_
 static void put_node(struct ckpt_writer *w, struct vnode *node, uint32_t *links, unsigned bits)
 {
     uint32_t count = drop_beyond(node, links, w->now.slots_end);
-    size_t bytes = ckpt_packed_bytes(count, bits);
+    size_t bytes = link_packed_bytes(count, bits);
 
     buf_put_u32(&w->batch, node->slot);
     buf_put_u8(&w->batch, node->level);
@@ -324,7 +320,7 @@ static void put_node(struct ckpt_writer *w, struct vnode *node, uint32_t *links,
         buf_put_u16(&w->batch, node->counts[level]);
     if (!buf_reserve(&w->batch, bytes))
         return;
-    ckpt_pack(links, count, bits, w->batch.data + w->batch.bytes);
+    link_pack(links, count, bits, w->batch.data + w->batch.bytes);
     w->batch.bytes += bytes;
 }
 
@@ -334,7 +330,7 @@ static void fill_nodes(struct ckpt_writer *w, const struct checkpoint_field *f, 
                        uint32_t *slot, uint32_t *nodes)
 {
     struct epoch_guard guard = epoch_enter(w->state->epoch);
-    unsigned bits = ckpt_link_bits(w->now.slots_end);
+    unsigned bits = link_bits(w->now.slots_end);
     uint32_t count = 0;
 
     buf_reset(&w->batch);
@@ -358,7 +354,7 @@ static void put_graph_head(struct ckpt_writer *w, const struct checkpoint_field 
     buf_put_u16(&w->batch, f->id);
     buf_put_u16(&w->batch, 0);
     buf_put_u32(&w->batch, w->now.slots_end);
-    buf_put_u8(&w->batch, (uint8_t)ckpt_link_bits(w->now.slots_end));
+    buf_put_u8(&w->batch, (uint8_t)link_bits(w->now.slots_end));
     buf_put_zeros(&w->batch, 7);
 }
 

@@ -370,38 +370,6 @@ static void released_manifests_are_read_and_written_again(void **state)
     buf_free(&b);
 }
 
-static void packed_links_come_back_in_every_width(void **state)
-{
-    struct rand_seeded rand;
-
-    (void)state;
-    rand_seeded_init(&rand, seed);
-    assert_int_equal(ckpt_link_bits(0), 1);
-    assert_int_equal(ckpt_link_bits(2), 1);
-    assert_int_equal(ckpt_link_bits(3), 2);
-    assert_int_equal(ckpt_link_bits(65536), 16);
-    assert_int_equal(ckpt_link_bits(65537), 17);
-    assert_int_equal(ckpt_link_bits(SLOTS_MAX), 32);
-    for (unsigned bits = 1; bits <= 32; bits++)
-        for (size_t count = 0; count < 70; count++) {
-            size_t bytes = ckpt_packed_bytes(count, bits);
-            uint8_t *packed = malloc(bytes + 1);
-            uint32_t in[70];
-            uint32_t out[70];
-
-            assert_non_null(packed);
-            packed[bytes] = 0xA5;
-            for (size_t i = 0; i < count; i++)
-                in[i] = (uint32_t)(rand_u64(&rand.source) & (((uint64_t)1 << bits) - 1));
-            ckpt_pack(in, count, bits, packed);
-            ckpt_unpack(packed, count, bits, out);
-            assert_int_equal(packed[bytes], 0xA5);
-            if (count > 0)
-                assert_memory_equal(in, out, count * sizeof in[0]);
-            free(packed);
-        }
-}
-
 int main(int argc, char **argv)
 {
 #define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -417,7 +385,6 @@ int main(int argc, char **argv)
         WITH_WORLD(a_newer_manifest_is_unsupported_and_never_written_over),
         cmocka_unit_test(a_damaged_checkpoint_is_healed_by_the_next),
         cmocka_unit_test(released_manifests_are_read_and_written_again),
-        cmocka_unit_test(packed_links_come_back_in_every_width),
     };
 
     if (argc > 1)
