@@ -118,6 +118,20 @@ status catalog_add_tenant(struct catalog *c, const uint8_t id[16], const char *n
 NODISCARD
 status catalog_add_database(struct catalog *c, const uint8_t id[16], const uint8_t tenant_id[16],
                             const char *name, struct err *err);
+/* Adds an alias, or makes one lead elsewhere: to a collection of its own database. ST_EXISTS: a
+ * collection has the name. To rename one, set the new name and remove the old, on one copy. */
+NODISCARD
+status catalog_set_alias(struct catalog *c, const uint8_t database_id[16], const char *name,
+                         const uint8_t collection_id[16], struct err *err);
+NODISCARD
+status catalog_remove_alias(struct catalog *c, const uint8_t database_id[16], const char *name,
+                            struct err *err);
+/* ST_CONFLICT while a collection is in it (a database is); ST_INVALID the default. Their ids are
+ * not remembered. */
+NODISCARD
+status catalog_remove_database(struct catalog *c, const uint8_t id[16], struct err *err);
+NODISCARD
+status catalog_remove_tenant(struct catalog *c, const uint8_t id[16], struct err *err);
 /* ST_INVALID with a reason: 1 to 255 bytes of UTF-8, none of < > : " / \ | ? * and control
  * characters. */
 NODISCARD
