@@ -2,17 +2,8 @@
 
 #include "objstore/directory.h"
 #include "objstore/memory.h"
+#include "objstore/s3.h"
 #include "objstore/url.h"
-
-/* Until s3.h is here: objstore_s3_open(options, url, out, err). */
-static status open_s3(const struct objstore_options *options, const struct objstore_url *url,
-                      struct objstore **out, struct err *err)
-{
-    (void)options;
-    (void)out;
-    return err_set(err, ST_UNSUPPORTED, "buckets like s3://%s are not built into this version",
-                   url->bucket);
-}
 
 static status open_kind(const struct objstore_options *options, const struct objstore_url *url,
                         struct objstore **out, struct err *err)
@@ -20,7 +11,7 @@ static status open_kind(const struct objstore_options *options, const struct obj
     switch (url->kind) {
     case OBJSTORE_URL_S3:
     case OBJSTORE_URL_HTTP:
-        return open_s3(options, url, out, err);
+        return objstore_s3_open(options, url, out, err);
     case OBJSTORE_URL_MEMORY:
         return objstore_memory_open(url->name, options->clock, out, err);
     case OBJSTORE_URL_FILE:

@@ -20,6 +20,8 @@ struct objstore_subject {
     bool no_conditions;          /* answers 200 to a condition that does not hold */
     bool etag_not_content;       /* equal bytes may have another etag */
     bool suffix_unsound;         /* the first bytes for the last ones */
+    bool slash_sorts_first;      /* listings go by folders: "a/b" before "a-b" */
+    bool parts_unchecked;        /* a completion takes what parts there are: SeaweedFS */
 };
 /* Runs all of it as a group of cmocka; how many failed. */
 int objstore_conformance_run(const struct objstore_subject *subject);

@@ -150,6 +150,8 @@ static void a_missing_or_exchanged_part_completes_nothing(void **state)
     struct upload u;
     char etag[OBJSTORE_ETAG_BYTES];
 
+    if (oc->subject->parts_unchecked)
+        return;
     begin(&u, oc, oc_key(oc, "parts"));
     put_part(&u, 0, 1, slice_text("x"));
     memcpy(etag, u.parts[0].etag, sizeof etag);

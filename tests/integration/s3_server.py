@@ -139,7 +139,7 @@ class Server:
     def env(self):
         return {"AWS_ACCESS_KEY_ID": self.access, "AWS_SECRET_ACCESS_KEY": self.secret, "AWS_REGION": REGION,
                 "TIERVEC_TEST_S3_KIND": self.kind, "TIERVEC_TEST_S3_ENDPOINT": self.endpoint,
-                "TIERVEC_TEST_S3_BUCKET": self.bucket}
+                "TIERVEC_TEST_S3_BUCKET": self.bucket, "TIERVEC_TEST_S3_URL": self.url("tests")}
 
     # The process.
 

@@ -1,0 +1,514 @@
+/* The thread `s3`: requests come through a locked list, wait in their pool's queue, take a call
+ * (s3_call.c) and are driven by one curl_multi. Everything behind the list is the thread's alone.
+ */
+#include "objstore/s3.h"
+
+#include "base/lock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "objstore/s3_internal.h"
+#include "objstore/store.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+enum { WAIT_MS = 10000, CONNECTIONS_MAX = 1024 };
+enum { STATE_ASKED = 0, STATE_CANCELLED = 1 }; /* of objstore_req.state */
+
+struct queue { /* linked through req->next */
+    struct objstore_req *first, *last;
+};
+
+struct s3 {
+    struct objstore store; /* first */
+    /* Set by open. */
+    struct clock *clock; /* borrowed */
+    struct fs *fs;       /* borrowed */
+    char **env;          /* copied; NULL: the process's own */
+    char *ca_file;
+    struct s3_timings timings;
+    uint32_t connections_max[OBJSTORE_POOLS];
+    CURLM *multi; /* the thread's, but for curl_multi_wakeup() */
+    struct thread thread;
+    struct {              /* guarded by lock */
+        struct lock lock; /* LOCK_RANK_OBJSTORE */
+        struct queue asked;
+        bool cancelled; /* someone is: look */
+        bool reload;
+        bool stopping;
+    } shared;
+    struct { /* the thread's alone */
+        struct s3_target target;
+        struct credentials *keys;
+        int64_t skew_s; /* the store's clock minus ours */
+        struct queue waiting[OBJSTORE_POOLS];
+        uint32_t active[OBJSTORE_POOLS];
+        struct s3_call *calls; /* all of them */
+        size_t call_count;
+        struct s3_call *idle; /* linked through call->next */
+    } worker;
+};
+
+static void push(struct queue *q, struct objstore_req *req)
+{
+    req->next = NULL;
+    if (q->last != NULL)
+        q->last->next = req;
+    else
+        q->first = req;
+    q->last = req;
+}
+
+static struct objstore_req *pop(struct queue *q)
+{
+    struct objstore_req *req = q->first;
+
+    if (req == NULL)
+        return NULL;
+    q->first = req->next;
+    if (q->first == NULL)
+        q->last = NULL;
+    req->next = NULL;
+    return req;
+}
+
+static void submit(struct objstore *store, struct objstore_req *req)
+{
+    struct s3 *s = (struct s3 *)store;
+
+    atomic_store(&req->state, STATE_ASKED);
+    lock_take(&s->shared.lock);
+    push(&s->shared.asked, req);
+    lock_drop(&s->shared.lock);
+    (void)curl_multi_wakeup(s->multi);
+}
+
+static void cancel(struct objstore *store, struct objstore_req *req)
+{
+    struct s3 *s = (struct s3 *)store;
+
+    atomic_store(&req->state, STATE_CANCELLED);
+    lock_take(&s->shared.lock);
+    s->shared.cancelled = true;
+    lock_drop(&s->shared.lock);
+    (void)curl_multi_wakeup(s->multi);
+}
+
+static void reload(struct objstore *store)
+{
+    struct s3 *s = (struct s3 *)store;
+
+    lock_take(&s->shared.lock);
+    s->shared.reload = true;
+    lock_drop(&s->shared.lock);
+    (void)curl_multi_wakeup(s->multi);
+}
+
+/* --- the thread --- */
+
+static void load_keys(struct s3 *s)
+{
+    struct credentials *fresh = mem_alloc(sizeof *fresh);
+    struct err why = {0};
+
+    if (fresh == NULL || credentials_load(s->env, s->fs, fresh, &why) != ST_OK) {
+        log_warn("credentials could not be read again", "store=%s", s->store.description);
+    } else {
+        credentials_wipe(s->worker.keys);
+        *s->worker.keys = *fresh;
+        credentials_wipe(fresh);
+    }
+    mem_free(fresh);
+}
+
+static void end_unsent(struct objstore_req *req, const char *why)
+{
+    objstore_answer(req, OBJSTORE_CANCELLED, 0, "", "%s", why);
+    req->done(req);
+}
+
+static void release(struct s3 *s, struct s3_call *call)
+{
+    s->worker.active[call->req->pool]--;
+    s3_call_reset(call);
+    call->next = s->worker.idle;
+    s->worker.idle = call;
+}
+
+/* False when the answer is given already. */
+static bool begin_transfer(struct s3 *s, struct s3_call *call)
+{
+    call->asked.target = &s->worker.target;
+    call->asked.keys_source = s->worker.keys->source;
+    call->asked.now_s =
+        (int64_t)(clock_wall_ns(s->clock) / UINT64_C(1000000000)) + s->worker.skew_s;
+    if (!s3_call_prepare(call, s->worker.keys, &s->timings, s->ca_file))
+        return false;
+    if (curl_multi_add_handle(s->multi, call->easy) != CURLM_OK) {
+        s3_answer_broken(call->req, S3_BREAK_MEMORY, "libcurl takes no more", false, &call->asked);
+        return false;
+    }
+    return true;
+}
+
+static void start(struct s3 *s, struct objstore_req *req)
+{
+    struct s3_call *call = s->worker.idle;
+
+    assert(call != NULL); /* as many calls as the pools' limits together */
+    s->worker.idle = call->next;
+    s->worker.active[req->pool]++;
+    call->req = req;
+    req->priv = call;
+    if (begin_transfer(s, call))
+        return;
+    release(s, call);
+    req->done(req);
+}
+
+static void start_waiting(struct s3 *s)
+{
+    for (size_t pool = 0; pool < OBJSTORE_POOLS; pool++)
+        while (s->worker.waiting[pool].first != NULL &&
+               s->worker.active[pool] < s->connections_max[pool])
+            start(s, pop(&s->worker.waiting[pool]));
+}
+
+static bool mend_clock(struct s3 *s, const struct s3_call *call)
+{
+    int64_t ours = (int64_t)(clock_wall_ns(s->clock) / UINT64_C(1000000000));
+
+    s->worker.skew_s = call->reply.date_s - ours;
+    log_warn("the store's clock differs, requests are signed for its time",
+             "store=%s skew_s=%" PRId64, s->store.description, s->worker.skew_s);
+    return true;
+}
+
+static bool mend_region(struct s3 *s, const struct s3_call *call)
+{
+    if (!s3_target_set_region(&s->worker.target, call->asked.region))
+        return false;
+    log_warn("the bucket is in another region than configured, requests go there",
+             "store=%s region=%s", s->store.description, s->worker.target.region);
+    return true;
+}
+
+/* True: the request is under way again. */
+static bool mend(struct s3 *s, struct s3_call *call, enum s3_mend how)
+{
+    unsigned bit = 1u << how;
+    bool mended = false;
+
+    if (how == S3_MEND_NONE || (call->mended & bit) != 0)
+        return false;
+    call->mended |= bit;
+    if (how == S3_MEND_CLOCK) {
+        mended = mend_clock(s, call);
+    } else if (how == S3_MEND_REGION) {
+        mended = mend_region(s, call);
+    } else {
+        load_keys(s);
+        mended = true;
+    }
+    if (!mended)
+        return false;
+    objstore_result_fini(&call->req->result);
+    return begin_transfer(s, call);
+}
+
+static void finish(struct s3 *s, struct s3_call *call, CURLcode code)
+{
+    struct objstore_req *req = call->req;
+    enum s3_mend how = s3_call_end(call, code);
+
+    (void)curl_multi_remove_handle(s->multi, call->easy);
+    if (mend(s, call, how))
+        return;
+    release(s, call);
+    req->done(req);
+}
+
+/* How many ended. */
+static size_t finish_ended(struct s3 *s)
+{
+    size_t count = 0;
+    int left;
+    CURLMsg *message;
+
+    while ((message = curl_multi_info_read(s->multi, &left)) != NULL) {
+        char *call = NULL;
+        CURLcode code = message->data.result;
+
+        if (message->msg != CURLMSG_DONE)
+            continue;
+        (void)curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &call);
+        finish(s, (struct s3_call *)(void *)call, code);
+        count++;
+    }
+    return count;
+}
+
+static void end_waiting(struct s3 *s, bool all, const char *why)
+{
+    for (size_t pool = 0; pool < OBJSTORE_POOLS; pool++) {
+        struct queue kept = {NULL, NULL};
+        struct queue ended = {NULL, NULL};
+        struct objstore_req *req;
+
+        while ((req = pop(&s->worker.waiting[pool])) != NULL)
+            push(all || atomic_load(&req->state) == STATE_CANCELLED ? &ended : &kept, req);
+        s->worker.waiting[pool] = kept;
+        while ((req = pop(&ended)) != NULL)
+            end_unsent(req, why);
+    }
+}
+
+static void end_active(struct s3 *s, bool all)
+{
+    for (size_t i = 0; i < s->worker.call_count; i++) {
+        struct s3_call *call = &s->worker.calls[i];
+        struct objstore_req *req = call->req;
+
+        if (req == NULL || (!all && atomic_load(&req->state) != STATE_CANCELLED))
+            continue;
+        s3_call_cancelled(call);
+        (void)curl_multi_remove_handle(s->multi, call->easy);
+        release(s, call);
+        req->done(req);
+    }
+}
+
+/* Wrong ones are answered here, so that done() never runs inside submit(). */
+static void queue_asked(struct s3 *s, struct queue *asked)
+{
+    struct objstore_req *req;
+
+    while ((req = pop(asked)) != NULL) {
+        if (objstore_req_check(req))
+            push(&s->worker.waiting[req->pool], req);
+        else
+            req->done(req);
+    }
+}
+
+/* What other threads asked for; false when the store is to end. */
+static bool take_shared(struct s3 *s)
+{
+    struct queue asked;
+    bool cancelled;
+    bool again;
+    bool stopping;
+
+    lock_take(&s->shared.lock);
+    asked = s->shared.asked;
+    s->shared.asked = (struct queue){NULL, NULL};
+    cancelled = s->shared.cancelled;
+    s->shared.cancelled = false;
+    again = s->shared.reload;
+    s->shared.reload = false;
+    stopping = s->shared.stopping;
+    lock_drop(&s->shared.lock);
+    if (again)
+        load_keys(s);
+    queue_asked(s, &asked);
+    if (cancelled && !stopping) {
+        end_waiting(s, false, "cancelled before it was sent");
+        end_active(s, false);
+    }
+    return !stopping;
+}
+
+static bool is_empty_locked(struct s3 *s)
+{
+    return s->shared.asked.first == NULL;
+}
+
+static void end_all(struct s3 *s)
+{
+    bool empty;
+
+    do { /* what is asked from inside done() ends here too */
+        end_active(s, true);
+        (void)take_shared(s);
+        end_waiting(s, true, "the store was closed");
+        lock_take(&s->shared.lock);
+        empty = is_empty_locked(s);
+        lock_drop(&s->shared.lock);
+    } while (!empty);
+}
+
+static void run(void *arg)
+{
+    struct s3 *s = arg;
+    int running;
+
+    while (take_shared(s)) {
+        do {
+            start_waiting(s);
+            (void)curl_multi_perform(s->multi, &running);
+        } while (finish_ended(s) > 0);
+        (void)curl_multi_poll(s->multi, NULL, 0, WAIT_MS, NULL);
+    }
+    end_all(s);
+}
+
+/* --- open and close --- */
+
+static void destroy(struct s3 *s)
+{
+    for (size_t i = 0; i < s->worker.call_count; i++)
+        s3_call_fini(&s->worker.calls[i]);
+    mem_free(s->worker.calls);
+    if (s->multi != NULL)
+        (void)curl_multi_cleanup(s->multi);
+    if (s->worker.keys != NULL)
+        credentials_wipe(s->worker.keys);
+    mem_free(s->worker.keys);
+    for (char **at = s->env; at != NULL && *at != NULL; at++)
+        mem_free(*at);
+    mem_free(s->env);
+    mem_free(s->ca_file);
+    lock_fini(&s->shared.lock);
+    mem_free(s);
+}
+
+static void close_store(struct objstore *store)
+{
+    struct s3 *s = (struct s3 *)store;
+
+    lock_take(&s->shared.lock);
+    s->shared.stopping = true;
+    lock_drop(&s->shared.lock);
+    (void)curl_multi_wakeup(s->multi);
+    thread_join(&s->thread);
+    destroy(s);
+}
+
+static const struct objstore_ops OPS = {
+    .submit = submit, .cancel = cancel, .reload = reload, .close = close_store};
+
+static bool copy_env(struct s3 *s, char *const *env)
+{
+    size_t count = 0;
+
+    if (env == NULL)
+        return true;
+    while (env[count] != NULL)
+        count++;
+    s->env = mem_zero_array(count + 1, sizeof *s->env);
+    for (size_t i = 0; s->env != NULL && i < count; i++) {
+        s->env[i] = mem_strdup(env[i]);
+        if (s->env[i] == NULL)
+            return false;
+    }
+    return s->env != NULL;
+}
+
+static bool take_limits(struct s3 *s, const struct objstore_options *options)
+{
+    static const uint32_t defaults[OBJSTORE_POOLS] = {16, 8, 8};
+    size_t total = 0;
+
+    for (size_t pool = 0; pool < OBJSTORE_POOLS; pool++) {
+        uint32_t wanted = options->connections_max[pool];
+
+        s->connections_max[pool] = wanted == 0 ? defaults[pool] : wanted;
+        if (s->connections_max[pool] > CONNECTIONS_MAX)
+            s->connections_max[pool] = CONNECTIONS_MAX;
+        total += s->connections_max[pool];
+    }
+    s->worker.calls = mem_zero_array(total, sizeof *s->worker.calls);
+    return s->worker.calls != NULL;
+}
+
+static status make_calls(struct s3 *s, struct err *err)
+{
+    size_t total = 0;
+
+    for (size_t pool = 0; pool < OBJSTORE_POOLS; pool++)
+        total += s->connections_max[pool];
+    while (s->worker.call_count < total) {
+        struct s3_call *call = &s->worker.calls[s->worker.call_count];
+        status st = s3_call_init(call, err);
+
+        if (st != ST_OK)
+            return st;
+        s->worker.call_count++;
+        call->next = s->worker.idle;
+        s->worker.idle = call;
+    }
+    s->multi = curl_multi_init();
+    if (s->multi == NULL ||
+        curl_multi_setopt(s->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING) != CURLM_OK ||
+        curl_multi_setopt(s->multi, CURLMOPT_MAXCONNECTS, (long)total) != CURLM_OK)
+        return err_set(err, ST_NOMEM, "no memory for connections");
+    return ST_OK;
+}
+
+static status find_target(struct s3 *s, const struct objstore_options *options,
+                          const struct objstore_url *url, struct err *err)
+{
+    struct s3_target *t = &s->worker.target;
+    const char *ca = options->ca_file;
+    status st = credentials_load(s->env, s->fs, s->worker.keys, err);
+
+    if (st == ST_OK)
+        st = s3_target_make(options, url, s->worker.keys, t, err);
+    if (st != ST_OK)
+        return st;
+    if (ca == NULL || ca[0] == '\0')
+        ca = s->worker.keys->ca_file;
+    s->ca_file = mem_strdup(ca);
+    if (s->ca_file == NULL)
+        return err_set(err, ST_NOMEM, "no memory for a store");
+    (void)snprintf(s->store.description, sizeof s->store.description, "s3 %.120s/%s%s%.60s",
+                   t->endpoint, t->bucket, t->prefix[0] != '\0' ? "/" : "", t->prefix);
+    return ST_OK;
+}
+
+static void global_init(void)
+{
+    (void)curl_global_init(CURL_GLOBAL_DEFAULT); /* what failed here, fails again at each handle */
+}
+
+status objstore_s3_open_timed(const struct objstore_options *options,
+                              const struct objstore_url *url, const struct s3_timings *timings,
+                              struct objstore **out, struct err *err)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    struct s3 *s = mem_zero(sizeof *s);
+    status st = ST_OK;
+
+    (void)pthread_once(&once, global_init);
+    if (s == NULL)
+        return err_set(err, ST_NOMEM, "no memory for a store");
+    lock_init(&s->shared.lock, LOCK_RANK_OBJSTORE, "s3");
+    s->store.ops = &OPS;
+    s->clock = options->clock != NULL ? options->clock : clock_real();
+    s->fs = options->fs != NULL ? options->fs : fs_real();
+    s->timings = *timings;
+    s->worker.keys = mem_alloc(sizeof *s->worker.keys);
+    if (s->worker.keys == NULL || !copy_env(s, options->env) || !take_limits(s, options))
+        st = err_set(err, ST_NOMEM, "no memory for a store");
+    if (st == ST_OK)
+        st = find_target(s, options, url, err);
+    if (st == ST_OK)
+        st = make_calls(s, err);
+    if (st == ST_OK)
+        st = thread_start(&s->thread, "s3", THREAD_NORMAL, run, s, err);
+    if (st != ST_OK) {
+        destroy(s);
+        return st;
+    }
+    *out = &s->store;
+    return ST_OK;
+}
+
+status objstore_s3_open(const struct objstore_options *options, const struct objstore_url *url,
+                        struct objstore **out, struct err *err)
+{
+    return objstore_s3_open_timed(options, url, &S3_TIMINGS, out, err);
+}

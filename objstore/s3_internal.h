@@ -1,0 +1,60 @@
+/* s3_internal.h - what s3.c (queues and the thread) and s3_call.c (one transfer) share. */
+#ifndef OBJSTORE_S3_INTERNAL_H
+#define OBJSTORE_S3_INTERNAL_H
+
+#include "objstore/s3.h"
+#include "objstore/s3_answer.h"
+#include "objstore/s3_request.h"
+
+#include <curl/curl.h>
+
+struct s3_timings {
+    uint32_t connect_ms;
+    uint32_t stall_s;       /* slower than stall_bytes_s for so long: ended */
+    uint32_t stall_bytes_s; /* a second */
+    uint32_t base_ms;       /* of a request without a timeout of its own, and beside it */
+    uint32_t bytes_per_s;   /* so fast at least a body has to come */
+    uint32_t completion_ms; /* of putting parts together, in which nothing moves */
+};
+extern const struct s3_timings S3_TIMINGS;
+/* As objstore_s3_open(), for tests that cannot wait so long. */
+NODISCARD
+status objstore_s3_open_timed(const struct objstore_options *options,
+                              const struct objstore_url *url, const struct s3_timings *timings,
+                              struct objstore **out, struct err *err);
+
+/* One transfer; used again for the next request. The s3 thread's alone. */
+struct s3_call {
+    struct s3_call *next;
+    struct objstore_req *req; /* the caller's; NULL: idle */
+    CURL *easy;
+    struct curl_slist *headers;
+    struct s3_wire wire;
+    struct s3_reply reply;
+    struct s3_asked asked;
+    struct buf text;   /* a body that is no object */
+    size_t sent;       /* of wire.sends */
+    uint64_t expected; /* bytes of the object; UINT64_MAX: not told */
+    bool began;        /* the body's first byte, or its end, was seen */
+    bool refused;      /* the answer was given before the body was read */
+    bool too_long;     /* the body went on beyond its bound */
+    bool no_memory;
+    unsigned mended; /* 1 << enum s3_mend: tried already */
+    char words[CURL_ERROR_SIZE];
+};
+
+NODISCARD
+status s3_call_init(struct s3_call *call, struct err *err);
+void s3_call_fini(struct s3_call *call);
+/* Makes the request and tells curl all of it. False: the answer is given. call->req and
+ * call->asked are set. */
+NODISCARD
+bool s3_call_prepare(struct s3_call *call, const struct credentials *keys,
+                     const struct s3_timings *timings, const char *ca_file);
+/* Fills the result from how the transfer ended. */
+enum s3_mend s3_call_end(struct s3_call *call, CURLcode code);
+void s3_call_cancelled(struct s3_call *call);
+/* Frees what was one request's. */
+void s3_call_reset(struct s3_call *call);
+
+#endif

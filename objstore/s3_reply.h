@@ -1,0 +1,28 @@
+/* s3_reply.h - what the headers of an answer say. Pure.
+ *
+ * Header lines come one by one, of the last of several answers too (100 Continue and the like go
+ * before it): a status line begins anew. What cannot be read is as if it were not there. */
+#ifndef OBJSTORE_S3_REPLY_H
+#define OBJSTORE_S3_REPLY_H
+
+#include "objstore/objstore.h"
+
+struct s3_reply {
+    int http_status; /* 0: none came */
+    char etag[OBJSTORE_ETAG_BYTES];
+    char request_id[64];
+    char region[64];
+    int64_t date_s; /* the store's clock; 0: not told */
+    uint64_t retry_after_ms;
+    bool has_length;
+    uint64_t length;
+    bool is_chunked;
+    bool has_range; /* Content-Range: bytes first-last/total, and sound in itself */
+    uint64_t range_first, range_last, range_total;
+};
+
+void s3_reply_line(struct s3_reply *r, struct slice line);
+/* "Sat, 21 Nov 2026 09:42:08 GMT" since 1970; 0 when it is none. */
+int64_t s3_reply_date(const char *text);
+
+#endif
