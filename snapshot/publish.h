@@ -6,9 +6,10 @@
  *
  * Threads    publish_run(): the publish thread; beside readers and writers of slots and vindex.
  * Memory     one object, SEGMENT_BYTES_MAX at most, and the slot map's buffers.
- * Failure    transient answers are tried again by the background table until *stop; answers that
- * may be permanent fail after max_retries with the text for a letter; whatever was put is an orphan
- * then. */
+ * Failure    transient answers are tried again until *stop; answers that may be permanent fail
+ *            after max_retries; *out is written on failure too, with what a letter should say;
+ *            whatever was put is an orphan. ST_UNAVAILABLE: the checkpoint changed
+ *            under our hands, or there is none yet: try again later. */
 #ifndef SNAPSHOT_PUBLISH_H
 #define SNAPSHOT_PUBLISH_H
 
@@ -20,7 +21,7 @@
 
 enum publish_what {
     PUBLISH_BASE = 1,  /* live rows as segments; the floor moves to their start lsn */
-    PUBLISH_IMAGE = 2, /* the graph of the checkpoint in `checkpoint_dir` */
+    PUBLISH_IMAGE = 2, /* the graphs of the checkpoint in `checkpoint_dir` */
 };
 struct publish_options {
     struct objstore *store;
@@ -40,9 +41,16 @@ struct publish_options {
     struct log_floor shipped; /* where the bucket's log ends: everything up to shipped.lsn is
                                * applied and stored, the next group is (epoch, seq). PUBLISH_BASE:
                                * the new floor and the start lsn of its segments */
+    bool absorb;              /* move lineages into the manifest, as publish_due() says */
     uint32_t max_retries;
     uint64_t base_backoff_ms, max_backoff_ms;
     const _Atomic bool *stop;
+    /* Returns when every record that was applied before the call is in the bucket; *lsn: the last
+     * of them. Called with PUBLISH_BASE after the last row was read, before anything is named: a
+     * row that was replaced or deleted before it was read is in no segment, and its record must not
+     * be missing too. May be NULL where nothing is written meanwhile. */
+    status (*settle)(void *arg, uint64_t *lsn, struct err *err);
+    void *settle_arg;
     /* The root shall name the manifest; returns when it does. */
     status (*commit)(void *arg, uint64_t revision, const struct object_ref *manifest,
                      const struct log_floor *floor, size_t lineages_absorbed, bool base_complete,
@@ -70,6 +78,14 @@ status publish_run(const struct publish_options *options, const struct manifest 
                    struct manifest *after, struct publish_report *out, struct err *err);
 
 /* What to publish now, a pure rule (docs/protocol.md, "Publishing"). */
+enum {
+    PUBLISH_BASE_FACTOR = 5, /* log and segments against live rows */
+    PUBLISH_BASE_SLACK_BYTES = 64 * 1024 * 1024,
+    PUBLISH_IMAGE_ROWS_MIN = 10000,
+    PUBLISH_IDLE_MS = 10000,
+    PUBLISH_IDLE_PERCENT = 5,       /* changed since the last image */
+    PUBLISH_IDLE_COST_PERCENT = 22, /* what an image may cost of the bytes that changed */
+};
 struct publish_facts {
     bool switching; /* the base is not published */
     uint64_t live_rows;
@@ -81,6 +97,7 @@ struct publish_facts {
     uint64_t idle_ms;       /* since the last write */
     size_t lineages;        /* in the root */
     bool has_graph;         /* there is one to write */
+    uint16_t m;             /* of the graph, for what an image costs */
 };
 unsigned publish_due(const struct publish_facts *facts, bool *absorb);
 

@@ -131,7 +131,8 @@ static status replay_upsert(struct replay *r, struct record *record, uint64_t ls
     status st;
 
     while ((st = record_next_row(record, &row, err)) == ST_OK) {
-        st = replay_row(r, lsn, record->inserted_at_ns, &row, err);
+        st = r->put_row != NULL ? r->put_row(r->arg, lsn, record->inserted_at_ns, &row, err)
+                                : replay_row(r, lsn, record->inserted_at_ns, &row, err);
         if (st != ST_OK)
             return st;
     }

@@ -23,6 +23,9 @@ struct replay {
     bool (*make_room)(void *arg);
     /* This slot was replaced or deleted just now. NULL for none. */
     void (*on_dead)(void *arg, uint32_t slot);
+    /* Instead of replay_row(), which it may call. NULL for none. */
+    status (*put_row)(void *arg, uint64_t lsn, uint64_t inserted_at_ns,
+                      const struct record_row *row, struct err *err);
     void *arg;
 
     /* Its own. */

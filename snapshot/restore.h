@@ -2,13 +2,16 @@
  * groups, in the order docs/protocol.md says ("Publishing"), fetched ahead and handed over one at a
  * time.
  *
- * The caller places rows. With an image: slots first (on_slot), then rows and records as they come,
- * each record from image.start_lsn + 1 by the rule of docs/formats/checkpoint.md; nodes are handed
- * over (on_node) after the last record at or below image.start_lsn and before the first above it.
+ * The caller places rows (snapshot/restore_rows.h does it for slots and vindexes). Rows of
+ * segments, then records, each by the rule of docs/formats/checkpoint.md, come to the exact state,
+ * with or without an image: an image only says in which slot a row is to lie, so that its links
+ * fit. Its slot map comes first (on_slot), the nodes (on_node) after the last record at or below
+ * image.start_lsn and before the first above it.
  *
  * Threads    restore_run() blocks on the network: a recover thread's or the cli's. Callbacks run on
  *            the calling thread.
- * Memory     fetch_ahead_bytes of objects in flight or waiting, and one being read.
+ * Memory     fetch_ahead_bytes of objects in flight or waiting, and one being read; while nodes are
+ *            read, one image part and what waits behind it more.
  * Failure    a transient answer is tried again until *stop or deadline; ST_CORRUPT names the
  * object, and what was handed over is then thrown away by the caller. ST_NOT_FOUND: no root. */
 #ifndef SNAPSHOT_RESTORE_H
@@ -48,10 +51,14 @@ NODISCARD
 status restore_plan_read(const struct restore_options *options, struct restore_plan *out,
                          struct err *err);
 void restore_plan_free(struct restore_plan *plan);
+/* ST_UNAVAILABLE "not yet restorable: ..." (a root whose base is not published), ST_NOT_FOUND
+ * (dropped); restore_run() asks it first. */
+NODISCARD
+status restore_plan_check(const struct restore_plan *plan, struct err *err);
 
 struct restore_sink { /* each may stop the run by a status other than ST_OK */
     void *arg;
-    status (*on_image)(void *arg, const struct image_head *head, struct err *err); /* first part */
+    status (*on_image)(void *arg, const struct image_head *head, struct err *err); /* each part's */
     status (*on_slot)(void *arg, const struct image_slot *slot, struct err *err);
     status (*on_row)(void *arg, const struct segment_row *row, struct err *err);
     status (*on_nodes_begin)(void *arg, struct err *err); /* every record at or below

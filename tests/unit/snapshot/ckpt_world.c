@@ -222,6 +222,44 @@ status world_checkpoint(struct world *w, struct checkpoint_info *info, struct er
     return ckpt_write(&w->state, w->lsn, w->lsn * 5, NULL, &tuning, info, err);
 }
 
+static void put_record_row(struct record_writer *writer, uint32_t id, uint64_t lsn)
+{
+    struct docid docid = docid_of(id);
+    float vector[WORLD_DIM];
+    const struct record_vector v = {.field = 0, .dim = WORLD_DIM, .values = vector};
+    char external[64];
+    struct buf payload;
+
+    row_vector(id, lsn, vector);
+    row_texts(id, lsn, external, &payload);
+    record_put_row(writer, &docid, slice_text(external), buf_slice(&payload), &v, 1);
+    buf_free(&payload);
+}
+
+void world_record(const struct world_op *op, struct buf *out)
+{
+    struct record_writer writer;
+
+    record_begin(&writer, out, op->is_delete ? RECORD_DELETE : RECORD_UPSERT, op->lsn * 1000);
+    for (unsigned i = 0; i < op->count; i++) {
+        struct docid docid = docid_of(op->ids[i]);
+
+        if (op->is_delete)
+            record_put_id(&writer, &docid);
+        else
+            put_record_row(&writer, op->ids[i], op->lsn);
+    }
+    assert_int_equal(record_end(&writer, NULL), ST_OK);
+}
+
+void world_expected_at(const struct world *w, uint64_t lsn, uint64_t out[WORLD_IDS])
+{
+    memset(out, 0, WORLD_IDS * sizeof out[0]);
+    for (size_t i = 0; i < w->log_count && w->log[i].lsn <= lsn; i++)
+        for (unsigned k = 0; k < w->log[i].count; k++)
+            out[w->log[i].ids[k]] = w->log[i].is_delete ? 0 : w->log[i].lsn;
+}
+
 /* The rule of docs/formats/checkpoint.md, "Loading". */
 void world_replay(struct world *w, uint64_t start_lsn)
 {

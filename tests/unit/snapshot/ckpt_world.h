@@ -56,6 +56,10 @@ void world_replay(struct world *w, uint64_t start_lsn);
 /* All of the above; without a checkpoint the whole log is replayed. Returns the start lsn. */
 uint64_t world_restart(struct world *w);
 void world_check(struct world *w);
+/* The payload of an operation's record, as the log has it. */
+void world_record(const struct world_op *op, struct buf *out);
+/* What is expected after lsn: `expected` of then. */
+void world_expected_at(const struct world *w, uint64_t lsn, uint64_t out[WORLD_IDS]);
 /* Files in the checkpoint's directory. */
 unsigned world_files(struct world *w);
 struct buf world_file_read(struct world *w, const char *name);

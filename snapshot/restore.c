@@ -1,0 +1,504 @@
+/* The objects of a plan one after the other: the image's slot map, segments, groups, and between
+ * two records the image's nodes. Each is checked whole before any of it is handed over, so that
+ * bytes that are wrong can be read again. */
+#include "snapshot/restore.h"
+
+#include "segment/objkey.h"
+#include "snapshot/fetch.h"
+#include "snapshot/restore_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+struct runner {
+    const struct restore_options *options;
+    const struct restore_plan *plan;
+    const struct restore_sink *sink;
+    struct ask ask;
+    bool deep;
+    bool use_image;
+    bool nodes_done;
+    uint64_t objects; /* to be read */
+    struct restore_report report;
+    struct { /* what is fetched next */
+        size_t segment, run;
+        uint64_t seq;
+    } ahead;
+    struct fetch *fetch; /* of segments and groups */
+};
+
+struct image_pass { /* over the image's parts, for their slots or their nodes */
+    struct runner *r;
+    bool nodes;
+    size_t next, at;
+};
+
+static uint64_t fetch_bytes(const struct runner *r)
+{
+    return r->options->fetch_ahead_bytes != 0 ? r->options->fetch_ahead_bytes
+                                              : RESTORE_FETCH_AHEAD_BYTES;
+}
+
+static uint32_t fetch_window(const struct runner *r)
+{
+    return r->options->fetch_ahead != 0 ? r->options->fetch_ahead : RESTORE_FETCH_AHEAD;
+}
+
+static void progress(struct runner *r, uint64_t bytes)
+{
+    r->report.objects++;
+    r->report.bytes += bytes;
+    if (r->sink->on_progress != NULL)
+        r->sink->on_progress(r->sink->arg, r->report.objects, r->objects, r->report.bytes);
+}
+
+/* Wrong bytes are asked for once more. */
+static status sound(struct runner *r, const struct fetch_item *item, struct buf *body,
+                    restore_check_fn *check, void *arg, struct err *err)
+{
+    status st = check(arg, buf_slice(body), err);
+
+    if (st == ST_CORRUPT) {
+        buf_free(body);
+        *body = (struct buf){0};
+        r->report.requests++;
+        return restore_get(&r->ask, item->key, item->bytes_max, 1, check, arg, body, err);
+    }
+    return st == ST_OK ? ST_OK : err_wrap(err, st, "%s", item->key);
+}
+
+/* What the plan names is there, or the bucket is damaged. */
+static status take(struct fetch *f, struct fetch_item *item, struct buf *body, struct err *err)
+{
+    status st = fetch_next(f, item, body, err);
+
+    return st == ST_NOT_FOUND ? err_wrap(err, ST_CORRUPT, "an object is missing") : st;
+}
+
+/* --- the image --- */
+
+/* The slot map is that of the first field; an index of another moment has other slots. */
+static bool is_wanted(const struct image_pass *pass, const struct manifest_image *i)
+{
+    const struct manifest_image *first = &pass->r->plan->manifest.images[0];
+
+    if (pass->r->deep)
+        return true;
+    if (i->start_lsn != first->start_lsn || i->slots_end != first->slots_end)
+        return false;
+    return pass->nodes || i->field == first->field;
+}
+
+static size_t next_part(const struct image_pass *pass, size_t at)
+{
+    const struct manifest *m = &pass->r->plan->manifest;
+
+    while (at < m->image_count && !is_wanted(pass, &m->images[at]))
+        at++;
+    return at;
+}
+
+static bool name_part(void *arg, struct fetch_item *out)
+{
+    struct image_pass *pass = arg;
+    const struct manifest *m = &pass->r->plan->manifest;
+    size_t at = next_part(pass, pass->next);
+
+    if (at == m->image_count)
+        return false;
+    *out = (struct fetch_item){.bytes = m->images[at].object.bytes,
+                               .bytes_max = (size_t)m->images[at].object.bytes};
+    objkey_data(pass->r->options->collection, m->images[at].object.uuid, out->key);
+    pass->next = at + 1;
+    return true;
+}
+
+static status check_ref(void *arg, struct slice bytes, struct err *err)
+{
+    return restore_ref_check(arg, bytes, err);
+}
+
+static status hand_slot(void *arg, const struct image_slot *slot, struct err *err)
+{
+    struct runner *r = arg;
+
+    return r->sink->on_slot != NULL ? r->sink->on_slot(r->sink->arg, slot, err) : ST_OK;
+}
+
+static status hand_node(void *arg, const struct image_node *node, struct err *err)
+{
+    struct image_pass *pass = arg;
+    const struct restore_sink *sink = pass->r->sink;
+    uint16_t field = pass->r->plan->manifest.images[pass->at].field;
+
+    return sink->on_node != NULL ? sink->on_node(sink->arg, field, node, err) : ST_OK;
+}
+
+static status hand_part(struct image_pass *pass, struct slice bytes, struct err *err)
+{
+    const struct runner *r = pass->r;
+    const struct manifest_image *named = &r->plan->manifest.images[pass->at];
+    const struct image_head *head;
+    struct image *image = NULL;
+    status st = image_open(bytes, r->options->collection, &image, err);
+
+    if (st != ST_OK)
+        return st;
+    head = image_head(image);
+    if (head->field != named->field || head->start_lsn != named->start_lsn ||
+        head->slot_first != named->slot_first || head->slot_end != named->slot_end ||
+        head->slots_end != named->slots_end || head->nodes != named->nodes)
+        st = err_set(err, ST_CORRUPT, "not the image part that the manifest names");
+    if (st == ST_OK && !pass->nodes && r->sink->on_image != NULL)
+        st = r->sink->on_image(r->sink->arg, head, err);
+    if (st == ST_OK && (!pass->nodes || r->deep))
+        st = image_each_slot(image, hand_slot, pass->r, err);
+    if (st == ST_OK && (pass->nodes || r->deep))
+        st = image_each_node(image, hand_node, pass, err);
+    image_close(image);
+    return st;
+}
+
+static status read_parts(struct image_pass *pass, struct fetch *f, struct err *err)
+{
+    struct runner *r = pass->r;
+    status st = ST_OK;
+
+    while (st == ST_OK && (pass->at = next_part(pass, pass->at)) < r->plan->manifest.image_count) {
+        struct object_ref ref = r->plan->manifest.images[pass->at].object;
+        struct fetch_item item;
+        struct buf body = {0};
+
+        st = take(f, &item, &body, err);
+        if (st == ST_OK)
+            st = sound(r, &item, &body, check_ref, &ref, err);
+        if (st == ST_OK) {
+            st = hand_part(pass, buf_slice(&body), err);
+            if (st != ST_OK)
+                (void)err_wrap(err, st, "%s", item.key);
+        }
+        if (st == ST_OK)
+            progress(r, body.bytes);
+        buf_free(&body);
+        pass->at++;
+    }
+    return st;
+}
+
+static status read_image(struct runner *r, bool nodes, struct err *err)
+{
+    struct image_pass pass = {.r = r, .nodes = nodes};
+    struct fetch *f = NULL;
+    status st = fetch_open(&r->ask, fetch_window(r), fetch_bytes(r) / (nodes ? 2 : 1), name_part,
+                           &pass, &f, err);
+
+    if (st == ST_OK)
+        st = read_parts(&pass, f, err);
+    if (f != NULL)
+        r->report.requests += fetch_requests(f);
+    fetch_close(f);
+    return st;
+}
+
+/* Before the first record behind the image, or at the end. */
+static status nodes_due(struct runner *r, struct err *err)
+{
+    status st = ST_OK;
+
+    if (!r->use_image || r->nodes_done)
+        return ST_OK;
+    r->nodes_done = true;
+    if (r->sink->on_nodes_begin != NULL)
+        st = r->sink->on_nodes_begin(r->sink->arg, err);
+    if (st == ST_OK && r->sink->on_node != NULL)
+        st = read_image(r, true, err);
+    return st;
+}
+
+/* --- segments and groups --- */
+
+static bool name_segment(struct runner *r, struct fetch_item *out)
+{
+    const struct manifest *m = &r->plan->manifest;
+    const struct object_ref *object;
+
+    if (r->ahead.segment == m->segment_count)
+        return false;
+    object = &m->segments[r->ahead.segment++].object;
+    *out = (struct fetch_item){.bytes = object->bytes, .bytes_max = (size_t)object->bytes};
+    objkey_data(r->options->collection, object->uuid, out->key);
+    return true;
+}
+
+static bool name_next(void *arg, struct fetch_item *out)
+{
+    struct runner *r = arg;
+    const struct restore_run *run;
+
+    if (name_segment(r, out))
+        return true;
+    if (r->ahead.run == r->plan->run_count)
+        return false;
+    run = &r->plan->runs[r->ahead.run];
+    if (r->ahead.seq < run->first_seq)
+        r->ahead.seq = run->first_seq;
+    *out = (struct fetch_item){.bytes_max = GROUP_BYTES_MAX};
+    objkey_group(r->options->collection, run->epoch, r->ahead.seq, out->key);
+    if (r->ahead.seq++ == run->end_seq) {
+        r->ahead.run++;
+        r->ahead.seq = 0;
+    }
+    return true;
+}
+
+static status hand_row(void *arg, const struct segment_row *row, struct err *err)
+{
+    struct runner *r = arg;
+
+    r->report.rows++;
+    return r->sink->on_row != NULL ? r->sink->on_row(r->sink->arg, row, err) : ST_OK;
+}
+
+static status hand_segment(struct runner *r, const struct manifest_segment *named,
+                           struct slice bytes, struct err *err)
+{
+    const struct segment_head *head;
+    struct segment *segment = NULL;
+    status st = segment_open(bytes, r->options->collection, &segment, err);
+
+    if (st != ST_OK)
+        return st;
+    head = segment_head(segment);
+    if (head->start_lsn != named->start_lsn || head->rows != named->rows ||
+        head->lsn_max != named->lsn_max)
+        st = err_set(err, ST_CORRUPT, "not the segment that the manifest names");
+    if (st == ST_OK && r->deep)
+        st = segment_check(segment, err);
+    if (st == ST_OK)
+        st = segment_each_row(segment, hand_row, r, err);
+    segment_close(segment);
+    return st;
+}
+
+static status read_segments(struct runner *r, struct err *err)
+{
+    const struct manifest *m = &r->plan->manifest;
+    status st = ST_OK;
+
+    for (size_t i = 0; st == ST_OK && i < m->segment_count; i++) {
+        struct object_ref ref = m->segments[i].object;
+        struct fetch_item item;
+        struct buf body = {0};
+
+        st = take(r->fetch, &item, &body, err);
+        if (st == ST_OK)
+            st = sound(r, &item, &body, check_ref, &ref, err);
+        if (st == ST_OK) {
+            st = hand_segment(r, &m->segments[i], buf_slice(&body), err);
+            if (st != ST_OK)
+                (void)err_wrap(err, st, "%s", item.key);
+        }
+        if (st == ST_OK)
+            progress(r, body.bytes);
+        buf_free(&body);
+    }
+    return st;
+}
+
+struct expected { /* a group, and what the log before it says of it */
+    const struct runner *r;
+    uint64_t epoch, seq;
+    struct group **out;
+};
+
+/* A group that is whole and does not go on where the log was is no less wrong. */
+static status check_group(void *arg, struct slice bytes, struct err *err)
+{
+    struct expected *e = arg;
+    const struct group_head *head;
+    struct group *group = NULL;
+    status st = group_open(bytes, e->r->options->collection, e->epoch, e->seq, &group, err);
+
+    if (st != ST_OK)
+        return st;
+    head = group_head(group);
+    if (head->first_lsn != e->r->report.last_lsn + 1 || head->chain_before != e->r->report.chain) {
+        st = err_set(err, ST_CORRUPT,
+                     "it begins at lsn %" PRIu64 " and does not go on where the log is, at %" PRIu64
+                     "%s",
+                     head->first_lsn, e->r->report.last_lsn,
+                     head->first_lsn == e->r->report.last_lsn + 1 ? " (another history)" : "");
+        group_close(group);
+        return st;
+    }
+    *e->out = group;
+    return ST_OK;
+}
+
+static status hand_record(void *arg, uint64_t lsn, struct slice payload, struct err *err)
+{
+    struct runner *r = arg;
+    status st = ST_OK;
+
+    if (r->use_image && lsn > r->report.image_lsn)
+        st = nodes_due(r, err);
+    r->report.records++;
+    if (st == ST_OK && r->sink->on_record != NULL)
+        st = r->sink->on_record(r->sink->arg, lsn, payload, err);
+    return st;
+}
+
+static status hand_group(struct runner *r, struct group *group, struct err *err)
+{
+    const struct group_head *head = group_head(group);
+    status st = ST_OK;
+
+    if (head->kind == GROUP_GAP) {
+        r->report.gaps++;
+        if (r->sink->on_gap != NULL)
+            r->sink->on_gap(r->sink->arg, head->first_lsn, head->last_lsn);
+    } else {
+        st = group_each(group, hand_record, r, err);
+    }
+    r->report.last_lsn = head->last_lsn;
+    r->report.chain = head->chain;
+    return st;
+}
+
+static status read_group(struct runner *r, uint64_t epoch, uint64_t seq, struct err *err)
+{
+    struct group *group = NULL;
+    struct expected expected = {.r = r, .epoch = epoch, .seq = seq, .out = &group};
+    struct fetch_item item;
+    struct buf body = {0};
+    status st = take(r->fetch, &item, &body, err);
+
+    if (st == ST_OK)
+        st = sound(r, &item, &body, check_group, &expected, err);
+    if (st == ST_OK) {
+        st = hand_group(r, group, err);
+        if (st != ST_OK)
+            (void)err_wrap(err, st, "%s", item.key);
+    }
+    if (st == ST_OK)
+        progress(r, body.bytes);
+    group_close(group);
+    buf_free(&body);
+    return st;
+}
+
+static const struct lineage *find_lineage(const struct lineage *list, size_t count, uint64_t epoch)
+{
+    for (size_t i = 0; i < count; i++)
+        if (list[i].epoch == epoch)
+            return &list[i];
+    return NULL;
+}
+
+/* The recorded end of an epoch is where its groups brought us. */
+static status check_end(const struct runner *r, uint64_t epoch, struct err *err)
+{
+    const struct manifest *m = &r->plan->manifest;
+    const struct root *root = &r->plan->root;
+    const struct lineage *l = find_lineage(root->lineages, root->lineage_count, epoch);
+
+    if (l == NULL && r->plan->has_manifest)
+        l = find_lineage(m->lineages, m->lineage_count, epoch);
+    if (l != NULL && (l->last_lsn != r->report.last_lsn || l->chain != r->report.chain))
+        return err_set(err, ST_CORRUPT,
+                       "epoch %" PRIu64 " ends at lsn %" PRIu64 ", its groups at %" PRIu64, epoch,
+                       l->last_lsn, r->report.last_lsn);
+    return ST_OK;
+}
+
+static status read_groups(struct runner *r, struct err *err)
+{
+    status st = ST_OK;
+
+    for (size_t i = 0; st == ST_OK && i < r->plan->run_count; i++) {
+        const struct restore_run *run = &r->plan->runs[i];
+
+        for (uint64_t seq = run->first_seq; st == ST_OK && seq <= run->end_seq; seq++)
+            st = read_group(r, run->epoch, seq, err);
+        if (st == ST_OK && !run->open)
+            st = check_end(r, run->epoch, err);
+    }
+    return st;
+}
+
+/* Segments rest on records behind their start: without them rows would be missing. */
+static status check_reach(const struct runner *r, struct err *err)
+{
+    const struct restore_plan *plan = r->plan;
+
+    if (plan->has_manifest && r->report.last_lsn < plan->manifest.lsn)
+        return err_set(err, ST_CORRUPT,
+                       "the log ends at lsn %" PRIu64 ", and the manifest rests on it up to "
+                       "%" PRIu64,
+                       r->report.last_lsn, plan->manifest.lsn);
+    return ST_OK;
+}
+
+static void begin(struct runner *r)
+{
+    const struct restore_plan *plan = r->plan;
+    const struct log_floor *floor = restore_plan_floor(plan);
+    struct image_pass slots = {.r = r};
+    struct image_pass nodes = {.r = r, .nodes = true};
+
+    r->report.last_lsn = floor->lsn;
+    r->report.chain = floor->lsn == 0 ? group_chain_start(r->options->collection) : floor->chain;
+    r->use_image = plan->has_manifest && plan->manifest.image_count > 0 &&
+                   (r->deep || r->sink->on_slot != NULL);
+    r->objects = plan->manifest.segment_count + plan->groups;
+    for (size_t i = 0; r->use_image && i < plan->manifest.image_count; i++)
+        r->objects += (uint64_t)is_wanted(&slots, &plan->manifest.images[i]) +
+                      (r->sink->on_node != NULL && is_wanted(&nodes, &plan->manifest.images[i]));
+    if (r->use_image) {
+        r->report.used_image = true;
+        r->report.image_lsn = plan->manifest.images[0].start_lsn;
+    }
+}
+
+static status run(struct runner *r, struct err *err)
+{
+    status st = ST_OK;
+
+    if (r->use_image)
+        st = read_image(r, false, err);
+    if (st == ST_OK)
+        st = fetch_open(&r->ask, fetch_window(r), fetch_bytes(r), name_next, r, &r->fetch, err);
+    if (st == ST_OK)
+        st = read_segments(r, err);
+    if (st == ST_OK)
+        st = read_groups(r, err);
+    if (st == ST_OK)
+        st = nodes_due(r, err);
+    if (r->fetch != NULL)
+        r->report.requests += fetch_requests(r->fetch);
+    fetch_close(r->fetch);
+    return st == ST_OK ? check_reach(r, err) : st;
+}
+
+status restore_run_deep(const struct restore_options *options, const struct restore_plan *plan,
+                        const struct restore_sink *sink, bool deep, struct restore_report *out,
+                        struct err *err)
+{
+    struct runner r = {
+        .options = options, .plan = plan, .sink = sink, .ask = restore_ask(options), .deep = deep};
+    status st = restore_plan_check(plan, err);
+
+    if (st != ST_OK)
+        return st;
+    begin(&r);
+    st = run(&r, err);
+    if (st == ST_OK)
+        *out = r.report;
+    return st;
+}
+
+status restore_run(const struct restore_options *options, const struct restore_plan *plan,
+                   const struct restore_sink *sink, struct restore_report *out, struct err *err)
+{
+    return restore_run_deep(options, plan, sink, false, out, err);
+}

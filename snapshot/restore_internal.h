@@ -1,0 +1,35 @@
+/* restore_internal.h - what restore.c, restore_plan.c and restore_verify.c share. */
+#ifndef SNAPSHOT_RESTORE_INTERNAL_H
+#define SNAPSHOT_RESTORE_INTERNAL_H
+
+#include "snapshot/ask.h"
+#include "snapshot/restore.h"
+
+enum {
+    RESTORE_FETCH_AHEAD = 8,
+    RESTORE_FETCH_AHEAD_BYTES = 64 * 1024 * 1024,
+    RESTORE_GIVE_UP_MS = 60000,
+    RESTORE_BASE_BACKOFF_MS = 50,
+    RESTORE_MAX_BACKOFF_MS = 2000,
+    RESTORE_HARD_RETRIES = 1,
+};
+struct ask restore_ask(const struct restore_options *options);
+/* An object that must be there: one that is not is ST_CORRUPT naming it, after a few tries. `check`
+ * decides about its bytes; wrong ones are read again, `tries` times in all. */
+typedef status restore_check_fn(void *arg, struct slice bytes, struct err *err);
+NODISCARD
+status restore_get(const struct ask *ask, const char *key, size_t bytes_max, unsigned tries,
+                   restore_check_fn *check, void *arg, struct buf *out, struct err *err);
+/* Length and checksum are what the manifest says. */
+NODISCARD
+status restore_ref_check(const struct object_ref *ref, struct slice bytes, struct err *err);
+
+/* Where the log that counts begins. */
+const struct log_floor *restore_plan_floor(const struct restore_plan *plan);
+/* deep: what each object says is checked against the rest of it (`verify`). */
+NODISCARD
+status restore_run_deep(const struct restore_options *options, const struct restore_plan *plan,
+                        const struct restore_sink *sink, bool deep, struct restore_report *out,
+                        struct err *err);
+
+#endif

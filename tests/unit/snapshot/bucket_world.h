@@ -1,0 +1,52 @@
+/* bucket_world.h - a collection (ckpt_world.h) whose log and snapshots go to a bucket in memory,
+ * and what tiering/ would do there, without a stream: groups, a root that is written over, epochs.
+ *
+ * bucket_restore() reads the bucket into a second world and compares that with the model at the lsn
+ * where the bucket's log ends. */
+#ifndef TESTS_UNIT_SNAPSHOT_BUCKET_WORLD_H
+#define TESTS_UNIT_SNAPSHOT_BUCKET_WORLD_H
+
+#include "objstore/memory.h"
+#include "snapshot/publish_internal.h"
+#include "snapshot/restore_rows.h"
+#include "tests/unit/snapshot/ckpt_world.h"
+
+struct bucket {
+    struct world w;
+    struct objstore *store;  /* what publishing and restoring use */
+    struct objstore *direct; /* the bucket itself */
+    char name[64];
+    struct root root;
+    uint64_t next_seq;
+    uint64_t shipped_lsn, chain;
+    struct manifest manifest;
+    bool has_checkpoint;
+    unsigned group_records_max; /* records a group has at most */
+    unsigned ship_per_step;     /* chance in 10 that a step ships something */
+    /* How the next publish goes. */
+    size_t object_bytes;
+    uint32_t batch_rows;
+    bool busy; /* writes between its steps */
+    _Atomic bool stop;
+    unsigned stop_at_commit; /* 1: the commit is refused */
+};
+void bucket_open(struct bucket *b, uint64_t seed);
+void bucket_close(struct bucket *b);
+/* Groups of some size until `lsn` is in the bucket. */
+void bucket_ship(struct bucket *b, uint64_t lsn);
+void bucket_step(void *bucket); /* world_step(), and perhaps some shipping */
+/* Another owner: this epoch ends here; `open`: without its end being recorded. */
+void bucket_take(struct bucket *b, bool open);
+void bucket_root_put(struct bucket *b);
+void bucket_options(struct bucket *b, unsigned what, struct publish_options *out);
+status bucket_publish(struct bucket *b, unsigned what, struct publish_report *report,
+                      struct err *err);
+void bucket_checkpoint(struct bucket *b);
+/* Into `to` (made here); ST_OK only. */
+void bucket_restore_options(struct bucket *b, struct restore_options *out);
+status bucket_restore_into(struct bucket *b, struct world *to, struct restore_into_report *report,
+                           struct err *err);
+/* The same, compared with the model, and thrown away. */
+void bucket_restore_and_check(struct bucket *b, struct restore_into_report *report);
+
+#endif
