@@ -2,6 +2,7 @@
 
 #include "objstore/directory.h"
 #include "objstore/memory.h"
+#include "objstore/meter.h"
 #include "objstore/s3.h"
 #include "objstore/url.h"
 
@@ -24,7 +25,19 @@ static status open_kind(const struct objstore_options *options, const struct obj
 status objstore_open(const struct objstore_options *options, struct objstore **out, struct err *err)
 {
     struct objstore_url url;
+    struct objstore *store = NULL;
     status st = objstore_url_parse(options->url, &url, err);
 
-    return st != ST_OK ? st : open_kind(options, &url, out, err);
+    if (st == ST_OK)
+        st = open_kind(options, &url, &store, err);
+    if (st == ST_OK && options->stats != NULL) {
+        struct objstore *inner = store;
+
+        st = objstore_meter_open(inner, options->stats, options->clock, &store, err);
+        if (st != ST_OK)
+            objstore_close(inner);
+    }
+    if (st == ST_OK)
+        *out = store;
+    return st;
 }
