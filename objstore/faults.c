@@ -213,7 +213,7 @@ static void submit_faulty(struct faults *f, struct objstore_req *req, const stru
 
 static void on_submit(struct objstore *s, struct objstore_req *req)
 {
-    struct faults *f = (struct faults *)s;
+    struct faults *f = faults_of(s);
     struct plan plan;
     bool met = false;
 
@@ -234,7 +234,7 @@ static void on_submit(struct objstore *s, struct objstore_req *req)
 
 static void on_cancel(struct objstore *s, struct objstore_req *req)
 {
-    struct faults *f = (struct faults *)s;
+    struct faults *f = faults_of(s);
     bool found = false;
 
     lock_take(&f->shared.lock);
@@ -314,9 +314,15 @@ static void work(void *arg)
     lock_drop(&f->shared.lock);
 }
 
+struct faults *faults_of(struct objstore *s)
+{
+    assert(s->ops->submit == on_submit); /* the store with faults itself, not one around it */
+    return (struct faults *)s;
+}
+
 size_t objstore_faults_held(struct objstore *s)
 {
-    struct faults *f = (struct faults *)s;
+    struct faults *f = faults_of(s);
     size_t held = 0;
 
     lock_take(&f->shared.lock);
@@ -328,7 +334,7 @@ size_t objstore_faults_held(struct objstore *s)
 
 size_t objstore_faults_release(struct objstore *s)
 {
-    struct faults *f = (struct faults *)s;
+    struct faults *f = faults_of(s);
     size_t held = 0;
 
     lock_take(&f->shared.lock);
@@ -344,19 +350,19 @@ size_t objstore_faults_release(struct objstore *s)
 
 uint64_t objstore_faults_late_effects(struct objstore *s)
 {
-    return ((struct faults *)s)->late_effects;
+    return faults_of(s)->late_effects;
 }
 
 static void on_reload(struct objstore *s)
 {
-    objstore_reload(((struct faults *)s)->inner);
+    objstore_reload(faults_of(s)->inner);
 }
 
 /* First what waits here ends, then the inner store ends the rest; answers it gives now are passed
  * on at once. */
 static void on_close(struct objstore *s)
 {
-    struct faults *f = (struct faults *)s;
+    struct faults *f = faults_of(s);
 
     lock_take(&f->shared.lock);
     f->shared.stopping = true;

@@ -31,6 +31,8 @@ struct faults {
     } shared;
 };
 
+struct faults *faults_of(struct objstore *s);
+
 /* The fault that meets this request, copied; false: none. Texts of the copy live as long as the
  * store: a plan's place is used again only by the next fault, with the same or another text. */
 bool faults_match_locked(struct faults *f, const struct objstore_req *req, struct plan *out);

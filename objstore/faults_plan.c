@@ -95,7 +95,7 @@ static const char *keep(char *out, size_t bytes, const char *text)
 status objstore_faults_add(struct objstore *s, const struct objstore_fault *fault, unsigned *id,
                            struct err *err)
 {
-    struct faults *f = (struct faults *)s;
+    struct faults *f = faults_of(s);
     struct plan *plan = NULL;
 
     lock_take(&f->shared.lock);
@@ -119,7 +119,7 @@ status objstore_faults_add(struct objstore *s, const struct objstore_fault *faul
 
 void objstore_faults_remove(struct objstore *s, unsigned id)
 {
-    struct faults *f = (struct faults *)s;
+    struct faults *f = faults_of(s);
 
     lock_take(&f->shared.lock);
     if (id < f->shared.plan_count)
@@ -135,7 +135,7 @@ void objstore_faults_clear(struct objstore *s)
 
 uint64_t objstore_faults_met(struct objstore *s, unsigned id)
 {
-    struct faults *f = (struct faults *)s;
+    struct faults *f = faults_of(s);
     uint64_t met;
 
     lock_take(&f->shared.lock);
@@ -146,7 +146,7 @@ uint64_t objstore_faults_met(struct objstore *s, unsigned id)
 
 void objstore_faults_profile(struct objstore *s, enum objstore_profile profile)
 {
-    ((struct faults *)s)->profile = (int)profile;
+    faults_of(s)->profile = (int)profile;
 }
 
 /* The study's figures, milliseconds; the 90 and 99.9 % of writes and the ends are drawn between

@@ -21,13 +21,13 @@ static status open_memory(void *arg, struct objstore **out, struct err *err)
     return objstore_memory_open(arg, NULL, out, err);
 }
 
+/* As a node opens its bucket: with a registry, so with the meter around it. */
+static struct stats *registry;
+
 static status open_url(void *arg, struct objstore **out, struct err *err)
 {
-    struct objstore_options options = {.url = arg,
-                                       .endpoint = getenv("TIERVEC_TEST_S3_ENDPOINT"),
-                                       .fs = fs_real(),
-                                       .clock = clock_real(),
-                                       .rand = rand_kernel()};
+    struct objstore_options options = {
+        .url = arg, .endpoint = getenv("TIERVEC_TEST_S3_ENDPOINT"), .stats = registry};
 
     return objstore_open(&options, out, err);
 }
@@ -106,8 +106,13 @@ int main(int argc, char **argv)
     static char url[] = "memory:conformance-url";
     int failed = 0;
 
-    if (argc > 1)
-        return strcmp(argv[1], "s3") == 0 ? run_s3() : 2;
+    if (stats_create(&registry, NULL) != ST_OK)
+        return 1;
+    if (argc > 1) {
+        failed = strcmp(argv[1], "s3") == 0 ? run_s3() : 2;
+        stats_destroy(registry);
+        return failed;
+    }
     failed += objstore_conformance_run(&(struct objstore_subject){
         .name = "memory", .open = open_memory, .arg = name, .race_rounds = 20});
     objstore_memory_forget("conformance");
@@ -118,5 +123,6 @@ int main(int argc, char **argv)
         .name = "memory, wrapped", .open = open_wrapped, .arg = wrapped});
     objstore_memory_forget(wrapped);
     failed += run_directory();
+    stats_destroy(registry);
     return failed;
 }
