@@ -470,12 +470,10 @@ status wal_read(struct wal *w, uint64_t from, uint64_t to, wal_replay_fn *fn, vo
         return err_set(err, ST_NOMEM, "list of log files");
     st = wal_replay_range(w->fs, w->dir, &files, from, to, &hint, fn, arg, err);
     mem_free(files.at);
-    if (st == ST_OK) {
-        lock_take(&w->lock);
-        w->shared.hint = hint;
-        lock_drop(&w->lock);
-    } else if (is_trimmed(w, from)) { /* before, or under our hands */
+    lock_take(&w->lock);
+    w->shared.hint = hint; /* also where fn stopped: who reads in pieces goes on from there */
+    lock_drop(&w->lock);
+    if (st != ST_OK && is_trimmed(w, from)) /* before, or under our hands */
         st = err_set(err, ST_NOT_FOUND, "log %s: record %" PRIu64 " is trimmed", w->dir, from);
-    }
     return st;
 }

@@ -255,10 +255,12 @@ status wal_replay_run(struct wal_replay *r, struct err *err)
     return ST_OK;
 }
 
+/* *stopped: fn said so. Reader and *next then stand before the record it stopped at. */
 static status range_in_file(struct wal_reader *reader, uint64_t *next, uint64_t from, uint64_t to,
-                            wal_replay_fn *fn, void *arg, struct err *err)
+                            wal_replay_fn *fn, void *arg, bool *stopped, struct err *err)
 {
     while (*next <= to) {
+        uint64_t before = reader->offset;
         enum wal_step step;
         struct wal_rec rec;
         struct slice payload;
@@ -269,8 +271,12 @@ static status range_in_file(struct wal_reader *reader, uint64_t *next, uint64_t 
                          "log file %016" PRIx64 ".wal offset %" PRIu64 ": record %" PRIu64
                          " is damaged",
                          reader->head.number, reader->offset, *next);
-        if (st == ST_OK && *next >= from)
+        if (st == ST_OK && *next >= from) {
             st = fn(arg, *next, payload, err);
+            *stopped = st != ST_OK;
+            if (*stopped)
+                reader->offset = before;
+        }
         if (st != ST_OK)
             return st;
         (*next)++;
@@ -288,6 +294,7 @@ status wal_replay_range(struct fs *fs, const char *dir, const struct wal_entries
         uint64_t limit = wal_entries_limit(files, i);
         uint64_t next = files->at[i].first_lsn;
         struct wal_reader reader;
+        bool stopped = false;
         status st;
 
         if (next > limit || limit < lsn || next > lsn)
@@ -299,8 +306,9 @@ status wal_replay_range(struct fs *fs, const char *dir, const struct wal_entries
             reader.offset = hint->offset;
         }
         if (st == ST_OK)
-            st = range_in_file(&reader, &next, lsn, limit < to ? limit : to, fn, arg, err);
-        if (st == ST_OK && hint != NULL)
+            st =
+                range_in_file(&reader, &next, lsn, limit < to ? limit : to, fn, arg, &stopped, err);
+        if ((st == ST_OK || stopped) && hint != NULL)
             *hint = (struct wal_hint){files->at[i].number, next, reader.offset};
         wal_reader_close(&reader);
         if (st != ST_OK)

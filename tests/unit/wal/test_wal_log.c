@@ -266,6 +266,42 @@ static void reading_only_writes_nothing(void **state)
     wal_engine_close(engine);
 }
 
+struct piece {
+    uint64_t next;
+    unsigned left;
+};
+static status take_piece(void *arg, uint64_t lsn, struct slice payload, struct err *err)
+{
+    struct piece *p = arg;
+
+    (void)payload;
+    if (p->left == 0)
+        return err_set(err, ST_LIMIT, "enough");
+    p->left--;
+    assert_int_equal(lsn, p->next++);
+    return ST_OK;
+}
+
+/* Who stops a read goes on from there later, without reading the file again from its beginning. */
+static void a_read_that_is_stopped_goes_on_where_it_stopped(void **state)
+{
+    struct piece piece = {.next = 1};
+
+    (void)state;
+    test_log_open_checked(&t);
+    test_log_append(&t, 600);
+    while (piece.next <= 600) {
+        status st;
+
+        piece.left = 9;
+        st = wal_read(t.wal, piece.next, UINT64_MAX, take_piece, &piece, NULL);
+        assert_int_equal(st, piece.next <= 600 ? ST_LIMIT : ST_OK);
+        assert_int_equal(t.wal->shared.hint.lsn, piece.next);
+    }
+    assert_int_equal(piece.next, 601);
+    test_log_close(&t);
+}
+
 static void trimmed_records_are_not_found_the_others_are(void **state)
 {
     uint64_t next;
@@ -478,6 +514,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_log_of_another_collection_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(a_file_of_a_later_version_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(reading_only_writes_nothing, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_read_that_is_stopped_goes_on_where_it_stopped, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(trimmed_records_are_not_found_the_others_are, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(stale_records_of_recycled_files_never_replay, setup,
