@@ -46,6 +46,7 @@ struct tier_options {
     uint32_t max_retries;
     uint64_t base_backoff_ms, max_backoff_ms;
     uint64_t unshipped_bytes_max;
+    uint64_t flight_bytes_max; /* 0: TIER_FLIGHT_BYTES_MAX */
 };
 NODISCARD
 status tier_open(const struct tier_options *options, struct tier **out, struct err *err);
