@@ -39,7 +39,7 @@ static const struct code {
     const char *advice;
 } CODES[] = {
     {"AccessDenied", OBJSTORE_PERMANENT, S3_MEND_NONE, false,
-     "allow them to get, put, delete and list in that bucket"},
+     "allow these keys to get, put, delete and list in that bucket"},
     {"AllAccessDisabled", OBJSTORE_PERMANENT, S3_MEND_NONE, false, NULL},
     {"AuthorizationHeaderMalformed", OBJSTORE_REFRESHABLE, S3_MEND_REGION, false,
      "set [storage] s3_region to the bucket's"},
@@ -228,11 +228,12 @@ static enum s3_mend answer_error(struct objstore_req *req, const struct s3_reply
     }
     if (c.mend == S3_MEND_CLOCK && reply->date_s != 0)
         (void)snprintf(skew, sizeof skew, " (by %" PRId64 " s)", asked->now_s - reply->date_s);
-    answer(req, c.class, reply->http_status, e->code, asked, "HTTP %d %s%s%.120s%s%s%s%s%s%s",
+    answer(req, c.class, reply->http_status, e->code, asked, "HTTP %d %s%s%.120s%s%s%.120s%s%s%s%s",
            reply->http_status, e->code, e->message[0] != '\0' ? ": " : "", e->message, skew,
-           c.advice != NULL ? "; " : "", c.advice != NULL ? c.advice : "",
-           reply->http_status == 403 ? "; keys from " : "",
+           reply->http_status == 403 ? " (keys from " : "",
            reply->http_status == 403 ? asked->keys_source : "",
+           reply->http_status == 403 ? ")" : "", c.advice != NULL ? "; " : "",
+           c.advice != NULL ? c.advice : "",
            reply->http_status == 400 && e->code[0] == '\0' ? "; no answer of S3" : "");
     if (req->result.request_id[0] == '\0')
         (void)snprintf(req->result.request_id, sizeof req->result.request_id, "%s", e->request_id);

@@ -223,6 +223,10 @@ static bool set_request(struct s3_call *call)
     SET(CURLOPT_CUSTOMREQUEST, w->method);
     if (sends)
         SET(CURLOPT_INFILESIZE_LARGE, (curl_off_t)w->sends.bytes);
+    /* On a kept connection that turns out to be closed curl sends again what has no body; of a
+     * condition the second answer would be about the first effect. */
+    if (call->req->condition != OBJSTORE_ALWAYS && sends && w->sends.bytes == 0)
+        SET(CURLOPT_FRESH_CONNECT, 1L);
     SET(CURLOPT_HTTPHEADER, call->headers);
     SET(CURLOPT_READFUNCTION, on_send);
     SET(CURLOPT_READDATA, call);
@@ -278,7 +282,7 @@ static bool was_sent(struct s3_call *call)
     return bytes > 0;
 }
 
-static enum s3_break break_of(CURLcode code)
+static enum s3_break break_of(CURLcode code, bool sent)
 {
     /* Of the hundred codes those that are not simply a transfer that ended early. */
     if (code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_RESOLVE_PROXY ||
@@ -287,7 +291,8 @@ static enum s3_break break_of(CURLcode code)
     if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE ||
         code == CURLE_SSL_ISSUER_ERROR || code == CURLE_SSL_CERTPROBLEM)
         return S3_BREAK_TRUST;
-    if (code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL)
+    /* The second, once something was sent: what answers does not speak HTTP. */
+    if (code == CURLE_URL_MALFORMAT || (code == CURLE_UNSUPPORTED_PROTOCOL && !sent))
         return S3_BREAK_ADDRESS;
     if (code == CURLE_OPERATION_TIMEDOUT)
         return S3_BREAK_TIMEOUT;
@@ -305,7 +310,8 @@ static void end_broken(struct s3_call *call, CURLcode code)
                         "an object that goes on beyond the %zu bytes that were expected",
                         call->req->result.body.bytes_max);
     else
-        s3_answer_broken(call->req, break_of(code), words, was_sent(call), &call->asked);
+        s3_answer_broken(call->req, break_of(code, was_sent(call)), words, was_sent(call),
+                         &call->asked);
 }
 
 /* The whole answer came; an object's length is right too. */

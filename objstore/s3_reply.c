@@ -46,12 +46,18 @@ static void take_range(struct s3_reply *r, const char *value)
 {
     const char *dash = strchr(value, '-');
     const char *slash = strchr(value, '/');
+    uint64_t first;
+    uint64_t last;
+    uint64_t total;
 
-    r->has_range = strncasecmp(value, "bytes ", 6) == 0 && dash != NULL && slash != NULL &&
-                   dash < slash && take_u64(value + 6, dash, &r->range_first) &&
-                   take_u64(dash + 1, slash, &r->range_last) &&
-                   take_u64(slash + 1, slash + strlen(slash), &r->range_total) &&
-                   r->range_first <= r->range_last && r->range_last < r->range_total;
+    if (strncasecmp(value, "bytes ", 6) != 0 || dash == NULL || slash == NULL || slash < dash ||
+        !take_u64(value + 6, dash, &first) || !take_u64(dash + 1, slash, &last) ||
+        !take_u64(slash + 1, slash + strlen(slash), &total) || first > last || last >= total)
+        return;
+    r->has_range = true;
+    r->range_first = first;
+    r->range_last = last;
+    r->range_total = total;
 }
 
 static void take_header(struct s3_reply *r, const char *name, const char *value)
