@@ -260,13 +260,16 @@ static void what_is_out_of_order_is_refused(void **state)
     assert_int_equal(image_add_node(w, &node, NULL), ST_OK);
     assert_int_equal(image_add_node(w, &node, NULL), ST_INVALID);
     assert_int_equal(image_finish(w, 120, &head, &bytes, NULL), ST_INVALID);
+    node = node_of(125, links);
+    assert_int_equal(image_add_node(w, &node, NULL), ST_OK);
+    assert_int_equal(image_finish(w, 125, &head, &bytes, NULL), ST_INVALID);
     assert_int_equal(image_finish(w, SLOTS_END + 1, &head, &bytes, NULL), ST_INVALID);
-    assert_int_equal(image_finish(w, 121, &head, &bytes, NULL), ST_OK);
+    assert_int_equal(image_finish(w, 126, &head, &bytes, NULL), ST_OK);
     assert_int_equal(head.entries, 1);
-    assert_int_equal(head.nodes, 1);
+    assert_int_equal(head.nodes, 2);
     assert_int_equal(image_add_slot(w, &slot, NULL), ST_BUG);
     assert_int_equal(image_add_node(w, &node, NULL), ST_BUG);
-    assert_int_equal(image_finish(w, 121, &head, &bytes, NULL), ST_BUG);
+    assert_int_equal(image_finish(w, 126, &head, &bytes, NULL), ST_BUG);
     image_writer_destroy(w);
 }
 
