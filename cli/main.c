@@ -1,5 +1,6 @@
 #include "cli/cli_config.h"
 #include "cli/cli_serve.h"
+#include "cli/commands.h"
 
 #include "base/status.h"
 
@@ -8,13 +9,24 @@
 
 enum { EXIT_USAGE = 2 };
 
-static const char help_text[] = "usage: tiervec <command> [flags]\n"
-                                "\n"
-                                "  serve    run a node (no configuration needed)\n"
-                                "  config   check, show, example: what a node would start with\n"
-                                "  version  print the version\n"
-                                "\n"
-                                "Each command has --help. Everything else is REST: docs/api.md.\n";
+static const char help_text[] =
+    "usage: tiervec <command> [flags]\n"
+    "\n"
+    "  serve           run a node (no configuration needed)\n"
+    "  config          check, show, example: what a node would start with\n"
+    "  version         print the version\n"
+    "\n"
+    "of a running node:\n"
+    "  status          how it is, and what the bucket lacks\n"
+    "  collections     list, create, rename, delete\n"
+    "  alias           list, set, remove\n"
+    "  tier            where a collection lives; switches it\n"
+    "  snapshot        a checkpoint, in the bucket too\n"
+    "  compact         leaves behind what is dead\n"
+    "  dlq             dead letters: list, show, retry, replay, split, export, discard\n"
+    "  take-ownership  of a collection whose owner is gone for good\n"
+    "\n"
+    "Each command has --help. Everything else is REST: docs/api.md.\n";
 
 static int cli_version(int argc, char **argv)
 {
@@ -29,7 +41,17 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
-    } commands[] = {{"serve", cli_serve}, {"config", cli_config}, {"version", cli_version}};
+    } commands[] = {{"serve", cli_serve},
+                    {"config", cli_config},
+                    {"version", cli_version},
+                    {"status", cli_status},
+                    {"collections", cli_collections},
+                    {"alias", cli_alias},
+                    {"tier", cli_tier},
+                    {"snapshot", cli_snapshot},
+                    {"compact", cli_compact},
+                    {"dlq", cli_dlq},
+                    {"take-ownership", cli_take_ownership}};
 
     if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
                       strcmp(argv[1], "help") == 0)) {

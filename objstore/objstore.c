@@ -71,6 +71,7 @@ void objstore_req_reset(struct objstore_req *req)
     req->next = NULL;
     req->priv = NULL;
     req->state = 0;
+    req->slot_count = 0;
 }
 
 void objstore_submit(struct objstore *s, struct objstore_req *req)

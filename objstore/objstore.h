@@ -34,7 +34,8 @@ enum {
     OBJSTORE_OBJECT_BYTES_MAX = 64 * 1024 * 1024,
     OBJSTORE_PART_BYTES_MIN = 5 * 1024 * 1024, /* of every part but the last */
     OBJSTORE_PARTS_MAX = 10000,
-    OBJSTORE_LIST_MAX = 1000, /* names an answer holds at most */
+    OBJSTORE_LIST_MAX = 1000,  /* names an answer holds at most */
+    OBJSTORE_WRAPPERS_MAX = 4, /* stores around a store */
 };
 
 struct objstore;
@@ -152,6 +153,14 @@ struct objstore_req {
     struct objstore_req *next;
     void *priv;
     _Atomic int state;
+    struct objstore_slot {
+        void *owner;
+        objstore_done_fn *done; /* the caller's, or the next wrapper's */
+        void *arg;
+        void *note;
+        uint64_t at_ns;
+    } slots[OBJSTORE_WRAPPERS_MAX];
+    uint32_t slot_count;
 };
 void objstore_result_fini(struct objstore_result *r); /* fine on a zeroed one */
 /* Zeroes the result so that the same request can be submitted again. */

@@ -31,7 +31,7 @@ struct objstore_options {
                                           * own, an IP address, or a bucket with a dot over TLS */
     const char *ca_file;                 /* NULL: AWS_CA_BUNDLE, the system's */
     char *const *env; /* "NAME=value", NULL-terminated; NULL: the process's own */
-    struct fs *fs;    /* directory store and credential files */
+    struct fs *fs; /* directory store and credential files; NULL: the real one, like the next two */
     struct clock *clock;
     struct rand_source *rand;
     struct stats *stats;                      /* tiervec_s3_*; NULL for none */

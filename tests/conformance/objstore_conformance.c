@@ -7,7 +7,9 @@
  *                          conditions, content_etags, suffixes, list_order, part_checks */
 #include "tests/conformance/objstore_conformance.h"
 #include "objstore/directory.h"
+#include "objstore/faults.h"
 #include "objstore/memory.h"
+#include "objstore/meter.h"
 #include "objstore/open.h"
 #include "tests/support/fs_sim.h"
 
@@ -19,13 +21,13 @@ static status open_memory(void *arg, struct objstore **out, struct err *err)
     return objstore_memory_open(arg, NULL, out, err);
 }
 
+/* As a node opens its bucket: with a registry, so with the meter around it. */
+static struct stats *registry;
+
 static status open_url(void *arg, struct objstore **out, struct err *err)
 {
-    struct objstore_options options = {.url = arg,
-                                       .endpoint = getenv("TIERVEC_TEST_S3_ENDPOINT"),
-                                       .fs = fs_real(),
-                                       .clock = clock_real(),
-                                       .rand = rand_kernel()};
+    struct objstore_options options = {
+        .url = arg, .endpoint = getenv("TIERVEC_TEST_S3_ENDPOINT"), .stats = registry};
 
     return objstore_open(&options, out, err);
 }
@@ -55,6 +57,26 @@ static int run_directory(void)
     return failed;
 }
 
+/* A meter around faults around memory. Half of all requests go a moment late, through the other
+ * store's thread, so the order in which they were submitted is not the one they run in. */
+static status open_wrapped(void *arg, struct objstore **out, struct err *err)
+{
+    struct objstore *memory = NULL;
+    struct objstore *faults = NULL;
+    const struct objstore_fault late = {.kind = OBJSTORE_FAULT_DELAY,
+                                        .ops = 1u << OBJSTORE_PUT | 1u << OBJSTORE_LIST |
+                                               1u << OBJSTORE_UPLOAD_COMPLETE,
+                                        .times = OBJSTORE_FAULT_FOR_EVER,
+                                        .delay_ms = 1};
+    status st = objstore_memory_open(arg, NULL, &memory, err);
+
+    if (st == ST_OK)
+        st = objstore_faults_open(memory, 1, &faults, err);
+    if (st == ST_OK)
+        st = objstore_faults_add(faults, &late, NULL, err);
+    return st != ST_OK ? st : objstore_meter_open(faults, NULL, clock_real(), out, err);
+}
+
 static int run_s3(void)
 {
     const char *quirks = getenv("TIERVEC_TEST_S3_QUIRKS");
@@ -80,17 +102,27 @@ static int run_s3(void)
 int main(int argc, char **argv)
 {
     static char name[] = "conformance";
+    static char wrapped[] = "conformance-wrapped";
     static char url[] = "memory:conformance-url";
     int failed = 0;
 
-    if (argc > 1)
-        return strcmp(argv[1], "s3") == 0 ? run_s3() : 2;
+    if (stats_create(&registry, NULL) != ST_OK)
+        return 1;
+    if (argc > 1) {
+        failed = strcmp(argv[1], "s3") == 0 ? run_s3() : 2;
+        stats_destroy(registry);
+        return failed;
+    }
     failed += objstore_conformance_run(&(struct objstore_subject){
         .name = "memory", .open = open_memory, .arg = name, .race_rounds = 20});
     objstore_memory_forget("conformance");
     failed += objstore_conformance_run(
         &(struct objstore_subject){.name = "memory by url", .open = open_url, .arg = url});
     objstore_memory_forget("conformance-url");
+    failed += objstore_conformance_run(&(struct objstore_subject){
+        .name = "memory, wrapped", .open = open_wrapped, .arg = wrapped});
+    objstore_memory_forget(wrapped);
     failed += run_directory();
+    stats_destroy(registry);
     return failed;
 }

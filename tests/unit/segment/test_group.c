@@ -5,7 +5,7 @@
 #include "segment/record.h"
 #include "tests/support/alloc_sweep.h"
 #include "tests/support/golden.h"
-#include "tests/unit/segment/attack_container.h"
+#include "tests/unit/segment/attack.h"
 
 static uint64_t seed = 20261123;
 static const uint8_t DOCS[16] = {0x33, 1};
@@ -383,7 +383,7 @@ static void damage_under_good_checksums_never_leads_outside(void **state)
 /* Bytes of a record or of the head changed under checksums that are right again. */
 static void the_chain_finds_what_the_checksums_do_not(void **state)
 {
-    size_t entries = ATTACK_HEADER + CONTAINER_UNIT_HEADER_BYTES;
+    size_t entries = SEAL_HEADER_BYTES + CONTAINER_UNIT_HEADER_BYTES;
     struct group_writer *w;
     struct slice bytes;
     size_t head;
@@ -400,7 +400,7 @@ static void the_chain_finds_what_the_checksums_do_not(void **state)
         assert_non_null(copy);
         memcpy(copy, bytes.data, bytes.bytes);
         copy[at] ^= 1;
-        attack_seal_container(copy, bytes.bytes);
+        seal_container(copy, bytes.bytes);
         if (decode(slice_make(copy, bytes.bytes)) != ST_CORRUPT)
             fail_msg("byte %zu was changed", at);
         free(copy);

@@ -3,7 +3,7 @@
 #include "segment/segment.h"
 #include "tests/support/alloc_sweep.h"
 #include "tests/support/golden.h"
-#include "tests/unit/segment/attack_container.h"
+#include "tests/unit/segment/attack.h"
 
 static uint64_t seed = 20261127;
 static const uint8_t DOCS[16] = {0x33, 1};

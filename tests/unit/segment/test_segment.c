@@ -3,7 +3,7 @@
 #include "segment/segment.h"
 #include "tests/support/alloc_sweep.h"
 #include "tests/support/golden.h"
-#include "tests/unit/segment/attack_container.h"
+#include "tests/unit/segment/attack.h"
 
 static uint64_t seed = 20261126;
 static const uint8_t DOCS[16] = {0x33, 1};
@@ -373,7 +373,8 @@ static void ids_that_are_not_the_rows_are_found(void **state)
     struct slice bytes;
     size_t entry = 8 + 9;
     size_t row = 20 + 9 + 1 + 1 + 2;
-    size_t at = ATTACK_HEADER + CONTAINER_UNIT_HEADER_BYTES + 3 * row + CONTAINER_UNIT_HEADER_BYTES;
+    size_t at =
+        SEAL_HEADER_BYTES + CONTAINER_UNIT_HEADER_BYTES + 3 * row + CONTAINER_UNIT_HEADER_BYTES;
     uint8_t *copy;
 
     (void)state;
@@ -399,7 +400,7 @@ static void ids_that_are_not_the_rows_are_found(void **state)
         } else if (which == 4) { /* an id that no row has */
             le_put_u64(copy + at + 9, 0);
         } /* 5: nothing wrong */
-        attack_seal_container(copy, bytes.bytes);
+        seal_container(copy, bytes.bytes);
         assert_int_equal(decode(slice_make(copy, bytes.bytes)), which == 5 ? ST_OK : ST_CORRUPT);
     }
     free(copy);

@@ -1,0 +1,19 @@
+/* commands.h - the commands of `tiervec` but serve and config, each in the file named after it.
+ * argv[0] is the command's name; the exit code is one of cli/cli.h. */
+#ifndef CLI_COMMANDS_H
+#define CLI_COMMANDS_H
+
+/* Of a running node, over REST. */
+int cli_status(int argc, char **argv);         /* cli_status.c */
+int cli_collections(int argc, char **argv);    /* cli_collections.c */
+int cli_alias(int argc, char **argv);          /* cli_alias.c */
+int cli_tier(int argc, char **argv);           /* cli_tier.c */
+int cli_take_ownership(int argc, char **argv); /* cli_tier.c */
+int cli_snapshot(int argc, char **argv);       /* cli_snapshot.c */
+int cli_compact(int argc, char **argv);        /* cli_snapshot.c */
+int cli_dlq(int argc, char **argv);            /* cli_dlq.c */
+/* Of a data directory or a bucket, without a node. */
+int cli_restore(int argc, char **argv); /* cli_restore.c */
+int cli_verify(int argc, char **argv);  /* cli_verify.c */
+
+#endif

@@ -1,0 +1,283 @@
+#include "cli/http.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { HOST_BYTES = 256, PORT_BYTES = 8, PIECE_BYTES = 64 * 1024 };
+
+struct place {
+    char host[HOST_BYTES], port[PORT_BYTES];
+};
+
+void http_answer_free(struct http_answer *a)
+{
+    buf_free(&a->body);
+    *a = (struct http_answer){0};
+}
+
+void http_put_encoded(struct buf *out, const char *text)
+{
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+
+    for (; *text != '\0'; text++) {
+        if (strchr(plain, *text) != NULL)
+            buf_put_u8(out, (uint8_t)*text);
+        else
+            buf_printf(out, "%%%02X", (unsigned)(unsigned char)*text);
+    }
+}
+
+/* --- the URL --- */
+
+static status bad_url(struct err *err)
+{
+    return err_set(err, ST_INVALID, "a node's URL is like http://127.0.0.1:8080");
+}
+
+static status place_of(const char *url, struct place *out, struct err *err)
+{
+    const char *host = url + strlen("http://");
+    const char *end;
+    size_t bytes;
+
+    if (strncasecmp(url, "http://", strlen("http://")) != 0)
+        return bad_url(err);
+    end = host[0] == '[' ? strchr(++host, ']') : host + strcspn(host, ":/");
+    bytes = end == NULL ? 0 : (size_t)(end - host);
+    if (bytes == 0 || bytes >= sizeof out->host || memchr(host, '@', bytes) != NULL)
+        return bad_url(err);
+    memcpy(out->host, host, bytes);
+    out->host[bytes] = '\0';
+    end += *end == ']';
+    memcpy(out->port, "8080", 5);
+    if (*end == ':') {
+        bytes = strspn(++end, "0123456789");
+        if (bytes == 0 || bytes > 5)
+            return bad_url(err);
+        memcpy(out->port, end, bytes);
+        out->port[bytes] = '\0';
+        end += bytes;
+    }
+    return *end == '\0' || strcmp(end, "/") == 0 ? ST_OK : bad_url(err);
+}
+
+/* --- the socket --- */
+
+static bool wait_for(int fd, short events, int wait_ms)
+{
+    struct pollfd p = {.fd = fd, .events = events};
+    int got;
+
+    do
+        got = poll(&p, 1, wait_ms);
+    while (got < 0 && errno == EINTR);
+    return got == 1;
+}
+
+static bool connect_to(int fd, const struct addrinfo *at, int *errnum)
+{
+    socklen_t bytes = sizeof *errnum;
+
+    *errnum = 0;
+    if (connect(fd, at->ai_addr, at->ai_addrlen) == 0)
+        return true;
+    *errnum = errno;
+    if (*errnum != EINPROGRESS)
+        return false;
+    *errnum = ETIMEDOUT;
+    if (!wait_for(fd, POLLOUT, HTTP_CONNECT_MS))
+        return false;
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, errnum, &bytes) == 0 && *errnum == 0;
+}
+
+static status open_socket(const struct place *place, int *out, struct err *err)
+{
+    const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *list = NULL;
+    int errnum = 0;
+    int got = getaddrinfo(place->host, place->port, &hints, &list);
+
+    if (got != 0)
+        return err_set(err, ST_UNAVAILABLE, "%s: %s", place->host, gai_strerror(got));
+    for (struct addrinfo *at = list; at != NULL; at = at->ai_next) {
+        int fd = socket(at->ai_family, at->ai_socktype | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+        if (fd >= 0 && connect_to(fd, at, &errnum)) {
+            freeaddrinfo(list);
+            *out = fd;
+            return ST_OK;
+        }
+        if (fd >= 0)
+            (void)close(fd);
+    }
+    freeaddrinfo(list);
+    return err_set(err, ST_UNAVAILABLE, "nobody answers at %s:%s (%s)", place->host, place->port,
+                   strerror(errnum));
+}
+
+static status send_all(int fd, struct slice bytes, struct err *err)
+{
+    while (bytes.bytes > 0) {
+        ssize_t sent = send(fd, bytes.data, bytes.bytes, MSG_NOSIGNAL);
+
+        if (sent > 0) {
+            bytes = slice_make(bytes.data + sent, bytes.bytes - (size_t)sent);
+            continue;
+        }
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent < 0 && errno == EAGAIN && wait_for(fd, POLLOUT, HTTP_WAIT_MS))
+            continue;
+        return err_set(err, ST_UNAVAILABLE, "the node took the request only in part (%s)",
+                       strerror(errno));
+    }
+    return ST_OK;
+}
+
+/* Until the other side closes. */
+static status receive_all(int fd, struct buf *out, struct err *err)
+{
+    for (;;) {
+        ssize_t got;
+
+        if (!buf_reserve(out, PIECE_BYTES))
+            return err_set(err, ST_LIMIT, "the answer is larger than %d MiB",
+                           HTTP_BODY_BYTES_MAX >> 20);
+        got = recv(fd, out->data + out->bytes, PIECE_BYTES, 0);
+        if (got == 0)
+            return ST_OK;
+        if (got > 0)
+            out->bytes += (size_t)got;
+        else if (errno == EAGAIN && !wait_for(fd, POLLIN, HTTP_WAIT_MS))
+            return err_set(err, ST_UNAVAILABLE, "no answer for %d s", HTTP_WAIT_MS / 1000);
+        else if (errno != EAGAIN && errno != EINTR)
+            return err_set(err, ST_UNAVAILABLE, "the answer was cut off (%s)", strerror(errno));
+    }
+}
+
+/* --- the answer --- */
+
+/* The value of a header, NULL if absent; head ends in NUL. */
+static const char *header(const char *head, const char *name)
+{
+    const char *line = head;
+
+    while ((line = strstr(line, "\r\n")) != NULL) {
+        line += 2;
+        if (strncasecmp(line, name, strlen(name)) == 0 && line[strlen(name)] == ':')
+            return line + strlen(name) + 1 + strspn(line + strlen(name) + 1, " \t");
+    }
+    return NULL;
+}
+
+static bool length_of(const char *text, uint64_t *out)
+{
+    uint64_t n = 0;
+    size_t digits = strspn(text, "0123456789");
+
+    if (digits == 0 || digits > 18)
+        return false;
+    for (size_t i = 0; i < digits; i++)
+        n = n * 10 + (uint64_t)(text[i] - '0');
+    *out = n;
+    return true;
+}
+
+static status read_head(char *head, struct http_answer *out, uint64_t *length, struct err *err)
+{
+    const char *type = header(head, "Content-Type");
+    const char *bytes = header(head, "Content-Length");
+
+    *length = UINT64_MAX;
+    if (strncmp(head, "HTTP/1.", 7) != 0 || strspn(head + 9, "0123456789") != 3 ||
+        header(head, "Transfer-Encoding") != NULL || (bytes != NULL && !length_of(bytes, length)))
+        return err_set(err, ST_CORRUPT, "who answers there speaks no HTTP we know");
+    out->status = (head[9] - '0') * 100 + (head[10] - '0') * 10 + (head[11] - '0');
+    if (type != NULL)
+        (void)snprintf(out->content_type, sizeof out->content_type, "%.*s",
+                       (int)strcspn(type, "\r;"), type);
+    return ST_OK;
+}
+
+static status take_answer(const struct buf *raw, struct http_answer *out, struct err *err)
+{
+    static const char end[] = "\r\n\r\n";
+    const uint8_t *at = raw->bytes == 0 ? NULL : memmem(raw->data, raw->bytes, end, 4);
+    char head[HTTP_HEAD_BYTES_MAX + 1];
+    size_t head_bytes = at == NULL ? 0 : (size_t)(at - raw->data) + 2;
+    uint64_t length;
+    status st;
+
+    if (at == NULL || head_bytes > HTTP_HEAD_BYTES_MAX || memchr(raw->data, 0, head_bytes) != NULL)
+        return err_set(err, raw->bytes == 0 ? ST_UNAVAILABLE : ST_CORRUPT,
+                       raw->bytes == 0 ? "the connection was closed without an answer"
+                                       : "who answers there speaks no HTTP we know");
+    memcpy(head, raw->data, head_bytes);
+    head[head_bytes] = '\0';
+    st = read_head(head, out, &length, err);
+    if (st != ST_OK)
+        return st;
+    head_bytes += 2;
+    if (length != UINT64_MAX && length > raw->bytes - head_bytes)
+        return err_set(err, ST_UNAVAILABLE, "the answer was cut off");
+    if (length == UINT64_MAX)
+        length = raw->bytes - head_bytes;
+    buf_init(&out->body, HTTP_BODY_BYTES_MAX);
+    buf_put(&out->body, raw->data + head_bytes, (size_t)length);
+    return buf_status(&out->body, err);
+}
+
+static status exchange(int fd, const struct buf *request, struct slice body,
+                       struct http_answer *out, struct err *err)
+{
+    struct buf raw;
+    status st = send_all(fd, buf_slice(request), err);
+
+    buf_init(&raw, HTTP_BODY_BYTES_MAX + HTTP_HEAD_BYTES_MAX);
+    if (st == ST_OK)
+        st = send_all(fd, body, err);
+    if (st == ST_OK)
+        st = receive_all(fd, &raw, err);
+    if (st == ST_OK)
+        st = take_answer(&raw, out, err);
+    buf_free(&raw);
+    return st;
+}
+
+/* HTTP/1.0: the answer ends with the connection, and comes in one piece. */
+status http_ask(const char *url, const char *method, const char *path, struct slice body,
+                struct http_answer *out, struct err *err)
+{
+    struct http_answer answer = {0};
+    struct place place;
+    struct buf request;
+    int fd = -1;
+    status st = place_of(url, &place, err);
+
+    if (st == ST_OK)
+        st = open_socket(&place, &fd, err);
+    if (st != ST_OK)
+        return st;
+    buf_init(&request, 64 * 1024);
+    buf_printf(&request,
+               "%s %s HTTP/1.0\r\nHost: %s:%s\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n",
+               method, path, place.host, place.port, body.bytes);
+    st = buf_status(&request, err);
+    if (st == ST_OK)
+        st = exchange(fd, &request, body, &answer, err);
+    buf_free(&request);
+    (void)close(fd);
+    if (st == ST_OK)
+        *out = answer;
+    else
+        http_answer_free(&answer);
+    return st;
+}

@@ -1,0 +1,36 @@
+/* http.h - one HTTP request to a running node, over a plain socket.
+ *
+ *   http://127.0.0.1:8080    a name, an IPv4 address or [an IPv6 address]; without a port 8080
+ *
+ * Threads    the caller's; blocks.
+ * Limits     HTTP_HEAD_BYTES_MAX of head, HTTP_BODY_BYTES_MAX of body, HTTP_WAIT_MS without a byte.
+ * Failure    ST_INVALID: the URL. ST_UNAVAILABLE: nobody answers there, or the answer was cut off.
+ *            ST_CORRUPT: who answers speaks no HTTP. ST_LIMIT: the answer is too large. */
+#ifndef CLI_HTTP_H
+#define CLI_HTTP_H
+
+#include "base/bytes.h"
+
+enum {
+    HTTP_HEAD_BYTES_MAX = 16 * 1024,
+    HTTP_BODY_BYTES_MAX = 128 * 1024 * 1024,
+    HTTP_CONNECT_MS = 5000,
+    HTTP_WAIT_MS = 120000,
+};
+
+struct http_answer {
+    int status;
+    char content_type[64];
+    struct buf body; /* http_answer_free() */
+};
+void http_answer_free(struct http_answer *a); /* fine on a zeroed one */
+
+/* path begins with '/' and is percent-encoded. */
+NODISCARD
+status http_ask(const char *url, const char *method, const char *path, struct slice body,
+                struct http_answer *out, struct err *err);
+
+/* "a b" -> "a%20b": a segment of a path or a value of a query. */
+void http_put_encoded(struct buf *out, const char *text);
+
+#endif

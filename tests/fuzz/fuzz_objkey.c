@@ -1,0 +1,53 @@
+/* Any text as a name of an object: what is taken for one of ours is its only name. */
+#include "base/mem.h"
+#include "segment/objkey.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
+
+static void name_of(const struct objkey *k, char out[OBJKEY_BYTES])
+{
+    switch (k->kind) {
+    case OBJKEY_OTHER:
+        break;
+    case OBJKEY_IS_FORMAT:
+        strcpy(out, OBJKEY_FORMAT);
+        break;
+    case OBJKEY_IS_CATALOG:
+        strcpy(out, OBJKEY_CATALOG);
+        break;
+    case OBJKEY_IS_ROOT:
+        objkey_root(k->collection, out);
+        break;
+    case OBJKEY_IS_GROUP:
+        objkey_group(k->collection, k->epoch, k->seq, out);
+        break;
+    case OBJKEY_IS_MANIFEST:
+        objkey_manifest(k->collection, k->revision, k->uuid, out);
+        break;
+    case OBJKEY_IS_DATA:
+        objkey_data(k->collection, k->uuid, out);
+        break;
+    case OBJKEY_IS_PIN:
+        objkey_pin(k->collection, k->uuid, out);
+        break;
+    case OBJKEY_IS_ORPHAN:
+        objkey_orphan(k->collection, k->epoch, k->uuid, k->lsn, out);
+        break;
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+    char *key = mem_strndup((const char *)data, bytes);
+    char again[OBJKEY_BYTES];
+    struct objkey k;
+
+    if (key == NULL)
+        return 0;
+    k = objkey_parse(key);
+    name_of(&k, again);
+    if (k.kind != OBJKEY_OTHER && strcmp(key, again) != 0)
+        __builtin_trap();
+    mem_free(key);
+    return 0;
+}

@@ -1,0 +1,207 @@
+/* The client of the commands against whatever may answer at a port: whole answers, answers cut at
+ * each byte, and what is no HTTP. */
+#include "cli/http.h"
+
+#include "base/lock.h"
+
+#include <arpa/inet.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/* One that takes a connection, reads a request and says what it was told to. */
+struct server {
+    struct thread thread;
+    int listener;
+    const char *says;
+    size_t bytes;
+    char url[64];
+    char heard[8192];
+};
+
+static void serve(void *arg)
+{
+    struct server *s = arg;
+    int fd = accept(s->listener, NULL, NULL);
+    size_t got = 0;
+
+    if (fd < 0)
+        return;
+    while (got < sizeof s->heard - 1) {
+        ssize_t n = recv(fd, s->heard + got, sizeof s->heard - 1 - got, 0);
+
+        if (n <= 0)
+            break;
+        got += (size_t)n;
+        s->heard[got] = '\0';
+        if (strstr(s->heard, "\r\n\r\n") != NULL && s->heard[got - 1] != 'x') /* "..x": more */
+            break;
+    }
+    (void)send(fd, s->says, s->bytes, MSG_NOSIGNAL);
+    (void)close(fd);
+}
+
+static void start(struct server *s, const char *says, size_t bytes)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t at_bytes = sizeof at;
+
+    *s = (struct server){.says = says, .bytes = bytes};
+    s->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(s->listener >= 0);
+    assert_int_equal(bind(s->listener, (const struct sockaddr *)&at, sizeof at), 0);
+    assert_int_equal(listen(s->listener, 1), 0);
+    assert_int_equal(getsockname(s->listener, (struct sockaddr *)&at, &at_bytes), 0);
+    (void)snprintf(s->url, sizeof s->url, "http://127.0.0.1:%u", (unsigned)ntohs(at.sin_port));
+    assert_int_equal(thread_start(&s->thread, "test-http", THREAD_NORMAL, serve, s, NULL), ST_OK);
+}
+
+static void finish(struct server *s)
+{
+    thread_join(&s->thread);
+    (void)close(s->listener);
+}
+
+static status ask(const char *says, size_t bytes, struct http_answer *out, struct err *err)
+{
+    struct server s;
+    status st;
+
+    start(&s, says, bytes);
+    st = http_ask(s.url, "GET", "/x", (struct slice){0}, out, err);
+    finish(&s);
+    return st;
+}
+
+static const char WHOLE[] = "HTTP/1.1 404 Not Found\r\nContent-Type: application/problem+json\r\n"
+                            "X-Request-Id: 1\r\ncontent-length:  5\r\n\r\nhello";
+
+static void a_whole_answer_is_taken(void **state)
+{
+    struct http_answer a = {0};
+    struct server s;
+
+    (void)state;
+    start(&s, WHOLE, sizeof WHOLE - 1);
+    assert_int_equal(http_ask(s.url, "POST", "/a/b?c=d", slice_text("{\"n\":1}"), &a, NULL), ST_OK);
+    finish(&s);
+    assert_int_equal(a.status, 404);
+    assert_string_equal(a.content_type, "application/problem+json");
+    assert_true(slice_equal(buf_slice(&a.body), slice_text("hello")));
+    assert_ptr_equal(strstr(s.heard, "POST /a/b?c=d HTTP/1.0\r\n"), s.heard);
+    assert_non_null(strstr(s.heard, "Content-Length: 7\r\n"));
+    http_answer_free(&a);
+}
+
+/* No cut is taken for an answer. */
+static void a_cut_answer_is_an_error(void **state)
+{
+    (void)state;
+    for (size_t cut = 0; cut < sizeof WHOLE - 1; cut++) {
+        struct http_answer a = {0};
+        struct err err;
+        status st = ask(WHOLE, cut, &a, &err);
+
+        if (st != ST_UNAVAILABLE && st != ST_CORRUPT)
+            fail_msg("cut at %zu: %s", cut, status_name(st));
+        assert_null(a.body.data);
+    }
+}
+
+static void what_is_no_http_is_an_error(void **state)
+{
+    static const char *const others[] = {
+        "220 mail.example ESMTP\r\n\r\n",
+        "HTTP/2 200\r\n\r\n",
+        "HTTP/1.1 20 OK\r\n\r\n",
+        "HTTP/1.1 abc\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        "\r\n\r\n",
+    };
+    static char head[HTTP_HEAD_BYTES_MAX + 64];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(others); i++) {
+        struct http_answer a = {0};
+
+        assert_int_equal(ask(others[i], strlen(others[i]), &a, NULL), ST_CORRUPT);
+    }
+    memset(head, 'a', sizeof head);
+    memcpy(head, "HTTP/1.1 200 OK\r\nX: ", 20);
+    memcpy(head + sizeof head - 4, "\r\n\r\n", 4);
+    assert_int_equal(ask(head, sizeof head, &(struct http_answer){0}, NULL), ST_CORRUPT);
+}
+
+static void nobody_at_the_port_is_told(void **state)
+{
+    struct server s;
+    struct err err;
+
+    (void)state;
+    start(&s, "", 0);
+    assert_int_equal(http_ask(s.url, "GET", "/", (struct slice){0}, &(struct http_answer){0}, &err),
+                     ST_UNAVAILABLE);
+    finish(&s);
+    assert_int_equal(http_ask(s.url, "GET", "/", (struct slice){0}, &(struct http_answer){0}, &err),
+                     ST_UNAVAILABLE);
+    assert_non_null(strstr(err.text, "nobody answers at 127.0.0.1:"));
+}
+
+static void urls_are_checked(void **state)
+{
+    static const char *const wrong[] = {"",
+                                        "127.0.0.1:8080",
+                                        "https://127.0.0.1",
+                                        "ftp://h",
+                                        "http://",
+                                        "http://:80",
+                                        "http://h:",
+                                        "http://h:x",
+                                        "http://h:123456",
+                                        "http://h/path",
+                                        "http://user:secret@h",
+                                        "http://user@h:80",
+                                        "http://[::1",
+                                        "http://h:80x"};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(wrong); i++) {
+        struct err err;
+
+        if (http_ask(wrong[i], "GET", "/", (struct slice){0}, &(struct http_answer){0}, &err) !=
+            ST_INVALID)
+            fail_msg("%s", wrong[i]);
+        assert_null(strstr(err.text, "secret"));
+    }
+}
+
+static void names_are_encoded(void **state)
+{
+    struct buf out;
+
+    (void)state;
+    buf_init(&out, 256);
+    http_put_encoded(&out, "a b/c?d%\xc3\xa9-._~9Z");
+    assert_true(slice_equal(buf_slice(&out), slice_text("a%20b%2Fc%3Fd%25%C3%A9-._~9Z")));
+    buf_free(&out);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_whole_answer_is_taken),
+        cmocka_unit_test(a_cut_answer_is_an_error),
+        cmocka_unit_test(what_is_no_http_is_an_error),
+        cmocka_unit_test(nobody_at_the_port_is_told),
+        cmocka_unit_test(urls_are_checked),
+        cmocka_unit_test(names_are_encoded),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
