@@ -3,8 +3,7 @@
 #include "api/api.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "config/config.h"
-#include "objstore/open.h"
+#include "cli/options.h"
 #include "wal/wal.h"
 
 #include <inttypes.h>
@@ -156,91 +155,19 @@ static status reload(void *arg, struct buf *json, struct err *err)
     return st;
 }
 
-static enum objstore_addressing addressing_of(const char *text)
-{
-    if (strcmp(text, "path") == 0)
-        return OBJSTORE_ADDRESS_PATH;
-    return strcmp(text, "virtual") == 0 ? OBJSTORE_ADDRESS_VIRTUAL : OBJSTORE_ADDRESS_AUTO;
-}
-
-static status open_store(struct serve *s, struct err *err)
-{
-    const struct config *c = &s->config;
-    const struct objstore_options options = {
-        .url = c->storage.s3_bucket,
-        .region = c->storage.s3_region,
-        .endpoint = c->storage.s3_endpoint,
-        .addressing = addressing_of(c->storage.s3_addressing),
-        .ca_file = c->storage.s3_ca_file[0] == '\0' ? NULL : c->storage.s3_ca_file,
-        .fs = fs_real(),
-        .clock = clock_real(),
-        .rand = rand_kernel(),
-        .stats = s->stats,
-    };
-    status st;
-
-    if (c->storage.s3_bucket[0] == '\0')
-        return ST_OK;
-    st = objstore_open(&options, &s->store, err);
-    return st == ST_OK ? ST_OK : err_wrap(err, st, "storage.s3_bucket");
-}
-
-/* What [storage] says about the bucket. */
-static status set_bucket_options(const struct serve *s, struct node_options *out, struct err *err)
-{
-    const struct config *c = &s->config;
-
-    if (!node_durability_parse(c->storage.durability, &out->durability))
-        return err_set(err, ST_INVALID, "storage.durability: %s is none", c->storage.durability);
-    out->store = s->store;
-    out->take_ownership = s->take_ownership;
-    out->rpo_ms = c->storage.rpo_ms;
-    out->group_bytes = c->storage.group_bytes;
-    out->unshipped_bytes_max = c->storage.unshipped_bytes_max;
-    out->max_in_flight = c->storage.max_in_flight;
-    out->max_retries = c->storage.retry_max_retries;
-    out->base_backoff_ms = (uint64_t)c->storage.retry_base_backoff_secs * 1000;
-    out->max_backoff_ms = (uint64_t)c->storage.retry_max_backoff_secs * 1000;
-    out->compaction_bytes = c->storage.compaction_threshold_bytes;
-    out->compaction_ops = c->storage.compaction_threshold_ops;
-    out->no_background_compaction = !c->storage.enable_background_compaction;
-    /* The rest of a request's time is for what comes before and behind the bucket. */
-    out->remote_wait_ms = (uint64_t)c->server.timeout_seconds * 1000 * 2 / 3;
-    return ST_OK;
-}
-
 static status open_node(struct serve *s, struct err *err)
 {
-    const struct config *c = &s->config;
-    struct node_options options = {
-        .fs = fs_real(),
-        .clock = clock_real(),
-        .rand = rand_kernel(),
-        .stats = s->stats,
-        .exec = s->exec,
-        .data_dir = c->database.data_dir,
-        .wal_path = c->storage.wal_path,
-        .snapshot_dir = c->storage.snapshot_dir,
-        .node_id = c->server.node_id,
-        .memory_bytes_max = c->limits.memory_bytes,
-        .wal_bytes_max = c->wal.max_bytes,
-        .checkpoint_interval_ns = (uint64_t)c->wal.checkpoint_interval_secs * 1000000000u,
-        .wal_sync_none = strcmp(c->wal.sync, "none") == 0,
-        .auto_initialize = c->features.auto_initialize,
-        .m = c->hnsw.m,
-        .ef_construction = c->hnsw.ef_construction,
-        .ef_search = c->hnsw.ef_search,
-        .threshold = c->hnsw.threshold,
-        .batch_max = c->server.max_batch,
-        .reload = reload,
-        .reload_arg = s,
-    };
+    struct node_options options;
+    status st = cli_node_options(&s->config, &options, err);
 
-    if (!node_policy_parse(c->storage.tiering_policy, &options.policy))
-        return err_set(err, ST_INVALID, "storage.tiering_policy: %s is none",
-                       c->storage.tiering_policy);
-    if (set_bucket_options(s, &options, err) != ST_OK)
-        return ST_INVALID;
+    if (st != ST_OK)
+        return st;
+    options.stats = s->stats;
+    options.exec = s->exec;
+    options.store = s->store;
+    options.take_ownership = s->take_ownership;
+    options.reload = reload;
+    options.reload_arg = s;
 #ifdef TIERVEC_BROKEN_TWIN
     /* A twin of the program for tests alone: it must be caught losing what it acknowledged. */
     options.wal_twin = TIERVEC_BROKEN_TWIN;
@@ -307,7 +234,7 @@ static status start(struct serve *s, struct err *err)
     if (st == ST_OK)
         st = exec_open(&workers, &s->exec, err);
     if (st == ST_OK)
-        st = open_store(s, err);
+        st = cli_open_store(&s->config, s->stats, &s->store, err);
     if (st == ST_OK)
         st = open_node(s, err);
     if (st == ST_OK && s->config.anonymous_beyond_loopback) {

@@ -26,6 +26,10 @@ static const char help_text[] =
     "  dlq             dead letters: list, show, retry, replay, split, export, discard\n"
     "  take-ownership  of a collection whose owner is gone for good\n"
     "\n"
+    "without a node:\n"
+    "  restore         a data directory made anew from a bucket\n"
+    "  verify          checks a data directory and a bucket\n"
+    "\n"
     "Each command has --help. Everything else is REST: docs/api.md.\n";
 
 static int cli_version(int argc, char **argv)
@@ -51,7 +55,9 @@ int main(int argc, char **argv)
                     {"snapshot", cli_snapshot},
                     {"compact", cli_compact},
                     {"dlq", cli_dlq},
-                    {"take-ownership", cli_take_ownership}};
+                    {"take-ownership", cli_take_ownership},
+                    {"restore", cli_restore},
+                    {"verify", cli_verify}};
 
     if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
                       strcmp(argv[1], "help") == 0)) {

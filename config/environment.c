@@ -121,7 +121,8 @@ static bool is_service_link(const struct variable *v)
 static bool is_not_a_key(const struct variable *v)
 {
     return strcmp(v->name, "TIERVEC_CONFIG") == 0 || strcmp(v->name, "AKIDB_CONFIG") == 0 ||
-           strcmp(v->name, "TIERVEC_VERSION") == 0 || strcmp(v->name, "TIERVEC_BROKEN_TWIN") == 0 ||
+           strcmp(v->name, "TIERVEC_URL") == 0 || strcmp(v->name, "TIERVEC_VERSION") == 0 ||
+           strcmp(v->name, "TIERVEC_BROKEN_TWIN") == 0 ||
            strncmp(v->name, "TIERVEC_TEST_", strlen("TIERVEC_TEST_")) == 0 || is_service_link(v);
 }
 

@@ -279,7 +279,7 @@ static void variables_that_are_no_settings_are_left_alone(void **state)
                     "TIERVEC_SERVICE_PORT_REST=8080", "TIERVEC_PORT=tcp://10.0.0.1:8080",
                     "TIERVEC_PORT_8080_TCP=tcp://10.0.0.1:8080",
                     "TIERVEC_PORT_8080_TCP_ADDR=10.0.0.1", "TIERVEC_HEADLESS_SERVICE_HOST=None",
-                    "TIERVEC_TEST_SEED=5", "TIERVEC_VERSION=1"}},
+                    "TIERVEC_TEST_SEED=5", "TIERVEC_VERSION=1", "TIERVEC_URL=http://h"}},
         &c);
     assert_int_equal(c.warning_count, 0);
     config_free(&c);
