@@ -81,7 +81,8 @@ status publish_run(const struct publish_options *options, const struct manifest 
 enum {
     PUBLISH_BASE_FACTOR = 5, /* log and segments against live rows */
     PUBLISH_BASE_SLACK_BYTES = 64 * 1024 * 1024,
-    PUBLISH_IMAGE_ROWS_MIN = 10000,
+    PUBLISH_IMAGE_ROWS_MIN = 10000,    /* of a first image, unless the collection is idle */
+    PUBLISH_IMAGE_CHANGED_MIN = 20000, /* ... of a later one: each is three requests */
     PUBLISH_IDLE_MS = 10000,
     PUBLISH_IDLE_PERCENT = 5,       /* changed since the last image */
     PUBLISH_IDLE_COST_PERCENT = 22, /* what an image may cost of the bytes that changed */

@@ -33,7 +33,7 @@ static bool image_due(const struct publish_facts *f)
         return false;
     if (f->image_rows == 0)
         return f->live_rows >= PUBLISH_IMAGE_ROWS_MIN || f->idle_ms >= PUBLISH_IDLE_MS;
-    if (f->changed_rows >= f->image_rows && f->changed_rows >= PUBLISH_IMAGE_ROWS_MIN)
+    if (f->changed_rows >= f->image_rows && f->changed_rows >= PUBLISH_IMAGE_CHANGED_MIN)
         return true;
     return f->idle_ms >= PUBLISH_IDLE_MS &&
            f->changed_rows * 100 >= f->image_rows * PUBLISH_IDLE_PERCENT && image_pays(f);
