@@ -28,40 +28,21 @@ bool ask_sleep(const struct ask *a, uint64_t ms)
     return !ask_stopped(a);
 }
 
-/* Full jitter: anything up to the bound, so that those who failed together do not come back
- * together. */
-static uint64_t backoff_ms(const struct ask *a, uint32_t failures)
-{
-    uint32_t doublings = failures - 1 < 20 ? failures - 1 : 20;
-    uint64_t bound = a->base_backoff_ms << doublings;
-
-    if (bound > a->max_backoff_ms)
-        bound = a->max_backoff_ms;
-    return 1 + rand_below(a->rand, bound + 1);
-}
-
 bool ask_again(const struct ask *a, struct ask_tries *tries, const struct objstore_result *r,
                uint64_t *wait_ms)
 {
+    enum objstore_class class = r->class;
+
     tries->attempts++;
-    if (objstore_class_retries(r->class)) {
-        if (tries->soft++ == 0)
-            tries->since_ms = now_ms(a);
-        if (a->give_up_ms > 0 && now_ms(a) - tries->since_ms >= a->give_up_ms)
+    tries->by_class[class]++;
+    if (objstore_class_retries(class) && a->give_up_ms > 0) {
+        if (tries->since_ms == 0)
+            tries->since_ms = now_ms(a) + 1; /* never 0 */
+        if (now_ms(a) + 1 - tries->since_ms >= a->give_up_ms)
             return false;
-    } else if (r->class == OBJSTORE_INTEGRITY) {
-        if (++tries->integrity >= ASK_INTEGRITY_TRIES)
-            return false;
-    } else if (r->class == OBJSTORE_PERMANENT || r->class == OBJSTORE_REFRESHABLE) {
-        if (tries->hard++ >= a->max_retries)
-            return false;
-    } else {
-        return false;
     }
-    *wait_ms = backoff_ms(a, tries->soft + tries->hard + tries->integrity);
-    if (*wait_ms < r->retry_after_ms)
-        *wait_ms = r->retry_after_ms;
-    return true;
+    return objstore_retry_next(&a->policy, class, tries->by_class[class], r->retry_after_ms,
+                               rand_u64(a->rand), wait_ms);
 }
 
 struct waiter {
@@ -113,6 +94,8 @@ status ask_status(const struct objstore_req *req, struct err *err)
 
     if (st == ST_OK)
         return ST_OK;
+    if (strstr(r->err.text, req->key) != NULL) /* the store has said which request it was */
+        return err_set(err, st, "%s", r->err.text);
     return err_set(err, st, "%s %s: %s", objstore_op_name(req->op), req->key,
                    r->err.text[0] != '\0' ? r->err.text : objstore_class_name(r->class));
 }

@@ -1,9 +1,8 @@
 /* ask.h - requests to the bucket that are waited for, and repeated by their class: what publishing
  * and restoring have in common.
  *
- * Transient answers are tried again until *stop or for give_up_ms, answers that may be permanent
- * max_retries times, wrong bytes once; in between full jitter from base_backoff_ms to
- * max_backoff_ms, and at least what the store asks for.
+ * Answers are tried again as the policy has it (objstore/retry.h), until *stop becomes true, and
+ * transient ones for give_up_ms.
  *
  * Threads    ask_send() blocks; never the store's own thread. One struct ask may serve several.
  * Ownership  everything is borrowed. */
@@ -12,11 +11,11 @@
 
 #include "base/clock.h"
 #include "base/rand.h"
-#include "objstore/objstore.h"
+#include "objstore/retry.h"
 
 enum {
-    ASK_INTEGRITY_TRIES = 2,
-    ASK_SLICE_MS = 50, /* how often a waiting thread looks at *stop */
+    ASK_INTEGRITY_TRIES = 2, /* of bytes that a decoder refuses */
+    ASK_SLICE_MS = 50,       /* how often a waiting thread looks at *stop */
 };
 
 struct ask {
@@ -24,17 +23,17 @@ struct ask {
     struct clock *clock;
     struct rand_source *rand;
     const _Atomic bool *stop; /* NULL: never */
-    uint64_t base_backoff_ms, max_backoff_ms;
-    uint32_t max_retries;
-    uint64_t give_up_ms; /* 0: never */
+    struct objstore_retry_policy policy;
+    uint64_t give_up_ms; /* after the first transient answer; 0: never */
 };
 bool ask_stopped(const struct ask *a);
 /* False: *stop became true. */
 bool ask_sleep(const struct ask *a, uint64_t ms);
 
 struct ask_tries { /* of one request; zeroed at first */
-    uint32_t attempts, soft, hard, integrity;
-    uint64_t since_ms; /* of the first transient answer */
+    uint32_t attempts;
+    uint32_t by_class[OBJSTORE_CLASSES];
+    uint64_t since_ms; /* of the first transient answer; 0: none */
 };
 /* What to do after an answer: whether to send it again after *wait_ms, else it is decided (for
  * better or worse). */

@@ -217,9 +217,8 @@ status publish_run_tuned(const struct publish_options *options, const struct man
                 .clock = options->clock,
                 .rand = options->rand,
                 .stop = options->stop,
-                .base_backoff_ms = options->base_backoff_ms,
-                .max_backoff_ms = options->max_backoff_ms,
-                .max_retries = options->max_retries},
+                .policy = objstore_retry_background(options->base_backoff_ms,
+                                                    options->max_backoff_ms, options->max_retries)},
     };
     status st;
 

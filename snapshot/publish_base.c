@@ -14,8 +14,8 @@
 #include <inttypes.h>
 
 enum {
-    GUARD_BYTES = 256 * 1024,   /* a guard is left when so much was copied */
-    ROW_SLACK_BYTES = 4096 * 4, /* what a segment adds to the contents of its last row */
+    GUARD_BYTES = 256 * 1024,     /* a guard is left when so much was copied */
+    ROW_SLACK_BYTES = 128 * 1024, /* what a segment adds to what its rows hold */
 };
 
 struct base {

@@ -9,9 +9,6 @@ enum {
     RESTORE_FETCH_AHEAD = 8,
     RESTORE_FETCH_AHEAD_BYTES = 64 * 1024 * 1024,
     RESTORE_GIVE_UP_MS = 60000,
-    RESTORE_BASE_BACKOFF_MS = 50,
-    RESTORE_MAX_BACKOFF_MS = 2000,
-    RESTORE_HARD_RETRIES = 1,
 };
 struct ask restore_ask(const struct restore_options *options);
 /* An object that must be there: one that is not is ST_CORRUPT naming it, after a few tries. `check`

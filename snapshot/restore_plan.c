@@ -9,15 +9,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* Longer than what a query waits for: a restore is worth waiting for, and has give_up_ms. */
 struct ask restore_ask(const struct restore_options *o)
 {
+    struct objstore_retry_policy policy = objstore_retry_foreground();
+
+    policy.attempts_max = OBJSTORE_RETRY_FOR_EVER;
     return (struct ask){.store = o->store,
                         .clock = o->clock,
                         .rand = o->rand,
                         .stop = o->stop,
-                        .base_backoff_ms = RESTORE_BASE_BACKOFF_MS,
-                        .max_backoff_ms = RESTORE_MAX_BACKOFF_MS,
-                        .max_retries = RESTORE_HARD_RETRIES,
+                        .policy = policy,
                         .give_up_ms = o->give_up_ms != 0 ? o->give_up_ms : RESTORE_GIVE_UP_MS};
 }
 

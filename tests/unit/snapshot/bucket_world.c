@@ -24,12 +24,50 @@ static const uint8_t *id_of(const struct bucket *b)
     return b->w.state.collection_id;
 }
 
-static void put(struct bucket *b, const char *key, struct slice body)
+void bucket_put(struct bucket *b, const char *key, struct slice body)
 {
     struct objstore_req req = {.op = OBJSTORE_PUT, .key = key, .body = body};
 
     must(b, objstore_wait(b->direct, &req, err));
     objstore_result_fini(&req.result);
+}
+
+static void end(struct bucket *b, struct objstore_req *req)
+{
+    must(b, objstore_wait(b->direct, req, err));
+}
+
+char *bucket_key(struct bucket *b, size_t n)
+{
+    struct objstore_req req = {.op = OBJSTORE_LIST, .key = ""};
+    char *key = NULL;
+
+    end(b, &req);
+    assert_false(req.result.truncated);
+    if (n < req.result.entry_count)
+        key = strdup(req.result.entries[n].key);
+    objstore_result_fini(&req.result);
+    return key;
+}
+
+void bucket_delete(struct bucket *b, const char *key)
+{
+    struct objstore_req req = {.op = OBJSTORE_DELETE, .key = key};
+
+    end(b, &req);
+    objstore_result_fini(&req.result);
+}
+
+struct buf bucket_get(struct bucket *b, const char *key)
+{
+    struct objstore_req req = {.op = OBJSTORE_GET, .key = key};
+    struct buf body;
+
+    end(b, &req);
+    body = req.result.body;
+    req.result.body = (struct buf){0};
+    objstore_result_fini(&req.result);
+    return body;
 }
 
 void bucket_root_put(struct bucket *b)
@@ -43,7 +81,7 @@ void bucket_root_put(struct bucket *b)
     root_next(&b->root, nonce);
     must(b, root_encode(&b->root, &bytes, err));
     objkey_root(id_of(b), key);
-    put(b, key, buf_slice(&bytes));
+    bucket_put(b, key, buf_slice(&bytes));
     buf_free(&bytes);
 }
 
@@ -60,7 +98,9 @@ void bucket_open(struct bucket *b, uint64_t seed)
     world_open(&b->w, seed);
     (void)snprintf(b->name, sizeof b->name, "bucket-%u", count++);
     must(b, objstore_memory_open(b->name, NULL, &b->direct, err));
-    b->store = b->direct;
+    must(b, objstore_memory_open(b->name, NULL, &b->faults, err));
+    must(b, objstore_faults_open(b->faults, seed, &b->faults, err));
+    b->store = b->faults;
     b->root = (struct root){.state = ROOT_LIVE, .epoch = 1};
     memcpy(b->root.collection, id_of(b), 16);
     (void)snprintf(b->root.node_id, sizeof b->root.node_id, "node-a");
@@ -73,6 +113,7 @@ void bucket_open(struct bucket *b, uint64_t seed)
 void bucket_close(struct bucket *b)
 {
     manifest_free(&b->manifest);
+    objstore_close(b->faults);
     objstore_close(b->direct);
     objstore_memory_forget(b->name);
     world_close(&b->w);
@@ -100,7 +141,7 @@ static void ship_group(struct bucket *b, uint64_t last)
     }
     must(b, group_finish(writer, &head, &bytes, err));
     objkey_group(id_of(b), head.epoch, head.seq, key);
-    put(b, key, bytes);
+    bucket_put(b, key, bytes);
     group_writer_destroy(writer);
     b->next_seq++;
     b->shipped_lsn = last;
@@ -117,10 +158,35 @@ void bucket_ship(struct bucket *b, uint64_t lsn)
     }
 }
 
+void bucket_gap(struct bucket *b, uint64_t lsn)
+{
+    struct group_head head = {.kind = GROUP_GAP,
+                              .epoch = b->root.epoch,
+                              .seq = b->next_seq,
+                              .first_lsn = b->shipped_lsn + 1,
+                              .last_lsn = lsn,
+                              .chain_before = b->chain};
+    char key[OBJKEY_BYTES];
+    struct buf bytes;
+
+    memcpy(head.collection, id_of(b), 16);
+    head.chain = group_chain_gap(b->chain, head.first_lsn, lsn);
+    buf_init(&bytes, 1 << 16);
+    must(b, group_encode_gap(&head, &bytes, err));
+    objkey_group(id_of(b), head.epoch, head.seq, key);
+    bucket_put(b, key, buf_slice(&bytes));
+    buf_free(&bytes);
+    b->next_seq++;
+    b->shipped_lsn = lsn;
+    b->chain = head.chain;
+}
+
 void bucket_step(void *bucket)
 {
     struct bucket *b = bucket;
 
+    if (b->checkpoint_at > 0 && --b->checkpoint_at == 0)
+        bucket_checkpoint(b);
     if (!b->busy)
         return;
     world_step(&b->w);
@@ -163,7 +229,7 @@ static status commit(void *arg, uint64_t revision, const struct object_ref *mani
     struct bucket *b = arg;
     struct root *r = &b->root;
 
-    if (b->stop_at_commit != 0)
+    if (b->refuse_commit)
         return err_set(err, ST_CLOSED, "no commit today");
     assert_true(r->lineage_count == 0 || absorbed < r->lineage_count);
     r->has_manifest = true;

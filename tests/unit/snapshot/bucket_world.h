@@ -6,6 +6,7 @@
 #ifndef TESTS_UNIT_SNAPSHOT_BUCKET_WORLD_H
 #define TESTS_UNIT_SNAPSHOT_BUCKET_WORLD_H
 
+#include "objstore/faults.h"
 #include "objstore/memory.h"
 #include "snapshot/publish_internal.h"
 #include "snapshot/restore_rows.h"
@@ -13,7 +14,8 @@
 
 struct bucket {
     struct world w;
-    struct objstore *store;  /* what publishing and restoring use */
+    struct objstore *store;  /* what publishing and restoring use: `faults`, or a test's own */
+    struct objstore *faults; /* in front of a second handle of the bucket */
     struct objstore *direct; /* the bucket itself */
     char name[64];
     struct root root;
@@ -28,7 +30,8 @@ struct bucket {
     uint32_t batch_rows;
     bool busy; /* writes between its steps */
     _Atomic bool stop;
-    unsigned stop_at_commit; /* 1: the commit is refused */
+    bool refuse_commit;
+    unsigned checkpoint_at; /* at this step from now a checkpoint is written; 0: never */
 };
 void bucket_open(struct bucket *b, uint64_t seed);
 void bucket_close(struct bucket *b);
@@ -37,7 +40,14 @@ void bucket_ship(struct bucket *b, uint64_t lsn);
 void bucket_step(void *bucket); /* world_step(), and perhaps some shipping */
 /* Another owner: this epoch ends here; `open`: without its end being recorded. */
 void bucket_take(struct bucket *b, bool open);
+/* The group after the last is a gap up to lsn. */
+void bucket_gap(struct bucket *b, uint64_t lsn);
 void bucket_root_put(struct bucket *b);
+/* Every key of the bucket, the n-th or NULL. The caller's to free(). */
+char *bucket_key(struct bucket *b, size_t n);
+void bucket_delete(struct bucket *b, const char *key);
+struct buf bucket_get(struct bucket *b, const char *key);
+void bucket_put(struct bucket *b, const char *key, struct slice body);
 void bucket_options(struct bucket *b, unsigned what, struct publish_options *out);
 status bucket_publish(struct bucket *b, unsigned what, struct publish_report *report,
                       struct err *err);
