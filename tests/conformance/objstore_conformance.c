@@ -3,6 +3,7 @@
  *
  *     scripts/s3_servers run minio build/dev/tests/conformance/objstore_conformance s3
  *
+ * TIERVEC_TEST_S3_ADDRESSING  virtual: the bucket in the host
  * TIERVEC_TEST_S3_QUIRKS   words for what that server cannot: objects_below_objects, long_parts,
  *                          conditions, content_etags, suffixes, list_order, part_checks */
 #include "tests/conformance/objstore_conformance.h"
@@ -28,7 +29,10 @@ static status open_url(void *arg, struct objstore **out, struct err *err)
 {
     struct objstore_options options = {
         .url = arg, .endpoint = getenv("TIERVEC_TEST_S3_ENDPOINT"), .stats = registry};
+    const char *addressing = getenv("TIERVEC_TEST_S3_ADDRESSING");
 
+    if (addressing != NULL && strcmp(addressing, "virtual") == 0)
+        options.addressing = OBJSTORE_ADDRESS_VIRTUAL;
     return objstore_open(&options, out, err);
 }
 

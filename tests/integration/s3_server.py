@@ -21,6 +21,7 @@ import os
 import secrets
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -68,8 +69,9 @@ class S3Error(Exception):
 class S3Client:
     """Signed requests, one connection each."""
 
-    def __init__(self, port, access, secret, timeout=60):
+    def __init__(self, port, access, secret, timeout=60, ca_file=None):
         self.port = port
+        self.tls = ssl.create_default_context(cafile=ca_file) if ca_file else None
         self.access = access
         self.secret = secret
         self.timeout = timeout
@@ -93,7 +95,10 @@ class S3Client:
         signature = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
         signed["authorization"] = (f"AWS4-HMAC-SHA256 Credential={self.access}/{scope}, SignedHeaders={names}, "
                                    f"Signature={signature}")
-        conn = http.client.HTTPConnection("127.0.0.1", self.port, timeout=self.timeout)
+        if self.tls:
+            conn = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=self.timeout, context=self.tls)
+        else:
+            conn = http.client.HTTPConnection("127.0.0.1", self.port, timeout=self.timeout)
         try:
             conn.request(method, raw_path + ("?" + raw_query if raw_query else ""), body=body, headers=signed)
             reply = conn.getresponse()
@@ -112,6 +117,7 @@ class Server:
     """What both have in common: a process, a port, root's keys, and a view of the bucket past the node."""
 
     kind = None
+    ca_file = None  # of TLS
     outlives = False  # true: it goes on when the process that started it has ended
 
     def __init__(self, folder, bucket="tiervec-test"):
@@ -231,7 +237,11 @@ class Server:
     # The bucket, by root's keys.
 
     def client(self):
-        return S3Client(self.port, self.root_access, self.root_secret)
+        return S3Client(self.port, self.root_access, self.root_secret, ca_file=self.ca_file)
+
+    def user_client(self):
+        """With the rights of the node."""
+        return S3Client(self.port, self.access, self.secret, ca_file=self.ca_file)
 
     def create_bucket(self, bucket=None):
         self.client().ok("PUT", f"/{bucket or self.bucket}", also=(409,))
@@ -285,7 +295,8 @@ class Minio(Server):
         return ([minio(), "server", "--quiet", "--address", f"127.0.0.1:{self.port}",
                  "--console-address", "127.0.0.1:0", os.path.join(self.folder, "objects")],
                 {"MINIO_ROOT_USER": self.root_access, "MINIO_ROOT_PASSWORD": self.root_secret,
-                 "MINIO_BROWSER": "off", "MINIO_UPDATE": "off", "MINIO_CI_CD": "1", "HOME": self.folder})
+                 "MINIO_DOMAIN": "localhost", "MINIO_BROWSER": "off", "MINIO_UPDATE": "off", "MINIO_CI_CD": "1",
+                 "HOME": self.folder})
 
     def prepare(self):
         if not self.made:
@@ -293,7 +304,7 @@ class Minio(Server):
             self._make_user()
             self.made = True
         # The user's keys are taken, whatever its rights are: rights come some moments after the port.
-        status, _, body = S3Client(self.port, self.access, self.secret).request("GET", "/")
+        status, _, body = self.user_client().request("GET", "/")
         if status not in (200, 403) or b"InvalidAccessKeyId" in body:
             raise S3Error("GET", "/", status, body)
 
@@ -338,6 +349,33 @@ class Minio(Server):
         self.client().ok("DELETE", f"/{bucket or self.bucket}", headers={"x-minio-force-delete": "true"}, also=(404,))
 
 
+class MinioTLS(Minio):
+    """MinIO over https, by a certificate of its own, and asked for by name: localhost, and the bucket in front of it.
+    (Names below localhost are loopback to curl, and to everyone who keeps to RFC 6761.)"""
+
+    kind = "minio-tls"
+
+    @property
+    def endpoint(self):
+        return f"https://localhost:{self.port}"
+
+    def command(self):
+        certs = os.path.join(self.folder, "certs")
+        self.ca_file = os.path.join(certs, "public.crt")
+        if not os.path.exists(self.ca_file):
+            os.makedirs(certs)
+            names = f"DNS:localhost,DNS:{self.bucket}.localhost,IP:127.0.0.1"
+            subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+                            "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext", f"subjectAltName={names}",
+                            "-keyout", os.path.join(certs, "private.key"), "-out", self.ca_file],
+                           check=True, capture_output=True)
+        command, env = super().command()
+        return [*command, "--certs-dir", certs], env
+
+    def env(self):
+        return {**super().env(), "AWS_CA_BUNDLE": self.ca_file}
+
+
 class SeaweedFS(Server):
     """The second opinion: another implementation of the same protocol."""
 
@@ -378,4 +416,4 @@ class SeaweedFS(Server):
                     pass
 
 
-KINDS = {"minio": Minio, "seaweedfs": SeaweedFS}
+KINDS = {"minio": Minio, "minio-tls": MinioTLS, "seaweedfs": SeaweedFS}
