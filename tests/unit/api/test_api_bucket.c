@@ -2,6 +2,8 @@
  * and what is said of a bucket that does not answer. */
 #include "tests/unit/api/world.h"
 
+#include "base/mem.h"
+
 #include <stdio.h>
 
 static struct world world;
@@ -327,6 +329,48 @@ static void a_discard_repeats_the_range(void **state)
           "\"export\":\"/data/dlq/kept.ndjson\"");
 }
 
+/* Each allocation fails once: the answer as ever, a 503 or a closed connection; nothing leaks. */
+static void each_failed_allocation_is_survived(void **state)
+{
+    static const struct {
+        const char *method, *path, *body;
+        int http_status;
+    } rows[] = {
+        {"POST", "/admin/collections/c/snapshot", "{\"name\":\"n\"}", 200},
+        {"POST", "/admin/collections/c/compact?wait=true", "{}", 200},
+        {"POST", "/admin/collections/c/compact", "{}", 202},
+        {"POST", "/api/v1/collections/c/tier", "{\"tiering_policy\":\"MemoryS3\"}", 202},
+        {"POST", "/api/v1/aliases", "{\"alias\":\"a\",\"collection\":\"c\"}", 200},
+        {"GET", "/api/v1/aliases", NULL, 200},
+        {"GET", "/admin/collections/c/dlq?class=permanent&kind=wal_group&limit=5", NULL, 200},
+        {"GET", "/admin/collections/c/dlq/1/export", NULL, 200},
+        {"POST", "/admin/collections/c/dlq/retry", "{\"ids\":[\"1\"]}", 200},
+        {"DELETE", "/admin/collections/c/dlq", "{\"ids\":[1]}", 409},
+        {"GET", "/admin/health", NULL, 200},
+    };
+
+    (void)state;
+    add(LETTER_WAL_GROUP, 1, 10, "permanent");
+    for (size_t row = 0; row < COUNT_OF(rows); row++) {
+        int64_t asked = 1;
+
+        for (int64_t n = 0; n < asked; n++) {
+            struct answer a;
+
+            mem_test_fail_after(n);
+            a = ask(&world, rows[row].method, rows[row].path, rows[row].body);
+            asked = mem_test_count();
+            mem_test_fail_after(-1);
+            assert_true(asked < 100);
+            if (a.status != 0 && a.status != rows[row].http_status && a.status != 503)
+                fail_msg("%s %s, allocation %lld: %d %s", rows[row].method, rows[row].path,
+                         (long long)n, a.status, a.body);
+            answer_free(&a);
+        }
+        expect(&world, rows[row].method, rows[row].path, rows[row].body, rows[row].http_status);
+    }
+}
+
 #define T(test) cmocka_unit_test_setup_teardown(test, open_world, close_world)
 
 int main(void)
@@ -343,6 +387,7 @@ int main(void)
         T(letters_are_listed_in_pages),
         T(letters_are_retried_exported_and_replayed),
         T(a_discard_repeats_the_range),
+        T(each_failed_allocation_is_survived),
     };
 
     return cmocka_run_group_tests_name("api bucket", tests, NULL, NULL);
