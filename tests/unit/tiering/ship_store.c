@@ -1,18 +1,21 @@
 #include "tests/unit/tiering/ship_store.h"
 
+#include "segment/group.h"
+
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { FAULTS_MAX = 16, HELD_MAX = 256 };
+enum { FAULTS_MAX = 16, HELD_MAX = 256, LSNS_MAX = 1 << 16 };
 
 struct carried { /* one request on its way below */
     struct objstore_req req;
     struct ship_store *store;
     struct objstore_req *outer;
     struct ship_fault fault; /* class OK: none */
-    bool is_group_put;
+    bool is_group_put, is_root_read;
+    uint64_t run; /* of a root read: stored without a hole when it began */
 };
 struct ship_store {
     struct objstore base;
@@ -25,7 +28,8 @@ struct ship_store {
     size_t held_count;
     struct ship_counts counts;
     size_t in_flight, most_in_flight;
-    uint64_t reads_since_put;
+    bool stored[LSNS_MAX];
+    uint64_t run, confirmed;
 };
 
 static struct ship_store *of(struct objstore *s)
@@ -55,8 +59,6 @@ static void count_locked(struct ship_store *s, const struct objstore_req *req,
         c->orphan_puts++;
     else
         c->other++;
-    if (req->op == OBJSTORE_GET && kind == OBJKEY_IS_ROOT)
-        s->reads_since_put++;
 }
 
 static struct ship_fault fault_locked(struct ship_store *s, const struct objstore_req *req,
@@ -91,6 +93,22 @@ static void spoil(struct carried *c, struct objstore_result *r)
                   objstore_class_name(class));
 }
 
+static void note_stored_locked(struct ship_store *s, const struct objstore_req *req)
+{
+    struct objkey key = objkey_parse(req->key);
+    struct group *group;
+    const struct group_head *head;
+
+    if (group_open(req->body, key.collection, key.epoch, key.seq, &group, NULL) != ST_OK)
+        return;
+    head = group_head(group);
+    for (uint64_t lsn = head->first_lsn; lsn <= head->last_lsn && lsn < LSNS_MAX; lsn++)
+        s->stored[lsn] = true;
+    while (s->run + 1 < LSNS_MAX && s->stored[s->run + 1])
+        s->run++;
+    group_close(group);
+}
+
 static void answer(struct carried *c)
 {
     struct ship_store *s = c->store;
@@ -99,8 +117,11 @@ static void answer(struct carried *c)
     lock_take(&s->lock);
     if (c->is_group_put) {
         s->in_flight--;
-        s->reads_since_put = 0;
+        if (c->req.result.class == OBJSTORE_OK)
+            note_stored_locked(s, outer);
     }
+    if (c->is_root_read && c->fault.class == OBJSTORE_OK && c->run > s->confirmed)
+        s->confirmed = c->run;
     lock_drop(&s->lock);
     outer->result = c->req.result;
     if (c->fault.class != OBJSTORE_OK)
@@ -142,8 +163,10 @@ static void submit(struct objstore *base, struct objstore_req *req)
     c->store = s;
     c->outer = req;
     c->is_group_put = req->op == OBJSTORE_PUT && kind == OBJKEY_IS_GROUP;
+    c->is_root_read = req->op == OBJSTORE_GET && kind == OBJKEY_IS_ROOT;
     req->priv = c;
     lock_take(&s->lock);
+    c->run = s->run;
     count_locked(s, req, kind);
     c->fault = fault_locked(s, req, kind);
     if (c->is_group_put && ++s->in_flight > s->most_in_flight)
@@ -275,12 +298,12 @@ size_t ship_store_most_in_flight(struct ship_store *s)
     return n;
 }
 
-uint64_t ship_store_reads_since_put(struct ship_store *s)
+uint64_t ship_store_confirmed(struct ship_store *s)
 {
     uint64_t n;
 
     lock_take(&s->lock);
-    n = s->reads_since_put;
+    n = s->confirmed;
     lock_drop(&s->lock);
     return n;
 }

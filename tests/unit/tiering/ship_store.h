@@ -37,7 +37,8 @@ size_t ship_store_held(struct ship_store *s);
 void ship_store_let_go(struct ship_store *s, size_t n);
 struct ship_counts ship_store_counts(struct ship_store *s);
 size_t ship_store_most_in_flight(struct ship_store *s); /* PUTs of groups at one moment */
-/* How many root reads were submitted after the last PUT of a group was answered. */
-uint64_t ship_store_reads_since_put(struct ship_store *s);
+/* Up to which lsn groups without a hole, from 1, were answered as stored before a root read began
+ * that has been answered since: what may be called remote-durable. */
+uint64_t ship_store_confirmed(struct ship_store *s);
 
 #endif

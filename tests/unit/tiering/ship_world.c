@@ -110,8 +110,8 @@ static void on_remote(void *arg, uint64_t lsn)
 {
     struct ship_node *n = arg;
 
-    if (lsn > n->remote_lsn && ship_store_reads_since_put(n->world->store) == 0)
-        n->remote_without_read++;
+    if (lsn > ship_store_confirmed(n->world->store))
+        n->said_too_early++;
     n->remote_lsn = lsn;
 }
 

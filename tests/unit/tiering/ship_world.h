@@ -34,7 +34,7 @@ struct ship_node {
     _Atomic uint64_t diverged; /* calls */
     uint64_t diverged_first, diverged_last;
     _Atomic uint64_t hints;
-    _Atomic uint64_t remote_without_read; /* on_remote that moved before a root was read */
+    _Atomic uint64_t said_too_early; /* on_remote of what ship_store_confirmed() has not */
 };
 struct ship_world {
     char bucket[64];
