@@ -28,7 +28,8 @@ enum {
     TIER_SCAN_BYTES = 8 << 20,  /* of a log, in one turn */
     TIER_TAIL_BYTES = 16 << 20, /* of records in a file of a divergent tail */
     TIER_TAILS_MAX = 8,         /* ranges that wait to be kept */
-    TIER_TAIL_RETRY_MS = 5000,  /* a tail could not be written down */
+    TIER_TAIL_GATHER_MS = 200,
+    TIER_TAIL_RETRY_MS = 5000, /* a tail could not be written down */
     TIER_ORPHAN_TRIES = 8,
     TIER_FAILED_MAX = 64, /* answers that are owed to a core; it never waits for more */
     TIER_TOTALS_MS = 50,

@@ -129,7 +129,9 @@ void tier_tail_raise(struct tier_stream *s, const struct stream_effect *e)
     else
         s->ship.tails[s->ship.tail_count++] =
             (struct tier_tail){e->epoch, e->first_lsn, e->last_lsn};
-    s->ship.tail_ms = 0;
+    /* A node that serves on loses nothing by waiting; what comes within a moment is one letter. */
+    s->ship.tail_ms =
+        s->ship.core.phase == STREAM_DIVERGED ? 0 : tier_now_ms(s->tier) + TIER_TAIL_GATHER_MS;
     tier_timed(s);
 }
 

@@ -46,8 +46,11 @@ void ship_world_fini(struct ship_world *w)
 
 static void open_log(struct ship_node *n)
 {
-    struct wal_engine_options engine = {
-        .fs = fs_sim_fs(n->sim), .clock = clock_real(), .rand = &n->world->rand.source};
+    struct wal_engine_options engine = {.fs = fs_sim_fs(n->sim),
+                                        .clock = clock_real(),
+                                        .rand = &n->world->rand.source,
+                                        .file_bytes_first = 32 * 1024,
+                                        .file_bytes_max = 128 * 1024};
     struct wal_options options = {.dir = "/node/wal"};
     struct wal_report report;
     struct err err;
@@ -225,6 +228,20 @@ void ship_append(struct ship_node *n, unsigned count)
             tier_stream_log(n->stream, lsn, payload.bytes);
         buf_free(&bytes);
     }
+}
+
+static status copy_one(void *arg, uint64_t lsn, struct slice payload, struct err *err)
+{
+    (void)lsn;
+    (void)err;
+    buf_put_slice(arg, payload);
+    return ST_OK;
+}
+
+void ship_copy_record(struct ship_node *n, uint64_t lsn, struct buf *out)
+{
+    assert_int_equal(wal_read(n->wal, lsn, lsn, copy_one, out, NULL), ST_OK);
+    assert_false(out->failed);
 }
 
 void ship_wait(bool (*until)(void *arg), void *arg)

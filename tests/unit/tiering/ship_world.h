@@ -62,6 +62,8 @@ void ship_restart_log(struct ship_node *n);
 /* Writes records and tells the stream of each. */
 void ship_append(struct ship_node *n, unsigned count);
 struct slice ship_record(struct ship_world *w, const char *who, uint64_t lsn, struct buf *out);
+/* A record of the log, byte for byte, appended to out. */
+void ship_copy_record(struct ship_node *n, uint64_t lsn, struct buf *out);
 /* Waits until every shell waits and nothing is under way. */
 void ship_settle(struct ship_world *w);
 /* Moves the clock by ms, in steps, settling after each. */
