@@ -1,6 +1,6 @@
 /* tier_lag.h - when the records that the bucket lacks became durable: marks over ranges of lsns,
- * never more than LAG_MARKS_MAX however long an outage lasts. Where marks are merged the lag of
- * what is left is said too high, by at most the grain, never too low.
+ * never more than LAG_MARKS_MAX however long an outage lasts. The lag may be said too high, by
+ * LAG_GRAIN_MS or by a thirtieth of the whole span, never too low.
  *
  * Threads    a value. Pure. */
 #ifndef TIERING_TIER_LAG_H
@@ -8,7 +8,7 @@
 
 #include "base/status.h"
 
-enum { LAG_MARKS_MAX = 64, LAG_GRAIN_MS = 50 };
+enum { LAG_MARKS_MAX = 64, LAG_GRAIN_MS = 50 /* what lies closer together is one mark */ };
 #define LAG_NONE INT64_MAX
 
 struct lag_mark { /* the records up to lsn, behind the mark before */
@@ -18,7 +18,6 @@ struct lag_mark { /* the records up to lsn, behind the mark before */
 struct lag {
     struct lag_mark marks[LAG_MARKS_MAX];
     size_t count;
-    int64_t grain_ms; /* what lies closer together is one mark */
 };
 void lag_init(struct lag *l);
 /* lsns rise; times that fall count as those before. */
