@@ -3,10 +3,10 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "tests/unit/api/world.h"
+#include "tests/unit/cli/cli_run.h"
 
 #include "base/fs.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -37,76 +37,6 @@ static int close_world(void **state)
     return chdir("/") == 0 && fs_remove_all(fs_real(), folder, NULL) == ST_OK ? 0 : -1;
 }
 
-/* --- running a command --- */
-
-static struct {
-    int code;
-    char out[1 << 20];
-    char err[1 << 14];
-} ran;
-
-static int redirect(int to, const char *path, int flags)
-{
-    int kept = dup(to);
-    int fd = open(path, flags | O_CLOEXEC, 0600);
-
-    assert_true(kept >= 0 && fd >= 0 && dup2(fd, to) >= 0);
-    (void)close(fd);
-    return kept;
-}
-
-static void put_back(int to, int kept)
-{
-    assert_true(dup2(kept, to) >= 0);
-    (void)close(kept);
-}
-
-static void read_back(const char *path, char *into, size_t bytes)
-{
-    struct buf text;
-
-    buf_init(&text, bytes - 1);
-    assert_int_equal(fs_read_file(fs_real(), path, bytes - 1, &text, NULL), ST_OK);
-    if (text.bytes > 0)
-        memcpy(into, text.data, text.bytes);
-    into[text.bytes] = '\0';
-    buf_free(&text);
-}
-
-/* Words with single blanks between them; standard input is empty and no terminal. */
-static void run(int (*command)(int, char **), const char *line)
-{
-    char text[1024];
-    char *argv[32];
-    int argc = 0;
-    int in;
-    int out;
-    int err;
-
-    (void)snprintf(text, sizeof text, "%s", line);
-    for (char *w = strtok(text, " "); w != NULL; w = strtok(NULL, " "))
-        argv[argc++] = w;
-    (void)fflush(stdout);
-    in = redirect(STDIN_FILENO, "/dev/null", O_RDONLY);
-    out = redirect(STDOUT_FILENO, "out", O_CREAT | O_TRUNC | O_RDWR);
-    err = redirect(STDERR_FILENO, "err", O_CREAT | O_TRUNC | O_RDWR);
-    ran.code = command(argc, argv);
-    (void)fflush(stdout);
-    put_back(STDIN_FILENO, in);
-    put_back(STDOUT_FILENO, out);
-    put_back(STDERR_FILENO, err);
-    read_back("out", ran.out, sizeof ran.out);
-    read_back("err", ran.err, sizeof ran.err);
-}
-
-/* out: on standard output where the code is 0, else on standard error. */
-static void check(int (*command)(int, char **), const char *line, int code, const char *out)
-{
-    run(command, line);
-    if (ran.code != code || strstr(code == CLI_OK ? ran.out : ran.err, out) == NULL)
-        fail_msg("%s: %d\n%s\n%s\nwanted %d %s", line, ran.code, ran.out, ran.err, code, out);
-}
-
 static void is_json(const char *text)
 {
     struct json_small *j = NULL;
@@ -119,10 +49,10 @@ static void is_json(const char *text)
 
 static void make_bucket_collection(void)
 {
-    check(cli_collections,
-          "collections create c --dimension 3 --metric l2 --tiering-policy MemoryS3 "
-          "--durability=remote",
-          CLI_OK, "created c, 0");
+    cli_check(cli_collections,
+              "collections create c --dimension 3 --metric l2 --tiering-policy MemoryS3 "
+              "--durability=remote",
+              CLI_OK, "created c, 0");
 }
 
 static uint64_t add_letter(enum letter_kind kind, uint64_t first, uint64_t last, const char *class)
@@ -149,22 +79,24 @@ static void collections_are_made_listed_renamed_and_deleted(void **state)
 {
     (void)state;
     make_bucket_collection();
-    check(cli_collections, "collections list", CLI_OK, " MemoryS3 c\n");
-    check(cli_collections, "collections create c --dimension 3 --metric l2", CLI_CONFLICT,
-          "error: create a collection; a collection has this name; try: ");
-    check(cli_collections, "collections create d --dimension x --metric l2", CLI_USAGE, "usage:");
-    check(cli_collections, "collections create d --metric l2", CLI_USAGE, "usage:");
-    check(cli_collections, "collections create d --dimension 3 --metric x", CLI_FAILED, "`metric`");
-    check(cli_collections, "collections rename c d", CLI_OK, "c is d now");
-    check(cli_collections, "collections delete c --yes", CLI_NOT_FOUND, "no collection");
-    check(cli_collections, "collections delete d", CLI_USAGE, "--yes, or --dry-run");
-    check(cli_collections, "collections delete d --dry-run", CLI_OK,
-          "would delete collection d with 0 documents, here and in the bucket");
-    check(cli_collections, "collections delete d --yes", CLI_OK, "deleted d");
-    check(cli_collections, "collections", CLI_USAGE, "usage:");
-    run(cli_collections, "collections list --json");
-    assert_int_equal(ran.code, CLI_OK);
-    assert_string_equal(ran.out, "{\"collections\":[]}\n");
+    cli_check(cli_collections, "collections list", CLI_OK, " MemoryS3 c\n");
+    cli_check(cli_collections, "collections create c --dimension 3 --metric l2", CLI_CONFLICT,
+              "error: create a collection; a collection has this name; try: ");
+    cli_check(cli_collections, "collections create d --dimension x --metric l2", CLI_USAGE,
+              "usage:");
+    cli_check(cli_collections, "collections create d --metric l2", CLI_USAGE, "usage:");
+    cli_check(cli_collections, "collections create d --dimension 3 --metric x", CLI_FAILED,
+              "`metric`");
+    cli_check(cli_collections, "collections rename c d", CLI_OK, "c is d now");
+    cli_check(cli_collections, "collections delete c --yes", CLI_NOT_FOUND, "no collection");
+    cli_check(cli_collections, "collections delete d", CLI_USAGE, "--yes, or --dry-run");
+    cli_check(cli_collections, "collections delete d --dry-run", CLI_OK,
+              "would delete collection d with 0 documents, here and in the bucket");
+    cli_check(cli_collections, "collections delete d --yes", CLI_OK, "deleted d");
+    cli_check(cli_collections, "collections", CLI_USAGE, "usage:");
+    cli_run(cli_collections, "collections list --json");
+    assert_int_equal(cli_ran.code, CLI_OK);
+    assert_string_equal(cli_ran.out, "{\"collections\":[]}\n");
 }
 
 static void every_command_explains_itself(void **state)
@@ -186,22 +118,22 @@ static void every_command_explains_itself(void **state)
         char line[64];
 
         (void)snprintf(line, sizeof line, "%s --help", commands[i].line);
-        check(commands[i].command, line, CLI_OK, "example: tiervec ");
+        cli_check(commands[i].command, line, CLI_OK, "example: tiervec ");
         (void)snprintf(line, sizeof line, "%s --nope", commands[i].line);
-        check(commands[i].command, line, CLI_USAGE, "there is no such flag");
+        cli_check(commands[i].command, line, CLI_USAGE, "there is no such flag");
         (void)snprintf(line, sizeof line, "%s a b c d e", commands[i].line);
-        check(commands[i].command, line, CLI_USAGE, "usage: tiervec ");
+        cli_check(commands[i].command, line, CLI_USAGE, "usage: tiervec ");
         (void)snprintf(line, sizeof line, "%s --url", commands[i].line);
-        check(commands[i].command, line, CLI_USAGE, "needs a value");
+        cli_check(commands[i].command, line, CLI_USAGE, "needs a value");
     }
 }
 
 static void a_node_that_is_not_there_is_unreachable(void **state)
 {
     (void)state;
-    check(cli_status, "status --url http://127.0.0.1:1", CLI_UNREACHABLE,
-          "error: ask how the node is; nobody answers at 127.0.0.1:1");
-    check(cli_status, "status --url=nowhere", CLI_USAGE, "http://127.0.0.1:8080");
+    cli_check(cli_status, "status --url http://127.0.0.1:1", CLI_UNREACHABLE,
+              "error: ask how the node is; nobody answers at 127.0.0.1:1");
+    cli_check(cli_status, "status --url=nowhere", CLI_USAGE, "http://127.0.0.1:8080");
 }
 
 static void status_says_what_the_bucket_lacks(void **state)
@@ -209,77 +141,78 @@ static void status_says_what_the_bucket_lacks(void **state)
     struct node_status s = GREEN;
 
     (void)state;
-    check(cli_status, "status", CLI_OK, "bucket         file /b\n");
+    cli_check(cli_status, "status", CLI_OK, "bucket         file /b\n");
     s.unshipped_records = 70;
     s.unshipped_bytes = 7000;
     s.lag_ms = 12345;
     s.dlq_total = 2;
     fake_node_set_bucket(world.node, &s);
-    check(cli_status, "status", CLI_OK,
-          "not in bucket  70 records, 7000 bytes, the oldest for 12.3 s\n");
-    check(cli_status, "status", CLI_OK, "dead letters   2\n");
-    check(cli_status, "status --components", CLI_OK, "  uploader     healthy");
-    run(cli_status, "status --json");
-    is_json(ran.out);
+    cli_check(cli_status, "status", CLI_OK,
+              "not in bucket  70 records, 7000 bytes, the oldest for 12.3 s\n");
+    cli_check(cli_status, "status", CLI_OK, "dead letters   2\n");
+    cli_check(cli_status, "status --components", CLI_OK, "  uploader     healthy");
+    cli_run(cli_status, "status --json");
+    is_json(cli_ran.out);
     fake_node_set_degraded(world.node, "the bucket is gone");
-    run(cli_status, "status");
-    assert_int_equal(ran.code, CLI_FAILED);
-    assert_non_null(strstr(ran.out, "  reason       the bucket is gone\n"));
-    run(cli_status, "status --quiet");
-    assert_int_equal(ran.code, CLI_FAILED);
-    assert_string_equal(ran.out, "");
+    cli_run(cli_status, "status");
+    assert_int_equal(cli_ran.code, CLI_FAILED);
+    assert_non_null(strstr(cli_ran.out, "  reason       the bucket is gone\n"));
+    cli_run(cli_status, "status --quiet");
+    assert_int_equal(cli_ran.code, CLI_FAILED);
+    assert_string_equal(cli_ran.out, "");
 }
 
 static void tiers_owners_and_aliases(void **state)
 {
     (void)state;
     make_bucket_collection();
-    check(cli_tier, "tier c", CLI_OK, "phase          owned\n");
-    check(cli_tier, "tier none", CLI_NOT_FOUND, "no collection");
-    check(cli_tier, "tier c S3Only", CLI_FAILED, "S3Only");
-    check(cli_collections, "collections create here --dimension 3 --metric l2", CLI_OK, "created");
-    check(cli_tier, "tier here MemoryS3", CLI_OK, "switching      its base is on the way");
+    cli_check(cli_tier, "tier c", CLI_OK, "phase          owned\n");
+    cli_check(cli_tier, "tier none", CLI_NOT_FOUND, "no collection");
+    cli_check(cli_tier, "tier c S3Only", CLI_FAILED, "S3Only");
+    cli_check(cli_collections, "collections create here --dimension 3 --metric l2", CLI_OK,
+              "created");
+    cli_check(cli_tier, "tier here MemoryS3", CLI_OK, "switching      its base is on the way");
     fake_node_set_phase(world.node, "c", "foreign", false);
-    check(cli_take_ownership, "take-ownership c", CLI_USAGE, "--yes");
-    check(cli_take_ownership, "take-ownership c --dry-run", CLI_OK, "owner          other\n");
-    check(cli_take_ownership, "take-ownership c --yes", CLI_OK, "phase          owned\n");
-    check(cli_alias, "alias set a c", CLI_OK, "a -> c\n");
-    check(cli_alias, "alias list", CLI_OK, "a -> c\n");
-    check(cli_alias, "alias set b none", CLI_NOT_FOUND, "no collection");
+    cli_check(cli_take_ownership, "take-ownership c", CLI_USAGE, "--yes");
+    cli_check(cli_take_ownership, "take-ownership c --dry-run", CLI_OK, "owner          other\n");
+    cli_check(cli_take_ownership, "take-ownership c --yes", CLI_OK, "phase          owned\n");
+    cli_check(cli_alias, "alias set a c", CLI_OK, "a -> c\n");
+    cli_check(cli_alias, "alias list", CLI_OK, "a -> c\n");
+    cli_check(cli_alias, "alias set b none", CLI_NOT_FOUND, "no collection");
     fake_node_fail_bucket(world.node, ST_UNAVAILABLE);
-    check(cli_alias, "alias remove a", CLI_UNREACHABLE, "what is wrong with the bucket");
-    check(cli_alias, "alias remove a", CLI_OK, "removed a\n");
-    check(cli_alias, "alias remove a", CLI_NOT_FOUND, "error: remove an alias");
+    cli_check(cli_alias, "alias remove a", CLI_UNREACHABLE, "what is wrong with the bucket");
+    cli_check(cli_alias, "alias remove a", CLI_OK, "removed a\n");
+    cli_check(cli_alias, "alias remove a", CLI_NOT_FOUND, "error: remove an alias");
 }
 
 static void snapshots_and_compactions(void **state)
 {
     (void)state;
     make_bucket_collection();
-    check(cli_snapshot, "snapshot c", CLI_OK,
-          "checkpoint at lsn 0, 4096 bytes\nbucket at lsn 0, 2 objects of 100 bytes sent\n");
-    check(cli_snapshot, "snapshot c --name monday", CLI_OK, "pin pin-of-monday\n");
-    check(cli_compact, "compact c", CLI_OK, "started, job ");
-    check(cli_compact, "compact c --wait", CLI_OK, "checkpoint at lsn 0");
+    cli_check(cli_snapshot, "snapshot c", CLI_OK,
+              "checkpoint at lsn 0, 4096 bytes\nbucket at lsn 0, 2 objects of 100 bytes sent\n");
+    cli_check(cli_snapshot, "snapshot c --name monday", CLI_OK, "pin pin-of-monday\n");
+    cli_check(cli_compact, "compact c", CLI_OK, "started, job ");
+    cli_check(cli_compact, "compact c --wait", CLI_OK, "checkpoint at lsn 0");
     fake_node_set_phase(world.node, "c", "owned", true);
     fake_node_fail_bucket(world.node, ST_CONFLICT);
-    check(cli_snapshot, "snapshot c", CLI_CONFLICT, "still on its way to the bucket");
+    cli_check(cli_snapshot, "snapshot c", CLI_CONFLICT, "still on its way to the bucket");
     fake_node_fail_bucket(world.node, ST_CORRUPT);
-    check(cli_snapshot, "snapshot c", CLI_INTEGRITY, "error: take a snapshot");
+    cli_check(cli_snapshot, "snapshot c", CLI_INTEGRITY, "error: take a snapshot");
 }
 
 static void letters_are_listed_over_all_collections(void **state)
 {
     (void)state;
-    check(cli_dlq, "dlq list", CLI_OK, "no dead letters\n");
+    cli_check(cli_dlq, "dlq list", CLI_OK, "no dead letters\n");
     make_bucket_collection();
-    check(cli_collections, "collections create d --dimension 3 --metric l2", CLI_OK, "created");
+    cli_check(cli_collections, "collections create d --dimension 3 --metric l2", CLI_OK, "created");
     for (uint64_t i = 0; i < 1001; i++) /* more than a page */
         (void)add_letter(LETTER_WAL_GROUP, 10 * i + 1, 10 * i + 10, "permanent");
-    check(cli_dlq, "dlq list", CLI_OK,
-          "c  1  wal_group  lsn 1-10  permanent 403 AccessDenied  6 attempts, last "
-          "2023-11-14T22:13:21.000000000Z  blocking\n    put: 403 ?[31mAccessDenied\n");
-    assert_non_null(strstr(ran.out, "\nc  1001  wal_group  lsn 10001-10010  "));
+    cli_check(cli_dlq, "dlq list", CLI_OK,
+              "c  1  wal_group  lsn 1-10  permanent 403 AccessDenied  6 attempts, last "
+              "2023-11-14T22:13:21.000000000Z  blocking\n    put: 403 ?[31mAccessDenied\n");
+    assert_non_null(strstr(cli_ran.out, "\nc  1001  wal_group  lsn 10001-10010  "));
 }
 
 static void letters_are_shown_retried_and_exported(void **state)
@@ -289,46 +222,49 @@ static void letters_are_shown_retried_and_exported(void **state)
     (void)add_letter(LETTER_WAL_GROUP, 1, 10, "throttle");
     (void)add_letter(LETTER_WAL_GROUP, 11, 20, "permanent");
     (void)add_letter(LETTER_DIVERGENT_TAIL, 21, 25, "");
-    check(cli_dlq, "dlq list c --class throttle", CLI_OK, "c  1  wal_group");
-    check(cli_dlq, "dlq list c --kind nonsense", CLI_FAILED, "wal_group");
-    check(cli_dlq, "dlq show c 2", CLI_OK, "lsn              11-20\n");
-    check(cli_dlq, "dlq show c 9", CLI_NOT_FOUND, "no dead letter 9");
-    check(cli_dlq, "dlq show c", CLI_USAGE, "usage:");
-    check(cli_dlq, "dlq export c 3", CLI_OK, "{\"op\":\"delete\",\"lsn\":7,\"doc_id\":1}\n");
-    check(cli_dlq, "dlq export c 3 --output letter.ndjson", CLI_OK, "");
-    read_back("letter.ndjson", ran.out, sizeof ran.out);
-    assert_string_equal(ran.out, "{\"op\":\"delete\",\"lsn\":7,\"doc_id\":1}\n");
-    check(cli_dlq, "dlq export c 3 --output letter.ndjson", CLI_FAILED, "letter.ndjson");
-    check(cli_dlq, "dlq retry c 1", CLI_OK, "1 stored\n");
-    check(cli_dlq, "dlq retry c 2", CLI_FAILED, "1 of 1 failed again: put: 403 ?[31mAccessDenied");
-    check(cli_dlq, "dlq replay c", CLI_USAGE, "usage:");
-    check(cli_dlq, "dlq replay c 3", CLI_OK, "5 records written again\n");
-    check(cli_dlq, "dlq split c 2", CLI_FAILED, "no store has refused");
-    run(cli_dlq, "dlq list --json");
-    is_json(ran.out);
-    assert_non_null(strstr(ran.out, "{\"collection\":\"c\",\"dlq\":{\"entries\":[{\"id\":\"2\""));
-    run(cli_dlq, "dlq show c 9 --json");
-    is_json(ran.out);
-    assert_int_equal(ran.code, CLI_NOT_FOUND);
+    cli_check(cli_dlq, "dlq list c --class throttle", CLI_OK, "c  1  wal_group");
+    cli_check(cli_dlq, "dlq list c --kind nonsense", CLI_FAILED, "wal_group");
+    cli_check(cli_dlq, "dlq show c 2", CLI_OK, "lsn              11-20\n");
+    cli_check(cli_dlq, "dlq show c 9", CLI_NOT_FOUND, "no dead letter 9");
+    cli_check(cli_dlq, "dlq show c", CLI_USAGE, "usage:");
+    cli_check(cli_dlq, "dlq export c 3", CLI_OK, "{\"op\":\"delete\",\"lsn\":7,\"doc_id\":1}\n");
+    cli_check(cli_dlq, "dlq export c 3 --output letter.ndjson", CLI_OK, "");
+    cli_read_back("letter.ndjson", cli_ran.out, sizeof cli_ran.out);
+    assert_string_equal(cli_ran.out, "{\"op\":\"delete\",\"lsn\":7,\"doc_id\":1}\n");
+    cli_check(cli_dlq, "dlq export c 3 --output letter.ndjson", CLI_FAILED, "letter.ndjson");
+    cli_check(cli_dlq, "dlq retry c 1", CLI_OK, "1 stored\n");
+    cli_check(cli_dlq, "dlq retry c 2", CLI_FAILED,
+              "1 of 1 failed again: put: 403 ?[31mAccessDenied");
+    cli_check(cli_dlq, "dlq replay c", CLI_USAGE, "usage:");
+    cli_check(cli_dlq, "dlq replay c 3", CLI_OK, "5 records written again\n");
+    cli_check(cli_dlq, "dlq split c 2", CLI_FAILED, "no store has refused");
+    cli_run(cli_dlq, "dlq list --json");
+    is_json(cli_ran.out);
+    assert_non_null(
+        strstr(cli_ran.out, "{\"collection\":\"c\",\"dlq\":{\"entries\":[{\"id\":\"2\""));
+    cli_run(cli_dlq, "dlq show c 9 --json");
+    is_json(cli_ran.out);
+    assert_int_equal(cli_ran.code, CLI_NOT_FOUND);
 }
 
 static void a_discard_shows_the_range_first(void **state)
 {
     (void)state;
     make_bucket_collection();
-    check(cli_dlq, "dlq discard c --yes", CLI_NOT_FOUND, "discard dead letters");
+    cli_check(cli_dlq, "dlq discard c --yes", CLI_NOT_FOUND, "discard dead letters");
     (void)add_letter(LETTER_WAL_GROUP, 1, 10, "permanent");
     (void)add_letter(LETTER_WAL_GROUP, 11, 20, "permanent");
-    check(cli_dlq, "dlq discard c", CLI_USAGE, "discard lsn 1-20 of c");
-    check(cli_dlq, "dlq discard c 2 --dry-run", CLI_OK,
-          "would discard lsn 11-20 of c: documents whose newest write is in it are written anew");
-    check(cli_dlq, "dlq list", CLI_OK, "c  2  ");
-    check(cli_dlq, "dlq discard c 2 --drop --yes", CLI_OK,
-          "discarded lsn 11-20, 10 records; their export lies on the node in "
-          "/data/dlq/dropped.ndjson\n");
-    check(cli_dlq, "dlq discard c --yes --quiet", CLI_OK, "");
-    assert_string_equal(ran.out, "");
-    check(cli_dlq, "dlq list", CLI_OK, "no dead letters\n");
+    cli_check(cli_dlq, "dlq discard c", CLI_USAGE, "discard lsn 1-20 of c");
+    cli_check(
+        cli_dlq, "dlq discard c 2 --dry-run", CLI_OK,
+        "would discard lsn 11-20 of c: documents whose newest write is in it are written anew");
+    cli_check(cli_dlq, "dlq list", CLI_OK, "c  2  ");
+    cli_check(cli_dlq, "dlq discard c 2 --drop --yes", CLI_OK,
+              "discarded lsn 11-20, 10 records; their export lies on the node in "
+              "/data/dlq/dropped.ndjson\n");
+    cli_check(cli_dlq, "dlq discard c --yes --quiet", CLI_OK, "");
+    assert_string_equal(cli_ran.out, "");
+    cli_check(cli_dlq, "dlq list", CLI_OK, "no dead letters\n");
 }
 
 #define T(test) cmocka_unit_test_setup_teardown(test, open_world, close_world)
