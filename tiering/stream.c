@@ -200,7 +200,8 @@ static void on_log(struct stream *s, const struct stream_event *e, struct stream
         return;
     }
     marks_log(s, e->lsn, e->bytes);
-    if ((s->phase == STREAM_FENCED && s->core.fenced_end_known) || s->phase == STREAM_FOREIGN)
+    if ((s->phase == STREAM_FENCED && s->core.fenced_end_known) || s->phase == STREAM_FOREIGN ||
+        s->phase == STREAM_DIVERGED)
         owner_raise_tail(s, out, s->core.diverged_lsn);
 }
 

@@ -224,15 +224,20 @@ enum stream_event_kind {
     STREAM_COMPARED, /* after 412 on a group: OK the same bytes (`original`: those of the seal a
                       * gap was to replace), PRECONDITION others, NOT_FOUND */
 };
-/* How the local log compares with the bucket's end T. The chain is taken on from the remembered
- * (lsn, chain) of the last STREAM_DO_REMOTE (or from the chain before lsn 1) over the log's records
- * to T and compared with the bucket's there. T before what is remembered: DIVERGED. Without
- * anything remembered, of a log that was trimmed: group (epoch, seq)'s own records against the
- * log's, and DIVERGED where that cannot be done either. */
+/* How the local log compares with the bucket's end T. The chain is taken on from what is
+ * remembered, the (lsn, chain) of the last STREAM_DO_REMOTE or of loading from the bucket (else the
+ * chain before lsn 1), over the log's records to T and compared with the bucket's there. A log that
+ * ends before T is BEHIND only if it has nothing behind what is remembered. T before what is
+ * remembered: DIVERGED where that was loaded, as a restore that reads during a takeover may have
+ * read groups that were not counted in the end; AHEAD where it was confirmed. Without anything
+ * remembered, of a log that
+ * was trimmed, or that cannot be read in between (a gap may stand there): group (epoch, seq)'s own
+ * records against the log's, and DIVERGED where that cannot be done either. */
 enum stream_local {
     STREAM_LOCAL_SAME = 0, /* it has T with the same chain */
-    STREAM_LOCAL_BEHIND,   /* it ends before T and is a prefix */
-    STREAM_LOCAL_DIVERGED  /* event.lsn: the last lsn known to be common */
+    STREAM_LOCAL_BEHIND,   /* it ends before T, with nothing of its own */
+    STREAM_LOCAL_DIVERGED, /* event.lsn: what is remembered; behind it lies what needs a letter */
+    STREAM_LOCAL_AHEAD,    /* the bucket has lost what it had confirmed: a person has to look */
 };
 
 struct stream_event {
@@ -278,7 +283,9 @@ enum stream_effect_kind {
     STREAM_DO_LIST,        /* epoch: find the run of groups seq, seq + 1, ... */
     STREAM_DO_READ_GROUP,  /* epoch, seq: its head, everything checked */
     STREAM_DO_CHECK_LOCAL, /* last_lsn, chain: the end T. Group (epoch, seq) of
-                            * first_lsn..last_lsn with chain_before ends there; seq 0: none does */
+                            * first_lsn..last_lsn with chain_before ends there; seq 0: none does.
+                            * `gap`: it is one; where the log cannot be read
+                            * in it, and only there, chain_before at first_lsn - 1 is enough */
     STREAM_DO_ENCODE,      /* the group (epoch, seq) from first_lsn with chain_before to at most
                             * last_lsn and about group_bytes. Asked once; the bytes may be dropped
                             * any time, as encoding them again gives the same */

@@ -11,6 +11,7 @@ enum op_purpose {
     OP_NONE = 0,
     OP_TAKE_READ,   /* whose is it? */
     OP_TAKE,        /* first CAS */
+    OP_TAKE_AGAIN,  /* still ours, while groups of it are not found? */
     OP_CLOSE,       /* second CAS */
     OP_FENCE,       /* does it still show our epoch? */
     OP_FENCED_READ, /* is our old epoch closed? */
@@ -71,6 +72,7 @@ bool owner_root_is_ours(const struct stream *s);
 void owner_root_known(struct stream *s, struct stream_effects *out);
 void owner_taken(struct stream *s, struct stream_effects *out, bool won);
 void owner_closed(struct stream *s, struct stream_effects *out, bool won);
+void owner_still_taking(struct stream *s, struct stream_effects *out);
 void owner_root_lost(struct stream *s, struct stream_effects *out);
 void owner_fenced(struct stream *s, struct stream_effects *out);
 void owner_fenced_read(struct stream *s, struct stream_effects *out);

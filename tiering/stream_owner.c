@@ -29,7 +29,6 @@ void owner_halt(struct stream *s, struct stream_effects *out, const char *format
 void owner_take(struct stream *s, struct stream_effects *out)
 {
     ship_reset(s, out);
-    s->core.compared = false;
     s->core.take_wanted = false;
     s->core.take.step = TAKE_ROOT;
     s->core.take.wait = (struct stream_wait){0};
@@ -73,6 +72,9 @@ static void take_cas(struct stream *s, struct stream_effects *out)
     memset(next->node_id, 0, sizeof next->node_id);
     (void)snprintf(next->node_id, sizeof next->node_id, "%s", s->options.node_id);
     memcpy(next->session, s->options.session, sizeof next->session);
+    s->core.compared = false;
+    s->core.take.step = TAKE_ROOT;
+    s->core.take.wait = (struct stream_wait){0};
     op_write(s, OP_TAKE);
     stream_set_phase(s, out, STREAM_TAKING, "taking ownership in the bucket");
 }
@@ -120,6 +122,16 @@ void owner_closed(struct stream *s, struct stream_effects *out, bool won)
         take_begin(s, out); /* someone changed something else: from its lists again */
 }
 
+void owner_still_taking(struct stream *s, struct stream_effects *out)
+{
+    if (s->root.state == ROOT_DROPPED)
+        dropped(s, out);
+    else if (!owner_root_is_ours(s))
+        owner_fenced(s, out);
+    else
+        take_begin(s, out);
+}
+
 void owner_owned(struct stream *s, struct stream_effects *out, uint64_t lsn, uint64_t chain)
 {
     struct stream_private *c = &s->core;
@@ -156,6 +168,7 @@ void owner_raise_tail(struct stream *s, struct stream_effects *out, uint64_t lsn
 
     if (lsn < c->diverged_lsn)
         lsn = c->diverged_lsn;
+    c->diverged_lsn = lsn;
     if (s->durable_lsn <= lsn)
         return;
     effect = stream_emit(out, STREAM_DO_DIVERGED);
@@ -194,7 +207,6 @@ void owner_fenced_read(struct stream *s, struct stream_effects *out)
     if (fenced_end(s, &end)) {
         c->fenced_end_known = true;
         owner_raise_tail(s, out, end);
-        c->diverged_lsn = s->durable_lsn > end ? s->durable_lsn : end;
         return;
     }
     op_read(s, OP_FENCED_READ, c->now_ms + c->fenced_wait_ms);

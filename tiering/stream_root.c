@@ -116,6 +116,9 @@ static void was_read(struct stream *s, struct stream_effects *out, int purpose)
     case OP_LOST_READ:
         owner_root_known(s, out);
         break;
+    case OP_TAKE_AGAIN:
+        owner_still_taking(s, out);
+        break;
     case OP_FENCE:
         remote_fence_seen(s, out);
         break;

@@ -86,7 +86,7 @@ void take_finish(struct stream *s, struct stream_effects *out)
     (void)out;
     root_end(&s->root, &t->end_lsn, &t->end_chain);
     newest = s->root.lineage_count > 0 ? &s->root.lineages[s->root.lineage_count - 1] : NULL;
-    if (newest == NULL || newest->last_lsn < t->end_lsn) {
+    if (newest == NULL || newest->last_lsn <= s->root.floor.lsn) { /* its group may be gone */
         t->tail_seq = 0;
         take_go(s, TAKE_CHECK);
         return;
@@ -116,7 +116,8 @@ void take_advance(struct stream *s, struct stream_effects *out)
     } else if (t->step == TAKE_CHECK) {
         effect = stream_emit(out, STREAM_DO_CHECK_LOCAL);
         effect->epoch = t->tail_epoch;
-        effect->seq = t->tail_gap ? 0 : t->tail_seq;
+        effect->seq = t->tail_seq;
+        effect->gap = t->tail_gap;
         effect->first_lsn = t->tail_first_lsn;
         effect->last_lsn = t->end_lsn;
         effect->chain_before = t->tail_chain_before;
@@ -235,6 +236,13 @@ void take_on_group(struct stream *s, const struct stream_event *e, struct stream
         return;
     }
     stream_wait_failed(s, &t->wait, "read group", e);
+    if (e->class == OBJSTORE_NOT_FOUND && t->wait.failures >= STREAM_ROOT_MISSES) {
+        uint64_t at = t->wait.next_try_ms; /* a later owner may have moved the floor past it */
+
+        t->step = TAKE_ROOT;
+        op_read(s, OP_TAKE_AGAIN, at);
+        return;
+    }
     if (e->class != OBJSTORE_INTEGRITY) {
         t->bad = 0;
         return;
@@ -254,6 +262,20 @@ void take_on_local(struct stream *s, const struct stream_event *e, struct stream
         return;
     }
     t->wait = (struct stream_wait){0};
+    if (e->local == STREAM_LOCAL_AHEAD) {
+        owner_halt(s, out,
+                   "the bucket ends at lsn %" PRIu64
+                   ", before what it had confirmed: was an older state of it brought back?",
+                   t->end_lsn);
+        return;
+    }
+    if (e->local != STREAM_LOCAL_SAME && s->root.state == ROOT_SWITCHING) {
+        owner_halt(s, out,
+                   "the local log is not the bucket's at lsn %" PRIu64
+                   ", and without its base the bucket cannot be loaded from",
+                   t->end_lsn);
+        return;
+    }
     if (e->local == STREAM_LOCAL_SAME) {
         owner_owned(s, out, t->end_lsn, t->end_chain);
         return;
@@ -264,6 +286,7 @@ void take_on_local(struct stream *s, const struct stream_event *e, struct stream
         owner_raise_tail(s, out, e->lsn);
         return;
     }
+    s->core.diverged_lsn = s->durable_lsn;
     stream_set_phase(s, out, STREAM_DIVERGED,
                      "the local log ends before the bucket's end, lsn %" PRIu64, t->end_lsn);
 }
