@@ -1,0 +1,237 @@
+/* sim.h - the simulator of the way to the bucket: several nodes with the very stream_step() that
+ * runs in production, one bucket, a virtual clock, and everything that goes wrong between them. One
+ * thread, one seed: the seed replays exactly.
+ *
+ *   sim_main.c    arguments, seeds, twins, what must have been seen
+ *   sim_plan.c    one seed: what its nodes, people and networks do, and the settling at its end
+ *   sim_node.c    a node: its disk, its process, and the shell that docs/protocol.md asks for
+ *   sim_store.c   the bucket, and the network before it
+ *   sim_check.c   what a restore would read, and what must be true of it
+ *   sim_world.c   clock, events, chance, failing */
+#ifndef TESTS_SIM_H
+#define TESTS_SIM_H
+
+#include "segment/group.h"
+#include "tiering/stream.h"
+
+enum {
+    SIM_NODES = 3,
+    SIM_LSNS = 600,
+    SIM_VALUES = 2400,
+    SIM_GROUPS = 1500,
+    SIM_GROUP_SLOTS = 4096,
+    SIM_GROUP_RECORDS = 16,
+    SIM_EPOCHS = 400,
+    SIM_EVENTS = 3000,
+    SIM_REQUESTS = 400,
+    SIM_MANIFESTS = 64,
+    SIM_LETTERS = 64,
+    SIM_TEXT = 512,
+};
+
+/* What the seeds together must reach; the run fails if one of these was never seen. */
+enum sim_seen {
+    SEEN_TAKEOVER_DURING_COMMIT = 0,
+    SEEN_LOST_200,
+    SEEN_LATE_PUT_AFTER_TAKEOVER,
+    SEEN_TWO_OPEN_EPOCHS,
+    SEEN_DIVERGED_RELOAD,
+    SEEN_DIVERGENT_TAIL,
+    SEEN_PARKED_AND_STORED,
+    SEEN_GAP,
+    SEEN_DISCARDED_BUT_STORED,
+    SEEN_FENCED_WHILE_REMOTE_WAITS,
+    SEEN_FOREIGN,
+    SEEN_ROOT_LOST_AND_FOUND,
+    SEEN_HALTED_BY_BAD_BYTES,
+    SEEN_COMMIT_RESOLVED,
+    SEEN_FLOOR_IN_OPEN_EPOCH,
+    SEEN_SAME_NAME_FENCED,
+    SEEN_CRASH_BETWEEN_CASES,
+    SEEN_COUNT,
+};
+extern const char *const SIM_SEEN_NAMES[SEEN_COUNT];
+
+struct sim_record { /* by value: every record's content is another number */
+    uint8_t node;
+    uint32_t lsn; /* where it was written */
+    bool acked, acked_remote, lettered, discarded, disk_lost;
+};
+
+struct sim_group {
+    uint64_t epoch, seq, first_lsn, last_lsn, chain_before, chain;
+    bool gap, deleted;
+    uint32_t values[SIM_GROUP_RECORDS];
+};
+
+struct sim_manifest {
+    uint64_t id;       /* also the uuid's first bytes */
+    uint64_t base_lsn; /* rows of everything up to it are in its segments */
+    uint32_t base[SIM_LSNS + 1];
+    struct lineage lineages[ROOT_LINEAGES_MAX];
+    size_t lineage_count;
+    bool named, refused;
+};
+
+struct sim_content {   /* what a restore would have */
+    uint64_t from_lsn; /* nothing is known up to it: the base is not published */
+    uint64_t last_lsn, chain;
+    uint32_t values[SIM_LSNS + 1]; /* 0: a gap */
+    const char *problem;           /* NULL, or why it cannot be read */
+};
+
+struct sim_request {
+    bool used;
+    int refs;
+    size_t node;
+    uint64_t gen; /* of the process that asked */
+    struct stream_effect effect;
+    struct root root;
+    char etag[OBJSTORE_ETAG_BYTES];
+    uint32_t values[SIM_GROUP_RECORDS];
+    bool applied, replace; /* replace: the answer is `class`, whatever it came to */
+    enum objstore_class class;
+    bool maybe;
+    struct stream_event answer;
+    struct root answer_root;
+    char answer_etag[OBJSTORE_ETAG_BYTES];
+};
+
+enum sim_event_kind {
+    EV_APPLY = 0,
+    EV_ANSWER,
+    EV_TICK,
+    EV_SYNC,
+    EV_LOCAL,
+    EV_HINT,
+    EV_START,
+    EV_LOAD,
+    EV_PLAN
+};
+struct sim_event {
+    uint64_t at_ms, order;
+    enum sim_event_kind kind;
+    size_t node;
+    uint64_t gen;
+    size_t request;
+    struct stream_event local; /* EV_LOCAL: ENCODED, LOCAL_CHECKED */
+    uint64_t lsn, chain;       /* EV_SYNC, EV_HINT */
+};
+
+struct sim_letter {
+    bool used;
+    uint64_t epoch, seq, first_lsn, last_lsn;
+};
+
+struct sim_node {
+    char name[8];
+    bool on_disk; /* it has the collection */
+    /* The disk. hist[lsn] is the content it believes in; the log has it from log_first on. */
+    uint32_t hist[SIM_LSNS + 1];
+    uint64_t chain[SIM_LSNS + 1];
+    uint64_t durable_lsn, log_first;
+    uint64_t hint_lsn, hint_chain;
+    bool hint_loaded;
+    bool unreadable[SIM_LSNS + 1]; /* it was discarded without having been read */
+    /* The process. */
+    bool up, stopped;
+    uint64_t gen;     /* another with every start and every stream: who is answered */
+    uint64_t session; /* another with every start */
+    struct stream stream;
+    uint64_t paused_until_ms;
+    uint64_t crash_in; /* effects until it crashes; 0: does not */
+    uint64_t end_lsn;  /* written, not synced behind durable_lsn */
+    uint64_t bytes, bytes_base_lsn;
+    bool remote[SIM_LSNS + 1]; /* a client waits for the bucket */
+    bool loading, flushed, created;
+    struct sim_letter letters[SIM_LETTERS];
+    uint64_t second, second_failures;
+    uint64_t commit_id; /* of the commit under way; 0: none */
+    uint64_t effects;
+};
+
+struct sim_faults { /* per mille of requests */
+    uint32_t lost_before, lost_after, late, twice, error, conflict, miss, bad, encode;
+};
+
+struct sim {
+    uint64_t seed, random;
+    uint64_t now_ms, order;
+    bool failed, trace, settling;
+    char text[SIM_TEXT];
+    uint32_t twins;
+    size_t nodes;
+    bool same_name, switching;
+    struct sim_faults faults;
+    uint64_t outage_until_ms, deny_until_ms, miss_until_ms, end_ms;
+    bool deny_all;
+    struct sim_event events[SIM_EVENTS];
+    size_t event_count;
+    struct sim_request requests[SIM_REQUESTS];
+    struct sim_node node[SIM_NODES];
+    struct sim_record records[SIM_VALUES];
+    uint32_t next_value;
+    /* the bucket */
+    bool has_root;
+    struct root root;
+    char etag[OBJSTORE_ETAG_BYTES];
+    struct sim_group groups[SIM_GROUPS];
+    size_t group_count;
+    uint16_t group_index[SIM_GROUP_SLOTS]; /* by epoch and seq: number + 1 */
+    struct sim_manifest manifests[SIM_MANIFESTS];
+    size_t manifest_count;
+    /* what was once true */
+    uint8_t epoch_session[SIM_EPOCHS][16];
+    bool epoch_known[SIM_EPOCHS];
+    struct lineage closed[SIM_EPOCHS];
+    bool seen[SEEN_COUNT];
+    uint64_t steps, request_count;
+    struct sim_content content; /* of the last check */
+};
+
+/* sim_world.c */
+uint64_t sim_random(struct sim *w);
+uint64_t sim_below(struct sim *w, uint64_t bound);
+bool sim_chance(struct sim *w, uint32_t per_mille);
+void sim_fail(struct sim *w, const char *format, ...) PRINTF_LIKE(2, 3);
+void sim_say(struct sim *w, const char *format, ...) PRINTF_LIKE(2, 3);
+struct sim_event *sim_at(struct sim *w, uint64_t at_ms, enum sim_event_kind kind, size_t node);
+bool sim_next(struct sim *w, struct sim_event *out);
+uint64_t sim_bytes(uint32_t value);
+
+/* sim_store.c */
+void store_send(struct sim *w, size_t node, const struct stream_effect *effect,
+                const uint32_t *values);
+void store_apply(struct sim *w, struct sim_request *r);
+void store_forget(struct sim *w, struct sim_request *r);
+const struct sim_group *store_group(const struct sim *w, uint64_t epoch, uint64_t seq);
+const struct sim_group *store_group_ever(const struct sim *w, uint64_t epoch, uint64_t seq);
+void store_collect(struct sim *w); /* groups behind the floor are gone */
+bool store_away(const struct sim *w);
+
+/* sim_node.c */
+void node_start(struct sim *w, size_t node, bool take_ownership);
+void node_crash(struct sim *w, size_t node);
+void node_step(struct sim *w, size_t node, struct stream_event e);
+void node_write(struct sim *w, size_t node, size_t records, bool remote);
+void node_sync(struct sim *w, size_t node, uint64_t lsn);
+void node_load(struct sim *w, size_t node);
+void node_hint(struct sim *w, size_t node, uint64_t lsn, uint64_t chain);
+bool node_takes_writes(const struct sim_node *n);
+uint64_t node_chain(const struct sim *w, uint64_t before, uint64_t lsn, uint32_t value);
+
+/* sim_check.c */
+void check_read(const struct sim *w, struct sim_content *out);
+void check_bucket(struct sim *w); /* after every change of it */
+void check_root_change(struct sim *w, const struct root *before, const struct root *after);
+void check_run(struct sim *w, size_t node); /* shipped_lsn against what is stored */
+void check_remote(struct sim *w, size_t node, uint64_t lsn);
+void check_acked(struct sim *w); /* nothing acknowledged is nowhere */
+void check_same(struct sim *w, size_t node);
+
+/* sim_plan.c */
+void sim_run(struct sim *w, uint64_t seed, uint32_t twins, bool trace);
+
+extern const uint8_t SIM_COLLECTION[16];
+
+#endif

@@ -1,0 +1,509 @@
+/* A node as docs/protocol.md wants one. What its disk has survives a crash, but for what was not
+ * synced; of that a part may survive too. */
+#include "sim.h"
+
+#include "base/hash.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { SYNC_MS = 12, LOCAL_MS = 5, LOAD_MS = 400 };
+
+bool node_takes_writes(const struct sim_node *n)
+{
+    enum stream_phase p = n->stream.phase;
+
+    return n->up && n->on_disk && !n->loading && p != STREAM_FOREIGN && p != STREAM_FENCED &&
+           p != STREAM_DIVERGED && p != STREAM_DROPPED;
+}
+
+uint64_t node_chain(const struct sim *w, uint64_t before, uint64_t lsn, uint32_t value)
+{
+    uint8_t payload[4];
+
+    (void)w;
+    memcpy(payload, &value, sizeof payload);
+    return group_chain(before, lsn, slice_make(payload, sizeof payload));
+}
+
+/* --- starting and crashing --- */
+
+static uint64_t bytes_between(const struct sim_node *n, uint64_t from_lsn, uint64_t to_lsn)
+{
+    uint64_t sum = 0;
+
+    for (uint64_t lsn = from_lsn + 1; lsn <= to_lsn; lsn++)
+        sum += sim_bytes(n->hist[lsn]);
+    return sum;
+}
+
+static void node_open(struct sim *w, size_t node, bool take_ownership)
+{
+    struct sim_node *n = &w->node[node];
+    struct stream_options o = {.take_ownership = take_ownership,
+                               .rpo_ms = 200 + sim_below(w, 1500),
+                               .group_bytes = 400 + sim_below(w, 2500),
+                               .max_in_flight = 1 + (uint32_t)sim_below(w, 5),
+                               .max_retries = (uint32_t)sim_below(w, 4),
+                               .base_backoff_ms = 100 + sim_below(w, 1000),
+                               .max_backoff_ms = 8000,
+                               .seed = sim_random(w),
+                               .twins = w->twins};
+
+    memcpy(o.collection, SIM_COLLECTION, sizeof o.collection);
+    (void)snprintf(o.node_id, sizeof o.node_id, "%s", n->name);
+    memcpy(o.session, &n->session, sizeof n->session);
+    o.session[15] = (uint8_t)(node + 1);
+    n->bytes_base_lsn = n->hint_lsn < n->durable_lsn ? n->hint_lsn : n->durable_lsn;
+    n->end_lsn = n->durable_lsn;
+    memset(n->remote, 0, sizeof n->remote);
+    memset(n->letters, 0, sizeof n->letters);
+    n->commit_id = 0;
+    stream_init(&n->stream, &o, n->durable_lsn, bytes_between(n, n->bytes_base_lsn, n->durable_lsn),
+                n->hint_lsn, w->now_ms);
+}
+
+void node_start(struct sim *w, size_t node, bool take_ownership)
+{
+    struct sim_node *n = &w->node[node];
+
+    if (n->up)
+        return;
+    n->up = true;
+    n->gen++;
+    n->session++;
+    n->paused_until_ms = 0;
+    n->crash_in = 0;
+    n->loading = false;
+    sim_say(w, "node %zu starts: durable %" PRIu64 " hint %" PRIu64 "%s", node, n->durable_lsn,
+            n->hint_lsn, take_ownership ? " --take-ownership" : "");
+    node_open(w, node, take_ownership);
+    if (n->on_disk) {
+        node_step(w, node, (struct stream_event){.kind = STREAM_TICK});
+    } else if (n->created || node > 0) {
+        n->loading = true;
+        sim_at(w, w->now_ms + sim_below(w, LOAD_MS), EV_LOAD, node);
+    }
+}
+
+static void append(struct sim *w, struct sim_node *n, uint64_t lsn)
+{
+    n->chain[lsn] = node_chain(w, n->chain[lsn - 1], lsn, n->hist[lsn]);
+}
+
+void node_crash(struct sim *w, size_t node)
+{
+    struct sim_node *n = &w->node[node];
+
+    if (!n->up)
+        return;
+    n->up = false;
+    n->gen++;
+    if (n->end_lsn > n->durable_lsn) /* not acknowledged, and still there after the start */
+        n->durable_lsn += sim_below(w, n->end_lsn - n->durable_lsn + 1);
+    sim_say(w, "node %zu crashes", node);
+    sim_at(w, w->now_ms + sim_below(w, 6000), EV_START, node);
+}
+
+/* --- writes --- */
+
+void node_write(struct sim *w, size_t node, size_t records, bool remote)
+{
+    struct sim_node *n = &w->node[node];
+    struct sim_event *e;
+
+    for (size_t i = 0; i < records; i++) {
+        if (n->end_lsn >= SIM_LSNS - 20 || w->next_value >= SIM_VALUES)
+            return;
+        n->end_lsn++;
+        n->hist[n->end_lsn] = w->next_value;
+        n->remote[n->end_lsn] = remote;
+        w->records[w->next_value++] =
+            (struct sim_record){.node = (uint8_t)node, .lsn = (uint32_t)n->end_lsn};
+        append(w, n, n->end_lsn);
+    }
+    e = sim_at(w, w->now_ms + 1 + sim_below(w, SYNC_MS), EV_SYNC, node);
+    e->lsn = n->end_lsn;
+    if (remote)
+        node_step(w, node, (struct stream_event){.kind = STREAM_WANT_REMOTE, .lsn = n->end_lsn});
+}
+
+void node_sync(struct sim *w, size_t node, uint64_t lsn)
+{
+    struct sim_node *n = &w->node[node];
+
+    if (lsn <= n->durable_lsn || lsn > n->end_lsn)
+        return;
+    for (uint64_t i = n->durable_lsn + 1; i <= lsn; i++)
+        w->records[n->hist[i]].acked = true;
+    n->durable_lsn = lsn;
+    node_step(w, node,
+              (struct stream_event){.kind = STREAM_LOG,
+                                    .lsn = lsn,
+                                    .bytes = bytes_between(n, n->bytes_base_lsn, lsn)});
+}
+
+/* --- loading from the bucket --- */
+
+void node_load(struct sim *w, size_t node)
+{
+    struct sim_node *n = &w->node[node];
+    struct sim_content *c = &w->content;
+    bool own;
+
+    if (!w->has_root || w->root.state == ROOT_SWITCHING || store_away(w)) {
+        sim_at(w, w->now_ms + 500 + sim_below(w, LOAD_MS), EV_LOAD, node);
+        return;
+    }
+    check_read(w, c);
+    if (c->problem != NULL) {
+        sim_fail(w, "a restore found: %s", c->problem);
+        return;
+    }
+    if (n->on_disk)
+        w->seen[SEEN_DIVERGED_RELOAD] = true;
+    memcpy(n->hist, c->values, sizeof n->hist);
+    n->durable_lsn = c->last_lsn;
+    n->log_first = c->last_lsn + 1;
+    n->hint_lsn = c->last_lsn;
+    n->hint_chain = c->chain;
+    n->hint_loaded = true;
+    memset(n->unreadable, 0, sizeof n->unreadable);
+    n->chain[c->last_lsn] = c->chain;
+    n->on_disk = true;
+    n->loading = false;
+    sim_say(w, "node %zu loaded everything up to %" PRIu64, node, c->last_lsn);
+    n->gen++; /* what was asked before is answered to nobody */
+    own = n->stream.options.take_ownership;
+    node_open(w, node, own);
+    check_acked(w);
+    if (strcmp(w->root.node_id, n->name) != 0 && !own && sim_chance(w, 700))
+        node_step(w, node, (struct stream_event){.kind = STREAM_OWN});
+}
+
+void node_hint(struct sim *w, size_t node, uint64_t lsn, uint64_t chain)
+{
+    struct sim_node *n = &w->node[node];
+
+    if (lsn < n->hint_lsn)
+        return;
+    n->hint_lsn = lsn;
+    n->hint_chain = chain;
+    n->hint_loaded = false;
+    if (n->stream.root.state == ROOT_SWITCHING || !sim_chance(w, 400) || lsn < n->log_first)
+        return;
+    n->log_first = lsn + 1;
+    check_acked(w);
+}
+
+/* --- effects --- */
+
+static void local_answer(struct sim *w, size_t node, struct stream_event e)
+{
+    sim_at(w, w->now_ms + 1 + sim_below(w, LOCAL_MS), EV_LOCAL, node)->local = e;
+}
+
+static void do_encode(struct sim *w, size_t node, const struct stream_effect *effect)
+{
+    struct sim_node *n = &w->node[node];
+    struct stream_event e = {
+        .kind = STREAM_ENCODED, .token = effect->token, .first_lsn = effect->first_lsn};
+    uint64_t chain = effect->chain_before;
+
+    if (effect->first_lsn < n->log_first || effect->last_lsn > n->durable_lsn) {
+        sim_fail(w, "node %zu is to encode %" PRIu64 "..%" PRIu64 ", which its log has not", node,
+                 effect->first_lsn, effect->last_lsn);
+        return;
+    }
+    if (sim_chance(w, w->faults.encode)) {
+        e.class = OBJSTORE_INTEGRITY;
+        local_answer(w, node, e);
+        return;
+    }
+    e.last_lsn = effect->first_lsn - 1;
+    while (e.last_lsn < effect->last_lsn &&
+           e.last_lsn - effect->first_lsn + 1 < SIM_GROUP_RECORDS &&
+           e.bytes < n->stream.options.group_bytes) {
+        e.last_lsn++;
+        e.bytes += sim_bytes(n->hist[e.last_lsn]);
+        chain = node_chain(w, chain, e.last_lsn, n->hist[e.last_lsn]);
+    }
+    e.chain = chain;
+    e.crc = (uint32_t)hash_u64(chain ^ e.last_lsn);
+    local_answer(w, node, e);
+}
+
+/* The hint's chain taken on over the log to T (tiering/stream.h, enum stream_local); over what it
+ * cannot read, the last group's own records. */
+static bool same_chain(struct sim *w, const struct sim_node *n, const struct stream_effect *effect)
+{
+    uint64_t from = n->hint_lsn, chain = n->hint_chain;
+
+    for (uint64_t lsn = n->hint_lsn + 1; lsn <= effect->last_lsn; lsn++)
+        if (n->unreadable[lsn] && effect->seq != 0) {
+            from = effect->first_lsn - 1;
+            chain = effect->chain_before;
+        }
+    for (uint64_t lsn = from + 1; lsn <= effect->last_lsn; lsn++) {
+        if (effect->gap && n->unreadable[lsn] && lsn == effect->first_lsn &&
+            chain == effect->chain_before)
+            return true;
+        chain = node_chain(w, chain, lsn, n->hist[lsn]);
+    }
+    return chain == effect->chain;
+}
+
+static void do_check_local(struct sim *w, size_t node, const struct stream_effect *effect)
+{
+    struct sim_node *n = &w->node[node];
+    struct stream_event e = {.kind = STREAM_LOCAL_CHECKED, .token = effect->token};
+    uint64_t end = effect->last_lsn;
+
+    e.lsn = n->hint_lsn;
+    if (end < n->hint_lsn)
+        e.local = n->hint_loaded ? STREAM_LOCAL_DIVERGED : STREAM_LOCAL_AHEAD;
+    else if (n->durable_lsn < end)
+        e.local = n->durable_lsn <= n->hint_lsn ? STREAM_LOCAL_BEHIND : STREAM_LOCAL_DIVERGED;
+    else
+        e.local = same_chain(w, n, effect) ? STREAM_LOCAL_SAME : STREAM_LOCAL_DIVERGED;
+    sim_say(w, "node %zu compares with %" PRIu64 ": %d", node, end, (int)e.local);
+    local_answer(w, node, e);
+}
+
+static void do_put_group(struct sim *w, size_t node, const struct stream_effect *effect)
+{
+    struct sim_node *n = &w->node[node];
+    uint32_t values[SIM_GROUP_RECORDS] = {0};
+
+    if (!effect->gap) {
+        if (effect->first_lsn < n->log_first)
+            sim_fail(w, "node %zu is to put lsns its log has not any more", node);
+        if (effect->last_lsn - effect->first_lsn >= SIM_GROUP_RECORDS) {
+            sim_fail(w, "node %zu: a group of too many records", node);
+            return;
+        }
+        for (uint64_t lsn = effect->first_lsn; lsn <= effect->last_lsn; lsn++)
+            values[lsn - effect->first_lsn] = n->hist[lsn];
+    }
+    store_send(w, node, effect, values);
+}
+
+static void do_remote(struct sim *w, size_t node, const struct stream_effect *effect)
+{
+    struct sim_node *n = &w->node[node];
+    struct sim_event *e;
+
+    check_remote(w, node, effect->lsn);
+    for (uint64_t lsn = 1; lsn <= effect->lsn; lsn++) {
+        if (!n->remote[lsn])
+            continue;
+        n->remote[lsn] = false;
+        w->records[n->hist[lsn]].acked_remote = true;
+    }
+    e = sim_at(w, w->now_ms + sim_below(w, 300), EV_HINT, node);
+    e->lsn = effect->lsn;
+    e->chain = effect->chain;
+}
+
+static void do_letter(struct sim *w, size_t node, const struct stream_effect *effect)
+{
+    struct sim_node *n = &w->node[node];
+
+    if (effect->last_lsn == 0)
+        return;
+    for (size_t i = 0; i < SIM_LETTERS; i++) {
+        struct sim_letter *l = &n->letters[i];
+
+        if (l->used && !(l->epoch == effect->epoch && l->seq == effect->seq))
+            continue;
+        *l = (struct sim_letter){true, effect->epoch, effect->seq, effect->first_lsn,
+                                 effect->last_lsn};
+        return;
+    }
+    sim_fail(w, "the simulator has no room for more letters");
+}
+
+static void do_letter_out(struct sim *w, size_t node, const struct stream_effect *effect)
+{
+    struct sim_node *n = &w->node[node];
+
+    for (size_t i = 0; i < SIM_LETTERS; i++)
+        if (n->letters[i].used && n->letters[i].epoch == effect->epoch &&
+            n->letters[i].seq == effect->seq) {
+            n->letters[i].used = false;
+            if (n->stream.phase == STREAM_OWNED && !effect->gap)
+                w->seen[SEEN_PARKED_AND_STORED] = true;
+            return;
+        }
+    sim_fail(w, "node %zu: a letter that is not there goes out", node);
+}
+
+static void do_diverged(struct sim *w, size_t node, const struct stream_effect *effect)
+{
+    struct sim_node *n = &w->node[node];
+
+    w->seen[SEEN_DIVERGENT_TAIL] = true;
+    sim_say(w, "node %zu: divergent tail %" PRIu64 "..%" PRIu64, node, effect->first_lsn,
+            effect->last_lsn);
+    if (effect->first_lsn < n->log_first || effect->last_lsn > n->durable_lsn)
+        sim_fail(w, "node %zu: a letter for lsns the log has not", node);
+    for (uint64_t lsn = effect->first_lsn; lsn <= effect->last_lsn; lsn++)
+        w->records[n->hist[lsn]].lettered = true;
+}
+
+static bool root_is_lost(const char *reason)
+{
+    return strstr(reason, "no root") != NULL;
+}
+
+static void do_phase(struct sim *w, size_t node)
+{
+    struct sim_node *n = &w->node[node];
+    const struct stream *s = &n->stream;
+    bool waits = false;
+
+    sim_say(w, "node %zu is %s: %s", node, stream_phase_name(s->phase), s->reason);
+    for (uint64_t lsn = 1; lsn <= n->end_lsn; lsn++)
+        waits = waits || n->remote[lsn];
+    if (s->phase == STREAM_FENCED && waits)
+        w->seen[SEEN_FENCED_WHILE_REMOTE_WAITS] = true;
+    if (s->phase == STREAM_FENCED && w->same_name)
+        w->seen[SEEN_SAME_NAME_FENCED] = true;
+    if (s->phase == STREAM_FOREIGN)
+        w->seen[SEEN_FOREIGN] = true;
+    if (s->phase == STREAM_OWNED && w->miss_until_ms != 0)
+        w->seen[SEEN_ROOT_LOST_AND_FOUND] = true;
+    if (s->phase == STREAM_HALTED) {
+        if (strstr(s->reason, "bytes are wrong") == NULL)
+            sim_fail(w, "node %zu halted: %s", node, s->reason);
+        w->seen[SEEN_HALTED_BY_BAD_BYTES] = true;
+    }
+    if (s->phase == STREAM_DIVERGED) {
+        n->loading = true;
+        sim_at(w, w->now_ms + 50 + sim_below(w, LOAD_MS), EV_LOAD, node);
+    }
+}
+
+static void do_committed(struct sim *w, size_t node, const struct stream_effect *effect)
+{
+    struct sim_node *n = &w->node[node];
+    bool decided = n->stream.phase == STREAM_OWNED || n->stream.phase == STREAM_FENCED;
+
+    sim_say(w, "node %zu: committed: %s", node, objstore_class_name(effect->class));
+    for (size_t i = 0; i < w->manifest_count; i++) {
+        struct sim_manifest *m = &w->manifests[i];
+
+        if (m->id != n->commit_id)
+            continue;
+        if (effect->class == OBJSTORE_OK && !m->named)
+            sim_fail(w, "node %zu: a commit that never stood in the root was confirmed", node);
+        if (effect->class == OBJSTORE_PRECONDITION && decided && !root_is_lost(n->stream.reason)) {
+            if (m->named)
+                sim_fail(w, "node %zu: a commit that stands in the root was refused", node);
+            m->refused = true;
+        }
+    }
+    n->commit_id = 0;
+}
+
+static void do_discarded(struct sim *w, size_t node, const struct stream_effect *effect)
+{
+    sim_say(w, "node %zu: discarded %" PRIu64 "..%" PRIu64 ": %s gap %d", node, effect->first_lsn,
+            effect->last_lsn, objstore_class_name(effect->class), effect->gap);
+    if (effect->class == OBJSTORE_OK && !effect->gap)
+        w->seen[SEEN_DISCARDED_BUT_STORED] = true;
+}
+
+static void do_request(struct sim *w, size_t node, const struct stream_effect *effect)
+{
+    if (effect->kind == STREAM_DO_PUT_GROUP)
+        do_put_group(w, node, effect);
+    else
+        store_send(w, node, effect, NULL);
+}
+
+static void do_effect(struct sim *w, size_t node, const struct stream_effect *effect)
+{
+    struct sim_node *n = &w->node[node];
+
+    switch (effect->kind) {
+    case STREAM_DO_TIMER:
+        if (effect->at_ms <= w->now_ms)
+            sim_fail(w, "node %zu asks for a tick that is due already", node);
+        sim_at(w, effect->at_ms, EV_TICK, node);
+        break;
+    case STREAM_DO_READ_ROOT:
+    case STREAM_DO_PUT_ROOT:
+    case STREAM_DO_LIST:
+    case STREAM_DO_READ_GROUP:
+    case STREAM_DO_PUT_GROUP:
+    case STREAM_DO_COMPARE:
+        do_request(w, node, effect);
+        break;
+    case STREAM_DO_CHECK_LOCAL:
+        do_check_local(w, node, effect);
+        break;
+    case STREAM_DO_ENCODE:
+        do_encode(w, node, effect);
+        break;
+    case STREAM_DO_SHIPPED:
+        break;
+    case STREAM_DO_REMOTE:
+        do_remote(w, node, effect);
+        break;
+    case STREAM_DO_LETTER:
+        do_letter(w, node, effect);
+        break;
+    case STREAM_DO_LETTER_OUT:
+        do_letter_out(w, node, effect);
+        break;
+    case STREAM_DO_PHASE:
+        do_phase(w, node);
+        break;
+    case STREAM_DO_DIVERGED:
+        do_diverged(w, node, effect);
+        break;
+    case STREAM_DO_COMMITTED:
+        do_committed(w, node, effect);
+        break;
+    case STREAM_DO_CREATED:
+        sim_say(w, "node %zu: created: %s", node, objstore_class_name(effect->class));
+        if (effect->class == OBJSTORE_OK)
+            n->created = true;
+        else
+            sim_fail(w, "node %zu: creating failed: %s", node, effect->text);
+        break;
+    case STREAM_DO_FLUSHED:
+        n->flushed = effect->class == OBJSTORE_OK;
+        break;
+    case STREAM_DO_DISCARDED:
+        do_discarded(w, node, effect);
+        break;
+    }
+}
+
+/* A crash may come between any two effects of a step. */
+void node_step(struct sim *w, size_t node, struct stream_event e)
+{
+    struct sim_node *n = &w->node[node];
+    static struct stream_effects out;
+    uint64_t nonce[2] = {sim_random(w), sim_random(w)};
+
+    if (!n->up || w->failed)
+        return;
+    e.now_ms = w->now_ms;
+    w->steps++;
+    stream_step(&n->stream, &e, (const uint8_t *)nonce, &out);
+    check_run(w, node);
+    for (size_t i = 0; i < out.count && !w->failed; i++) {
+        if (n->crash_in > 0 && --n->crash_in == 0) {
+            w->seen[SEEN_CRASH_BETWEEN_CASES] = true;
+            node_crash(w, node);
+            return;
+        }
+        if (out.items[i].kind != STREAM_DO_TIMER)
+            n->effects++;
+        do_effect(w, node, &out.items[i]);
+    }
+}

@@ -1,0 +1,354 @@
+/* The bucket is linearizable: a request takes effect in one instant. The network before it loses
+ * requests and answers, holds them back until nobody waits for them, and delivers them twice. */
+#include "sim.h"
+
+#include "base/hash.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static size_t group_slot(const struct sim *w, uint64_t epoch, uint64_t seq)
+{
+    size_t slot = hash_u64(epoch * 65536 + seq) % SIM_GROUP_SLOTS;
+
+    while (w->group_index[slot] != 0) {
+        const struct sim_group *g = &w->groups[w->group_index[slot] - 1];
+
+        if (g->epoch == epoch && g->seq == seq)
+            break;
+        slot = (slot + 1) % SIM_GROUP_SLOTS;
+    }
+    return slot;
+}
+
+const struct sim_group *store_group_ever(const struct sim *w, uint64_t epoch, uint64_t seq)
+{
+    size_t slot = group_slot(w, epoch, seq);
+
+    return w->group_index[slot] == 0 ? NULL : &w->groups[w->group_index[slot] - 1];
+}
+
+const struct sim_group *store_group(const struct sim *w, uint64_t epoch, uint64_t seq)
+{
+    const struct sim_group *g = store_group_ever(w, epoch, seq);
+
+    return g != NULL && !g->deleted ? g : NULL;
+}
+
+bool store_away(const struct sim *w)
+{
+    return w->now_ms < w->outage_until_ms || w->now_ms < w->miss_until_ms;
+}
+
+/* As a store without encryption does it: equal content, equal etag. */
+static void etag_of(const struct root *r, char out[OBJSTORE_ETAG_BYTES])
+{
+    (void)snprintf(out, OBJSTORE_ETAG_BYTES, "%016llx",
+                   (unsigned long long)hash_bytes(r, sizeof *r, 7));
+}
+
+static void apply_read_root(struct sim *w, struct sim_request *r)
+{
+    if (!w->has_root) {
+        r->answer.class = OBJSTORE_NOT_FOUND;
+        return;
+    }
+    if (r->effect.conditional && strcmp(r->etag, w->etag) == 0) {
+        r->answer.class = OBJSTORE_NOT_MODIFIED;
+        return;
+    }
+    r->answer_root = w->root;
+    memcpy(r->answer_etag, w->etag, sizeof r->answer_etag);
+}
+
+static void apply_put_root(struct sim *w, struct sim_request *r)
+{
+    struct root old = w->root;
+    bool had = w->has_root;
+
+    if (strcmp(r->etag, had ? w->etag : "") != 0) {
+        r->answer.class = OBJSTORE_PRECONDITION;
+        return;
+    }
+    w->root = r->root;
+    w->has_root = true;
+    etag_of(&w->root, w->etag);
+    memcpy(r->answer_etag, w->etag, sizeof r->answer_etag);
+    sim_say(w, "  bucket: root rev %llu epoch %llu of %s open %zu lineages %zu",
+            (unsigned long long)w->root.revision, (unsigned long long)w->root.epoch,
+            w->root.node_id, w->root.open_count, w->root.lineage_count);
+    check_root_change(w, had ? &old : NULL, &w->root);
+    check_bucket(w);
+}
+
+static void apply_put_group(struct sim *w, struct sim_request *r)
+{
+    size_t slot = group_slot(w, r->effect.epoch, r->effect.seq);
+    struct sim_group *g;
+
+    if (store_group(w, r->effect.epoch, r->effect.seq) != NULL) {
+        r->answer.class = OBJSTORE_PRECONDITION;
+        return;
+    }
+    if (w->group_count == SIM_GROUPS) {
+        sim_fail(w, "the simulator has no room for more groups");
+        return;
+    }
+    if (w->group_index[slot] == 0)
+        w->group_index[slot] = (uint16_t)++w->group_count;
+    g = &w->groups[w->group_index[slot] - 1];
+    memset(g, 0, sizeof *g);
+    g->epoch = r->effect.epoch;
+    g->seq = r->effect.seq;
+    g->first_lsn = r->effect.first_lsn;
+    g->last_lsn = r->effect.last_lsn;
+    g->chain_before = r->effect.chain_before;
+    g->chain = r->effect.chain;
+    g->gap = r->effect.gap;
+    memcpy(g->values, r->values, sizeof g->values);
+    sim_say(w, "  bucket: group %llu/%llu lsn %llu..%llu%s", (unsigned long long)g->epoch,
+            (unsigned long long)g->seq, (unsigned long long)g->first_lsn,
+            (unsigned long long)g->last_lsn, g->gap ? " gap" : "");
+    if (g->gap)
+        w->seen[SEEN_GAP] = true;
+    if (g->epoch < w->root.epoch)
+        w->seen[SEEN_LATE_PUT_AFTER_TAKEOVER] = true;
+    check_bucket(w);
+}
+
+static void apply_group_read(struct sim *w, struct sim_request *r)
+{
+    const struct sim_group *g = store_group(w, r->effect.epoch, r->effect.seq);
+
+    if (g == NULL) {
+        r->answer.class = OBJSTORE_NOT_FOUND;
+        return;
+    }
+    r->answer.first_lsn = g->first_lsn;
+    r->answer.last_lsn = g->last_lsn;
+    r->answer.chain_before = g->chain_before;
+    r->answer.chain = g->chain;
+    r->answer.gap = g->gap;
+}
+
+static void apply_compare(struct sim *w, struct sim_request *r)
+{
+    const struct sim_group *g = store_group(w, r->effect.epoch, r->effect.seq);
+    const struct stream_effect *e = &r->effect;
+
+    if (g == NULL) {
+        r->answer.class = OBJSTORE_NOT_FOUND;
+        return;
+    }
+    if (g->first_lsn != e->first_lsn || g->last_lsn != e->last_lsn ||
+        g->chain_before != e->chain_before || g->chain != e->chain || (g->gap && !e->gap)) {
+        r->answer.class = OBJSTORE_PRECONDITION;
+        return;
+    }
+    r->answer.original = e->gap && !g->gap;
+}
+
+static void apply_list(struct sim *w, struct sim_request *r)
+{
+    uint64_t seq = r->effect.seq;
+
+    while (store_group(w, r->effect.epoch, seq) != NULL)
+        seq++;
+    r->answer.end_seq = seq > r->effect.seq ? seq - 1 : 0;
+}
+
+static enum stream_event_kind answer_kind(enum stream_effect_kind kind)
+{
+    switch ((int)kind) {
+    case STREAM_DO_READ_ROOT:
+        return STREAM_ROOT_READ;
+    case STREAM_DO_PUT_ROOT:
+        return STREAM_ROOT_DONE;
+    case STREAM_DO_LIST:
+        return STREAM_LISTED;
+    case STREAM_DO_READ_GROUP:
+        return STREAM_GROUP_READ;
+    case STREAM_DO_PUT_GROUP:
+        return STREAM_PUT_DONE;
+    default:
+        return STREAM_COMPARED;
+    }
+}
+
+/* The first time it is applied is what its answer tells of; the second is the network's doing. */
+void store_apply(struct sim *w, struct sim_request *r)
+{
+    struct stream_event first = r->answer;
+    struct root root;
+    char etag[OBJSTORE_ETAG_BYTES];
+    bool again = r->applied;
+
+    if (again) {
+        root = r->answer_root;
+        memcpy(etag, r->answer_etag, sizeof etag);
+    }
+    r->answer =
+        (struct stream_event){.kind = answer_kind(r->effect.kind), .token = r->effect.token};
+    switch ((int)r->effect.kind) {
+    case STREAM_DO_READ_ROOT:
+        apply_read_root(w, r);
+        break;
+    case STREAM_DO_PUT_ROOT:
+        apply_put_root(w, r);
+        break;
+    case STREAM_DO_LIST:
+        apply_list(w, r);
+        break;
+    case STREAM_DO_READ_GROUP:
+        apply_group_read(w, r);
+        break;
+    case STREAM_DO_PUT_GROUP:
+        apply_put_group(w, r);
+        break;
+    default:
+        apply_compare(w, r);
+        break;
+    }
+    if (again) {
+        r->answer = first;
+        r->answer_root = root;
+        memcpy(r->answer_etag, etag, sizeof etag);
+    }
+    r->applied = true;
+    if (r->replace && r->class == OBJSTORE_TRANSIENT && r->effect.kind == STREAM_DO_PUT_ROOT &&
+        r->answer.class == OBJSTORE_OK)
+        w->seen[SEEN_LOST_200] = true;
+}
+
+void store_forget(struct sim *w, struct sim_request *r)
+{
+    (void)w;
+    if (--r->refs == 0)
+        r->used = false;
+}
+
+static struct sim_request *request_make(struct sim *w)
+{
+    for (size_t i = 0; i < SIM_REQUESTS; i++)
+        if (!w->requests[i].used)
+            return &w->requests[i];
+    return NULL;
+}
+
+static void request_at(struct sim *w, struct sim_request *r, enum sim_event_kind kind,
+                       uint64_t after_ms)
+{
+    sim_at(w, w->now_ms + after_ms, kind, r->node)->request = (size_t)(r - w->requests);
+    r->refs++;
+}
+
+static void instead(struct sim_request *r, enum objstore_class class, bool maybe)
+{
+    r->replace = true;
+    r->class = class;
+    r->maybe = maybe;
+}
+
+static bool writes(const struct sim_request *r)
+{
+    return r->effect.kind == STREAM_DO_PUT_ROOT || r->effect.kind == STREAM_DO_PUT_GROUP;
+}
+
+/* Periods: everything or all writes are answered with one class, and have no effect. */
+static bool period(struct sim *w, struct sim_request *r)
+{
+    if (w->now_ms < w->outage_until_ms) {
+        instead(r, sim_chance(w, 300) ? OBJSTORE_THROTTLE : OBJSTORE_TRANSIENT, false);
+        return true;
+    }
+    if (w->now_ms < w->deny_until_ms && (w->deny_all || r->effect.kind == STREAM_DO_PUT_GROUP)) {
+        instead(r, OBJSTORE_PERMANENT, false);
+        return true;
+    }
+    if (w->now_ms < w->miss_until_ms && r->effect.kind == STREAM_DO_READ_ROOT) {
+        instead(r, OBJSTORE_NOT_FOUND, false);
+        return true;
+    }
+    return false;
+}
+
+/* Refused before it had an effect. */
+static bool refusal(struct sim *w, struct sim_request *r)
+{
+    const struct sim_faults *f = &w->faults;
+
+    if (sim_chance(w, f->error))
+        instead(r, sim_chance(w, 500) ? OBJSTORE_THROTTLE : OBJSTORE_TRANSIENT, false);
+    else if (writes(r) && sim_chance(w, f->conflict))
+        instead(r, OBJSTORE_CONFLICT, false);
+    else if (sim_chance(w, f->lost_before))
+        instead(r, OBJSTORE_TRANSIENT, true);
+    else if (sim_chance(w, f->miss) &&
+             (r->effect.kind == STREAM_DO_READ_ROOT || r->effect.kind == STREAM_DO_READ_GROUP))
+        instead(r, OBJSTORE_NOT_FOUND, false);
+    else if (sim_chance(w, f->bad) && r->effect.kind == STREAM_DO_READ_GROUP)
+        instead(r, OBJSTORE_INTEGRITY, false);
+    return r->replace;
+}
+
+static void deliver(struct sim *w, struct sim_request *r)
+{
+    const struct sim_faults *f = &w->faults;
+    uint64_t there = 1 + sim_below(w, 20), back = 1 + sim_below(w, 20);
+    uint64_t gives_up = 1000 + sim_below(w, 4000);
+
+    if (period(w, r) || refusal(w, r)) {
+        request_at(w, r, EV_ANSWER, r->maybe ? gives_up : there + back);
+    } else if (sim_chance(w, f->late)) {
+        instead(r, OBJSTORE_TRANSIENT, true);
+        request_at(w, r, EV_ANSWER, gives_up);
+        request_at(w, r, EV_APPLY, gives_up + sim_below(w, 40000));
+    } else if (sim_chance(w, f->lost_after)) {
+        instead(r, OBJSTORE_TRANSIENT, true);
+        request_at(w, r, EV_APPLY, there);
+        request_at(w, r, EV_ANSWER, gives_up);
+    } else {
+        request_at(w, r, EV_APPLY, there);
+        if (sim_chance(w, f->twice))
+            request_at(w, r, EV_APPLY, there + 1 + sim_below(w, 20000));
+        request_at(w, r, EV_ANSWER, there + back);
+    }
+}
+
+void store_send(struct sim *w, size_t node, const struct stream_effect *effect,
+                const uint32_t *values)
+{
+    struct sim_request *r = request_make(w);
+
+    if (r == NULL) {
+        sim_fail(w, "the simulator has no room for more requests");
+        return;
+    }
+    memset(r, 0, sizeof *r);
+    r->used = true;
+    r->node = node;
+    r->gen = w->node[node].gen;
+    r->effect = *effect;
+    if (effect->root != NULL)
+        r->root = *effect->root;
+    if (effect->etag != NULL)
+        (void)snprintf(r->etag, sizeof r->etag, "%s", effect->etag);
+    if (values != NULL)
+        memcpy(r->values, values, sizeof r->values);
+    r->answer = (struct stream_event){.kind = answer_kind(effect->kind), .token = effect->token};
+    w->request_count++;
+    deliver(w, r);
+}
+
+void store_collect(struct sim *w)
+{
+    const struct log_floor *floor = &w->root.floor;
+
+    for (size_t i = 0; w->has_root && i < w->group_count; i++) {
+        struct sim_group *g = &w->groups[i];
+
+        if (g->epoch < floor->epoch || (g->epoch == floor->epoch && g->seq < floor->seq))
+            g->deleted = true;
+    }
+    sim_say(w, "groups behind the floor are collected");
+}
