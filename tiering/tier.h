@@ -60,6 +60,7 @@ struct tier_stream_options {
     struct wal *wal;
     uint64_t durable_lsn;
     uint64_t shipped_hint, hint_chain; /* what on_shipped() was last told; 0, 0: nothing */
+    bool hint_loaded; /* they are where loading from the bucket ended, and not confirmed since */
     void *arg;
     /* phase or reason changed. FOREIGN, FENCED, DIVERGED, DROPPED, ROOT_LOST, HALTED: writes are
      * refused with the reason until it is OWNED (ROOT_LOST and HALTED: writes go on locally). */

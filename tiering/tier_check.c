@@ -1,7 +1,8 @@
-/* The local log against the bucket's end T. Where the log still has the records of the last group
- * they are compared one by one, by their digests; where it was trimmed, or begins behind what was
- * loaded from the bucket, the remembered (lsn, chain) stands for what is gone. What cannot be known
- * to be common is called diverged: a letter for too much, never for too little. */
+/* The local log against the bucket's end T: its chain, taken on from what is remembered over its
+ * own records, must be the bucket's there (tiering/stream.h, enum stream_local). Only a log that
+ * was trimmed and remembers nothing, or that cannot be read in between, is compared with the
+ * records of the last group. What cannot be known to be common is called diverged: a letter for too
+ * much, never for too little. */
 #include "tiering/tier_internal.h"
 
 #include "base/mem.h"
@@ -33,26 +34,101 @@ static uint64_t least(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-bool tier_check_by_hint(struct tier_stream *s, const struct stream_effect *e)
+static struct verdict ahead(void)
 {
-    return e->last_lsn != 0 && e->last_lsn == s->ship.hint_lsn && e->chain == s->ship.hint_chain;
+    return (struct verdict){STREAM_LOCAL_AHEAD, 0};
 }
 
-/* The log ends before T and was not compared: a prefix only as far as the bucket had confirmed. */
+/* The log ends before T and was not compared: a prefix only as far as is remembered. */
 static struct verdict ends_before(const struct tier_stream *s, uint64_t durable)
 {
     return durable <= s->ship.hint_lsn ? behind() : diverged(s->ship.hint_lsn);
 }
 
-static struct verdict without_group(struct tier_stream *s, const struct stream_effect *e)
-{
-    uint64_t durable = wal_durable_lsn(s->options.wal);
+/* ---- by the chain ---- */
 
-    if (durable < e->last_lsn)
-        return tier_check_by_hint(s, e) ? behind() : ends_before(s, durable);
-    if (e->last_lsn != 0 && e->last_lsn == s->ship.hint_lsn && e->chain != s->ship.hint_chain)
-        return diverged(0);
-    return same();
+struct walk {
+    uint64_t next_lsn, chain; /* before next_lsn */
+    uint64_t group_lsn;       /* the first of the last group */
+    uint64_t group_chain;     /* ours before it */
+    bool group_reached;
+};
+
+static void walk_to(struct walk *w)
+{
+    if (w->next_lsn != w->group_lsn)
+        return;
+    w->group_chain = w->chain;
+    w->group_reached = true;
+}
+
+static status walk_one(void *arg, uint64_t lsn, struct slice payload, struct err *err)
+{
+    struct walk *w = arg;
+
+    (void)err;
+    w->chain = group_chain(w->chain, lsn, payload);
+    w->next_lsn = lsn + 1;
+    walk_to(w);
+    return ST_OK;
+}
+
+/* What lies in the log up to T is the bucket's, or parts from it behind what is remembered, or, at
+ * best, at the last group. */
+static struct verdict chains_differ(const struct tier_stream *s, const struct stream_effect *e,
+                                    const struct walk *w)
+{
+    bool to_group = e->seq != 0 && w->group_reached && w->group_chain == e->chain_before;
+
+    return diverged(to_group ? w->group_lsn - 1 : s->ship.hint_lsn);
+}
+
+/* False: the log cannot be read from there to T. */
+static bool by_chain(struct tier_stream *s, const struct stream_effect *e, struct verdict *out)
+{
+    uint64_t hint = s->ship.hint_lsn, end = e->last_lsn;
+    struct walk w = {.next_lsn = hint + 1,
+                     .chain = hint != 0 || s->ship.hint_chain != 0
+                                  ? s->ship.hint_chain
+                                  : group_chain_start(s->options.collection),
+                     .group_lsn = e->first_lsn};
+    uint64_t durable = wal_durable_lsn(s->options.wal);
+    status st = ST_OK;
+
+    if (end < hint) {
+        *out = s->options.hint_loaded ? diverged(hint) : ahead();
+        return true;
+    }
+    if (durable < end) {
+        *out = ends_before(s, durable);
+        return true;
+    }
+    walk_to(&w);
+    if (end > hint)
+        st = wal_read(s->options.wal, hint + 1, end, walk_one, &w, NULL);
+    if (st == ST_OK && w.next_lsn == end + 1) {
+        *out = w.chain == e->chain ? same() : chains_differ(s, e, &w);
+        return true;
+    }
+    /* A gap stands for what cannot be read: there is nothing else it could stand for. */
+    if (e->gap && st == ST_CORRUPT && w.group_reached && w.group_chain == e->chain_before) {
+        *out = same();
+        return true;
+    }
+    return false;
+}
+
+bool tier_check_by_log(struct tier_stream *s, uint64_t token, const struct stream_effect *e)
+{
+    struct stream_event event = {.kind = STREAM_LOCAL_CHECKED, .token = token};
+    struct verdict verdict = diverged(s->ship.hint_lsn);
+
+    if (!by_chain(s, e, &verdict) && e->seq != 0 && !e->gap)
+        return false;
+    event.local = verdict.local;
+    event.lsn = verdict.lsn;
+    tier_feed(s, &event);
+    return true;
 }
 
 /* ---- record by record ---- */
@@ -180,12 +256,9 @@ void tier_check(struct tier_stream *s, uint64_t token, const struct stream_effec
     struct stream_event event = {.kind = STREAM_LOCAL_CHECKED, .token = token};
     struct verdict verdict = {0};
     struct err err;
-    status st = ST_OK;
+    status st;
 
-    if (body.data == NULL)
-        verdict = without_group(s, e);
-    else
-        st = with_group(s, e, body, &verdict, &err);
+    st = with_group(s, e, body, &verdict, &err);
     if (st != ST_OK) {
         event.class = tier_class_of(st);
         event.text = err.text;

@@ -348,11 +348,11 @@ uint64_t tier_effect_bytes(struct tier_stream *s, const struct stream_effect *e)
 enum objstore_class tier_class_of(status st);
 
 /* tier_check.c */
-/* body: of the group at the bucket's end; NULL data: there is none to compare with. */
+/* body: of the group at the bucket's end. */
 void tier_check(struct tier_stream *s, uint64_t token, const struct stream_effect *e,
                 struct slice body);
-/* Whether the remembered chain decides it without the group. */
-bool tier_check_by_hint(struct tier_stream *s, const struct stream_effect *e);
+/* Reads the log. False: the group is needed. */
+bool tier_check_by_log(struct tier_stream *s, uint64_t token, const struct stream_effect *e);
 
 /* tier_letter.c */
 void tier_letter_put(struct tier_stream *s, const struct stream_effect *e);

@@ -225,8 +225,7 @@ void tier_io_work(struct tier *t)
     } else if (io->kind == TIER_IO_ENCODE) {
         encode(io);
         tier_io_free(io);
-    } else if (io->effect.seq == 0 || tier_check_by_hint(io->stream, &io->effect)) {
-        tier_check(io->stream, io->token, &io->effect, (struct slice){0});
+    } else if (tier_check_by_log(io->stream, io->token, &io->effect)) {
         tier_io_free(io);
     } else {
         tier_io_queue(io);

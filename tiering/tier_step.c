@@ -57,6 +57,7 @@ static void confirmed(struct tier_stream *s, const struct stream_effect *e)
     if (e->lsn != before || e->chain != s->ship.hint_chain) {
         s->ship.hint_lsn = e->lsn;
         s->ship.hint_chain = e->chain;
+        s->options.hint_loaded = false;
         atomic_store(&s->remote_lsn, e->lsn);
         if (s->options.on_shipped != NULL)
             s->options.on_shipped(s->options.arg, e->lsn, e->chain);
