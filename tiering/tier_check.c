@@ -103,6 +103,8 @@ static bool by_chain(struct tier_stream *s, const struct stream_effect *e, struc
         *out = ends_before(s, durable);
         return true;
     }
+    if (hint != 0 && w.chain == 0) /* an lsn without its chain says nothing */
+        return false;
     walk_to(&w);
     if (end > hint)
         st = wal_read(s->options.wal, hint + 1, end, walk_one, &w, NULL);
