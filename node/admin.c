@@ -65,7 +65,7 @@ static void submit(struct job_queue *queue, struct admin_job *job, void (*run)(s
         finish(job, err_set(&err, ST_UNAVAILABLE, "the node is stopping"), NULL, &err);
 }
 
-static status check_writable(struct node *node, struct err *err)
+status node_check_writable(struct node *node, struct err *err)
 {
     if (atomic_load(&node->readonly))
         return err_set(err, ST_DENIED,
@@ -75,8 +75,8 @@ static status check_writable(struct node *node, struct err *err)
 
 /* --- create --- */
 
-static status check_range(const char *what, uint64_t value, uint64_t low, uint64_t high,
-                          struct err *err)
+status node_check_range(const char *what, uint64_t value, uint64_t low, uint64_t high,
+                        struct err *err)
 {
     if (value < low || value > high)
         return err_set(err, ST_INVALID, "%s is %llu, %llu to %llu is taken", what,
@@ -85,34 +85,35 @@ static status check_range(const char *what, uint64_t value, uint64_t low, uint64
     return ST_OK;
 }
 
-static status check_spec(const struct collection_spec *spec, struct err *err)
+status node_check_policy(const struct node *node, enum node_policy policy, struct err *err)
+{
+    if (policy == NODE_S3_ONLY)
+        return err_set(err, ST_UNSUPPORTED,
+                       "tiering_policy S3Only is not part of this version; it has Memory and "
+                       "MemoryS3");
+    if (policy == NODE_MEMORY_S3 && node->tier == NULL)
+        return err_set(err, ST_INVALID,
+                       "tiering_policy MemoryS3 needs a bucket, and this node was started without "
+                       "one: set [storage] s3_bucket");
+    return ST_OK;
+}
+
+static status check_spec(const struct node *node, const struct collection_spec *spec,
+                         struct err *err)
 {
     status st = catalog_name_check(spec->name, strlen(spec->name), err);
 
     if (st == ST_OK)
-        st = check_range("dimension", spec->dimension, 1, VINDEX_DIM_MAX, err);
+        st = node_check_range("dimension", spec->dimension, 1, VINDEX_DIM_MAX, err);
     if (st == ST_OK)
-        st = check_range("hnsw.m", spec->m, VINDEX_M_MIN, VINDEX_M_MAX, err);
+        st = node_check_range("hnsw.m", spec->m, VINDEX_M_MIN, VINDEX_M_MAX, err);
     if (st == ST_OK)
-        st = check_range("hnsw.ef_construction", spec->ef_construction, 1, VINDEX_EF_MAX, err);
+        st = node_check_range("hnsw.ef_construction", spec->ef_construction, 1, VINDEX_EF_MAX, err);
     if (st == ST_OK)
-        st = check_range("hnsw.ef_search", spec->ef_search, 1, VINDEX_EF_MAX, err);
-    if (st == ST_OK && spec->policy != NODE_MEMORY)
-        st = err_set(err, ST_UNSUPPORTED,
-                     "tiering_policy %s is not part of this version; it has Memory",
-                     node_policy_name(spec->policy));
+        st = node_check_range("hnsw.ef_search", spec->ef_search, 1, VINDEX_EF_MAX, err);
+    if (st == ST_OK)
+        st = node_check_policy(node, spec->policy, err);
     return st;
-}
-
-static void close_log(struct collection *c)
-{
-    struct wal *wal;
-
-    lock_take(&c->seq.lock);
-    wal = c->seq.wal;
-    c->seq.wal = NULL;
-    lock_drop(&c->seq.lock);
-    wal_close(wal);
 }
 
 /* Takes back a create whose catalog is certainly not on disk. What stays is found by its intent at
@@ -125,6 +126,33 @@ static void undo_create(struct node *node, const struct catalog_collection *entr
     if (remove_files(node, id_text, &err) != ST_OK || intent_remove(node, entry->id, &err) != ST_OK)
         log_warn("what a failed create left stays until the next start",
                  "collection=%s collection_id=%s err=%s", entry->name, id_text, err.text);
+}
+
+/* Again after an unknown outcome: it may stand there already. */
+status admin_add_entry(void *arg, struct catalog *catalog, struct err *err)
+{
+    const struct catalog_collection *entry = arg;
+
+    if (catalog_find_id(catalog, entry->id) != NULL)
+        return ST_OK;
+    return catalog_add_collection(catalog, entry, err);
+}
+
+/* The root, then the bucket's catalog: from there on it exists. */
+static status create_in_bucket(struct collection *c, const struct catalog_collection *entry,
+                               struct err *err)
+{
+    struct catalog_collection copy;
+    status st = ship_create(c, 0, false, err);
+
+    if (st != ST_OK)
+        return st;
+    st = catalog_collection_copy(entry, &copy, err);
+    if (st == ST_OK) {
+        st = bucket_catalog_change(c->node, admin_add_entry, &copy, err);
+        catalog_collection_free(&copy);
+    }
+    return st;
 }
 
 /* From the intent to the commit point; *out is served from then on. */
@@ -142,6 +170,8 @@ static status create_steps(struct node *node, struct catalog *next,
     st = collection_create(node, entry, &c, err);
     if (st == ST_OK)
         st = collection_open_log(c, err);
+    if (st == ST_OK && policy_has_bucket(entry->policy))
+        st = create_in_bucket(c, entry, err);
     if (st == ST_OK)
         st = catalog_store_write(node, next, err);
     if (st == ST_OK) {
@@ -149,7 +179,7 @@ static status create_steps(struct node *node, struct catalog *next,
         return ST_OK;
     }
     if (c != NULL)
-        close_log(c);
+        collection_close_log(c);
     collection_destroy(c);
     /* With the catalog on disk unknown, files and intent stay: the next start knows. */
     if (st != ST_UNKNOWN)
@@ -174,8 +204,8 @@ static void run_create(struct meta_job *base)
     };
     struct catalog_collection entry = {
         .name = job->name,
-        .policy = POLICY_MEMORY,
-        .durability = DURABILITY_LOCAL,
+        .policy = (uint8_t)job->spec.policy,
+        .durability = (uint8_t)job->spec.durability,
         .created_at_ns = clock_wall_ns(node->options.clock),
         .fields = &field,
         .field_count = 1,
@@ -183,7 +213,7 @@ static void run_create(struct meta_job *base)
     struct collection *c = NULL;
     struct catalog next;
     struct err err = {0};
-    status st = check_writable(node, &err);
+    status st = node_check_writable(node, &err);
 
     catalog_init(&next);
     uuid_make_v4(node->options.rand, entry.id);
@@ -215,12 +245,17 @@ void node_collection_create(struct node *node, const struct collection_spec *spe
     struct admin_job *job;
     struct err err = {0};
 
-    full.policy = spec->policy == 0 ? o->policy : spec->policy;
+    full.policy = spec->policy != 0 ? spec->policy : o->policy != 0 ? o->policy : NODE_MEMORY;
+    full.durability = spec->durability != 0 ? spec->durability
+                      : o->durability != 0  ? o->durability
+                                            : NODE_LOCAL;
+    if (full.policy == NODE_MEMORY)
+        full.durability = NODE_LOCAL;
     full.m = spec->m == 0 ? o->m : spec->m;
     full.ef_construction = spec->ef_construction == 0 ? o->ef_construction : spec->ef_construction;
     full.ef_search = spec->ef_search == 0 ? o->ef_search : spec->ef_search;
     full.threshold = spec->threshold == UINT32_MAX ? o->threshold : spec->threshold;
-    if (check_spec(&full, &err) != ST_OK) {
+    if (check_spec(node, &full, &err) != ST_OK) {
         done(arg, err.code, NULL, &err);
         return;
     }
@@ -244,11 +279,61 @@ void bury(struct collection *c)
 {
     struct err err = {0};
 
-    close_log(c);
+    collection_close_log(c);
     if (remove_files(c->node, c->id_text, &err) != ST_OK)
         log_warn("files of a dropped collection stay until the next start",
                  "collection_id=%s err=%s", c->id_text, err.text);
     node_collection_unpin(c); /* the table's pin */
+}
+
+static void take_out(struct collection *c)
+{
+    struct node *node = c->node;
+
+    collection_set_state(c, COLLECTION_DROPPED, NULL);
+    table_remove(node, c);
+    log_info("collection dropped", "collection_id=%s", c->id_text);
+    ship_forget(node, c->id);
+    dlq_remove_collection(node->dlq, c->id);
+    c->bury_job.run = run_bury;
+    if (!jobs_push(&node->upkeep, &c->bury_job))
+        bury(c);
+}
+
+static void start_drop(struct tier_stream *s, tier_done_fn *done, void *arg, const void *what)
+{
+    (void)what;
+    tier_stream_drop(s, done, arg);
+}
+
+static status remove_entry(void *arg, struct catalog *catalog, struct err *err)
+{
+    struct collection *c = arg;
+
+    if (catalog_find_id(catalog, c->id) == NULL)
+        return ST_OK;
+    return catalog_remove_collection(catalog, c->id, clock_wall_ns(c->node->options.clock), err);
+}
+
+/* The bucket's catalog first: from there on it is dropped. The root's mark is for those who come by
+ * later; it is not waited for longer than a moment. */
+static status drop_in_bucket(struct collection *c, struct err *err)
+{
+    struct err ignored = {0};
+    bool fenced;
+    status st;
+
+    lock_take(&c->seq.lock);
+    fenced = c->seq.fenced;
+    lock_drop(&c->seq.lock);
+    if (fenced)
+        return err_set(err, ST_DENIED,
+                       "the collection has another owner; drop it there, or take ownership first");
+    st = bucket_catalog_change(c->node, remove_entry, c, err);
+    if (st == ST_OK && ship_call(c, start_drop, NULL, NODE_BUCKET_WAIT_MS, &ignored) != ST_OK)
+        log_warn("the root of a dropped collection is not marked yet", "collection_id=%s err=%s",
+                 c->id_text, ignored.text);
+    return st;
 }
 
 static void run_drop(struct meta_job *base)
@@ -258,7 +343,7 @@ static void run_drop(struct meta_job *base)
     struct collection *c = job->c;
     struct catalog next;
     struct err err = {0};
-    status st = check_writable(node, &err);
+    status st = node_check_writable(node, &err);
 
     catalog_init(&next);
     if (st == ST_OK)
@@ -267,6 +352,8 @@ static void run_drop(struct meta_job *base)
         st = catalog_remove_collection(&next, c->id, clock_wall_ns(node->options.clock), &err);
     if (st == ST_OK && atomic_load(&c->seq.state) == COLLECTION_LOADING)
         st = err_set(&err, ST_UNAVAILABLE, "the collection is still loading");
+    if (st == ST_OK && policy_has_bucket(atomic_load(&c->policy)) && node->tier != NULL)
+        st = drop_in_bucket(c, &err);
     if (st == ST_OK)
         st = catalog_store_write(node, &next, &err);
     catalog_free(&next);
@@ -275,87 +362,33 @@ static void run_drop(struct meta_job *base)
         collection_set_state(c, COLLECTION_READ_ONLY,
                              "its drop failed on the way to the disk and may be done at the next "
                              "start: drop it again, or restart the node to see");
-    if (st == ST_OK) {
-        collection_set_state(c, COLLECTION_DROPPED, NULL);
-        table_remove(node, c);
-        log_info("collection dropped", "collection_id=%s", c->id_text);
-        c->bury_job.run = run_bury;
-        if (!jobs_push(&node->upkeep, &c->bury_job))
-            bury(c);
-    }
+    if (st == ST_OK)
+        take_out(c);
     finish(job, st, c, &err);
+}
+
+void collection_drop_here(struct collection *c)
+{
+    struct node *node = c->node;
+    struct catalog next;
+    struct err err = {0};
+    status st = catalog_copy(&node->catalog, &next, &err);
+
+    if (st == ST_OK)
+        st = catalog_remove_collection(&next, c->id, clock_wall_ns(node->options.clock), &err);
+    if (st == ST_OK)
+        st = catalog_store_write(node, &next, &err);
+    catalog_free(&next);
+    if (st == ST_OK)
+        take_out(c);
+    else
+        log_error("a dropped collection stays until the next start", "collection_id=%s err=%s",
+                  c->id_text, err.text);
 }
 
 void node_collection_drop(struct node *node, struct collection *c, node_admin_fn *done, void *arg)
 {
     submit(&node->meta, job_create(node, c, NULL, done, arg), run_drop, done, arg);
-}
-
-/* --- patch --- */
-
-static void run_patch(struct meta_job *base)
-{
-    struct admin_job *job = (struct admin_job *)(void *)base;
-    struct node *node = job->node;
-    struct collection *c = job->c;
-    struct catalog_collection *entry;
-    struct collection_stats *stats = NULL;
-    struct catalog next;
-    struct err err = {0};
-    status st = check_writable(node, &err);
-
-    catalog_init(&next);
-    if (st == ST_OK)
-        st = catalog_copy(&node->catalog, &next, &err);
-    if (st == ST_OK && job->name != NULL) {
-        stats = collection_stats_create(node, c->id_text, job->name);
-        if (stats == NULL)
-            st = err_set(&err, ST_NOMEM, "out of memory");
-    }
-    if (st == ST_OK && job->name != NULL)
-        st = catalog_rename_collection(&next, c->id, job->name, &err);
-    entry = st == ST_OK ? catalog_find_id(&next, c->id) : NULL;
-    if (st == ST_OK && entry == NULL)
-        st = err_set(&err, ST_NOT_FOUND, "the collection was dropped");
-    if (st == ST_OK && atomic_load(&c->seq.state) == COLLECTION_LOADING)
-        st = err_set(&err, ST_UNAVAILABLE, "the collection is still loading");
-    if (st == ST_OK && job->ef_search != 0)
-        entry->fields[0].ef_search = job->ef_search;
-    if (st == ST_OK)
-        st = catalog_store_write(node, &next, &err);
-    catalog_free(&next);
-    if (st == ST_OK) {
-        if (job->name != NULL) {
-            table_rename(node, c, job->name);
-            collection_stats_replace(c, stats);
-            stats = NULL;
-        }
-        if (job->ef_search != 0 && c->vindex != NULL)
-            vindex_set_ef_search(c->vindex, job->ef_search);
-    }
-    collection_stats_destroy(stats);
-    finish(job, st, c, &err);
-}
-
-void node_collection_patch(struct node *node, struct collection *c,
-                           const struct collection_patch *patch, node_admin_fn *done, void *arg)
-{
-    struct admin_job *job;
-    struct err err = {0};
-    status st = ST_OK;
-
-    if (patch->name != NULL)
-        st = catalog_name_check(patch->name, strlen(patch->name), &err);
-    if (st == ST_OK && patch->ef_search != 0)
-        st = check_range("ef_search", patch->ef_search, 1, VINDEX_EF_MAX, &err);
-    if (st != ST_OK) {
-        done(arg, st, NULL, &err);
-        return;
-    }
-    job = job_create(node, c, patch->name, done, arg);
-    if (job != NULL)
-        job->ef_search = patch->ef_search;
-    submit(&node->meta, job, run_patch, done, arg);
 }
 
 /* --- checkpoint by command, on the upkeep thread --- */

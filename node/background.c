@@ -135,6 +135,18 @@ static status write_checkpoint(struct collection *c, const char *dir, uint64_t s
     return checkpoint_write(&state, start_lsn, clock_wall_ns(node->options.clock), stop, info, err);
 }
 
+/* What the bucket lacks stays in the log, and so does what the stream compares at the next start.
+ */
+static uint64_t trim_lsn(struct collection *c, uint64_t start_lsn)
+{
+    uint64_t limit;
+
+    if (!policy_has_bucket(atomic_load(&c->policy)))
+        return start_lsn;
+    limit = ship_trim_limit(c);
+    return limit < start_lsn ? limit : start_lsn;
+}
+
 /* Runs on the upkeep thread, as bury() does: the log cannot be closed meanwhile. */
 status checkpoint_run(struct collection *c, const _Atomic bool *stop, struct err *err)
 {
@@ -168,7 +180,9 @@ status checkpoint_run(struct collection *c, const _Atomic bool *stop, struct err
              " blocks_written=%u blocks_kept=%u",
              c->id_text, start_lsn, info.rows, info.bytes_written, info.blocks_written,
              info.blocks_kept);
-    st = wal_trim(c->seq.wal, start_lsn, err);
+    atomic_store(&c->ops_since_fold, 0);
+    atomic_store(&c->bytes_since_fold, 0);
+    st = wal_trim(c->seq.wal, trim_lsn(c, start_lsn), err);
     c->checkpoint_log_bytes = wal_bytes(c->seq.wal);
     return st;
 }
@@ -209,6 +223,21 @@ static uint64_t log_growth(const struct collection *c, uint64_t bytes)
     return growth < (bound < WAL_FILE_BYTES_MAX ? bound : WAL_FILE_BYTES_MAX) ? 0 : growth;
 }
 
+/* [storage.compaction]: so many operations or bytes are folded into a checkpoint, but only once
+ * they are a good part of the collection: a checkpoint writes its whole graph, and what is written
+ * a byte inserted stays bounded. */
+static bool fold_due(struct collection *c)
+{
+    const struct node_options *o = &c->node->options;
+    uint64_t ops = atomic_load_explicit(&c->ops_since_fold, memory_order_relaxed);
+    uint64_t bytes = atomic_load_explicit(&c->bytes_since_fold, memory_order_relaxed);
+    uint64_t ops_max = o->compaction_ops != 0 ? o->compaction_ops : 10000;
+    uint64_t bytes_max = o->compaction_bytes != 0 ? o->compaction_bytes : 100 * 1024 * 1024;
+
+    return policy_has_bucket(atomic_load(&c->policy)) && (ops >= ops_max || bytes >= bytes_max) &&
+           ops >= slots_live_count(c->slots) / 4;
+}
+
 /* By age, and the collection whose log grew most when all logs together are over their bound. */
 static void checkpoints_due(struct node *node, struct collection **items, size_t count)
 {
@@ -224,8 +253,10 @@ static void checkpoints_due(struct node *node, struct collection **items, size_t
         total += bytes;
         if (!has_news(items[i]))
             continue;
-        if (now_ns - atomic_load(&items[i]->checkpoint_mono_ns) >=
-            node->options.checkpoint_interval_ns) {
+        if (fold_due(items[i]) || now_ns - atomic_load(&items[i]->checkpoint_mono_ns) >=
+                                      node->options.checkpoint_interval_ns) {
+            if (fold_due(items[i]))
+                atomic_fetch_add(&items[i]->compactions, 1);
             checkpoint_told(items[i], &node->stopping);
         } else if (growth > most) {
             most = growth;
@@ -348,6 +379,7 @@ static void reclaim_loop(void *arg)
     while (!atomic_load(&node->stopping)) {
         (void)epoch_collect(node->epoch);
         graves_free(node);
+        ship_tick(node);
         lock_take(&node->reclaim.lock);
         node->reclaim.rounds++;
         cond_broadcast(&node->reclaim.ran);
@@ -383,6 +415,14 @@ status background_start(struct node *node, struct err *err)
     if (st == ST_OK)
         st =
             thread_start(&node->upkeep_thread, "upkeep", THREAD_BACKGROUND, upkeep_loop, node, err);
+    if (st == ST_OK && node->tier != NULL)
+        st = thread_start(&node->publish_thread, "publish", THREAD_BACKGROUND, publish_loop, node,
+                          err);
+    if (st == ST_OK && node->tier != NULL)
+        st = thread_start(&node->load_thread, "load", THREAD_NORMAL, load_loop, node, err);
+    if (st == ST_OK && node->tier != NULL)
+        st = thread_start(&node->operator_thread, "operator", THREAD_NORMAL, operator_loop, node,
+                          err);
     for (unsigned i = 0; i < cores && i < NODE_LINKERS_MAX && st == ST_OK; i++) {
         char name[16];
 
@@ -398,8 +438,19 @@ void background_stop(struct node *node)
 {
     struct collection *c;
 
+    lock_take(&node->reclaim.lock);
+    cond_broadcast(&node->reclaim.stop);
+    lock_drop(&node->reclaim.lock);
     for (size_t i = 0; i < NODE_RECOVER_THREADS; i++)
         thread_join(&node->recover_threads[i]);
+    /* They wait for each other's jobs in this order only: operator for publish, load and publish
+     * for upkeep and meta. */
+    jobs_stop(&node->operator);
+    thread_join(&node->operator_thread);
+    jobs_stop(&node->load);
+    thread_join(&node->load_thread);
+    jobs_stop(&node->publish);
+    thread_join(&node->publish_thread);
     jobs_stop(&node->meta);
     thread_join(&node->meta_thread);
     lock_take(&node->linkers.lock);

@@ -1,7 +1,12 @@
-/* What an operator asks about the bucket. */
-#include "node/bucket.h"
-
+/* Snapshots and compaction by command, ownership by command, and the breaker. What waits for the
+ * network runs on the publish thread. */
 #include "node/node_internal.h"
+
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+enum { PIN_TRIES = 20, PIN_PAUSE_MS = 500 };
 
 const char *node_durability_name(enum node_durability d)
 {
@@ -21,111 +26,342 @@ bool node_durability_parse(const char *text, enum node_durability *out)
 
 struct dlq *node_dlq(struct node *node)
 {
-    (void)node;
-    return NULL;
+    return node->dlq;
 }
 
-static status not_yet(struct err *err)
+/* --- snapshot and compact --- */
+
+struct snapshot_job {
+    struct meta_job job;
+    struct collection *c; /* pinned */
+    char name[PIN_NAME_BYTES];
+    bool compact;
+    node_snapshot_fn *done;
+    void *arg;
+    struct node_snapshot_result result;
+};
+
+static void snapshot_end(struct snapshot_job *job, status st, const struct err *err)
 {
-    return err_set(err, ST_UNSUPPORTED, "this is being built");
+    struct collection *c = job->c;
+
+    job->result.checkpoint_lsn = atomic_load(&c->snapshot_lsn);
+    job->result.checkpoint_bytes = atomic_load(&c->checkpoint_bytes);
+    job->result.checkpoint_at_ns = atomic_load(&c->checkpoint_wall_ns);
+    if (job->result.lsn == 0)
+        job->result.lsn = job->result.checkpoint_lsn;
+    job->done(job->arg, st, st == ST_OK ? &job->result : NULL, err);
+    node_collection_unpin(c);
+    mem_free(job);
 }
 
-void node_dlq_retry(struct collection *c, const uint64_t *ids, size_t count, node_dlq_fn *done,
-                    void *arg)
+static status put_pin(struct snapshot_job *job, struct err *err)
 {
+    struct collection *c = job->c;
+    struct node *node = c->node;
+    struct tier_stream_status s;
+    struct root *root = mem_alloc(sizeof *root);
+    char key[OBJKEY_BYTES];
+    struct buf bytes;
+    struct pin pin = {.created_at_ns = clock_wall_ns(node->options.clock), .lsn = job->result.lsn};
+    status st = ST_OK;
+
+    if (root == NULL)
+        return err_set(err, ST_NOMEM, "out of memory");
+    if (!ship_status(c, &s) || !publish_root(c, root))
+        st = err_set(err, ST_UNAVAILABLE, "the collection is not open");
+    if (st == ST_OK) {
+        memcpy(pin.collection, c->id, sizeof pin.collection);
+        uuid_make_v4(node->options.rand, pin.id);
+        (void)snprintf(pin.name, sizeof pin.name, "%s", job->name);
+        pin.root_revision = root->revision;
+        pin.manifest_revision = root->manifest_revision;
+        pin.manifest = root->manifest;
+        pin.epoch = s.shipped.epoch;
+        pin.seq = s.shipped.seq == 0 ? 0 : s.shipped.seq - 1;
+    }
+    mem_free(root);
+    buf_init(&bytes, 4096);
+    if (st == ST_OK)
+        st = pin_encode(&pin, &bytes, err);
+    objkey_pin(c->id, pin.id, key);
+    for (int i = 0; st == ST_OK && i < PIN_TRIES; i++) {
+        struct objstore_req req = {.op = OBJSTORE_PUT,
+                                   .pool = OBJSTORE_LOG,
+                                   .key = key,
+                                   .body = buf_slice(&bytes),
+                                   .condition = OBJSTORE_IF_ABSENT};
+        enum objstore_class class;
+
+        st = objstore_wait(node->options.store, &req, err);
+        class = req.result.class;
+        objstore_result_fini(&req.result);
+        if (class == OBJSTORE_PRECONDITION) /* ours: the id is random */
+            st = ST_OK;
+        if (st == ST_OK)
+            break;
+        if (objstore_class_retries(class) && i + 1 < PIN_TRIES && !atomic_load(&node->stopping)) {
+            bucket_pause(node, PIN_PAUSE_MS);
+            st = ST_OK;
+        }
+    }
+    buf_free(&bytes);
+    if (st == ST_OK)
+        uuid_format(pin.id, job->result.pin);
+    return st == ST_OK ? ST_OK : err_wrap(err, st, "pin the snapshot");
+}
+
+/* The whole is worth writing anew where something is dead. */
+static bool worth_a_base(struct collection *c)
+{
+    struct bucket_marks marks;
+    uint64_t live = slots_live_count(c->slots) * (uint64_t)(c->dim * sizeof(float) + 64);
+
+    ship_marks(c, &marks);
+    return marks.log_bytes + marks.segment_bytes > live + live / 10 + 4096;
+}
+
+static void run_publish(struct meta_job *base)
+{
+    struct snapshot_job *job = (struct snapshot_job *)(void *)base;
+    struct collection *c = job->c;
+    struct publish_wish wish = {.flush = true, .manifest_anyway = job->name[0] != '\0'};
+    struct publish_report report = {0};
+    struct tier_stream_status s;
+    struct bucket_marks marks;
     struct err err = {0};
+    status st;
 
-    (void)c;
-    (void)ids;
-    (void)count;
-    done(arg, not_yet(&err), NULL, &err);
+    ship_marks(c, &marks);
+    if (vindex_linked(c->vindex) > 0 && marks.changed_rows > 0)
+        wish.what |= PUBLISH_IMAGE;
+    if (job->compact && worth_a_base(c))
+        wish.what |= PUBLISH_BASE;
+    st = publish_now(c, &wish, &report, &err);
+    publish_told(c, st, &report, &err);
+    if (st == ST_OK && job->compact)
+        atomic_fetch_add(&c->compactions, 1);
+    if (st == ST_OK && ship_status(c, &s))
+        job->result.lsn = s.shipped_lsn;
+    job->result.objects = report.objects;
+    job->result.bytes = report.bytes;
+    job->result.revision = report.revision;
+    if (st == ST_OK && job->name[0] != '\0')
+        st = put_pin(job, &err);
+    snapshot_end(job, st, &err);
 }
 
-void node_dlq_replay(struct collection *c, const uint64_t *ids, size_t count, node_dlq_fn *done,
-                     void *arg)
+static void run_snapshot(struct meta_job *base)
 {
-    node_dlq_retry(c, ids, count, done, arg);
-}
-
-void node_dlq_discard(struct collection *c, const uint64_t *ids, size_t count,
-                      uint64_t confirm_first, uint64_t confirm_last, bool drop, node_dlq_fn *done,
-                      void *arg)
-{
-    (void)confirm_first;
-    (void)confirm_last;
-    (void)drop;
-    node_dlq_retry(c, ids, count, done, arg);
-}
-
-void node_dlq_split(struct collection *c, const uint64_t *ids, size_t count, node_dlq_fn *done,
-                    void *arg)
-{
-    node_dlq_retry(c, ids, count, done, arg);
-}
-
-void node_dlq_export(struct collection *c, uint64_t id, node_export_fn *done, void *arg)
-{
+    struct snapshot_job *job = (struct snapshot_job *)(void *)base;
+    struct collection *c = job->c;
+    struct node *node = c->node;
     struct err err = {0};
+    bool backed = policy_has_bucket(atomic_load(&c->policy)) && node->tier != NULL;
+    status st = checkpoint_run(c, &node->stopping, &err);
 
-    (void)c;
-    (void)id;
-    done(arg, not_yet(&err), NULL, &err);
+    if (st == ST_OK && backed) {
+        job->job.run = run_publish;
+        if (jobs_push(&node->publish, &job->job))
+            return;
+        st = err_set(&err, ST_UNAVAILABLE, "the node is stopping");
+    }
+    if (st == ST_OK && job->compact)
+        atomic_fetch_add(&c->compactions, 1);
+    snapshot_end(job, st, &err);
+}
+
+static void submit(struct collection *c, const char *name, bool compact, node_snapshot_fn *done,
+                   void *arg)
+{
+    struct snapshot_job *job = mem_zero(sizeof *job);
+    struct err err = {0};
+    status st = job == NULL ? err_set(&err, ST_NOMEM, "out of memory") : ST_OK;
+
+    if (st == ST_OK && name != NULL && !policy_has_bucket(atomic_load(&c->policy)))
+        st = err_set(&err, ST_INVALID,
+                     "a named snapshot is kept in the bucket; the collection's policy is Memory");
+    if (st == ST_OK && name != NULL && (name[0] == '\0' || strlen(name) >= PIN_NAME_BYTES))
+        st = err_set(&err, ST_INVALID, "a snapshot's name has 1 to %d bytes", PIN_NAME_BYTES - 1);
+    if (st == ST_OK) {
+        *job = (struct snapshot_job){
+            .job = {.run = run_snapshot}, .c = c, .compact = compact, .done = done, .arg = arg};
+        (void)snprintf(job->name, sizeof job->name, "%s", name == NULL ? "" : name);
+        collection_pin(c);
+        if (jobs_push(&c->node->upkeep, &job->job))
+            return;
+        node_collection_unpin(c);
+        st = err_set(&err, ST_UNAVAILABLE, "the node is stopping");
+    }
+    mem_free(job);
+    done(arg, st, NULL, &err);
 }
 
 void node_snapshot(struct collection *c, const char *name, node_snapshot_fn *done, void *arg)
 {
-    struct err err = {0};
-
-    (void)c;
-    (void)name;
-    done(arg, not_yet(&err), NULL, &err);
+    submit(c, name, false, done, arg);
 }
 
 void node_compact(struct collection *c, node_snapshot_fn *done, void *arg)
 {
-    node_snapshot(c, NULL, done, arg);
+    submit(c, NULL, true, done, arg);
+}
+
+/* --- published whole again --- */
+
+struct again {
+    struct collection *c;
+    struct catalog_collection entry;
+};
+
+static void start_recreate(struct tier_stream *s, tier_done_fn *done, void *arg, const void *what)
+{
+    tier_stream_recreate(s, *(const uint64_t *)what, done, arg);
+}
+
+/* On the meta thread. */
+static status do_enter(void *arg, struct err *err)
+{
+    struct again *again = arg;
+    const struct catalog_collection *entry =
+        catalog_find_id(&again->c->node->catalog, again->c->id);
+    status st;
+
+    if (entry == NULL)
+        return err_set(err, ST_NOT_FOUND, "the collection was dropped");
+    st = catalog_collection_copy(entry, &again->entry, err);
+    if (st == ST_OK) {
+        st = bucket_catalog_change(again->c->node, admin_add_entry, &again->entry, err);
+        catalog_collection_free(&again->entry);
+    }
+    return st;
+}
+
+static status recreate(struct collection *c, struct err *err)
+{
+    struct again again = {.c = c};
+    uint64_t floor_lsn = atomic_load_explicit(&c->applied_lsn, memory_order_acquire);
+    status st = bucket_check_format(c->node, err);
+
+    if (st == ST_OK)
+        st = ship_call(c, start_recreate, &floor_lsn, NODE_BUCKET_WAIT_MS, err);
+    return st == ST_OK ? jobs_run(&c->node->meta, do_enter, &again, err) : st;
+}
+
+/* On the publish thread. */
+static status do_again(void *arg, struct err *err)
+{
+    struct collection *c = arg;
+    struct publish_wish wish = {.manifest_anyway = true};
+    struct publish_report report = {0};
+    struct tier_stream_status s = {0};
+    status st = ST_OK;
+
+    if (ship_status(c, &s) && s.phase == STREAM_ROOT_LOST)
+        st = recreate(c, err);
+    if (st == ST_OK && ship_status(c, &s) && s.switching)
+        wish.what |= PUBLISH_BASE;
+    if (st == ST_OK && vindex_linked(c->vindex) > 0)
+        wish.what |= PUBLISH_IMAGE;
+    if (st == ST_OK)
+        st = publish_now(c, &wish, &report, err);
+    if (st == ST_OK) /* letters of publishing leave */
+        c->publish_failures = 1;
+    publish_told(c, st, &report, err);
+    return st;
+}
+
+status publish_again(struct collection *c, struct err *err)
+{
+    return jobs_run(&c->node->publish, do_again, c, err);
+}
+
+/* --- ownership --- */
+
+struct take_job {
+    struct meta_job job;
+    struct collection *c; /* pinned */
+    bool republish;
+    node_admin_fn *done;
+    void *arg;
+};
+
+static void start_take(struct tier_stream *s, tier_done_fn *done, void *arg, const void *what)
+{
+    (void)what;
+    tier_stream_take(s);
+    tier_stream_own(s, done, arg);
+}
+
+static void run_take(struct meta_job *base)
+{
+    struct take_job *job = (struct take_job *)(void *)base;
+    struct collection_info info;
+    struct err err = {0};
+    status st = job->republish ? publish_again(job->c, &err)
+                               : ship_call(job->c, start_take, NULL, NODE_BUCKET_WAIT_MS, &err);
+
+    if (st == ST_OK)
+        node_collection_info(job->c, &info);
+    job->done(job->arg, st, st == ST_OK ? &info : NULL, &err);
+    node_collection_unpin(job->c);
+    mem_free(job);
+}
+
+static void submit_take(struct collection *c, bool republish, node_admin_fn *done, void *arg)
+{
+    struct take_job *job = mem_zero(sizeof *job);
+    struct err err = {0};
+
+    if (job == NULL) {
+        done(arg, err_set(&err, ST_NOMEM, "out of memory"), NULL, &err);
+        return;
+    }
+    *job = (struct take_job){
+        .job = {.run = run_take}, .c = c, .republish = republish, .done = done, .arg = arg};
+    collection_pin(c);
+    if (jobs_push(&c->node->operator, & job->job))
+        return;
+    node_collection_unpin(c);
+    mem_free(job);
+    done(arg, err_set(&err, ST_UNAVAILABLE, "the node is stopping"), NULL, &err);
 }
 
 void node_take_ownership(struct collection *c, node_admin_fn *done, void *arg)
 {
-    struct err err = {0};
-
-    (void)c;
-    done(arg, not_yet(&err), NULL, &err);
+    submit_take(c, false, done, arg);
 }
 
 void node_republish(struct collection *c, node_admin_fn *done, void *arg)
 {
-    node_take_ownership(c, done, arg);
+    submit_take(c, true, done, arg);
 }
+
+void operator_loop(void *arg)
+{
+    struct node *node = arg;
+    bool stopped = false;
+
+    while (!stopped) {
+        struct meta_job *job = jobs_wait(&node->operator, UINT64_MAX / 4, &stopped);
+
+        if (job != NULL)
+            job->run(job);
+    }
+}
+
+/* --- the breaker --- */
 
 void node_breaker_reset(struct node *node, const char **before, const char **after)
 {
-    (void)node;
+    enum breaker_state was = BREAKER_CLOSED;
+    enum breaker_state is = BREAKER_CLOSED;
+
     *before = NULL;
     *after = NULL;
-}
-
-void node_alias_set(struct node *node, const char *alias, struct collection *c, node_admin_fn *done,
-                    void *arg)
-{
-    (void)node;
-    (void)alias;
-    node_take_ownership(c, done, arg);
-}
-
-void node_alias_remove(struct node *node, const char *alias, node_admin_fn *done, void *arg)
-{
-    (void)node;
-    (void)alias;
-    node_take_ownership(NULL, done, arg);
-}
-
-size_t node_alias_list(struct node *node, const char *after, struct node_alias *out, size_t max)
-{
-    (void)node;
-    (void)after;
-    (void)out;
-    (void)max;
-    return 0;
+    if (node->tier == NULL)
+        return;
+    tier_breaker_reset(node->tier, &was, &is);
+    *before = breaker_state_name(was);
+    *after = breaker_state_name(is);
 }

@@ -51,8 +51,9 @@ static status read_once(struct node *node, struct catalog *out, char etag[OBJSTO
     if (st == ST_OK) {
         st = catalog_decode(buf_slice(&req.result.body), out, err);
         if (st != ST_OK)
-            st = err_wrap(err, st, "the bucket's %s (an older one may be brought back by the "
-                                   "store's versions)",
+            st = err_wrap(err, st,
+                          "the bucket's %s (an older one may be brought back by the "
+                          "store's versions)",
                           OBJKEY_CATALOG);
         memcpy(etag, req.result.etag, OBJSTORE_ETAG_BYTES);
     }
@@ -80,7 +81,8 @@ static status read_for_change(struct attempt *a, struct err *err)
         if (st == ST_OK || st == ST_NOT_FOUND)
             return ST_OK;
         if (!objstore_class_retries(class) || out_of_time(a))
-            return err_wrap(err, st == ST_CLOSED ? ST_UNAVAILABLE : st, "read the bucket's catalog");
+            return err_wrap(err, st == ST_CLOSED ? ST_UNAVAILABLE : st,
+                            "read the bucket's catalog");
         bucket_pause(a->node, CATALOG_PAUSE_MS);
     }
 }
@@ -158,8 +160,7 @@ status bucket_catalog_change(struct node *node, catalog_change_fn *change, void 
 {
     struct attempt a = {
         .node = node,
-        .deadline_ns =
-            clock_mono_ns(node->options.clock) + (uint64_t)NODE_BUCKET_WAIT_MS * 1000000,
+        .deadline_ns = clock_mono_ns(node->options.clock) + (uint64_t)NODE_BUCKET_WAIT_MS * 1000000,
     };
     enum decision decision = GIVE_UP;
     status st;
@@ -361,6 +362,43 @@ static void drop_the_dropped(struct node *node, const struct catalog *bucket)
     table_snapshot_free(items, count);
 }
 
+static status add_missing(void *arg, struct catalog *bucket, struct err *err)
+{
+    return admin_add_entry(arg, bucket, err);
+}
+
+static bool has_root(struct node *node, const uint8_t id[16])
+{
+    char key[OBJKEY_BYTES];
+    struct objstore_req req = {.op = OBJSTORE_GET,
+                               .pool = OBJSTORE_LOG,
+                               .key = key,
+                               .bytes_max = ROOT_BYTES_MAX,
+                               .timeout_ms = CATALOG_ATTEMPT_MS};
+    status st;
+
+    objkey_root(id, key);
+    st = objstore_wait(node->options.store, &req, NULL);
+    objstore_result_fini(&req.result);
+    return st == ST_OK;
+}
+
+/* A switch to MemoryS3 was cut short between its root and the bucket's catalog. */
+static void tell_of_the_missing(struct node *node, const struct catalog *bucket)
+{
+    for (size_t i = 0; i < node->catalog.collection_count; i++) {
+        struct catalog_collection *here = &node->catalog.collections[i];
+        struct err err = {0};
+
+        if (!policy_has_bucket(here->policy) || catalog_find_id(bucket, here->id) != NULL ||
+            was_dropped_there(bucket, here->id) || !has_root(node, here->id))
+            continue;
+        if (bucket_catalog_change(node, add_missing, here, &err) != ST_OK)
+            log_warn("the bucket's catalog lacks a collection until the next start",
+                     "name=%s err=%s", here->name, err.text);
+    }
+}
+
 static void load_the_new(struct node *node, const struct catalog *bucket)
 {
     for (size_t i = 0; i < bucket->collection_count; i++) {
@@ -398,6 +436,7 @@ static void run_sync(struct meta_job *base)
         log_error("the bucket's catalog cannot be taken over", "err=%s", err.text);
     show_settings(node);
     drop_the_dropped(node, &job->bucket);
+    tell_of_the_missing(node, &job->bucket);
     load_the_new(node, &job->bucket);
     atomic_store(&node->catalog_seen, true);
     atomic_store(&node->load_first, false);

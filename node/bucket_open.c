@@ -104,6 +104,9 @@ status bucket_open(struct node *node, struct err *err)
         .kv = node->kv, .persist = kv_writer_put, .persist_arg = node->kv_writer};
     status st = dlq_open(&letters, &node->dlq, &node->letters_damaged, err);
 
+    atomic_store(&node->load_first,
+                 node->options.store != NULL && node->catalog.collection_count == 0);
+
     if (st != ST_OK || node->options.store == NULL)
         return st;
     uuid_make_v4(node->options.rand, node->session);

@@ -28,7 +28,7 @@ status intent_put(struct node *node, const uint8_t id[16], struct err *err)
 
     intent_key(id, key);
     write.key = slice_make(key, sizeof key);
-    return kv_apply(node->kv, &write, 1, err);
+    return kv_writer_apply(node->kv_writer, &write, 1, err);
 }
 
 status intent_remove(struct node *node, const uint8_t id[16], struct err *err)
@@ -38,7 +38,7 @@ status intent_remove(struct node *node, const uint8_t id[16], struct err *err)
 
     intent_key(id, key);
     write.key = slice_make(key, sizeof key);
-    return kv_apply(node->kv, &write, 1, err);
+    return kv_writer_apply(node->kv_writer, &write, 1, err);
 }
 
 status catalog_store_read(struct node *node, struct err *err)
@@ -114,6 +114,7 @@ status catalog_store_write(struct node *node, struct catalog *next, struct err *
     catalog_free(&node->catalog);
     node->catalog = *next;
     catalog_init(next);
+    alias_show(node);
     return ST_OK;
 }
 
@@ -208,6 +209,12 @@ static status look_at_directory(void *arg, const char *name, bool is_dir, struct
         return ST_OK;
     if (catalog_find_id(&d->node->catalog, id) != NULL)
         return ST_OK;
+    if (load_intended(d->node, id)) { /* what came from the bucket and was not complete yet */
+        if (remove_files(d->node, name, &why) != ST_OK)
+            log_warn("what a load from the bucket left stays until the next start",
+                     "collection_id=%s err=%s", name, why.text);
+        return ST_OK;
+    }
     if (was_dropped(&d->node->catalog, id)) {
         if (remove_files(d->node, name, &why) != ST_OK)
             log_warn("files of a dropped collection stay until the next start",

@@ -111,9 +111,16 @@ status collection_create(struct node *node, const struct catalog_collection *ent
     c->fair_key = hash_bytes(c->id, sizeof c->id, 1) | 1;
     (void)snprintf(c->table.name, sizeof c->table.name, "%s", entry->name);
     atomic_init(&c->pins, 1);
+    atomic_init(&c->policy, entry->policy);
+    atomic_init(&c->durability, entry->durability);
+    c->remote.last = &c->remote.first;
+    c->remote.closed = true; /* until its stream is open */
+    lock_init(&c->remote.lock, LOCK_RANK_REMOTE, "remote waits");
+    lock_init(&c->bucket.lock, LOCK_RANK_BUCKET, "bucket marks");
     atomic_init(&c->seq.state, COLLECTION_LOADING);
     mem_budget_init(&c->budget, &node->budget, 0);
     lock_init(&c->seq.lock, LOCK_RANK_SEQUENCER, "sequencer");
+    cond_init(&c->seq.released);
     st = stats == NULL ? err_set(err, ST_NOMEM, "out of memory") : create_rows(c, field, err);
     if (st != ST_OK) {
         collection_destroy(c);
@@ -130,6 +137,9 @@ void collection_destroy(struct collection *c)
     assert(c->seq.wal == NULL);
     collection_stats_destroy(atomic_load_explicit(&c->stats, memory_order_relaxed));
     destroy_rows(c);
+    lock_fini(&c->bucket.lock);
+    lock_fini(&c->remote.lock);
+    cond_fini(&c->seq.released);
     lock_fini(&c->seq.lock);
     mem_free(c);
 }
@@ -276,6 +286,20 @@ struct collection *node_collection_pin(struct node *node, const char *key, size_
     if (c != NULL)
         collection_pin(c);
     lock_drop(&node->table.lock);
+    return c == NULL && key_bytes < sizeof name ? alias_pin(node, key, key_bytes) : c;
+}
+
+struct collection *node_collection_pin_id(struct node *node, const uint8_t id[16])
+{
+    struct collection *c;
+
+    lock_take(&node->table.lock);
+    c = *bucket_of_id(node, id);
+    while (c != NULL && memcmp(c->id, id, 16) != 0)
+        c = c->table.next_by_id;
+    if (c != NULL)
+        collection_pin(c);
+    lock_drop(&node->table.lock);
     return c;
 }
 
@@ -335,8 +359,8 @@ void node_collection_info(struct collection *c, struct collection_info *out)
     lock_drop(&c->node->table.lock);
     out->dimension = c->dim;
     out->metric = vmetric_name(c->metric);
-    out->policy = node_policy_name(NODE_MEMORY);
-    out->durability = "local";
+    out->policy = node_policy_name(atomic_load(&c->policy));
+    out->durability = node_durability_name(atomic_load(&c->durability));
     out->m = c->m;
     out->ef_construction = c->ef_construction;
     out->threshold = c->threshold;
@@ -350,11 +374,16 @@ void node_collection_info(struct collection *c, struct collection_info *out)
     out->last_lsn = c->seq.last_lsn;
     out->durable_lsn = atomic_load(&c->applied_lsn);
     if (c->seq.wal != NULL) {
-        out->durable_lsn = wal_durable_lsn(c->seq.wal);
+        if (wal_durable_lsn(c->seq.wal) > out->durable_lsn)
+            out->durable_lsn = wal_durable_lsn(c->seq.wal);
         out->wal_bytes = wal_bytes(c->seq.wal);
     }
-    (void)snprintf(out->reason, sizeof out->reason, "%s", c->seq.reason);
+    (void)snprintf(out->reason, sizeof out->reason, "%s",
+                   c->seq.reason[0] == '\0' && c->seq.fenced ? c->seq.fence_reason : c->seq.reason);
+    if (state == COLLECTION_SERVING && c->seq.fenced)
+        state = COLLECTION_READ_ONLY;
     lock_drop(&c->seq.lock);
+    bucket_info(c, out);
 
     out->state = state_name(state);
     if (state == COLLECTION_LOADING || state == COLLECTION_FAILED || c->vindex == NULL)

@@ -56,3 +56,49 @@ void jobs_stop(struct job_queue *q)
     cond_broadcast(&q->wake);
     lock_drop(&q->lock);
 }
+
+struct errand {
+    struct meta_job job;
+    job_step_fn *step;
+    void *arg;
+    struct lock lock;
+    struct cond cond;
+    bool done;
+    status st;
+    struct err err;
+};
+
+static void run_errand(struct meta_job *base)
+{
+    struct errand *e = (struct errand *)(void *)base;
+    status st = e->step(e->arg, &e->err);
+
+    lock_take(&e->lock);
+    e->st = st;
+    e->done = true;
+    cond_broadcast(&e->cond);
+    lock_drop(&e->lock);
+}
+
+status jobs_run(struct job_queue *q, job_step_fn *step, void *arg, struct err *err)
+{
+    struct errand e = {.job = {.run = run_errand}, .step = step, .arg = arg};
+    status st;
+
+    lock_init(&e.lock, LOCK_RANK_LEAF, "errand");
+    cond_init(&e.cond);
+    if (!jobs_push(q, &e.job)) {
+        st = err_set(err, ST_UNAVAILABLE, "the node is stopping");
+    } else {
+        lock_take(&e.lock);
+        while (!e.done)
+            cond_wait(&e.cond, &e.lock);
+        lock_drop(&e.lock);
+        st = e.st;
+        if (st != ST_OK && err != NULL)
+            *err = e.err;
+    }
+    cond_fini(&e.cond);
+    lock_fini(&e.lock);
+    return st;
+}

@@ -102,6 +102,8 @@ static status open_stores(struct node *node, struct err *err)
     if (st == ST_OK)
         st = kv_open(meta, NODE_META_BYTES, &node->kv, err);
     if (st == ST_OK)
+        st = kv_writer_open(node->kv, &node->kv_writer, err);
+    if (st == ST_OK)
         st = wal_engine_open(&engine, &node->engine, err);
     if (st == ST_OK)
         st = epoch_create(&node->epoch, err);
@@ -139,6 +141,12 @@ static void init_plain(struct node *node)
     node->linkers.last = &node->linkers.first;
     jobs_init(&node->meta, "meta jobs");
     jobs_init(&node->upkeep, "upkeep jobs");
+    jobs_init(&node->operator, "operator jobs");
+    jobs_init(&node->publish, "publish jobs");
+    jobs_init(&node->load, "load jobs");
+    cond_init(&node->reclaim.stop);
+    lock_init(&node->bucket.lock, LOCK_RANK_LEAF, "bucket");
+    catalog_init(&node->bucket.aliases);
     catalog_init(&node->catalog);
     node->started_mono_ns = clock_mono_ns(node->options.clock);
     mem_budget_init(&node->budget, NULL,
@@ -166,9 +174,13 @@ status node_open(const struct node_options *options, struct node **out, struct e
     if (st == ST_OK)
         st = open_stores(node, err);
     if (st == ST_OK)
+        alias_show(node);
+    if (st == ST_OK)
         st = first_catalog(node, err);
     if (st == ST_OK)
         st = node_stats_open(node, err);
+    if (st == ST_OK)
+        st = bucket_open(node, err);
     if (st == ST_OK)
         st = background_start(node, err);
     if (st == ST_OK)
@@ -186,13 +198,35 @@ status node_open(const struct node_options *options, struct node **out, struct e
 
 /* --- close --- */
 
-static void close_log(struct collection *c)
+struct wal *collection_hold_log(struct collection *c)
 {
     struct wal *wal;
 
     lock_take(&c->seq.lock);
     wal = c->seq.wal;
+    c->seq.log_holders++;
+    lock_drop(&c->seq.lock);
+    return wal;
+}
+
+void collection_release_log(struct collection *c)
+{
+    lock_take(&c->seq.lock);
+    c->seq.log_holders--;
+    cond_broadcast(&c->seq.released);
+    lock_drop(&c->seq.lock);
+}
+
+void collection_close_log(struct collection *c)
+{
+    struct wal *wal;
+
+    ship_close(c); /* it reads the log */
+    lock_take(&c->seq.lock);
+    wal = c->seq.wal;
     c->seq.wal = NULL;
+    while (c->seq.log_holders > 0)
+        cond_wait(&c->seq.released, &c->seq.lock);
     lock_drop(&c->seq.lock);
     wal_close(wal); /* callbacks still take the sequencer's lock */
 }
@@ -204,7 +238,7 @@ static void close_collections(struct node *node)
         while (node->table.by_id[b] != NULL) {
             struct collection *c = node->table.by_id[b];
 
-            close_log(c);
+            collection_close_log(c);
             table_remove(node, c);
             node_collection_unpin(c);
         }
@@ -229,15 +263,19 @@ void node_close(struct node *node)
     if (node == NULL)
         return;
     atomic_store(&node->stopping, true);
+    ship_stop(node);
     wait_for_writes(node);
     background_stop(node);
     close_collections(node);
+    bucket_close(node);
     wal_engine_close(node->engine);
     epoch_destroy(node->epoch);
+    kv_writer_close(node->kv_writer);
     kv_close(node->kv);
     for (size_t i = 0; i < COUNT_OF(node->lock_files); i++)
         fs_close(node->options.fs, node->lock_files[i]);
     catalog_free(&node->catalog);
+    catalog_free(&node->bucket.aliases);
     while (node->scratches.count > 0)
         vindex_scratch_destroy(node->scratches.items[--node->scratches.count]);
     mem_free(node->scratches.items);
@@ -247,6 +285,11 @@ void node_close(struct node *node)
     mem_free(node->node_id);
     jobs_fini(&node->meta);
     jobs_fini(&node->upkeep);
+    jobs_fini(&node->operator);
+    jobs_fini(&node->publish);
+    jobs_fini(&node->load);
+    cond_fini(&node->reclaim.stop);
+    lock_fini(&node->bucket.lock);
     cond_fini(&node->linkers.wake);
     cond_fini(&node->reclaim.ran);
     cond_fini(&node->reclaim.wake);
@@ -265,7 +308,9 @@ bool node_ready(struct node *node, double *progress)
     uint32_t total = atomic_load(&node->loaded_total);
 
     *progress = total == 0 ? 1.0 : 1.0 - (double)loading / (double)total;
-    return loading == 0 && !atomic_load(&node->stopping);
+    if (atomic_load(&node->load_first))
+        *progress = 0.0;
+    return loading == 0 && !atomic_load(&node->load_first) && !atomic_load(&node->stopping);
 }
 
 void node_set_readonly(struct node *node, bool readonly)
@@ -283,7 +328,7 @@ void node_add_reason(struct node *node, const char *text)
     lock_drop(&node->table.lock);
 }
 
-static void health_add(struct node_health *out, const char *text)
+void health_add(struct node_health *out, const char *text)
 {
     out->degraded = true;
     if (out->reason_count < NODE_REASONS_MAX)
@@ -331,10 +376,11 @@ static void health_of_collection(struct collection *c, struct node_health *out)
                        name);
         health_add(out, text);
     }
-    if (state != COLLECTION_READ_ONLY && state != COLLECTION_FAILED)
-        return;
-    (void)snprintf(text, sizeof text, "collection %.64s: %.170s", name, why);
-    health_add(out, text);
+    if (state == COLLECTION_READ_ONLY || state == COLLECTION_FAILED) {
+        (void)snprintf(text, sizeof text, "collection %.64s: %.170s", name, why);
+        health_add(out, text);
+    }
+    bucket_health_of_collection(c, name, out);
 }
 
 void node_health(struct node *node, struct node_health *out)
@@ -355,6 +401,7 @@ void node_health(struct node *node, struct node_health *out)
     out->disk_full = disk_is_full(node, items, count);
     if (out->disk_full)
         health_add(out, "the disk is full: writes are refused until there is room, reads go on");
+    bucket_health(node, out);
     for (size_t i = 0; i < count; i++)
         health_of_collection(items[i], out);
     table_snapshot_free(items, count);
@@ -388,4 +435,5 @@ void node_status(struct node *node, struct node_status *out)
         out->checkpoint_bytes += info.checkpoint_bytes;
     }
     table_snapshot_free(items, count);
+    bucket_status(node, out);
 }

@@ -12,10 +12,15 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "index/vindex.h"
+#include "node/bucket.h"
 #include "node/node.h"
 #include "segment/catalog.h"
+#include "segment/objkey.h"
 #include "segment/record.h"
 #include "snapshot/checkpoint.h"
+#include "snapshot/publish.h"
+#include "snapshot/restore.h"
+#include "tiering/tier.h"
 #include "wal/wal.h"
 
 enum {
@@ -34,6 +39,12 @@ enum {
     NODE_RECOVER_THREADS = 2,
     NODE_LINKERS_MAX = 8,
     NODE_ROOM_BYTES = 1024 * 1024, /* a disk with so much free takes writes again */
+    NODE_HINT_MS = 5000,           /* what was shipped is remembered so often, and at the end */
+    NODE_BUCKET_WAIT_MS = 10000,   /* a catalog change waits so long for the bucket */
+    NODE_BUCKET_RETRY_MS = 2000,   /* the start asks an absent bucket so often */
+    NODE_STOP_FLUSH_MS = 5000,     /* a graceful stop ships for so long */
+    NODE_DISK_RESERVE_BYTES = 64 * 1024 * 1024,
+    NODE_EXPORT_BYTES_MAX = 512 * 1024 * 1024,
 };
 
 enum collection_state {
@@ -49,6 +60,29 @@ struct overlay_entry {
     struct overlay_entry *next, **at;
     struct docid id;
     bool present;
+};
+
+/* A write that is durable here and waits for the bucket. Lies in its operation. */
+struct remote_wait {
+    struct remote_wait *next;
+    uint64_t lsn;
+    uint64_t deadline_ns;
+    void (*answer)(struct remote_wait *wait, bool remote);
+};
+
+/* What is known of a collection's bucket side between publishes; kept in LMDB beside the hint. */
+struct bucket_marks {
+    uint64_t hint_lsn;      /* shipped, and confirmed by a root read */
+    uint64_t hint_chain;    /* of the log there */
+    uint64_t log_bytes;     /* payload bytes behind the floor, about */
+    uint64_t segment_bytes; /* the manifest names */
+    uint64_t object_bytes;  /* images and manifest */
+    uint64_t image_rows;    /* live when the image was written; 0: none */
+    uint64_t image_lsn;
+    uint64_t changed_rows; /* since the image, about */
+    uint64_t published_lsn, published_at_ns;
+    uint32_t segments;
+    bool foreign; /* the root was another node's when it was last seen */
 };
 
 struct meta_job {
@@ -95,11 +129,39 @@ struct collection {
     _Atomic bool checkpoint_damaged; /* the one on disk: nothing of it may be kept */
     struct meta_job bury_job;
 
+    _Atomic uint8_t policy;     /* enum node_policy */
+    _Atomic uint8_t durability; /* enum node_durability */
+    struct {
+        struct lock lock; /* LOCK_RANK_REMOTE */
+        struct remote_wait *first, **last;
+        uint64_t reached_lsn; /* writes up to it are remote-durable */
+        bool closed;          /* nobody will answer: waits are answered as local at once */
+    } remote;
+    struct {                       /* guarded by lock */
+        struct lock lock;          /* LOCK_RANK_BUCKET */
+        struct bucket_marks marks; /* as LMDB shall have them */
+        bool dirty;                /* LMDB has others */
+        uint64_t written_ms;
+        bool publish_failed; /* the last try, and why */
+        char publish_reason[256];
+        bool root_lost;
+    } bucket;
+    _Atomic uint64_t last_write_ns; /* monotonic */
+    _Atomic uint64_t ops_since_fold, bytes_since_fold;
+    _Atomic uint64_t compactions;
+    uint64_t publish_next_ms;  /* the publish thread's: not before */
+    uint32_t publish_failures; /* in a row; the publish thread's */
+
     struct {                                 /* guarded by lock */
         struct lock lock;                    /* LOCK_RANK_SEQUENCER */
         _Atomic enum collection_state state; /* changed under lock, read without */
         struct wal *wal;                     /* NULL while loading and once dropped */
         char reason[256];                    /* why READ_ONLY */
+        struct tier_stream *stream;          /* NULL: Memory, or not open */
+        uint32_t log_holders;                /* who read the log; it is not closed meanwhile */
+        struct cond released;
+        bool fenced; /* the bucket's root says it is not ours to write */
+        char fence_reason[256];
         struct overlay_entry *overlay[NODE_OVERLAY_BUCKETS];
         uint64_t last_lsn; /* submitted */
     } seq;
@@ -169,18 +231,41 @@ struct node {
         struct lock lock; /* LOCK_RANK_QUEUE; the reclaim thread sleeps here */
         struct cond wake;
         struct cond ran;
-        uint64_t rounds; /* guarded by lock */
+        struct cond stop; /* who pauses waits here */
+        uint64_t rounds;  /* guarded by lock */
     } reclaim;
 
-    struct job_queue meta;   /* catalog changes, LMDB writes */
-    struct job_queue upkeep; /* checkpoints and repair */
-    struct {                 /* recovery threads take the next collection from here */
+    struct job_queue meta;       /* catalog changes; may wait for the bucket for a while */
+    struct job_queue upkeep;     /* checkpoints and repair */
+    struct job_queue publish;    /* what waits for the network: publishing, the bucket's catalog */
+    struct job_queue operator;   /* what operators ask of letters and ownership */
+    struct job_queue load;       /* collections that come from the bucket */
+    struct kv_writer *kv_writer; /* LMDB writes */
+    struct dlq *dlq;
+    struct tier *tier; /* NULL: no bucket */
+    uint8_t session[16];
+    char *owner_id;                /* who we are to the bucket (docs/decisions/owner-identity.md) */
+    _Atomic bool catalog_seen;     /* the bucket's, since the start */
+    _Atomic bool sync_wanted;      /* it is to be read again */
+    _Atomic bool load_first;       /* an empty directory: not ready until the bucket was asked */
+    _Atomic uint32_t remote_waits; /* in all collections */
+    _Atomic int pressure;          /* enum pressure_level */
+    uint64_t ship_ticked_ms;       /* the reclaim thread's */
+    struct {                       /* guarded by lock */
+        struct lock lock;          /* LOCK_RANK_LEAF */
+        struct pressure now;
+        char bucket_reason[256]; /* what is wrong with the bucket as a whole; "" */
+        struct catalog aliases;  /* what node_alias_list() shows: a copy of the catalog's */
+    } bucket;
+    size_t letters_damaged;
+    struct { /* recovery threads take the next collection from here */
         struct collection **items;
         size_t count;
         _Atomic size_t next;
     } recovery;
 
-    struct thread meta_thread, upkeep_thread, reclaim_thread;
+    struct thread meta_thread, upkeep_thread, reclaim_thread, publish_thread, load_thread,
+        operator_thread;
     struct thread link_threads[NODE_LINKERS_MAX];
     unsigned link_thread_count;
     struct thread recover_threads[NODE_RECOVER_THREADS];
@@ -200,6 +285,10 @@ bool jobs_push(struct job_queue *q, struct meta_job *job); /* false once stoppin
 /* The next job; NULL after timeout_ns, or when stopping and nothing is left. */
 struct meta_job *jobs_wait(struct job_queue *q, uint64_t timeout_ns, bool *stopped);
 void jobs_stop(struct job_queue *q);
+/* Runs one step on the queue's thread and waits for it. Not from that thread. */
+typedef status job_step_fn(void *arg, struct err *err);
+NODISCARD
+status jobs_run(struct job_queue *q, job_step_fn *step, void *arg, struct err *err);
 
 /* collection.c */
 NODISCARD
@@ -208,6 +297,7 @@ status collection_create(struct node *node, const struct catalog_collection *ent
 /* Everything but the files; no reader, no log. */
 void collection_destroy(struct collection *c);
 void collection_pin(struct collection *c);
+struct collection *node_collection_pin_id(struct node *node, const uint8_t id[16]); /* or NULL */
 void collection_set_state(struct collection *c, enum collection_state state, const char *reason);
 /* Throws away rows and vectors of a load that failed half way: for good, c->slots and c->vindex are
  * NULL then, or for another try (NULL only if that fails). */
@@ -245,12 +335,34 @@ status intent_remove(struct node *node, const uint8_t id[16], struct err *err);
 NODISCARD
 status remove_files(struct node *node, const char *id_text, struct err *err);
 
+/* admin.c */
+NODISCARD
+status node_check_writable(struct node *node, struct err *err);
+NODISCARD
+status node_check_range(const char *what, uint64_t value, uint64_t low, uint64_t high,
+                        struct err *err);
+NODISCARD
+status node_check_policy(const struct node *node, enum node_policy policy, struct err *err);
+/* catalog_change_fn; arg is the struct catalog_collection to add. */
+NODISCARD
+status admin_add_entry(void *arg, struct catalog *catalog, struct err *err);
+/* What the bucket's catalog has dropped goes here too; on the meta thread. */
+void collection_drop_here(struct collection *c);
+
 /* recover.c */
 NODISCARD
 status recover_start(struct node *node, struct err *err);
 /* Opens the log of a collection that was just made. */
 NODISCARD
 status collection_open_log(struct collection *c, struct err *err);
+/* The same, for rows that have everything up to lsn: the log begins behind it. */
+NODISCARD
+status collection_open_log_at(struct collection *c, uint64_t lsn, struct err *err);
+/* The stream, then the log, once nobody holds it. */
+void collection_close_log(struct collection *c);
+struct wal *
+collection_hold_log(struct collection *c); /* NULL: it has none; released all the same */
+void collection_release_log(struct collection *c);
 
 /* write.c */
 void write_on_cut(void *arg, uint64_t cut_lsn);
@@ -268,6 +380,147 @@ void collection_repair(struct collection *c);
 void reclaim_wait(struct node *node);
 NODISCARD
 status checkpoint_run(struct collection *c, const _Atomic bool *stop, struct err *err);
+
+/* kv_writer.c: the one thread that writes LMDB. */
+struct kv_writer;
+NODISCARD
+status kv_writer_open(struct kv *kv, struct kv_writer **out, struct err *err);
+void kv_writer_close(struct kv_writer *w); /* everything put is written first, if it can be */
+/* Copies, in order; tried again until it succeeds. Never fails, never waits. */
+void kv_writer_put(void *writer, const struct kv_write *writes, size_t count);
+/* Waits for this transaction, which is tried once. */
+NODISCARD
+status kv_writer_apply(struct kv_writer *w, const struct kv_write *writes, size_t count,
+                       struct err *err);
+
+/* bucket_open.c */
+NODISCARD
+status bucket_open(struct node *node, struct err *err);
+void bucket_close(struct node *node);
+static inline bool policy_has_bucket(uint8_t policy)
+{
+    return policy != NODE_MEMORY;
+}
+
+/* ship.c: a collection's stream, and those who wait for it. */
+struct ship_call;
+/* The log is open. Loads the marks and opens the stream of a bucket-backed collection. */
+NODISCARD
+status ship_open(struct collection *c, struct err *err);
+/* The same for one that is new to the bucket: its root is made, with the floor at floor_lsn. Waits.
+ */
+NODISCARD
+status ship_create(struct collection *c, uint64_t floor_lsn, bool switching, struct err *err);
+void ship_close(struct collection *c);
+/* From the commit thread, the sequencer's lock held. */
+void ship_logged_locked(struct collection *c, uint64_t lsn, uint64_t payload_bytes, uint64_t rows,
+                        bool remote);
+void ship_waits_reached(struct collection *c, uint64_t lsn);
+void ship_waits_expire(struct collection *c, uint64_t now_ns);
+/* closed: those who wait, and who come, are answered as local. */
+void ship_waits_close(struct collection *c, bool closed);
+void ship_marks_read(struct collection *c, struct bucket_marks *out);
+NODISCARD
+status ship_call_create(struct ship_call **out, struct err *err);
+NODISCARD
+status ship_call_wait(struct ship_call *call, uint64_t timeout_ms, const _Atomic bool *stop,
+                      struct err *err);
+void ship_call_done(void *arg, status st, const struct err *err); /* tier_done_fn */
+void ship_call_drop(struct ship_call *call);
+/* Takes the wait; answered now, on the ship thread, or at its deadline. */
+void ship_wait(struct collection *c, struct remote_wait *wait);
+void ship_tick(struct node *node); /* deadlines, pressure; the reclaim thread */
+void ship_marks(struct collection *c, struct bucket_marks *out);
+void ship_set_marks(struct collection *c, const struct bucket_marks *marks);
+/* ST_LIMIT or ST_NOSPACE when the bucket lags too far behind for another write. */
+NODISCARD
+status ship_pressure(struct collection *c, struct err *err);
+/* Calls of tier.h that end in a callback, as calls that wait; not for workers. */
+typedef void ship_start_fn(struct tier_stream *s, tier_done_fn *done, void *arg, const void *what);
+NODISCARD
+status ship_call(struct collection *c, ship_start_fn *start, const void *what, uint64_t timeout_ms,
+                 struct err *err);
+NODISCARD
+status ship_own(struct collection *c, uint64_t timeout_ms, struct err *err);
+/* Everything durable now is in the bucket. */
+NODISCARD
+status ship_flush(struct collection *c, uint64_t timeout_ms, struct err *err);
+/* Records up to it may leave the local log. Blocks on LMDB; the upkeep thread. */
+uint64_t ship_trim_limit(struct collection *c);
+void ship_stop(struct node *node);
+void ship_remember(struct collection *c); /* the marks go to LMDB now */
+void ship_forget(struct node *node, const uint8_t id[16]);
+NODISCARD
+bool ship_status(struct collection *c, struct tier_stream_status *out);
+
+/* bucket_catalog.c */
+typedef status catalog_change_fn(void *arg, struct catalog *c, struct err *err);
+/* Reads meta/catalog, changes it, writes it if nobody else did meanwhile. ST_UNAVAILABLE: the
+ * bucket is away and nothing was done; ST_UNKNOWN: it may have been done. Waits for the network. */
+NODISCARD
+status bucket_catalog_change(struct node *node, catalog_change_fn *change, void *arg,
+                             struct err *err);
+/* The start: names, drops and new collections as the bucket's catalog has them. */
+NODISCARD
+status bucket_catalog_sync(struct node *node, struct err *err);
+NODISCARD
+status bucket_catalog_read(struct node *node, struct catalog *out, struct err *err);
+NODISCARD
+status bucket_check_format(struct node *node, struct err *err);
+void bucket_pause(struct node *node, uint64_t ms); /* shorter when the node stops */
+
+/* publisher.c */
+void publish_loop(void *node);
+struct publish_wish {
+    unsigned what;        /* bits of enum publish_what */
+    bool manifest_anyway; /* a manifest though there is nothing new to name */
+    bool flush;           /* everything durable now first */
+};
+/* On the publish thread. *out may be filled on failure too. */
+NODISCARD
+status publish_now(struct collection *c, const struct publish_wish *wish,
+                   struct publish_report *out, struct err *err);
+
+void publish_note(struct collection *c, unsigned what, const struct manifest *m,
+                  const struct publish_report *r, uint64_t lsn);
+bool publish_root(struct collection *c, struct root *out);
+/* Everything that failed to be published is published now; waits for the publish thread. */
+NODISCARD
+status publish_again(struct collection *c, struct err *err);
+/* bucket.c */
+void operator_loop(void *node);
+void publish_told(struct collection *c, status st, const struct publish_report *r,
+                  const struct err *err);
+
+/* load.c */
+void load_loop(void *node);
+/* The collection is made from the bucket, now or as soon as it can be asked. entry is copied. */
+NODISCARD
+status load_from_bucket(struct node *node, const struct catalog_collection *entry, struct err *err);
+void load_diverged(struct collection *c);
+NODISCARD
+status intent_write(struct node *node, const char *kind, const uint8_t id[16], struct err *err);
+NODISCARD
+status intent_clear(struct node *node, const char *kind, const uint8_t id[16], struct err *err);
+bool load_intended(struct node *node, const uint8_t id[16]);
+/* c is in the table, loading, and counted as such. again: not at once. */
+NODISCARD
+status load_again(struct collection *c, bool again, struct err *err);
+bool intent_stands(struct node *node, const char *kind, const uint8_t id[16]);
+
+/* bucket_view.c: what is told of the bucket. */
+void bucket_info(struct collection *c, struct collection_info *out);
+void bucket_health(struct node *node, struct node_health *out);
+void bucket_health_of_collection(struct collection *c, const char *name, struct node_health *out);
+void bucket_status(struct node *node, struct node_status *out);
+void bucket_collect(struct collection *c, struct collection_stats *s);
+
+/* alias.c */
+void alias_show(struct node *node); /* the catalog has changed; the meta thread */
+struct collection *alias_pin(struct node *node, const char *name, size_t bytes);
+
+/* node.c */
+void health_add(struct node_health *out, const char *text);
 
 /* read.c */
 struct vindex_scratch *scratch_take(struct node *node, struct err *err);

@@ -85,6 +85,7 @@ static void collect_collection(struct collection *c)
     stats_set(s->vectors, slots_live_count(c->slots));
     stats_set(s->inserts, (double)atomic_load_explicit(&c->inserted, memory_order_relaxed));
     stats_set(s->snapshot_timestamp, (double)atomic_load(&c->checkpoint_wall_ns) * 1e-9);
+    bucket_collect(c, s);
     epoch_leave(c->node->epoch, guard);
 }
 

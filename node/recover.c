@@ -99,6 +99,23 @@ status collection_open_log(struct collection *c, struct err *err)
     return st;
 }
 
+status collection_open_log_at(struct collection *c, uint64_t lsn, struct err *err)
+{
+    struct replay r = {0};
+    struct wal_report report;
+    status st = open_log(c, &r, lsn + 1, 0, &report, err);
+
+    if (st == ST_OK && wal_state(c->seq.wal, err) != ST_OK)
+        st = err_wrap(err, ST_IO, "its log cannot be written");
+    if (st != ST_OK)
+        return st;
+    lock_take(&c->seq.lock);
+    c->seq.last_lsn = lsn;
+    atomic_store(&c->applied_lsn, lsn);
+    lock_drop(&c->seq.lock);
+    return ST_OK;
+}
+
 /* The checkpoint, if there is one. *start_lsn: replay from the next; *lsn_max: what the log must
  * reach. A damaged one is told in `damage` and left out: a log that reaches back to lsn 1 makes it
  * good. */
@@ -148,6 +165,20 @@ static bool has_hole(struct collection *c, const struct replay *r, uint64_t star
     return start_lsn == 0 && *first > 1;
 }
 
+/* A collection whose files are not there, or are to be thrown away, comes from the bucket. */
+static bool comes_from_bucket(struct collection *c)
+{
+    char wal_dir[FS_PATH_BYTES];
+    char snapshot_dir[FS_PATH_BYTES];
+
+    if (!policy_has_bucket(atomic_load(&c->policy)) || c->node->tier == NULL)
+        return false;
+    if (load_intended(c->node, c->id))
+        return true;
+    return collection_paths(c, wal_dir, snapshot_dir, NULL) == ST_OK &&
+           log_must_be_there(c->node->options.fs, wal_dir, NULL) == ST_CORRUPT;
+}
+
 static status load(struct collection *c, struct err *err)
 {
     char wal_dir[FS_PATH_BYTES];
@@ -194,9 +225,11 @@ static status load(struct collection *c, struct err *err)
                        damage.text[0] != '\0' ? damage.text : "its checkpoint is gone");
         collection_set_state(c, COLLECTION_READ_ONLY, reason);
     } else {
-        collection_set_state(c, COLLECTION_SERVING, NULL);
+        st = ship_open(c, err);
+        if (st == ST_OK)
+            collection_set_state(c, COLLECTION_SERVING, NULL);
     }
-    return ST_OK;
+    return st;
 }
 
 static void recover_one(struct collection *c)
@@ -205,6 +238,10 @@ static void recover_one(struct collection *c)
     char reason[256];
 
     log_context_set(NULL, c->id_text);
+    if (comes_from_bucket(c) && load_again(c, false, &err) == ST_OK) {
+        log_context_set(NULL, NULL);
+        return; /* the load thread counts it */
+    }
     if (load(c, &err) != ST_OK) {
         log_error("collection could not be loaded", "err=%s", err.text);
         (void)snprintf(reason, sizeof reason, "%.255s", err.text);

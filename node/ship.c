@@ -1,169 +1,13 @@
 /* One collection's stream into the bucket as the node sees it: what the log tells it, who waits for
  * it, what is remembered of it, and whether it lets writes in.
  *
- * The records behind the last group but one stay in the log: at the next start the stream compares
- * them with that group before it goes on (docs/protocol.md, "Ownership"). */
+ * The log is trimmed only up to a hint that LMDB has: at the next start the stream compares what
+ * lies behind it with the bucket before it goes on (docs/protocol.md, "Ownership"). */
 #include "node/node_internal.h"
 
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
-
-static const char MARKS[] = "ship/";
-enum { MARKS_KEY_BYTES = 5 + 16, MARKS_VERSION = 1, MARKS_BYTES_MAX = 256 };
-
-/* --- what is remembered; a hint, never the truth --- */
-
-static void marks_key(const uint8_t id[16], uint8_t key[MARKS_KEY_BYTES])
-{
-    memcpy(key, MARKS, 5);
-    memcpy(key + 5, id, 16);
-}
-
-static void marks_write(struct collection *c)
-{
-    uint8_t key[MARKS_KEY_BYTES];
-    struct bucket_marks m;
-    struct kv_write write = {0};
-    struct buf value;
-
-    ship_marks(c, &m);
-    marks_key(c->id, key);
-    buf_init(&value, MARKS_BYTES_MAX);
-    buf_put_u8(&value, MARKS_VERSION);
-    buf_put_u64(&value, m.hint_lsn);
-    buf_put_u64(&value, m.log_bytes);
-    buf_put_u64(&value, m.segment_bytes);
-    buf_put_u64(&value, m.object_bytes);
-    buf_put_u64(&value, m.image_rows);
-    buf_put_u64(&value, m.image_lsn);
-    buf_put_u64(&value, m.changed_rows);
-    buf_put_u64(&value, m.published_lsn);
-    buf_put_u64(&value, m.published_at_ns);
-    buf_put_u32(&value, m.segments);
-    write.key = slice_make(key, sizeof key);
-    write.value = buf_slice(&value);
-    if (!value.failed)
-        kv_writer_put(c->node->kv_writer, &write, 1);
-    buf_free(&value);
-}
-
-static void marks_read(struct collection *c, struct bucket_marks *out)
-{
-    uint8_t key[MARKS_KEY_BYTES];
-    struct bucket_marks m = {0};
-    struct buf value;
-    struct rd r;
-
-    *out = m;
-    marks_key(c->id, key);
-    buf_init(&value, MARKS_BYTES_MAX);
-    if (kv_get(c->node->kv, slice_make(key, sizeof key), &value, NULL) == ST_OK) {
-        r = rd_make(buf_slice(&value));
-        if (rd_u8(&r) == MARKS_VERSION) {
-            m.hint_lsn = rd_u64(&r);
-            m.log_bytes = rd_u64(&r);
-            m.segment_bytes = rd_u64(&r);
-            m.object_bytes = rd_u64(&r);
-            m.image_rows = rd_u64(&r);
-            m.image_lsn = rd_u64(&r);
-            m.changed_rows = rd_u64(&r);
-            m.published_lsn = rd_u64(&r);
-            m.published_at_ns = rd_u64(&r);
-            m.segments = rd_u32(&r);
-            if (!r.bad)
-                *out = m;
-        }
-    }
-    buf_free(&value);
-}
-
-void ship_forget(struct node *node, const uint8_t id[16])
-{
-    uint8_t key[MARKS_KEY_BYTES];
-    struct kv_write write = {.remove = true};
-
-    marks_key(id, key);
-    write.key = slice_make(key, sizeof key);
-    kv_writer_put(node->kv_writer, &write, 1);
-}
-
-void ship_marks(struct collection *c, struct bucket_marks *out)
-{
-    lock_take(&c->bucket.lock);
-    *out = c->bucket.marks;
-    lock_drop(&c->bucket.lock);
-}
-
-void ship_set_marks(struct collection *c, const struct bucket_marks *marks)
-{
-    lock_take(&c->bucket.lock);
-    c->bucket.marks = *marks;
-    c->bucket.dirty = true;
-    lock_drop(&c->bucket.lock);
-}
-
-/* --- those who wait --- */
-
-static struct remote_wait *take_waits(struct collection *c, uint64_t up_to_lsn, uint64_t due_ns)
-{
-    struct remote_wait *taken = NULL;
-    struct remote_wait **last = &taken;
-
-    lock_take(&c->remote.lock);
-    if (due_ns == 0 && up_to_lsn != UINT64_MAX && up_to_lsn > c->remote.reached_lsn)
-        c->remote.reached_lsn = up_to_lsn;
-    while (c->remote.first != NULL && c->remote.first->lsn <= up_to_lsn &&
-           (due_ns == 0 || c->remote.first->deadline_ns <= due_ns)) {
-        *last = c->remote.first;
-        last = &c->remote.first->next;
-        c->remote.first = c->remote.first->next;
-        atomic_fetch_sub(&c->node->remote_waits, 1);
-    }
-    *last = NULL;
-    if (c->remote.first == NULL)
-        c->remote.last = &c->remote.first;
-    lock_drop(&c->remote.lock);
-    return taken;
-}
-
-static void answer_all(struct remote_wait *waits, bool remote)
-{
-    while (waits != NULL) {
-        struct remote_wait *next = waits->next; /* answering gives it back */
-
-        waits->answer(waits, remote);
-        waits = next;
-    }
-}
-
-void ship_wait(struct collection *c, struct remote_wait *wait)
-{
-    bool reached;
-    bool now;
-
-    wait->next = NULL;
-    lock_take(&c->remote.lock);
-    reached = c->remote.reached_lsn >= wait->lsn;
-    now = reached || c->remote.closed;
-    if (!now) {
-        *c->remote.last = wait;
-        c->remote.last = &wait->next;
-        atomic_fetch_add(&c->node->remote_waits, 1);
-    }
-    lock_drop(&c->remote.lock);
-    if (now)
-        wait->answer(wait, reached);
-}
-
-static void waits_close(struct collection *c, bool closed)
-{
-    lock_take(&c->remote.lock);
-    c->remote.closed = closed;
-    lock_drop(&c->remote.lock);
-    if (closed)
-        answer_all(take_waits(c, UINT64_MAX, 0), false);
-}
 
 /* --- callbacks of the stream, on the ship thread --- */
 
@@ -171,6 +15,32 @@ static bool phase_refuses(enum stream_phase phase)
 {
     return phase == STREAM_FOREIGN || phase == STREAM_FENCED || phase == STREAM_DIVERGED ||
            phase == STREAM_DROPPED;
+}
+
+/* What no upload can mend: one letter a collection, until it is published again. */
+static void put_root_letter(struct collection *c, enum stream_phase phase, const char *reason)
+{
+    struct letter letter = {
+        .kind = LETTER_MANIFEST_COMMIT,
+        .state = LETTER_PARKED,
+        .http_status = phase == STREAM_ROOT_LOST ? 404 : 0,
+        .attempts = 1,
+        .first_failed_ns = clock_wall_ns(c->node->options.clock),
+        .blocking = true,
+    };
+    struct err err = {0};
+    uint64_t id;
+
+    letter.last_failed_ns = letter.first_failed_ns;
+    memcpy(letter.collection, c->id, sizeof letter.collection);
+    objkey_root(c->id, letter.key);
+    (void)snprintf(
+        letter.class, sizeof letter.class, "%s",
+        objstore_class_name(phase == STREAM_ROOT_LOST ? OBJSTORE_PERMANENT : OBJSTORE_INTEGRITY));
+    (void)snprintf(letter.message, sizeof letter.message, "%s", reason == NULL ? "" : reason);
+    if (dlq_put(c->node->dlq, &letter, &id, &err) != ST_OK)
+        log_error("a dead letter could not be kept", "collection_id=%s err=%s", c->id_text,
+                  err.text);
 }
 
 static void on_phase(void *arg, enum stream_phase phase, const char *reason)
@@ -187,8 +57,14 @@ static void on_phase(void *arg, enum stream_phase phase, const char *reason)
     lock_drop(&c->seq.lock);
     lock_take(&c->bucket.lock);
     c->bucket.root_lost = phase == STREAM_ROOT_LOST;
+    if (refuses || phase == STREAM_OWNED)
+        c->bucket.marks.foreign = refuses;
     lock_drop(&c->bucket.lock);
-    waits_close(c, refuses || phase == STREAM_ROOT_LOST || phase == STREAM_HALTED);
+    if (changed)
+        ship_remember(c);
+    if (phase == STREAM_ROOT_LOST || phase == STREAM_HALTED)
+        put_root_letter(c, phase, reason);
+    ship_waits_close(c, refuses || phase == STREAM_ROOT_LOST || phase == STREAM_HALTED);
     if (changed && refuses)
         log_warn("writes are refused: the bucket has another owner",
                  "collection_id=%s phase=%s reason=%s", c->id_text, stream_phase_name(phase),
@@ -200,22 +76,17 @@ static void on_phase(void *arg, enum stream_phase phase, const char *reason)
 
 static void on_remote(void *arg, uint64_t lsn)
 {
-    answer_all(take_waits(arg, lsn, 0), true);
+    ship_waits_reached(arg, lsn);
 }
 
-static void on_shipped(void *arg, uint64_t lsn)
+static void on_shipped(void *arg, uint64_t lsn, uint64_t chain)
 {
     struct collection *c = arg;
 
     lock_take(&c->bucket.lock);
-    if (lsn > c->bucket.marks.hint_lsn) {
-        /* One step behind: the last group's own records stay. */
-        if (c->bucket.shipped_before != 0)
-            atomic_store(&c->trim_limit, c->bucket.shipped_before);
-        c->bucket.shipped_before = lsn;
-        c->bucket.marks.hint_lsn = lsn;
-        c->bucket.dirty = true;
-    }
+    c->bucket.marks.hint_lsn = lsn;
+    c->bucket.marks.hint_chain = chain;
+    c->bucket.dirty = true;
     lock_drop(&c->bucket.lock);
 }
 
@@ -229,12 +100,34 @@ static void on_diverged(void *arg, uint64_t first_lsn, uint64_t last_lsn)
     load_diverged(c);
 }
 
+/* What came of it is told by on_phase(). */
+static void on_asked(void *arg, status st, const struct err *err)
+{
+    (void)arg;
+    (void)st;
+    (void)err;
+}
+
 /* --- opening, closing --- */
 
-status ship_open(struct collection *c, struct err *err)
+/* A log that was begun behind what came from the bucket says nothing of it. */
+static uint64_t durable_lsn(struct collection *c)
+{
+    uint64_t log_lsn = wal_durable_lsn(c->seq.wal);
+    uint64_t applied_lsn = atomic_load_explicit(&c->applied_lsn, memory_order_acquire);
+
+    return applied_lsn > log_lsn ? applied_lsn : log_lsn;
+}
+
+static status open_stream(struct collection *c, const struct bucket_marks *marks,
+                          struct tier_stream **out, struct err *err)
 {
     struct tier_stream_options options = {
         .collection_id = c->id_text,
+        .wal = c->seq.wal,
+        .durable_lsn = durable_lsn(c),
+        .shipped_hint = marks->hint_lsn,
+        .hint_chain = marks->hint_chain,
         .arg = c,
         .on_phase = on_phase,
         .on_remote = on_remote,
@@ -242,6 +135,34 @@ status ship_open(struct collection *c, struct err *err)
         .on_diverged = on_diverged,
     };
     char name[CATALOG_NAME_BYTES_MAX + 1];
+
+    ship_set_marks(c, marks);
+    lock_take(&c->node->table.lock);
+    memcpy(name, c->table.name, sizeof name);
+    lock_drop(&c->node->table.lock);
+    memcpy(options.collection, c->id, sizeof options.collection);
+    options.name = name;
+    ship_waits_close(c, false);
+    return tier_stream_open(c->node->tier, &options, out, err);
+}
+
+static void attach(struct collection *c, struct tier_stream *stream, const char *fence_reason)
+{
+    lock_take(&c->seq.lock);
+    c->seq.stream = stream;
+    if (fence_reason != NULL) {
+        c->seq.fenced = true;
+        (void)snprintf(c->seq.fence_reason, sizeof c->seq.fence_reason, "%s", fence_reason);
+    }
+    lock_drop(&c->seq.lock);
+    /* What became durable since the stream was opened is told by lsn, not by count. */
+    if (stream != NULL)
+        tier_stream_log(stream, durable_lsn(c), 0);
+}
+
+status ship_open(struct collection *c, struct err *err)
+{
+    bool take = c->node->options.take_ownership;
     struct tier_stream *stream = NULL;
     struct bucket_marks marks;
     status st;
@@ -249,37 +170,46 @@ status ship_open(struct collection *c, struct err *err)
     if (!policy_has_bucket(atomic_load(&c->policy)))
         return ST_OK;
     if (c->node->tier == NULL) {
-        lock_take(&c->seq.lock);
-        c->seq.fenced = true;
-        (void)snprintf(c->seq.fence_reason, sizeof c->seq.fence_reason,
-                       "its policy is %s and this node was started without a bucket: set [storage] "
-                       "s3_bucket",
-                       node_policy_name(atomic_load(&c->policy)));
-        lock_drop(&c->seq.lock);
+        attach(c, NULL,
+               "its policy is MemoryS3 and this node was started without a bucket: set [storage] "
+               "s3_bucket");
         return ST_OK;
     }
-    marks_read(c, &marks);
-    ship_set_marks(c, &marks);
-    c->bucket.shipped_before = 0;
-    atomic_store(&c->trim_limit, 0);
-    waits_close(c, false);
-    lock_take(&c->node->table.lock);
-    memcpy(name, c->table.name, sizeof name);
-    lock_drop(&c->node->table.lock);
-    memcpy(options.collection, c->id, sizeof options.collection);
-    options.name = name;
-    options.wal = c->seq.wal;
-    options.durable_lsn = wal_durable_lsn(c->seq.wal);
-    options.shipped_hint = marks.hint_lsn;
-    st = tier_stream_open(c->node->tier, &options, &stream, err);
+    ship_marks_read(c, &marks);
+    st = open_stream(c, &marks, &stream, err);
     if (st != ST_OK)
         return st;
-    lock_take(&c->seq.lock);
-    c->seq.stream = stream;
-    lock_drop(&c->seq.lock);
-    /* What became durable between the two is told by lsn, not by count. */
-    tier_stream_log(stream, wal_durable_lsn(c->seq.wal), 0);
+    if (marks.foreign || take)
+        tier_stream_own(stream, on_asked, NULL);
+    attach(c, stream,
+           marks.foreign && !take ? "another node owned it when the bucket was last asked" : NULL);
     return ST_OK;
+}
+
+/* The root is asked for before the stream hears of any record: else it would look for a root that
+ * is not there yet. */
+status ship_create(struct collection *c, uint64_t floor_lsn, bool switching, struct err *err)
+{
+    /* Nothing to do until it is told of the root. */
+    struct bucket_marks marks = {.hint_lsn = durable_lsn(c)};
+    struct tier_stream *stream = NULL;
+    struct ship_call *call = NULL;
+    status st = open_stream(c, &marks, &stream, err);
+
+    if (st != ST_OK)
+        return st;
+    st = ship_call_create(&call, err);
+    if (st == ST_OK) {
+        tier_stream_create(stream, floor_lsn, switching, ship_call_done, call);
+        marks.hint_lsn = floor_lsn;
+        ship_set_marks(c, &marks);
+        attach(c, stream, NULL);
+        st = ship_call_wait(call, NODE_BUCKET_WAIT_MS, &c->node->stopping, err);
+        ship_call_drop(call);
+    } else {
+        tier_stream_close(stream);
+    }
+    return st == ST_OK ? ST_OK : err_wrap(err, st, "make its root in the bucket");
 }
 
 void ship_close(struct collection *c)
@@ -291,9 +221,9 @@ void ship_close(struct collection *c)
     c->seq.stream = NULL;
     lock_drop(&c->seq.lock);
     tier_stream_close(stream);
-    waits_close(c, true);
+    ship_waits_close(c, true);
     if (stream != NULL && atomic_load(&c->seq.state) != COLLECTION_DROPPED)
-        marks_write(c);
+        ship_remember(c);
 }
 
 /* --- writes --- */
@@ -359,12 +289,11 @@ static void tick_collection(struct collection *c, uint64_t now_ms)
     lock_take(&c->bucket.lock);
     write = c->bucket.dirty && now_ms - c->bucket.written_ms >= NODE_HINT_MS;
     if (write) {
-        c->bucket.dirty = false;
         c->bucket.written_ms = now_ms;
     }
     lock_drop(&c->bucket.lock);
     if (write)
-        marks_write(c);
+        ship_remember(c);
 }
 
 enum { SHIP_TICK_MS = 500 };
@@ -385,95 +314,11 @@ void ship_tick(struct node *node)
     if (table_snapshot(node, &items, &count, NULL) != ST_OK)
         return;
     for (size_t i = 0; i < count; i++) {
-        answer_all(take_waits(items[i], UINT64_MAX, now_ns), false);
+        ship_waits_expire(items[i], now_ns);
         if (slow)
             tick_collection(items[i], now_ns / 1000000);
     }
     table_snapshot_free(items, count);
-}
-
-/* --- calls that wait --- */
-
-struct ship_call {
-    _Atomic int refs;
-    struct lock lock;
-    struct cond cond;
-    bool done;
-    status st;
-    struct err err;
-};
-
-static void call_drop(struct ship_call *call)
-{
-    if (atomic_fetch_sub(&call->refs, 1) != 1)
-        return;
-    cond_fini(&call->cond);
-    lock_fini(&call->lock);
-    mem_free(call);
-}
-
-static void on_call_done(void *arg, status st, const struct err *err)
-{
-    struct ship_call *call = arg;
-
-    lock_take(&call->lock);
-    call->done = true;
-    call->st = st;
-    if (err != NULL)
-        call->err = *err;
-    cond_broadcast(&call->cond);
-    lock_drop(&call->lock);
-    call_drop(call);
-}
-
-static status call_wait(struct ship_call *call, uint64_t timeout_ms, const _Atomic bool *stop,
-                        struct err *err)
-{
-    uint64_t waited_ms = 0;
-    status st;
-
-    lock_take(&call->lock);
-    while (!call->done && waited_ms < timeout_ms && !atomic_load(stop)) {
-        if (!cond_wait_ns(&call->cond, &call->lock, (uint64_t)50 * 1000000))
-            waited_ms += 50;
-    }
-    st = call->done ? call->st
-                    : err_set(err, ST_UNAVAILABLE,
-                              "the bucket did not answer in time; it is tried "
-                              "on in the background");
-    if (call->done && st != ST_OK && err != NULL)
-        *err = call->err;
-    lock_drop(&call->lock);
-    return st;
-}
-
-status ship_call(struct collection *c, ship_start_fn *start, uint64_t number, uint64_t timeout_ms,
-                 struct err *err)
-{
-    static const _Atomic bool never = false;
-    struct ship_call *call = mem_zero(sizeof *call);
-    struct tier_stream *stream;
-    status st;
-
-    if (call == NULL)
-        return err_set(err, ST_NOMEM, "out of memory");
-    lock_init(&call->lock, LOCK_RANK_LEAF, "ship call");
-    cond_init(&call->cond);
-    atomic_init(&call->refs, 2);
-    lock_take(&c->seq.lock);
-    stream = c->seq.stream;
-    if (stream != NULL) /* under the lock: it cannot be closed meanwhile */
-        start(stream, on_call_done, call, number);
-    lock_drop(&c->seq.lock);
-    if (stream == NULL) {
-        call_drop(call);
-        st = err_set(err, ST_INVALID, "the collection has no bucket: its policy is %s",
-                     node_policy_name(atomic_load(&c->policy)));
-    } else {
-        st = call_wait(call, timeout_ms, &never, err);
-    }
-    call_drop(call);
-    return st;
 }
 
 bool ship_status(struct collection *c, struct tier_stream_status *out)
@@ -490,15 +335,13 @@ bool ship_status(struct collection *c, struct tier_stream_status *out)
 
 /* --- the end --- */
 
-static void start_flush(struct tier_stream *s, tier_done_fn *done, void *arg, uint64_t number)
+static void flush_told(struct collection *c, uint64_t timeout_ms)
 {
-    (void)number;
-    tier_stream_flush(s, done, arg);
-}
+    struct err err = {0};
 
-status ship_flush(struct collection *c, uint64_t timeout_ms, struct err *err)
-{
-    return ship_call(c, start_flush, 0, timeout_ms, err);
+    if (ship_flush(c, timeout_ms, &err) != ST_OK)
+        log_info("what is not shipped yet is shipped after the next start",
+                 "collection_id=%s err=%s", c->id_text, err.text);
 }
 
 /* A graceful stop ships what there is where the store answers; nothing depends on it. */
@@ -516,8 +359,8 @@ void ship_stop(struct node *node)
 
         if (now_ms < until_ms && ship_status(items[i], &s) && s.phase == STREAM_OWNED &&
             s.shipped_lsn < s.durable_lsn && s.trouble[0] == '\0')
-            (void)ship_flush(items[i], until_ms - now_ms, NULL);
-        waits_close(items[i], true);
+            flush_told(items[i], until_ms - now_ms);
+        ship_waits_close(items[i], true);
     }
     table_snapshot_free(items, count);
 }

@@ -26,6 +26,7 @@ struct write_op {
     struct task task;     /* while it fills and helps to link in slices */
     struct collection *c; /* pinned */
     bool is_delete;
+    bool absent_too;   /* a delete logs ids that are not there as well */
     size_t count;      /* of slots, ids and overlay entries */
     size_t counted;    /* what the answer says */
     uint32_t *slots;   /* of an upsert */
@@ -39,6 +40,7 @@ struct write_op {
     uint64_t now_ns;        /* wall */
     uint32_t help_left;
     uint64_t started_ns;
+    struct remote_wait wait; /* for the bucket, once it is durable here */
     node_write_fn *done;
     void *arg;
 };
@@ -173,6 +175,37 @@ static void count_inserts(const struct write_op *op)
     atomic_fetch_add_explicit(&c->inserted, op->count, memory_order_relaxed);
 }
 
+static void on_remote_answer(struct remote_wait *wait, bool remote)
+{
+    struct write_op *op =
+        (struct write_op *)(void *)((char *)(void *)wait - offsetof(struct write_op, wait));
+    struct write_result result = {.lsn = wait->lsn,
+                                  .count = op->counted,
+                                  .durability = remote ? "remote" : "local",
+                                  .short_of_remote = !remote};
+    node_write_fn *done = op->done;
+    void *arg = op->arg;
+
+    op_destroy(op);
+    done(arg, ST_OK, &result, NULL);
+}
+
+/* Durable here; its collection asks for the bucket as well. */
+static void wait_for_bucket(struct write_op *op, uint64_t lsn)
+{
+    struct node *node = op->c->node;
+    uint64_t wait_ms = node->options.remote_wait_ms != 0 ? node->options.remote_wait_ms : 20000;
+
+    buf_free(&op->record);
+    buf_init(&op->record, 0);
+    op->wait = (struct remote_wait){
+        .lsn = lsn,
+        .deadline_ns = clock_mono_ns(node->options.clock) + wait_ms * 1000000,
+        .answer = on_remote_answer,
+    };
+    ship_wait(op->c, &op->wait);
+}
+
 /* wal_done_fn, on the commit thread, in lsn order: nothing here waits. */
 static void on_logged(void *arg, uint64_t lsn, status st, const struct err *err)
 {
@@ -181,12 +214,16 @@ static void on_logged(void *arg, uint64_t lsn, status st, const struct err *err)
     struct write_result result = {.lsn = lsn, .count = op->counted, .durability = "local"};
     node_write_fn *done = op->done;
     void *done_arg = op->arg;
+    bool remote = atomic_load_explicit(&c->durability, memory_order_relaxed) == NODE_REMOTE;
 
     if (st == ST_OK)
         publish(op, lsn);
     lock_take(&c->seq.lock);
     for (size_t i = 0; i < op->count; i++)
         overlay_remove_locked(&op->overlay[i]);
+    if (st == ST_OK)
+        ship_logged_locked(c, lsn, op->record.bytes, op->count, remote);
+    remote = remote && c->seq.stream != NULL;
     lock_drop(&c->seq.lock);
 
     atomic_store_explicit(&c->disk_refused, st == ST_NOSPACE, memory_order_relaxed);
@@ -198,6 +235,10 @@ static void on_logged(void *arg, uint64_t lsn, status st, const struct err *err)
         count_inserts(op);
         if (vindex_graph_wanted(c->vindex))
             linkers_want(c);
+    }
+    if (remote) {
+        wait_for_bucket(op, lsn);
+        return;
     }
     op_destroy(op);
     done(done_arg, ST_OK, &result, NULL);
@@ -231,6 +272,9 @@ static status writable_locked(struct collection *c, struct err *err)
                        "the node is read-only; POST /admin/readwrite takes writes again");
     switch (atomic_load_explicit(&c->seq.state, memory_order_acquire)) {
     case COLLECTION_SERVING:
+        if (c->seq.fenced)
+            return err_set(err, ST_DENIED, "the collection is read-only here: %s",
+                           c->seq.fence_reason);
         return ST_OK;
     case COLLECTION_LOADING:
         return err_set(err, ST_UNAVAILABLE, "the collection is still loading");
@@ -454,6 +498,8 @@ static status prepare(struct collection *c, struct write_row *rows, size_t count
     struct write_op *op = NULL;
     status st = check_rows(rows, count, err);
 
+    if (st == ST_OK)
+        st = ship_pressure(c, err);
     if (st != ST_OK)
         return st;
     lock_take(
@@ -523,7 +569,7 @@ static bool delete_takes_locked(const struct write_op *op, const struct docid *i
     *counts = e != NULL ? e->present : slots_find(op->c->slots, id) != SLOT_NONE;
     if (e != NULL && e >= op->overlay && e < op->overlay + op->count)
         return false; /* named twice in one request */
-    return e != NULL || *counts;
+    return e != NULL || *counts || op->absent_too;
 }
 
 /* Under the lock: which of the ids are there, their record, the overlay, the log. */
@@ -563,8 +609,8 @@ static status delete_locked(struct write_op *op, const struct docid *ids, size_t
     return st;
 }
 
-void node_delete(struct collection *c, const struct docid *ids, size_t count, node_write_fn *done,
-                 void *arg)
+static void delete (struct collection *c, const struct docid *ids, size_t count, bool absent_too,
+                    node_write_fn *done, void *arg)
 {
     struct write_op *op = count == 0 || count > RECORD_ROWS_MAX ? NULL : op_create(c, count, true);
     struct write_result nothing = {.durability = "local"};
@@ -582,6 +628,7 @@ void node_delete(struct collection *c, const struct docid *ids, size_t count, no
     }
     op->done = done;
     op->arg = arg;
+    op->absent_too = absent_too;
     lock_take(&c->seq.lock);
     st = delete_locked(op, ids, count, &err);
     none = st == ST_OK && op->count == 0;
@@ -592,6 +639,18 @@ void node_delete(struct collection *c, const struct docid *ids, size_t count, no
         op_destroy(op);
         done(arg, ST_OK, &nothing, NULL);
     }
+}
+
+void node_delete(struct collection *c, const struct docid *ids, size_t count, node_write_fn *done,
+                 void *arg)
+{
+    delete (c, ids, count, false, done, arg);
+}
+
+void node_delete_logged(struct collection *c, const struct docid *ids, size_t count,
+                        node_write_fn *done, void *arg)
+{
+    delete (c, ids, count, true, done, arg);
 }
 
 uint64_t node_write_cost_ns(struct collection *c, size_t rows)

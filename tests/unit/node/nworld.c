@@ -1,5 +1,7 @@
 #include "tests/unit/node/nworld.h"
 
+#include "objstore/memory.h"
+
 #include <math.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -39,6 +41,36 @@ void nworld_init(struct nworld *w, bool sim, uint64_t seed)
     };
 }
 
+void nworld_bucket(struct nworld *w, const char *name)
+{
+    struct objstore *memory = NULL;
+
+    (void)snprintf(w->bucket_name, sizeof w->bucket_name, "%s", name);
+    assert_int_equal(objstore_memory_open(name, NULL, &memory, NULL), ST_OK);
+    assert_int_equal(objstore_faults_open(memory, w->seed, &w->bucket, NULL), ST_OK);
+    w->options.store = w->bucket;
+    w->options.rpo_ms = 50;
+    w->options.max_retries = 3;
+    w->options.base_backoff_ms = 10;
+    w->options.max_backoff_ms = 100;
+    w->options.remote_wait_ms = 10000;
+}
+
+void npause_ms(unsigned ms)
+{
+    const struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
+
+    (void)nanosleep(&pause, NULL);
+}
+
+struct collection_info ninfo(struct collection *c)
+{
+    struct collection_info info;
+
+    node_collection_info(c, &info);
+    return info;
+}
+
 struct fs *nworld_fs(struct nworld *w)
 {
     return w->sim != NULL ? fs_sim_fs(w->sim) : fs_real();
@@ -47,6 +79,9 @@ struct fs *nworld_fs(struct nworld *w)
 void nworld_fini(struct nworld *w)
 {
     nworld_close(w);
+    objstore_close(w->bucket);
+    if (w->bucket != NULL)
+        objstore_memory_forget(w->bucket_name);
     exec_close(w->exec);
     fs_sim_destroy(w->sim);
     assert_int_equal(fs_remove_all(fs_real(), w->dir, NULL), ST_OK);
@@ -463,4 +498,77 @@ void nfile(struct nworld *w, const char *folder, struct collection *c, const cha
     if (p.best[0] == '\0')
         fail_msg("no file %s in %s", part, dir);
     assert_int_equal(fs_join(out, dir, p.best, NULL), ST_OK);
+}
+
+/* --- the bucket --- */
+
+status ncreate_s3(struct nworld *w, const char *name, uint32_t dim, enum node_durability durability,
+                  struct err *err)
+{
+    const struct collection_spec spec = {.name = name,
+                                         .dimension = dim,
+                                         .metric = VMETRIC_L2,
+                                         .threshold = 64,
+                                         .policy = NODE_MEMORY_S3,
+                                         .durability = durability};
+    struct call call;
+
+    call_init(&call);
+    node_collection_create(w->node, &spec, call_admin_done, &call);
+    return call_end(&call, err);
+}
+
+struct snapshot_call {
+    struct call call;
+    struct node_snapshot_result result;
+};
+
+static void snapshot_done(void *arg, status st, const struct node_snapshot_result *result,
+                          const struct err *err)
+{
+    struct snapshot_call *s = arg;
+
+    if (result != NULL)
+        s->result = *result;
+    call_done(&s->call, st, err);
+}
+
+static status snapshot_end(struct snapshot_call *s, struct node_snapshot_result *out,
+                           struct err *err)
+{
+    status st = call_end(&s->call, err);
+
+    if (st == ST_OK && out != NULL)
+        *out = s->result;
+    return st;
+}
+
+status nsnapshot(struct collection *c, const char *name, struct node_snapshot_result *out,
+                 struct err *err)
+{
+    struct snapshot_call s = {0};
+
+    call_init(&s.call);
+    node_snapshot(c, name, snapshot_done, &s);
+    return snapshot_end(&s, out, err);
+}
+
+status ncompact(struct collection *c, struct node_snapshot_result *out, struct err *err)
+{
+    struct snapshot_call s = {0};
+
+    call_init(&s.call);
+    node_compact(c, snapshot_done, &s);
+    return snapshot_end(&s, out, err);
+}
+
+status npatch_policy(struct nworld *w, struct collection *c, enum node_policy policy,
+                     struct err *err)
+{
+    const struct collection_patch patch = {.policy = policy};
+    struct call call;
+
+    call_init(&call);
+    node_collection_patch(w->node, c, &patch, call_admin_done, &call);
+    return call_end(&call, err);
 }

@@ -9,6 +9,7 @@
 #define TESTS_UNIT_NODE_NWORLD_H
 
 #include "node/node_internal.h"
+#include "objstore/faults.h"
 #include "tests/support/fs_sim.h"
 
 #include <setjmp.h>
@@ -30,9 +31,14 @@ struct nworld {
     struct node_options options; /* a test changes them before nworld_open() */
     struct node *node;
     uint64_t seed;
+    struct objstore *bucket; /* nworld_bucket(): faults around memory; NULL: none */
+    char bucket_name[64];
 };
 
 void nworld_init(struct nworld *w, bool sim, uint64_t seed);
+/* The node has a bucket from its next open on: one in memory by that name, behind faults
+ * (objstore/faults.h). Several worlds may share one; who fini()s last forgets it. */
+void nworld_bucket(struct nworld *w, const char *name);
 /* Closes the node if it is open, and removes every file. */
 void nworld_fini(struct nworld *w);
 /* Opens the node and waits until it is ready. */
@@ -82,6 +88,25 @@ uint32_t nversion(struct collection *c, uint64_t id);
 /* Pinned; fails the test when there is none. */
 struct collection *npin(struct nworld *w, const char *name);
 uint64_t ncount(struct collection *c); /* document_count */
+/* A MemoryS3 collection. */
+status ncreate_s3(struct nworld *w, const char *name, uint32_t dim, enum node_durability durability,
+                  struct err *err);
+status nsnapshot(struct collection *c, const char *name, struct node_snapshot_result *out,
+                 struct err *err);
+status ncompact(struct collection *c, struct node_snapshot_result *out, struct err *err);
+status npatch_policy(struct nworld *w, struct collection *c, enum node_policy policy,
+                     struct err *err);
+/* Waits until cond holds, a minute at most; fails with what else. */
+#define neventually(cond)                                                                          \
+    do {                                                                                           \
+        for (int neventually_i = 0; !(cond); neventually_i++) {                                    \
+            if (neventually_i > 6000)                                                              \
+                fail_msg("never: %s", #cond);                                                      \
+            npause_ms(10);                                                                         \
+        }                                                                                          \
+    } while (0)
+void npause_ms(unsigned ms);
+struct collection_info ninfo(struct collection *c);
 void nstate(struct collection *c, const char *state, const char *reason_part);
 /* Invariants of rows and graph, once all is linked. Nobody writes; with so many dead rows that a
  * repair may run, nothing is looked at. */

@@ -1,0 +1,163 @@
+/* What is told of the bucket: status, health, information on collections, metrics. */
+#include "node/node_internal.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+
+void bucket_info(struct collection *c, struct collection_info *out)
+{
+    struct tier_stream_status s = {0};
+    struct bucket_marks marks;
+    struct dlq_counts counts = {0};
+    uint8_t policy = atomic_load(&c->policy);
+
+    out->phase = "";
+    if (!policy_has_bucket(policy) || c->node->tier == NULL)
+        return;
+    ship_marks(c, &marks);
+    dlq_count(c->node->dlq, c->id, &counts);
+    out->has_bucket = true;
+    out->dlq = counts.letters;
+    out->published_lsn = marks.published_lsn;
+    out->published_at_ns = marks.published_at_ns;
+    out->segments = marks.segments;
+    out->bucket_bytes = marks.segment_bytes + marks.object_bytes + marks.log_bytes;
+    if (c->seq.stream == NULL) /* the sequencer's lock is held */
+        return;
+    tier_stream_status(c->seq.stream, &s);
+    out->switching = s.switching;
+    out->phase = stream_phase_name(s.phase);
+    (void)snprintf(out->owner, sizeof out->owner, "%s", s.owner);
+    (void)snprintf(out->trouble, sizeof out->trouble, "%s", s.trouble);
+    out->epoch = s.epoch;
+    out->shipped_lsn = s.shipped_lsn > marks.hint_lsn ? s.shipped_lsn : marks.hint_lsn;
+    out->remote_lsn = s.remote_lsn;
+    out->unshipped_bytes = s.unshipped_bytes;
+    out->unshipped_records = s.unshipped_records;
+    out->lag_ms = s.lag_ms;
+    out->bucket_bytes -= out->unshipped_bytes < marks.log_bytes ? out->unshipped_bytes : 0;
+}
+
+void bucket_status(struct node *node, struct node_status *out)
+{
+    struct tier_status s;
+    struct dlq_counts counts;
+
+    dlq_count(node->dlq, NULL, &counts);
+    out->dlq_total = counts.letters;
+    out->pressure = pressure_level_name((enum pressure_level)atomic_load(&node->pressure));
+    out->breaker = breaker_state_name(BREAKER_CLOSED);
+    if (node->tier == NULL)
+        return;
+    tier_status(node->tier, &s);
+    out->has_bucket = true;
+    (void)snprintf(out->bucket, sizeof out->bucket, "%s", node->options.store->description);
+    (void)snprintf(out->bucket_trouble, sizeof out->bucket_trouble, "%s", s.trouble);
+    out->breaker = breaker_state_name(s.breaker);
+    out->unshipped_bytes = s.unshipped_bytes;
+    out->unshipped_records = s.unshipped_records;
+    out->lag_ms = s.lag_ms;
+    out->uploads_in_flight = s.uploads_in_flight;
+    out->uploads_queued = s.uploads_queued;
+}
+
+void bucket_health(struct node *node, struct node_health *out)
+{
+    struct tier_status s;
+    struct dlq_counts counts;
+    char text[256];
+    char reason[256];
+
+    if (node->tier == NULL)
+        return;
+    tier_status(node->tier, &s);
+    if (s.breaker != BREAKER_CLOSED) {
+        (void)snprintf(text, sizeof text,
+                       "the bucket does not answer as it should, uploads wait and are tried again: "
+                       "%.140s",
+                       s.trouble);
+        health_add(out, text);
+    }
+    dlq_count(node->dlq, NULL, &counts);
+    if (counts.letters > 0) {
+        (void)snprintf(text, sizeof text,
+                       "%zu dead letter%s need a person: tiervec dlq list, or GET "
+                       "/admin/collections/{id}/dlq",
+                       counts.letters, counts.letters == 1 ? "" : "s");
+        health_add(out, text);
+    }
+    lock_take(&node->bucket.lock);
+    memcpy(reason, node->bucket.bucket_reason, sizeof reason);
+    (void)snprintf(text, sizeof text, "%s", node->bucket.now.text);
+    lock_drop(&node->bucket.lock);
+    if (reason[0] != '\0')
+        health_add(out, reason);
+    if (text[0] != '\0')
+        health_add(out, text);
+}
+
+void bucket_health_of_collection(struct collection *c, const char *name, struct node_health *out)
+{
+    struct tier_stream_status s = {0};
+    char text[256];
+    char reason[256];
+    bool fenced;
+    bool failed;
+    bool lost;
+
+    lock_take(&c->seq.lock);
+    fenced = c->seq.fenced;
+    (void)snprintf(reason, sizeof reason, "%s", c->seq.fence_reason);
+    if (c->seq.stream != NULL)
+        tier_stream_status(c->seq.stream, &s);
+    lock_drop(&c->seq.lock);
+    if (fenced) {
+        (void)snprintf(text, sizeof text, "collection %.64s is read-only here: %.160s", name,
+                       reason);
+        health_add(out, text);
+        return;
+    }
+    lock_take(&c->bucket.lock);
+    failed = c->bucket.publish_failed;
+    lost = c->bucket.root_lost;
+    (void)snprintf(reason, sizeof reason, "%s", c->bucket.publish_reason);
+    lock_drop(&c->bucket.lock);
+    if (lost)
+        (void)snprintf(text, sizeof text,
+                       "collection %.64s: the bucket has no root for it any more; nothing is "
+                       "shipped until `tiervec dlq retry` publishes it whole again",
+                       name);
+    else if (s.trouble[0] != '\0')
+        (void)snprintf(text, sizeof text, "collection %.64s: its upload fails: %.160s", name,
+                       s.trouble);
+    else if (failed)
+        (void)snprintf(text, sizeof text, "collection %.64s: publishing fails: %.160s", name,
+                       reason);
+    else if (s.switching)
+        (void)snprintf(text, sizeof text,
+                       "collection %.64s: not yet restorable, its rows are on their way to the "
+                       "bucket",
+                       name);
+    else
+        return;
+    health_add(out, text);
+}
+
+/* The seed's names, in the order of node_stats.c. */
+void bucket_collect(struct collection *c, struct collection_stats *s)
+{
+    struct tier_stream_status t = {0};
+    struct dlq_counts counts = {0};
+
+    lock_take(&c->seq.lock);
+    if (c->seq.stream != NULL)
+        tier_stream_status(c->seq.stream, &t);
+    lock_drop(&c->seq.lock);
+    dlq_count(c->node->dlq, c->id, &counts);
+    stats_set(s->seed[0], (double)t.uploads);
+    stats_set(s->seed[1], (double)t.retries);
+    stats_set(s->seed[2], (double)t.permanent_failures);
+    stats_set(s->seed[3], (double)atomic_load(&c->compactions));
+    stats_set(s->seed[6], (double)counts.letters);
+    stats_set(s->seed[7], (double)t.in_flight);
+}

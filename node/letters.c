@@ -1,0 +1,321 @@
+/* The records a dead letter stands for: read, printed as NDJSON, and applied again. */
+#include "node/letters.h"
+
+#include "base/json.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+
+/* --- reading --- */
+
+status letter_each(struct collection *c, const struct letter *letter, group_each_fn *fn, void *arg,
+                   struct err *err)
+{
+    struct node *node = c->node;
+    struct wal *wal;
+    status st;
+
+    if (letter->kind != LETTER_WAL_GROUP && letter->kind != LETTER_DIVERGENT_TAIL)
+        return ST_OK; /* stands for no records */
+    wal = collection_hold_log(c);
+    st = tier_letter_read(node->options.fs, node->data_dir, wal, letter, fn, arg, err);
+    collection_release_log(c);
+    return st;
+}
+
+/* --- printing --- */
+
+struct printer {
+    struct buf *out;
+    float *vector;
+    uint32_t dim;
+};
+
+static void print_head(struct buf *out, const char *op, uint64_t lsn, const struct docid *id)
+{
+    char text[DOCID_TEXT_BYTES];
+    size_t bytes = docid_format(id, text);
+
+    buf_printf(out, "{\"op\":\"%s\",\"lsn\":%llu,\"doc_id\":", op, (unsigned long long)lsn);
+    if (id->kind == DOCID_U64)
+        json_put_u64(out, id->u64);
+    else
+        json_put_string(out, slice_make(text, bytes));
+}
+
+static void print_row(struct printer *p, uint64_t lsn, const struct record *record,
+                      const struct record_row *row)
+{
+    char when[CLOCK_TEXT_BYTES];
+
+    print_head(p->out, "upsert", lsn, &row->id);
+    buf_put_text(p->out, ",\"external_id\":");
+    if (row->external_id.bytes == 0)
+        buf_put_text(p->out, "null");
+    else
+        json_put_string(p->out, row->external_id);
+    buf_put_text(p->out, ",\"vector\":");
+    if (record_row_vector(row, 0, p->vector, p->dim, NULL) == ST_OK)
+        json_put_floats(p->out, p->vector, p->dim);
+    else
+        buf_put_text(p->out, "null");
+    buf_put_text(p->out, ",\"payload\":");
+    if (row->payload.bytes == 0)
+        buf_put_text(p->out, "{}");
+    else
+        jbin_print(p->out, row->payload);
+    clock_format_rfc3339(record->inserted_at_ns, when);
+    buf_printf(p->out, ",\"inserted_at\":\"%s\"}\n", when);
+}
+
+static status print_record(void *arg, uint64_t lsn, struct slice payload, struct err *err)
+{
+    struct printer *p = arg;
+    struct record record;
+    struct record_row row;
+    struct docid id;
+    status st = record_open(payload, &record, err);
+
+    while (st == ST_OK && record.kind == RECORD_UPSERT &&
+           (st = record_next_row(&record, &row, err)) == ST_OK)
+        print_row(p, lsn, &record, &row);
+    while (st == ST_OK && record.kind == RECORD_DELETE &&
+           (st = record_next_id(&record, &id, err)) == ST_OK) {
+        print_head(p->out, "delete", lsn, &id);
+        buf_put_text(p->out, "}\n");
+    }
+    if (st == ST_OK || st == ST_NOT_FOUND)
+        st = buf_status(p->out, err);
+    return st;
+}
+
+status letter_print(struct collection *c, const struct letter *letter, struct buf *out,
+                    struct err *err)
+{
+    struct printer p = {.out = out, .dim = c->dim};
+    status st;
+
+    p.vector = mem_alloc_array(c->dim, sizeof *p.vector);
+    if (p.vector == NULL)
+        return err_set(err, ST_NOMEM, "out of memory");
+    st = letter_each(c, letter, print_record, &p, err);
+    mem_free(p.vector);
+    return st;
+}
+
+/* --- writes that are waited for --- */
+
+struct awaited {
+    struct lock lock;
+    struct cond cond;
+    bool done;
+    status st;
+    struct err err;
+};
+
+static void on_written(void *arg, status st, const struct write_result *result,
+                       const struct err *err)
+{
+    struct awaited *a = arg;
+
+    (void)result;
+    lock_take(&a->lock);
+    a->done = true;
+    a->st = st;
+    if (err != NULL)
+        a->err = *err;
+    cond_broadcast(&a->cond);
+    lock_drop(&a->lock);
+}
+
+static void await_begin(struct awaited *a)
+{
+    memset(a, 0, sizeof *a);
+    lock_init(&a->lock, LOCK_RANK_LEAF, "awaited write");
+    cond_init(&a->cond);
+}
+
+static status await_end(struct awaited *a, struct err *err)
+{
+    lock_take(&a->lock);
+    while (!a->done)
+        cond_wait(&a->cond, &a->lock);
+    lock_drop(&a->lock);
+    cond_fini(&a->cond);
+    lock_fini(&a->lock);
+    if (a->st != ST_OK && err != NULL)
+        *err = a->err;
+    return a->st;
+}
+
+static status write_one(struct collection *c, struct write_row *row, struct err *err)
+{
+    struct awaited a;
+
+    await_begin(&a);
+    node_write(c, row, 1, on_written, &a);
+    return await_end(&a, err);
+}
+
+status letter_delete_one(struct collection *c, const struct docid *id, struct err *err)
+{
+    struct awaited a;
+
+    await_begin(&a);
+    node_delete_logged(c, id, 1, on_written, &a);
+    return await_end(&a, err);
+}
+
+/* --- applying --- */
+
+struct applier {
+    struct collection *c;
+    float *vector;
+    uint64_t records;
+};
+
+static status apply_row(struct applier *a, const struct record_row *row, struct err *err)
+{
+    struct write_row out = {.id = row->id,
+                            .external_id = row->external_id,
+                            .payload = row->payload,
+                            .vector = a->vector};
+    status st = record_row_vector(row, 0, a->vector, a->c->dim, err);
+
+    if (st == ST_OK)
+        st = write_one(a->c, &out, err);
+    if (st == ST_OK)
+        a->records++;
+    return st;
+}
+
+static status apply_record(void *arg, uint64_t lsn, struct slice payload, struct err *err)
+{
+    struct applier *a = arg;
+    struct record record;
+    struct record_row row;
+    struct docid id;
+    status st = record_open(payload, &record, err);
+
+    (void)lsn;
+    while (st == ST_OK && record.kind == RECORD_UPSERT &&
+           (st = record_next_row(&record, &row, err)) == ST_OK)
+        st = apply_row(a, &row, err);
+    while (st == ST_OK && record.kind == RECORD_DELETE &&
+           (st = record_next_id(&record, &id, err)) == ST_OK) {
+        st = letter_delete_one(a->c, &id, err);
+        a->records += st == ST_OK;
+    }
+    return st == ST_NOT_FOUND ? ST_OK : st;
+}
+
+status letter_apply(struct collection *c, const struct letter *letter, uint64_t *records,
+                    struct err *err)
+{
+    struct applier a = {.c = c};
+    status st;
+
+    a.vector = mem_alloc_array(c->dim, sizeof *a.vector);
+    if (a.vector == NULL)
+        return err_set(err, ST_NOMEM, "out of memory");
+    st = letter_each(c, letter, apply_record, &a, err);
+    mem_free(a.vector);
+    *records += a.records;
+    return st;
+}
+
+/* --- before a discard: what the range had is logged again, or gone --- */
+
+struct relogger {
+    struct collection *c;
+    uint64_t first_lsn, last_lsn;
+    bool drop;
+    float *vector;
+    struct buf contents; /* external id and payload of one row */
+    uint64_t records;
+};
+
+/* The row of id as it is now, if its newest record lies in the range; copied. */
+static bool newest_in_range(struct relogger *r, const struct docid *id, struct write_row *out,
+                            bool *absent)
+{
+    struct collection *c = r->c;
+    struct epoch_guard guard = epoch_enter(c->node->epoch);
+    uint32_t slot = slots_find(c->slots, id);
+    struct row row = {0};
+    bool in = false;
+
+    *absent = slot == SLOT_NONE;
+    if (slot != SLOT_NONE) {
+        slots_row(c->slots, slot, &row);
+        in = row.lsn >= r->first_lsn && row.lsn <= r->last_lsn;
+    }
+    if (in) {
+        buf_reset(&r->contents);
+        buf_put_slice(&r->contents, row.external_id);
+        buf_put_slice(&r->contents, row.payload);
+        memcpy(r->vector, vindex_vector(c->vindex, slot), c->dim * sizeof *r->vector);
+        *out = (struct write_row){.id = *id, .vector = r->vector};
+        out->external_id = slice_make(r->contents.data, row.external_id.bytes);
+        out->payload = row.payload.bytes == 0 ? (struct slice){0}
+                                              : slice_make(r->contents.data + row.external_id.bytes,
+                                                           row.payload.bytes);
+    }
+    epoch_leave(c->node->epoch, guard);
+    return in;
+}
+
+static status relog(struct relogger *r, const struct docid *id, struct err *err)
+{
+    struct write_row row;
+    bool absent;
+    status st = ST_OK;
+
+    if (newest_in_range(r, id, &row, &absent)) {
+        if (buf_status(&r->contents, err) != ST_OK)
+            return ST_NOMEM;
+        st = r->drop ? letter_delete_one(r->c, id, err) : write_one(r->c, &row, err);
+    } else if (absent) { /* deleted in the range, or behind it: a delete more does no harm */
+        st = letter_delete_one(r->c, id, err);
+    } else {
+        return ST_OK;
+    }
+    r->records += st == ST_OK;
+    return st;
+}
+
+static status relog_record(void *arg, uint64_t lsn, struct slice payload, struct err *err)
+{
+    struct relogger *r = arg;
+    struct record record;
+    struct record_row row;
+    struct docid id;
+    status st = record_open(payload, &record, err);
+
+    (void)lsn;
+    while (st == ST_OK && record.kind == RECORD_UPSERT &&
+           (st = record_next_row(&record, &row, err)) == ST_OK)
+        st = relog(r, &row.id, err);
+    while (st == ST_OK && record.kind == RECORD_DELETE &&
+           (st = record_next_id(&record, &id, err)) == ST_OK)
+        st = relog(r, &id, err);
+    return st == ST_NOT_FOUND ? ST_OK : st;
+}
+
+status letter_relog(struct collection *c, const struct letter *letter, bool drop, uint64_t *records,
+                    struct err *err)
+{
+    struct relogger r = {
+        .c = c, .first_lsn = letter->lsn_first, .last_lsn = letter->lsn_last, .drop = drop};
+    status st;
+
+    r.vector = mem_alloc_array(c->dim, sizeof *r.vector);
+    if (r.vector == NULL)
+        return err_set(err, ST_NOMEM, "out of memory");
+    buf_init(&r.contents, RECORD_PAYLOAD_BYTES_MAX + RECORD_EXTERNAL_ID_BYTES_MAX);
+    st = letter_each(c, letter, relog_record, &r, err);
+    buf_free(&r.contents);
+    mem_free(r.vector);
+    *records += r.records;
+    return st;
+}

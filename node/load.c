@@ -1,0 +1,466 @@
+/* Collections that come from the bucket: those its catalog has and this node has not, those whose
+ * local files are gone, and those whose local log turned out not to be the bucket's.
+ *
+ *   intent            whatever is found of it at a start goes, and it is loaded again
+ *   rows from the bucket, in RAM: queries are answered from here on
+ *   log               begins behind the last record that was read
+ *   checkpoint        now everything is on the local disk too
+ *   catalog           (of one that is new here)
+ *   intent out, stream open: writes are taken
+ *
+ * Nothing is acknowledged before the intent is out, so a crash anywhere loses nothing. */
+#include "node/node_internal.h"
+#include "snapshot/restore_rows.h"
+
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+static const char RESTORE[] = "restore/";
+enum { LOAD_AGAIN_MS = 1000 };
+
+struct load_job {
+    struct meta_job job;
+    struct node *node;
+    struct collection *c;            /* pinned */
+    struct catalog_collection entry; /* of one that is new here */
+    bool adopt;
+    bool again; /* its local log was not the bucket's */
+};
+
+/* --- intents --- */
+
+enum { INTENT_KIND_BYTES_MAX = 16 };
+
+static struct slice intent_name(const char *kind, const uint8_t id[16],
+                                uint8_t key[INTENT_KIND_BYTES_MAX + 16])
+{
+    size_t n = strlen(kind);
+
+    memcpy(key, kind, n);
+    memcpy(key + n, id, 16);
+    return slice_make(key, n + 16);
+}
+
+status intent_write(struct node *node, const char *kind, const uint8_t id[16], struct err *err)
+{
+    uint8_t key[INTENT_KIND_BYTES_MAX + 16];
+    const struct kv_write write = {.key = intent_name(kind, id, key), .value = slice_text("1")};
+
+    return kv_writer_apply(node->kv_writer, &write, 1, err);
+}
+
+status intent_clear(struct node *node, const char *kind, const uint8_t id[16], struct err *err)
+{
+    uint8_t key[INTENT_KIND_BYTES_MAX + 16];
+    const struct kv_write write = {.key = intent_name(kind, id, key), .remove = true};
+
+    return kv_writer_apply(node->kv_writer, &write, 1, err);
+}
+
+bool intent_stands(struct node *node, const char *kind, const uint8_t id[16])
+{
+    uint8_t key[INTENT_KIND_BYTES_MAX + 16];
+    struct buf value;
+    status st;
+
+    buf_init(&value, 16);
+    st = kv_get(node->kv, intent_name(kind, id, key), &value, NULL);
+    buf_free(&value);
+    return st == ST_OK;
+}
+
+bool load_intended(struct node *node, const uint8_t id[16])
+{
+    return intent_stands(node, RESTORE, id);
+}
+
+/* --- steps of other threads --- */
+
+static status do_checkpoint(void *arg, struct err *err)
+{
+    struct load_job *load = arg;
+
+    return checkpoint_run(load->c, &load->node->stopping, err);
+}
+
+static status do_adopt(void *arg, struct err *err)
+{
+    struct load_job *load = arg;
+    struct node *node = load->node;
+    struct catalog next;
+    status st = catalog_copy(&node->catalog, &next, err);
+
+    if (st == ST_OK)
+        st = catalog_add_collection(&next, &load->entry, err);
+    if (st == ST_OK)
+        st = catalog_store_write(node, &next, err);
+    catalog_free(&next);
+    return st;
+}
+
+/* --- the rows --- */
+
+static void on_reclaim(void *arg)
+{
+    struct collection *c = arg;
+
+    reclaim_wait(c->node);
+}
+
+static status clear_local(struct load_job *load, struct err *err)
+{
+    status st = intent_write(load->node, RESTORE, load->c->id, err);
+
+    return st == ST_OK ? remove_files(load->node, load->c->id_text, err) : st;
+}
+
+static status read_rows(struct load_job *load, struct restore_into_report *report,
+                        char owner[ROOT_NODE_ID_BYTES], struct err *err)
+{
+    struct collection *c = load->c;
+    struct node *node = load->node;
+    const struct checkpoint_field field = {.id = 0, .vindex = c->vindex, .dim = c->dim};
+    struct restore_options options = {
+        .store = node->options.store,
+        .clock = node->options.clock,
+        .rand = node->options.rand,
+        .stop = &node->stopping,
+    };
+    const struct restore_rows rows = {
+        .slots = c->slots,
+        .fields = &field,
+        .field_count = 1,
+        .epoch = node->epoch,
+        .reclaim = on_reclaim,
+        .arg = c,
+    };
+    struct restore_plan plan = {0};
+    status st;
+
+    memcpy(options.collection, c->id, sizeof options.collection);
+    st = restore_plan_read(&options, &plan, err);
+    if (st == ST_OK && plan.root.state != ROOT_LIVE)
+        st =
+            err_set(err, ST_DENIED,
+                    plan.root.state == ROOT_SWITCHING
+                        ? "it is not yet restorable: its rows were on their way to the bucket when "
+                          "its owner was last seen. What lies on the local disk is kept"
+                        : "the bucket says that it was dropped. What lies on the local disk is "
+                          "kept");
+    if (st == ST_OK)
+        st = clear_local(load, err); /* not before: what is there may be all there is */
+    if (st == ST_OK) {
+        memcpy(owner, plan.root.node_id, ROOT_NODE_ID_BYTES);
+        st = restore_into(&options, &plan, &rows, report, err);
+    }
+    restore_plan_free(&plan);
+    return st;
+}
+
+/* Everything is on the local disk, then it may be written to. */
+static status settle_here(struct load_job *load, struct err *err)
+{
+    status st = jobs_run(&load->node->upkeep, do_checkpoint, load, err);
+
+    if (st == ST_OK && load->adopt)
+        st = jobs_run(&load->node->meta, do_adopt, load, err);
+    if (st == ST_OK && load->adopt) /* for its aliases */
+        atomic_store(&load->node->sync_wanted, true);
+    return st == ST_OK ? intent_clear(load->node, RESTORE, load->c->id, err) : st;
+}
+
+static bool worth_another_try(const struct load_job *load, status st)
+{
+    return !atomic_load(&load->node->stopping) &&
+           (status_is_transient(st) || st == ST_IO || st == ST_UNAVAILABLE);
+}
+
+static void refuse_writes(struct collection *c, const char *reason)
+{
+    lock_take(&c->seq.lock);
+    c->seq.fenced = reason != NULL;
+    (void)snprintf(c->seq.fence_reason, sizeof c->seq.fence_reason, "%s",
+                   reason == NULL ? "" : reason);
+    lock_drop(&c->seq.lock);
+}
+
+static void tell_waiting(struct collection *c, const struct err *err)
+{
+    char reason[256];
+
+    (void)snprintf(reason, sizeof reason, "it waits for the bucket: %.200s", err->text);
+    collection_set_state(c, COLLECTION_LOADING, reason);
+    log_warn("loading from the bucket is tried again", "collection_id=%s err=%s", c->id_text,
+             err->text);
+}
+
+static status read_with_patience(struct load_job *load, struct restore_into_report *report,
+                                 char owner[ROOT_NODE_ID_BYTES], struct err *err)
+{
+    for (;;) {
+        status st = read_rows(load, report, owner, err);
+
+        if (st == ST_OK || !worth_another_try(load, st) || st == ST_NOSPACE)
+            return st;
+        tell_waiting(load->c, err);
+        bucket_pause(load->node, NODE_BUCKET_RETRY_MS);
+        if (collection_rows_renew(load->c, err) != ST_OK)
+            return ST_NOMEM;
+    }
+}
+
+static void serve(struct load_job *load, const struct restore_report *report)
+{
+    struct collection *c = load->c;
+
+    atomic_store(&c->checkpoint_mono_ns, clock_mono_ns(c->node->options.clock));
+    refuse_writes(c, "it comes from the bucket and is being written to the local disk; reads are "
+                     "served, writes are taken in a moment");
+    collection_set_state(c, COLLECTION_SERVING, NULL);
+    atomic_fetch_sub(&c->node->loading, 1);
+    if (vindex_pending(c->vindex) > 0 && vindex_graph_wanted(c->vindex))
+        linkers_want(c);
+    log_info("collection loaded from the bucket",
+             "collection_id=%s documents=%u last_lsn=%" PRIu64 " objects=%" PRIu64 " bytes=%" PRIu64
+             " image=%s",
+             c->id_text, slots_live_count(c->slots), report->last_lsn, report->objects,
+             report->bytes, report->used_image ? "true" : "false");
+}
+
+/* What the stream will go on from; on disk before the intent is out. */
+static void note_marks(struct load_job *load, const struct restore_report *report,
+                       const char *owner)
+{
+    struct collection *c = load->c;
+    const struct bucket_marks marks = {.hint_lsn = report->last_lsn,
+                                       .hint_chain = report->chain,
+                                       .log_bytes = report->bytes,
+                                       .image_lsn = report->image_lsn,
+                                       .foreign = strcmp(owner, c->node->owner_id) != 0};
+
+    ship_set_marks(c, &marks);
+    (void)ship_trim_limit(c); /* waits until LMDB has them */
+}
+
+static void open_stream(struct load_job *load)
+{
+    struct err err = {0};
+
+    refuse_writes(load->c, NULL);
+    if (ship_open(load->c, &err) != ST_OK)
+        refuse_writes(load->c, err.text);
+}
+
+static void fail_load(struct load_job *load, status st, const struct err *err)
+{
+    struct collection *c = load->c;
+    char reason[256];
+
+    (void)snprintf(reason, sizeof reason, "from the bucket: %.230s", err->text);
+    log_error("collection could not be loaded from the bucket", "collection_id=%s err=%s",
+              c->id_text, err->text);
+    (void)st;
+    collection_rows_drop(c);
+    collection_set_state(c, COLLECTION_FAILED, reason);
+    atomic_fetch_sub(&c->node->loading, 1);
+}
+
+static void load_one(struct load_job *load)
+{
+    struct collection *c = load->c;
+    struct restore_into_report report = {0};
+    char owner[ROOT_NODE_ID_BYTES] = "";
+    struct err err = {0};
+    status st;
+
+    if (load->again) /* however it comes about, it does not come about all the time */
+        bucket_pause(load->node, LOAD_AGAIN_MS);
+    st = read_with_patience(load, &report, owner, &err);
+    if (st == ST_OK)
+        st = collection_open_log_at(c, report.bucket.last_lsn, &err);
+    if (st != ST_OK) {
+        fail_load(load, st, &err);
+        return;
+    }
+    serve(load, &report.bucket);
+    note_marks(load, &report.bucket, owner);
+    while ((st = settle_here(load, &err)) != ST_OK && worth_another_try(load, st)) {
+        refuse_writes(c, err.text);
+        bucket_pause(load->node, NODE_BUCKET_RETRY_MS);
+    }
+    if (st == ST_OK)
+        open_stream(load);
+    else
+        refuse_writes(c, err.text);
+}
+
+static void run_load(struct meta_job *base)
+{
+    struct load_job *load = (struct load_job *)(void *)base;
+
+    log_context_set(NULL, load->c->id_text);
+    load_one(load);
+    log_context_set(NULL, NULL);
+    node_collection_unpin(load->c);
+    if (load->adopt)
+        catalog_collection_free(&load->entry);
+    mem_free(load);
+}
+
+void load_loop(void *arg)
+{
+    struct node *node = arg;
+    bool stopped = false;
+
+    while (!stopped) {
+        struct meta_job *job = jobs_wait(&node->load, UINT64_MAX / 4, &stopped);
+
+        if (job != NULL)
+            job->run(job);
+    }
+}
+
+/* --- who asks for it --- */
+
+/* Takes one pin of c over; it is counted as loading already. */
+static status queue_load(struct node *node, struct collection *c,
+                         const struct catalog_collection *entry, bool again, struct err *err)
+{
+    struct load_job *load = mem_zero(sizeof *load);
+    status st = ST_OK;
+
+    if (load == NULL)
+        return err_set(err, ST_NOMEM, "out of memory");
+    load->job.run = run_load;
+    load->node = node;
+    load->c = c;
+    load->adopt = entry != NULL;
+    load->again = again;
+    if (entry != NULL)
+        st = catalog_collection_copy(entry, &load->entry, err);
+    if (st == ST_OK && !jobs_push(&node->load, &load->job)) {
+        st = err_set(err, ST_UNAVAILABLE, "the node is stopping");
+        if (load->adopt)
+            catalog_collection_free(&load->entry);
+    }
+    if (st != ST_OK)
+        mem_free(load);
+    return st;
+}
+
+static void count_loading(struct node *node)
+{
+    atomic_fetch_add(&node->loading, 1);
+    atomic_fetch_add(&node->loaded_total, 1);
+}
+
+status load_from_bucket(struct node *node, const struct catalog_collection *entry, struct err *err)
+{
+    struct collection *c = node_collection_pin_id(node, entry->id);
+    status st;
+
+    if (c != NULL) { /* on its way already */
+        node_collection_unpin(c);
+        return ST_OK;
+    }
+    st = collection_create(node, entry, &c, err);
+    if (st != ST_OK)
+        return st;
+    collection_pin(c);
+    table_add(node, c);
+    count_loading(node);
+    st = queue_load(node, c, entry, false, err);
+    if (st != ST_OK) {
+        collection_set_state(c, COLLECTION_FAILED, err == NULL ? "" : err->text);
+        atomic_fetch_sub(&node->loading, 1);
+        node_collection_unpin(c);
+    }
+    return st;
+}
+
+/* From a recover thread: c is in the table and counted. */
+status load_again(struct collection *c, bool again, struct err *err)
+{
+    status st;
+
+    collection_pin(c);
+    st = queue_load(c->node, c, NULL, again, err);
+    if (st != ST_OK)
+        node_collection_unpin(c);
+    return st;
+}
+
+struct reset_job {
+    struct meta_job job;
+    struct collection *old; /* pinned */
+};
+
+/* On the upkeep thread, which alone uses a log without the sequencer's lock. */
+static void run_retire(struct meta_job *base)
+{
+    struct reset_job *reset = (struct reset_job *)(void *)base;
+    struct collection *fresh = node_collection_pin_id(reset->old->node, reset->old->id);
+    struct err err = {0};
+
+    collection_close_log(reset->old);
+    if (fresh != NULL && load_again(fresh, true, &err) != ST_OK) {
+        collection_set_state(fresh, COLLECTION_FAILED, err.text);
+        atomic_fetch_sub(&fresh->node->loading, 1);
+    }
+    node_collection_unpin(fresh);
+    node_collection_unpin(reset->old); /* the table's pin */
+    node_collection_unpin(reset->old); /* ours */
+    mem_free(reset);
+}
+
+/* On the meta thread: a fresh collection takes the old one's place in the table. */
+static void run_reset(struct meta_job *base)
+{
+    struct reset_job *reset = (struct reset_job *)(void *)base;
+    struct collection *old = reset->old;
+    struct node *node = old->node;
+    const struct catalog_collection *entry = catalog_find_id(&node->catalog, old->id);
+    struct collection *fresh = NULL;
+    struct err err = {0};
+    status st = ST_NOT_FOUND;
+
+    if (entry != NULL && atomic_load(&old->seq.state) != COLLECTION_DROPPED)
+        st = collection_create(node, entry, &fresh, &err);
+    if (st == ST_OK)
+        st = intent_write(node, RESTORE, old->id, &err);
+    if (st != ST_OK) {
+        if (st != ST_NOT_FOUND)
+            log_error("the collection cannot be loaded anew", "collection_id=%s err=%s",
+                      old->id_text, err.text);
+        collection_destroy(fresh);
+        node_collection_unpin(old);
+        mem_free(reset);
+        return;
+    }
+    collection_set_state(old, COLLECTION_LOADING, "it is being loaded anew from the bucket");
+    table_remove(node, old);
+    table_add(node, fresh);
+    count_loading(node);
+    reset->job.run = run_retire;
+    if (!jobs_push(&node->upkeep, &reset->job))
+        run_retire(&reset->job);
+}
+
+void load_diverged(struct collection *c)
+{
+    struct reset_job *reset = mem_zero(sizeof *reset);
+
+    if (reset == NULL) {
+        log_error("out of memory: the collection is loaded anew at the next start",
+                  "collection_id=%s", c->id_text);
+        return;
+    }
+    reset->job.run = run_reset;
+    reset->old = c;
+    collection_pin(c);
+    if (!jobs_push(&c->node->meta, &reset->job)) {
+        node_collection_unpin(c);
+        mem_free(reset);
+    }
+}

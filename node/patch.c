@@ -1,0 +1,211 @@
+/* Changes of a collection while it serves: name, settings, and Memory to MemoryS3.
+ *
+ * Of a bucket-backed collection the bucket's catalog is changed first: it is what a restore finds.
+ * A switch goes the other way round, root, local catalog, bucket's catalog, so that no crash leaves
+ * a collection that others take for shipped and this node does not ship: until the base is
+ * published the root says `switching`, and a start that finds it so goes on (docs/protocol.md,
+ * "Catalog"). */
+#include "node/node_internal.h"
+
+#include <stdatomic.h>
+
+struct patch_job {
+    struct meta_job job;
+    struct node *node;
+    struct collection *c; /* pinned */
+    struct collection_patch patch;
+    char *name; /* NULL: as it is */
+    node_admin_fn *done;
+    void *arg;
+};
+
+static void finish(struct patch_job *job, status st, const struct err *err)
+{
+    struct collection_info info;
+    node_admin_fn *done = job->done;
+    void *arg = job->arg;
+
+    if (st == ST_OK)
+        node_collection_info(job->c, &info);
+    node_collection_unpin(job->c);
+    mem_free(job->name);
+    mem_free(job);
+    done(arg, st, st == ST_OK ? &info : NULL, err);
+}
+
+static status apply(void *arg, struct catalog *catalog, struct err *err)
+{
+    struct patch_job *job = arg;
+    struct catalog_collection *entry = catalog_find_id(catalog, job->c->id);
+    status st = ST_OK;
+
+    if (entry == NULL)
+        return err_set(err, ST_NOT_FOUND, "the collection was dropped");
+    if (job->name != NULL && strcmp(entry->name, job->name) != 0)
+        st = catalog_rename_collection(catalog, job->c->id, job->name, err);
+    if (st == ST_OK && job->patch.ef_search != 0)
+        entry->fields[0].ef_search = job->patch.ef_search;
+    if (st == ST_OK && job->patch.durability != 0)
+        entry->durability = (uint8_t)job->patch.durability;
+    if (st == ST_OK && job->patch.policy != 0)
+        entry->policy = (uint8_t)job->patch.policy;
+    return st;
+}
+
+/* --- Memory to MemoryS3 --- */
+
+static void switch_back(struct collection *c)
+{
+    ship_close(c);
+    atomic_store(&c->policy, NODE_MEMORY);
+    ship_forget(c->node, c->id);
+}
+
+/* The log is kept from here on; what lies before comes as base segments. */
+static status begin_switch(struct collection *c, struct err *err)
+{
+    uint64_t floor_lsn;
+    status st;
+
+    atomic_store(&c->policy, NODE_MEMORY_S3); /* from here on the log is not trimmed */
+    floor_lsn = atomic_load_explicit(&c->applied_lsn, memory_order_acquire);
+    st = ship_create(c, floor_lsn, true, err);
+    if (st != ST_OK)
+        switch_back(c);
+    return st;
+}
+
+/* For others; a start makes good what is missing (bucket_catalog.c). */
+static void tell_bucket(struct patch_job *job)
+{
+    const struct catalog_collection *entry = catalog_find_id(&job->node->catalog, job->c->id);
+    struct catalog_collection copy;
+    struct err err = {0};
+    status st = catalog_collection_copy(entry, &copy, &err);
+
+    if (st == ST_OK) {
+        st = bucket_catalog_change(job->node, admin_add_entry, &copy, &err);
+        catalog_collection_free(&copy);
+    }
+    if (st != ST_OK)
+        log_warn("the bucket's catalog lacks a collection until the next start",
+                 "collection_id=%s err=%s", job->c->id_text, err.text);
+}
+
+/* --- the change --- */
+
+static void show(struct patch_job *job, struct collection_stats **stats)
+{
+    struct collection *c = job->c;
+
+    if (job->name != NULL) {
+        table_rename(job->node, c, job->name);
+        collection_stats_replace(c, *stats);
+        *stats = NULL;
+    }
+    if (job->patch.ef_search != 0 && c->vindex != NULL)
+        vindex_set_ef_search(c->vindex, job->patch.ef_search);
+    if (job->patch.durability != 0)
+        atomic_store(&c->durability, (uint8_t)job->patch.durability);
+}
+
+static status check_now(struct patch_job *job, bool *switches, struct err *err)
+{
+    uint8_t now = atomic_load(&job->c->policy);
+    enum node_policy then = job->patch.policy != 0 ? job->patch.policy : (enum node_policy)now;
+    status st = node_check_writable(job->node, err);
+
+    *switches = then != (enum node_policy)now;
+    if (st == ST_OK)
+        st = node_check_policy(job->node, then, err);
+    if (st == ST_OK && *switches && then == NODE_MEMORY)
+        st = err_set(err, ST_UNSUPPORTED,
+                     "from %s back to Memory is not part of this version: make a Memory collection "
+                     "and insert the documents there",
+                     node_policy_name((enum node_policy)now));
+    if (st == ST_OK && job->patch.durability == NODE_REMOTE && then == NODE_MEMORY)
+        st = err_set(err, ST_INVALID,
+                     "durability remote needs a bucket; the collection's policy is Memory");
+    if (st == ST_OK && atomic_load(&job->c->seq.state) == COLLECTION_LOADING)
+        st = err_set(err, ST_UNAVAILABLE, "the collection is still loading");
+    if (st == ST_OK && *switches && atomic_load(&job->c->seq.state) != COLLECTION_SERVING)
+        st = err_set(err, ST_DENIED, "the collection is not whole: see GET /health");
+    return st;
+}
+
+static void run_patch(struct meta_job *base)
+{
+    struct patch_job *job = (struct patch_job *)(void *)base;
+    struct node *node = job->node;
+    struct collection_stats *stats = NULL;
+    struct catalog next;
+    struct err err = {0};
+    bool switches = false;
+    bool backed = policy_has_bucket(atomic_load(&job->c->policy)) && node->tier != NULL;
+    status st = check_now(job, &switches, &err);
+
+    catalog_init(&next);
+    if (st == ST_OK)
+        st = catalog_copy(&node->catalog, &next, &err);
+    if (st == ST_OK && job->name != NULL) {
+        stats = collection_stats_create(node, job->c->id_text, job->name);
+        if (stats == NULL)
+            st = err_set(&err, ST_NOMEM, "out of memory");
+    }
+    if (st == ST_OK)
+        st = apply(job, &next, &err);
+    if (st == ST_OK && backed)
+        st = bucket_catalog_change(node, apply, job, &err);
+    if (st == ST_OK && switches)
+        st = begin_switch(job->c, &err);
+    if (st == ST_OK) {
+        st = catalog_store_write(node, &next, &err);
+        if (st != ST_OK && st != ST_UNKNOWN && switches)
+            switch_back(job->c);
+    }
+    catalog_free(&next);
+    if (st == ST_OK) {
+        show(job, &stats);
+        if (switches)
+            tell_bucket(job);
+    }
+    collection_stats_destroy(stats);
+    finish(job, st, &err);
+}
+
+static status check_patch(const struct collection_patch *patch, struct err *err)
+{
+    status st = ST_OK;
+
+    if (patch->name != NULL)
+        st = catalog_name_check(patch->name, strlen(patch->name), err);
+    if (st == ST_OK && patch->ef_search != 0)
+        st = node_check_range("ef_search", patch->ef_search, 1, VINDEX_EF_MAX, err);
+    return st;
+}
+
+void node_collection_patch(struct node *node, struct collection *c,
+                           const struct collection_patch *patch, node_admin_fn *done, void *arg)
+{
+    struct patch_job *job = mem_zero(sizeof *job);
+    struct err err = {0};
+    status st = check_patch(patch, &err);
+
+    if (st == ST_OK &&
+        (job == NULL || (patch->name != NULL && (job->name = mem_strdup(patch->name)) == NULL)))
+        st = err_set(&err, ST_NOMEM, "out of memory");
+    if (st != ST_OK) {
+        mem_free(job);
+        done(arg, st, NULL, &err);
+        return;
+    }
+    job->job.run = run_patch;
+    job->node = node;
+    job->patch = *patch;
+    job->done = done;
+    job->arg = arg;
+    collection_pin(c);
+    job->c = c;
+    if (!jobs_push(&node->meta, &job->job))
+        finish(job, err_set(&err, ST_UNAVAILABLE, "the node is stopping"), &err);
+}

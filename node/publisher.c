@@ -1,0 +1,414 @@
+/* The publish thread: it alone of the node's threads may wait for the network as long as it likes.
+ *
+ * It asks the bucket's catalog at start, then looks at every collection twice a second and
+ * publishes what is due, one collection at a time (docs/protocol.md, "Publishing"), and does what
+ * operators ask of snapshots. What fails is tried again later and later; what a person has to look
+ * at is a dead letter. */
+#include "node/node_internal.h"
+
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+enum {
+    PUBLISH_TICK_MS = 500,
+    PUBLISH_RETRY_MS_MIN = 5000,
+    PUBLISH_RETRY_MS_MAX = 300000,
+    PUBLISH_FLUSH_MS = 60000,
+    PUBLISH_COMMIT_MS = 120000,
+    PUBLISH_READY_MS = 10000, /* an empty node waits so long for the bucket before it is ready */
+};
+
+static uint64_t now_ms(struct node *node)
+{
+    return clock_mono_ns(node->options.clock) / 1000000;
+}
+
+/* --- one publish --- */
+
+struct publishing {
+    struct collection *c;
+    const struct publish_wish *wish;
+    struct catalog_collection schema;
+    struct root root;
+    struct manifest before;
+    bool has_before;
+};
+
+static status do_copy_schema(void *arg, struct err *err)
+{
+    struct publishing *p = arg;
+    const struct catalog_collection *entry = catalog_find_id(&p->c->node->catalog, p->c->id);
+
+    if (entry == NULL)
+        return err_set(err, ST_NOT_FOUND, "the collection was dropped");
+    return catalog_collection_copy(entry, &p->schema, err);
+}
+
+static status do_checkpoint(void *arg, struct err *err)
+{
+    struct publishing *p = arg;
+
+    return checkpoint_run(p->c, &p->c->node->stopping, err);
+}
+
+static status read_manifest(struct publishing *p, struct err *err)
+{
+    struct node *node = p->c->node;
+    char key[OBJKEY_BYTES];
+    struct objstore_req req = {
+        .op = OBJSTORE_GET, .pool = OBJSTORE_BULK, .key = key, .bytes_max = MANIFEST_BYTES_MAX};
+    status st;
+
+    if (!p->root.has_manifest)
+        return ST_OK;
+    objkey_manifest(p->c->id, p->root.manifest_revision, p->root.manifest.uuid, key);
+    st = objstore_wait(node->options.store, &req, err);
+    if (st == ST_OK)
+        st = manifest_decode(buf_slice(&req.result.body), p->c->id, &p->before, err);
+    objstore_result_fini(&req.result);
+    p->has_before = st == ST_OK;
+    return st == ST_OK ? ST_OK : err_wrap(err, st, "read %s", key);
+}
+
+struct commit {
+    uint64_t revision;
+    const struct object_ref *manifest;
+    const struct log_floor *floor;
+    size_t lineages;
+    bool base_complete;
+};
+
+static void start_commit(struct tier_stream *s, tier_done_fn *done, void *arg, const void *what)
+{
+    const struct commit *commit = what;
+
+    tier_stream_commit(s, commit->revision, commit->manifest, commit->floor, commit->lineages,
+                       commit->base_complete, done, arg);
+}
+
+static status on_commit(void *arg, uint64_t revision, const struct object_ref *manifest,
+                        const struct log_floor *floor, size_t lineages_absorbed, bool base_complete,
+                        struct err *err)
+{
+    const struct commit commit = {revision, manifest, floor, lineages_absorbed, base_complete};
+
+    return ship_call(arg, start_commit, &commit, PUBLISH_COMMIT_MS, err);
+}
+
+bool publish_root(struct collection *c, struct root *out)
+{
+    bool has;
+
+    lock_take(&c->seq.lock);
+    has = c->seq.stream != NULL && tier_stream_root(c->seq.stream, out);
+    lock_drop(&c->seq.lock);
+    return has;
+}
+
+static status run(struct publishing *p, struct publish_report *out, struct err *err)
+{
+    struct collection *c = p->c;
+    struct node *node = c->node;
+    const struct node_options *o = &node->options;
+    const struct checkpoint_field field = {.id = 0, .vindex = c->vindex, .dim = c->dim};
+    struct tier_stream_status s;
+    struct manifest after;
+    char wal_dir[FS_PATH_BYTES];
+    char snapshot_dir[FS_PATH_BYTES];
+    struct publish_options options = {
+        .store = o->store,
+        .clock = o->clock,
+        .rand = o->rand,
+        .fs = o->fs,
+        .what = p->wish->what,
+        .slots = c->slots,
+        .fields = &field,
+        .field_count = 1,
+        .epoch = node->epoch,
+        .checkpoint_dir = snapshot_dir,
+        .schema = &p->schema,
+        .root = &p->root,
+        .max_retries = o->max_retries,
+        .base_backoff_ms = o->base_backoff_ms != 0 ? o->base_backoff_ms : 1000,
+        .max_backoff_ms = o->max_backoff_ms != 0 ? o->max_backoff_ms : 64000,
+        .stop = &node->stopping,
+        .commit = on_commit,
+        .commit_arg = c,
+    };
+    status st = collection_paths(c, wal_dir, snapshot_dir, err);
+
+    if (st == ST_OK &&
+        (!ship_status(c, &s) || s.phase != STREAM_OWNED || !publish_root(c, &p->root)))
+        st = err_set(err, ST_UNAVAILABLE, "this node does not own the collection now");
+    if (st == ST_OK)
+        st = read_manifest(p, err);
+    if (st != ST_OK)
+        return st;
+    memcpy(options.collection, c->id, sizeof options.collection);
+    options.shipped = s.shipped;
+    options.lsn = s.shipped_lsn;
+    st = publish_run(&options, p->has_before ? &p->before : NULL, &after, out, err);
+    if (st == ST_OK) {
+        publish_note(c, p->wish->what, &after, out, s.shipped_lsn);
+        manifest_free(&after);
+    }
+    return st;
+}
+
+/* What was published, for the next decision and for those who ask. */
+void publish_note(struct collection *c, unsigned what, const struct manifest *m,
+                  const struct publish_report *r, uint64_t lsn)
+{
+    struct bucket_marks marks;
+
+    ship_marks(c, &marks);
+    if ((what & PUBLISH_BASE) != 0)
+        marks.log_bytes = 0;
+    if ((what & PUBLISH_IMAGE) != 0) {
+        marks.image_rows = slots_live_count(c->slots);
+        marks.image_lsn = r->image_lsn;
+        marks.changed_rows = 0;
+    }
+    marks.segments = (uint32_t)m->segment_count;
+    marks.segment_bytes = r->segment_bytes;
+    marks.object_bytes = 0;
+    for (size_t i = 0; i < m->image_count; i++)
+        marks.object_bytes += m->images[i].object.bytes;
+    marks.published_lsn = lsn;
+    marks.published_at_ns = clock_wall_ns(c->node->options.clock);
+    ship_set_marks(c, &marks);
+    ship_remember(c);
+    log_info("published",
+             "collection_id=%s revision=%" PRIu64 " lsn=%" PRIu64 " objects=%" PRIu64
+             " bytes=%" PRIu64 " base=%s image=%s",
+             c->id_text, r->revision, lsn, r->objects, r->bytes,
+             (what & PUBLISH_BASE) != 0 ? "true" : "false",
+             (what & PUBLISH_IMAGE) != 0 ? "true" : "false");
+}
+
+status publish_now(struct collection *c, const struct publish_wish *wish,
+                   struct publish_report *out, struct err *err)
+{
+    struct publishing p = {.c = c, .wish = wish};
+    struct node *node = c->node;
+    status st = ship_own(c, NODE_BUCKET_WAIT_MS, err);
+
+    memset(out, 0, sizeof *out);
+    if (st == ST_OK && wish->flush)
+        st = ship_flush(c, PUBLISH_FLUSH_MS, err);
+    if (st == ST_OK && (wish->what & PUBLISH_IMAGE) != 0)
+        st = jobs_run(&node->upkeep, do_checkpoint, &p, err);
+    if (st != ST_OK || (wish->what == 0 && !wish->manifest_anyway))
+        return st;
+    st = jobs_run(&node->meta, do_copy_schema, &p, err);
+    if (st == ST_OK) {
+        manifest_init(&p.before);
+        st = run(&p, out, err);
+        manifest_free(&p.before);
+        catalog_collection_free(&p.schema);
+    }
+    return st;
+}
+
+/* --- what is due --- */
+
+static void facts_of(struct collection *c, const struct tier_stream_status *s,
+                     struct publish_facts *out)
+{
+    struct bucket_marks marks;
+    struct root *root = mem_alloc(sizeof *root);
+    uint64_t last_ns = atomic_load_explicit(&c->last_write_ns, memory_order_relaxed);
+    uint64_t now_ns = clock_mono_ns(c->node->options.clock);
+
+    ship_marks(c, &marks);
+    *out = (struct publish_facts){
+        .switching = s->switching,
+        .live_rows = slots_live_count(c->slots),
+        .log_bytes = marks.log_bytes,
+        .segment_bytes = marks.segment_bytes,
+        .image_rows = marks.image_rows,
+        .changed_rows = marks.changed_rows,
+        .idle_ms = now_ns > last_ns ? (now_ns - last_ns) / 1000000 : 0,
+        .has_graph = vindex_linked(c->vindex) > 0,
+    };
+    out->live_bytes = out->live_rows * (c->dim * sizeof(float) + 64);
+    if (root != NULL && publish_root(c, root))
+        out->lineages = root->lineage_count;
+    mem_free(root);
+}
+
+static void put_letter(struct collection *c, const struct publish_report *r, const struct err *err)
+{
+    struct letter letter = {
+        .kind = r->key[0] != '\0' && strstr(r->key, "/g/") != NULL ? LETTER_SEGMENT
+                                                                   : LETTER_MANIFEST_COMMIT,
+        .state = LETTER_PARKED,
+        .lsn_first = atomic_load(&c->applied_lsn),
+        .http_status = r->http_status,
+        .attempts = r->attempts,
+        .first_failed_ns = clock_wall_ns(c->node->options.clock),
+    };
+    uint64_t id;
+
+    letter.lsn_first = 0; /* one letter, however often it fails */
+    letter.last_failed_ns = letter.first_failed_ns;
+    memcpy(letter.collection, c->id, sizeof letter.collection);
+    (void)snprintf(letter.key, sizeof letter.key, "%s", r->key);
+    (void)snprintf(letter.class, sizeof letter.class, "%s", objstore_class_name(r->class));
+    (void)snprintf(letter.s3_code, sizeof letter.s3_code, "%s", r->s3_code);
+    (void)snprintf(letter.message, sizeof letter.message, "%s", err->text);
+    if (dlq_put(c->node->dlq, &letter, &id, NULL) != ST_OK)
+        log_error("out of memory for a dead letter", "collection_id=%s", c->id_text);
+}
+
+/* Letters of publishing leave when a publish succeeds. */
+static void letters_out(struct collection *c)
+{
+    static const enum letter_kind kinds[] = {LETTER_SEGMENT, LETTER_MANIFEST_COMMIT};
+
+    for (size_t k = 0; k < COUNT_OF(kinds); k++) {
+        const struct dlq_filter filter = {.collection = c->id, .kind = (int)kinds[k]};
+        struct letter letter;
+        size_t total;
+
+        while (dlq_list(c->node->dlq, &filter, 0, &letter, 1, &total) == 1) {
+            if (dlq_remove(c->node->dlq, letter.id, NULL) != ST_OK)
+                break;
+        }
+    }
+}
+
+void publish_told(struct collection *c, status st, const struct publish_report *r,
+                  const struct err *err)
+{
+    uint64_t wait = PUBLISH_RETRY_MS_MIN;
+    bool permanent =
+        st != ST_OK && (r->class == OBJSTORE_PERMANENT || r->class == OBJSTORE_REFRESHABLE ||
+                        r->class == OBJSTORE_INTEGRITY);
+
+    if (st == ST_OK) {
+        if (c->publish_failures > 0)
+            letters_out(c);
+        c->publish_failures = 0;
+    } else {
+        for (uint32_t i = 0; i < c->publish_failures && wait < PUBLISH_RETRY_MS_MAX; i++)
+            wait *= 2;
+        c->publish_failures++;
+        c->publish_next_ms =
+            now_ms(c->node) + (wait < PUBLISH_RETRY_MS_MAX ? wait : PUBLISH_RETRY_MS_MAX);
+        log_warn("publishing failed, it is tried again", "collection_id=%s err=%s", c->id_text,
+                 err->text);
+    }
+    if (permanent)
+        put_letter(c, r, err);
+    lock_take(&c->bucket.lock);
+    c->bucket.publish_failed = st != ST_OK;
+    (void)snprintf(c->bucket.publish_reason, sizeof c->bucket.publish_reason, "%.255s",
+                   st == ST_OK ? "" : err->text);
+    lock_drop(&c->bucket.lock);
+}
+
+static bool may_publish(struct collection *c, struct tier_stream_status *s)
+{
+    return policy_has_bucket(atomic_load(&c->policy)) &&
+           atomic_load_explicit(&c->seq.state, memory_order_acquire) == COLLECTION_SERVING &&
+           now_ms(c->node) >= c->publish_next_ms && ship_status(c, s) &&
+           (s->phase == STREAM_OWNED || (s->phase == STREAM_IDLE && s->switching)) &&
+           s->parked == 0;
+}
+
+static void publish_due_now(struct collection *c)
+{
+    struct tier_stream_status s;
+    struct publish_facts facts;
+    struct publish_report report;
+    struct publish_wish wish = {0};
+    struct err err = {0};
+    status st;
+
+    if (!may_publish(c, &s))
+        return;
+    facts_of(c, &s, &facts);
+    wish.what = publish_due(&facts, &wish.manifest_anyway);
+    if (c->node->options.no_background_compaction && !facts.switching)
+        wish.what &= ~(unsigned)PUBLISH_BASE;
+    if (wish.what == 0 && !wish.manifest_anyway)
+        return;
+    st = publish_now(c, &wish, &report, &err);
+    if (st == ST_OK && (wish.what & PUBLISH_BASE) != 0 && !facts.switching)
+        atomic_fetch_add(&c->compactions, 1);
+    if (st != ST_CLOSED && !atomic_load(&c->node->stopping))
+        publish_told(c, st, &report, &err);
+}
+
+static void tick(struct node *node)
+{
+    struct collection **items = NULL;
+    size_t count = 0;
+
+    if (table_snapshot(node, &items, &count, NULL) != ST_OK)
+        return;
+    for (size_t i = 0; i < count && !atomic_load(&node->stopping); i++)
+        publish_due_now(items[i]);
+    table_snapshot_free(items, count);
+}
+
+/* --- the start --- */
+
+struct first_contact {
+    uint64_t began_ms, next_ms;
+    bool done;
+};
+
+static void say_bucket(struct node *node, const char *text)
+{
+    lock_take(&node->bucket.lock);
+    (void)snprintf(node->bucket.bucket_reason, sizeof node->bucket.bucket_reason, "%s", text);
+    lock_drop(&node->bucket.lock);
+}
+
+static void ask_catalog(struct node *node, struct first_contact *first)
+{
+    char text[256];
+    struct err err = {0};
+    uint64_t now = now_ms(node);
+
+    if (atomic_exchange(&node->sync_wanted, false))
+        first->done = false;
+    if (first->done || now < first->next_ms)
+        return;
+    if (bucket_catalog_sync(node, &err) == ST_OK) {
+        first->done = true;
+        say_bucket(node, "");
+        return;
+    }
+    first->next_ms = now_ms(node) + NODE_BUCKET_RETRY_MS;
+    (void)snprintf(text, sizeof text, "the bucket's catalog could not be read yet: %.200s",
+                   err.text);
+    say_bucket(node, text);
+    log_warn("the bucket's catalog could not be read, it is tried again", "err=%s", err.text);
+    if (now_ms(node) - first->began_ms >= PUBLISH_READY_MS)
+        atomic_store(&node->load_first, false);
+}
+
+void publish_loop(void *arg)
+{
+    struct node *node = arg;
+    struct first_contact first = {.began_ms = now_ms(node)};
+    uint64_t ticked_ms = 0;
+    bool stopped = false;
+
+    while (!stopped) {
+        struct meta_job *job;
+
+        ask_catalog(node, &first);
+        job = jobs_wait(&node->publish, (uint64_t)PUBLISH_TICK_MS * 1000000, &stopped);
+        if (job != NULL)
+            job->run(job);
+        if (stopped || now_ms(node) - ticked_ms < PUBLISH_TICK_MS)
+            continue;
+        tick(node);
+        ticked_ms = now_ms(node);
+    }
+}

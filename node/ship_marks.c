@@ -1,0 +1,139 @@
+/* What is remembered of a collection's bucket side over a restart: a hint, never the truth.
+ *
+ * The log is trimmed only up to a hint that LMDB has: at the next start the stream compares what
+ * lies behind it with the bucket before it goes on (docs/protocol.md, "Ownership"). */
+#include "node/node_internal.h"
+
+#include <stdatomic.h>
+
+static const char MARKS[] = "ship/";
+enum { MARKS_KEY_BYTES = 5 + 16, MARKS_VERSION = 1, MARKS_BYTES_MAX = 256 };
+
+static void marks_key(const uint8_t id[16], uint8_t key[MARKS_KEY_BYTES])
+{
+    memcpy(key, MARKS, 5);
+    memcpy(key + 5, id, 16);
+}
+
+static void marks_encode(const struct bucket_marks *of, struct buf *out)
+{
+    struct bucket_marks m = *of;
+    struct buf value;
+
+    buf_init(&value, MARKS_BYTES_MAX);
+    buf_put_u8(&value, MARKS_VERSION);
+    buf_put_u64(&value, m.hint_lsn);
+    buf_put_u64(&value, m.hint_chain);
+    buf_put_u64(&value, m.log_bytes);
+    buf_put_u64(&value, m.segment_bytes);
+    buf_put_u64(&value, m.object_bytes);
+    buf_put_u64(&value, m.image_rows);
+    buf_put_u64(&value, m.image_lsn);
+    buf_put_u64(&value, m.changed_rows);
+    buf_put_u64(&value, m.published_lsn);
+    buf_put_u64(&value, m.published_at_ns);
+    buf_put_u32(&value, m.segments);
+    buf_put_u8(&value, m.foreign);
+    *out = value;
+}
+
+static void marks_write(struct collection *c)
+{
+    uint8_t key[MARKS_KEY_BYTES];
+    struct bucket_marks m;
+    struct kv_write write = {0};
+    struct buf value;
+
+    ship_marks(c, &m);
+    marks_key(c->id, key);
+    marks_encode(&m, &value);
+    write.key = slice_make(key, sizeof key);
+    write.value = buf_slice(&value);
+    if (!value.failed)
+        kv_writer_put(c->node->kv_writer, &write, 1);
+    buf_free(&value);
+}
+
+/* The hint is on disk before the log goes behind it. */
+uint64_t ship_trim_limit(struct collection *c)
+{
+    uint8_t key[MARKS_KEY_BYTES];
+    struct bucket_marks m;
+    struct kv_write write = {0};
+    struct buf value;
+    status st;
+
+    ship_marks(c, &m);
+    marks_key(c->id, key);
+    marks_encode(&m, &value);
+    write.key = slice_make(key, sizeof key);
+    write.value = buf_slice(&value);
+    st = value.failed ? ST_NOMEM : kv_writer_apply(c->node->kv_writer, &write, 1, NULL);
+    buf_free(&value);
+    return st == ST_OK ? m.hint_lsn : 0;
+}
+
+void ship_marks_read(struct collection *c, struct bucket_marks *out)
+{
+    uint8_t key[MARKS_KEY_BYTES];
+    struct bucket_marks m = {0};
+    struct buf value;
+    struct rd r;
+
+    *out = m;
+    marks_key(c->id, key);
+    buf_init(&value, MARKS_BYTES_MAX);
+    if (kv_get(c->node->kv, slice_make(key, sizeof key), &value, NULL) == ST_OK) {
+        r = rd_make(buf_slice(&value));
+        if (rd_u8(&r) == MARKS_VERSION) {
+            m.hint_lsn = rd_u64(&r);
+            m.hint_chain = rd_u64(&r);
+            m.log_bytes = rd_u64(&r);
+            m.segment_bytes = rd_u64(&r);
+            m.object_bytes = rd_u64(&r);
+            m.image_rows = rd_u64(&r);
+            m.image_lsn = rd_u64(&r);
+            m.changed_rows = rd_u64(&r);
+            m.published_lsn = rd_u64(&r);
+            m.published_at_ns = rd_u64(&r);
+            m.segments = rd_u32(&r);
+            m.foreign = rd_u8(&r) != 0;
+            if (!r.bad)
+                *out = m;
+        }
+    }
+    buf_free(&value);
+}
+
+void ship_remember(struct collection *c)
+{
+    lock_take(&c->bucket.lock);
+    c->bucket.dirty = false;
+    lock_drop(&c->bucket.lock);
+    marks_write(c);
+}
+
+void ship_forget(struct node *node, const uint8_t id[16])
+{
+    uint8_t key[MARKS_KEY_BYTES];
+    struct kv_write write = {.remove = true};
+
+    marks_key(id, key);
+    write.key = slice_make(key, sizeof key);
+    kv_writer_put(node->kv_writer, &write, 1);
+}
+
+void ship_marks(struct collection *c, struct bucket_marks *out)
+{
+    lock_take(&c->bucket.lock);
+    *out = c->bucket.marks;
+    lock_drop(&c->bucket.lock);
+}
+
+void ship_set_marks(struct collection *c, const struct bucket_marks *marks)
+{
+    lock_take(&c->bucket.lock);
+    c->bucket.marks = *marks;
+    c->bucket.dirty = true;
+    lock_drop(&c->bucket.lock);
+}
