@@ -15,44 +15,10 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
-enum { WAIT_MS = 10000, CONNECTIONS_MAX = 1024 };
+enum { WAIT_MS = 10000 };
 enum { STATE_ASKED = 0, STATE_CANCELLED = 1 }; /* of objstore_req.state */
 
-struct queue { /* linked through req->next */
-    struct objstore_req *first, *last;
-};
-
-struct s3 {
-    struct objstore store; /* first */
-    /* Set by open. */
-    struct clock *clock; /* borrowed */
-    struct fs *fs;       /* borrowed */
-    char **env;          /* copied; NULL: the process's own */
-    char *ca_file;
-    struct s3_timings timings;
-    uint32_t connections_max[OBJSTORE_POOLS];
-    CURLM *multi; /* the thread's, but for curl_multi_wakeup() */
-    struct thread thread;
-    struct {              /* guarded by lock */
-        struct lock lock; /* LOCK_RANK_OBJSTORE */
-        struct queue asked;
-        bool cancelled; /* someone is: look */
-        bool reload;
-        bool stopping;
-    } shared;
-    struct { /* the thread's alone */
-        struct s3_target target;
-        struct credentials *keys;
-        int64_t skew_s; /* the store's clock minus ours */
-        struct queue waiting[OBJSTORE_POOLS];
-        uint32_t active[OBJSTORE_POOLS];
-        struct s3_call *calls; /* all of them */
-        size_t call_count;
-        struct s3_call *idle; /* linked through call->next */
-    } worker;
-};
-
-static void push(struct queue *q, struct objstore_req *req)
+static void push(struct s3_queue *q, struct objstore_req *req)
 {
     req->next = NULL;
     if (q->last != NULL)
@@ -62,7 +28,7 @@ static void push(struct queue *q, struct objstore_req *req)
     q->last = req;
 }
 
-static struct objstore_req *pop(struct queue *q)
+static struct objstore_req *pop(struct s3_queue *q)
 {
     struct objstore_req *req = q->first;
 
@@ -75,7 +41,7 @@ static struct objstore_req *pop(struct queue *q)
     return req;
 }
 
-static void submit(struct objstore *store, struct objstore_req *req)
+void s3_submit(struct objstore *store, struct objstore_req *req)
 {
     struct s3 *s = (struct s3 *)store;
 
@@ -86,7 +52,7 @@ static void submit(struct objstore *store, struct objstore_req *req)
     (void)curl_multi_wakeup(s->multi);
 }
 
-static void cancel(struct objstore *store, struct objstore_req *req)
+void s3_cancel(struct objstore *store, struct objstore_req *req)
 {
     struct s3 *s = (struct s3 *)store;
 
@@ -97,7 +63,7 @@ static void cancel(struct objstore *store, struct objstore_req *req)
     (void)curl_multi_wakeup(s->multi);
 }
 
-static void reload(struct objstore *store)
+void s3_reload(struct objstore *store)
 {
     struct s3 *s = (struct s3 *)store;
 
@@ -254,8 +220,8 @@ static size_t finish_ended(struct s3 *s)
 static void end_waiting(struct s3 *s, bool all, const char *why)
 {
     for (size_t pool = 0; pool < OBJSTORE_POOLS; pool++) {
-        struct queue kept = {NULL, NULL};
-        struct queue ended = {NULL, NULL};
+        struct s3_queue kept = {NULL, NULL};
+        struct s3_queue ended = {NULL, NULL};
         struct objstore_req *req;
 
         while ((req = pop(&s->worker.waiting[pool])) != NULL)
@@ -282,7 +248,7 @@ static void end_active(struct s3 *s, bool all)
 }
 
 /* Wrong ones are answered here, so that done() never runs inside submit(). */
-static void queue_asked(struct s3 *s, struct queue *asked)
+static void queue_asked(struct s3 *s, struct s3_queue *asked)
 {
     struct objstore_req *req;
 
@@ -297,14 +263,14 @@ static void queue_asked(struct s3 *s, struct queue *asked)
 /* What other threads asked for; false when the store is to end. */
 static bool take_shared(struct s3 *s)
 {
-    struct queue asked;
+    struct s3_queue asked;
     bool cancelled;
     bool again;
     bool stopping;
 
     lock_take(&s->shared.lock);
     asked = s->shared.asked;
-    s->shared.asked = (struct queue){NULL, NULL};
+    s->shared.asked = (struct s3_queue){NULL, NULL};
     cancelled = s->shared.cancelled;
     s->shared.cancelled = false;
     again = s->shared.reload;
@@ -340,7 +306,7 @@ static void end_all(struct s3 *s)
     } while (!empty);
 }
 
-static void run(void *arg)
+void s3_run(void *arg)
 {
     struct s3 *s = arg;
     int running;
@@ -353,162 +319,4 @@ static void run(void *arg)
         (void)curl_multi_poll(s->multi, NULL, 0, WAIT_MS, NULL);
     }
     end_all(s);
-}
-
-/* --- open and close --- */
-
-static void destroy(struct s3 *s)
-{
-    for (size_t i = 0; i < s->worker.call_count; i++)
-        s3_call_fini(&s->worker.calls[i]);
-    mem_free(s->worker.calls);
-    if (s->multi != NULL)
-        (void)curl_multi_cleanup(s->multi);
-    if (s->worker.keys != NULL)
-        credentials_wipe(s->worker.keys);
-    mem_free(s->worker.keys);
-    for (char **at = s->env; at != NULL && *at != NULL; at++)
-        mem_free(*at);
-    mem_free(s->env);
-    mem_free(s->ca_file);
-    lock_fini(&s->shared.lock);
-    mem_free(s);
-}
-
-static void close_store(struct objstore *store)
-{
-    struct s3 *s = (struct s3 *)store;
-
-    lock_take(&s->shared.lock);
-    s->shared.stopping = true;
-    lock_drop(&s->shared.lock);
-    (void)curl_multi_wakeup(s->multi);
-    thread_join(&s->thread);
-    destroy(s);
-}
-
-static const struct objstore_ops OPS = {
-    .submit = submit, .cancel = cancel, .reload = reload, .close = close_store};
-
-static bool copy_env(struct s3 *s, char *const *env)
-{
-    size_t count = 0;
-
-    if (env == NULL)
-        return true;
-    while (env[count] != NULL)
-        count++;
-    s->env = mem_zero_array(count + 1, sizeof *s->env);
-    for (size_t i = 0; s->env != NULL && i < count; i++) {
-        s->env[i] = mem_strdup(env[i]);
-        if (s->env[i] == NULL)
-            return false;
-    }
-    return s->env != NULL;
-}
-
-static bool take_limits(struct s3 *s, const struct objstore_options *options)
-{
-    static const uint32_t defaults[OBJSTORE_POOLS] = {16, 8, 8};
-    size_t total = 0;
-
-    for (size_t pool = 0; pool < OBJSTORE_POOLS; pool++) {
-        uint32_t wanted = options->connections_max[pool];
-
-        s->connections_max[pool] = wanted == 0 ? defaults[pool] : wanted;
-        if (s->connections_max[pool] > CONNECTIONS_MAX)
-            s->connections_max[pool] = CONNECTIONS_MAX;
-        total += s->connections_max[pool];
-    }
-    s->worker.calls = mem_zero_array(total, sizeof *s->worker.calls);
-    return s->worker.calls != NULL;
-}
-
-static status make_calls(struct s3 *s, struct err *err)
-{
-    size_t total = 0;
-
-    for (size_t pool = 0; pool < OBJSTORE_POOLS; pool++)
-        total += s->connections_max[pool];
-    while (s->worker.call_count < total) {
-        struct s3_call *call = &s->worker.calls[s->worker.call_count];
-        status st = s3_call_init(call, err);
-
-        if (st != ST_OK)
-            return st;
-        s->worker.call_count++;
-        call->next = s->worker.idle;
-        s->worker.idle = call;
-    }
-    s->multi = curl_multi_init();
-    if (s->multi == NULL ||
-        curl_multi_setopt(s->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING) != CURLM_OK ||
-        curl_multi_setopt(s->multi, CURLMOPT_MAXCONNECTS, (long)total) != CURLM_OK)
-        return err_set(err, ST_NOMEM, "no memory for connections");
-    return ST_OK;
-}
-
-static status find_target(struct s3 *s, const struct objstore_options *options,
-                          const struct objstore_url *url, struct err *err)
-{
-    struct s3_target *t = &s->worker.target;
-    const char *ca = options->ca_file;
-    status st = credentials_load(s->env, s->fs, s->worker.keys, err);
-
-    if (st == ST_OK)
-        st = s3_target_make(options, url, s->worker.keys, t, err);
-    if (st != ST_OK)
-        return st;
-    if (ca == NULL || ca[0] == '\0')
-        ca = s->worker.keys->ca_file;
-    s->ca_file = mem_strdup(ca);
-    if (s->ca_file == NULL)
-        return err_set(err, ST_NOMEM, "no memory for a store");
-    (void)snprintf(s->store.description, sizeof s->store.description, "s3 %.120s/%s%s%.60s",
-                   t->endpoint, t->bucket, t->prefix[0] != '\0' ? "/" : "", t->prefix);
-    return ST_OK;
-}
-
-static void global_init(void)
-{
-    (void)curl_global_init(CURL_GLOBAL_DEFAULT); /* what failed here, fails again at each handle */
-}
-
-status objstore_s3_open_timed(const struct objstore_options *options,
-                              const struct objstore_url *url, const struct s3_timings *timings,
-                              struct objstore **out, struct err *err)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    struct s3 *s = mem_zero(sizeof *s);
-    status st = ST_OK;
-
-    (void)pthread_once(&once, global_init);
-    if (s == NULL)
-        return err_set(err, ST_NOMEM, "no memory for a store");
-    lock_init(&s->shared.lock, LOCK_RANK_OBJSTORE, "s3");
-    s->store.ops = &OPS;
-    s->clock = options->clock != NULL ? options->clock : clock_real();
-    s->fs = options->fs != NULL ? options->fs : fs_real();
-    s->timings = *timings;
-    s->worker.keys = mem_alloc(sizeof *s->worker.keys);
-    if (s->worker.keys == NULL || !copy_env(s, options->env) || !take_limits(s, options))
-        st = err_set(err, ST_NOMEM, "no memory for a store");
-    if (st == ST_OK)
-        st = find_target(s, options, url, err);
-    if (st == ST_OK)
-        st = make_calls(s, err);
-    if (st == ST_OK)
-        st = thread_start(&s->thread, "s3", THREAD_NORMAL, run, s, err);
-    if (st != ST_OK) {
-        destroy(s);
-        return st;
-    }
-    *out = &s->store;
-    return ST_OK;
-}
-
-status objstore_s3_open(const struct objstore_options *options, const struct objstore_url *url,
-                        struct objstore **out, struct err *err)
-{
-    return objstore_s3_open_timed(options, url, &S3_TIMINGS, out, err);
 }

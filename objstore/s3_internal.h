@@ -1,7 +1,9 @@
-/* s3_internal.h - what s3.c (queues and the thread) and s3_call.c (one transfer) share. */
+/* s3_internal.h - what s3_open.c (open and close), s3.c (queues and the thread) and s3_call.c (one
+ * transfer) share. */
 #ifndef OBJSTORE_S3_INTERNAL_H
 #define OBJSTORE_S3_INTERNAL_H
 
+#include "base/lock.h"
 #include "objstore/s3.h"
 #include "objstore/s3_answer.h"
 #include "objstore/s3_request.h"
@@ -56,5 +58,47 @@ enum s3_mend s3_call_end(struct s3_call *call, CURLcode code);
 void s3_call_cancelled(struct s3_call *call);
 /* Frees what was one request's. */
 void s3_call_reset(struct s3_call *call);
+
+struct s3_queue { /* linked through req->next */
+    struct objstore_req *first, *last;
+};
+
+/* A store of S3. */
+struct s3 {
+    struct objstore store; /* first */
+    /* Set by open. */
+    struct clock *clock; /* borrowed */
+    struct fs *fs;       /* borrowed */
+    char **env;          /* copied; NULL: the process's own */
+    char *ca_file;
+    struct s3_timings timings;
+    uint32_t connections_max[OBJSTORE_POOLS];
+    CURLM *multi; /* the thread's, but for curl_multi_wakeup() */
+    struct thread thread;
+    struct {              /* guarded by lock */
+        struct lock lock; /* LOCK_RANK_OBJSTORE */
+        struct s3_queue asked;
+        bool cancelled; /* someone is: look */
+        bool reload;
+        bool stopping;
+    } shared;
+    struct { /* the thread's alone */
+        struct s3_target target;
+        struct credentials *keys;
+        int64_t skew_s; /* the store's clock minus ours */
+        struct s3_queue waiting[OBJSTORE_POOLS];
+        uint32_t active[OBJSTORE_POOLS];
+        struct s3_call *calls; /* all of them */
+        size_t call_count;
+        struct s3_call *idle; /* linked through call->next */
+    } worker;
+};
+
+/* The thread: until shared.stopping, and then until every request has ended. */
+void s3_run(void *arg);
+/* But for close(). */
+void s3_submit(struct objstore *store, struct objstore_req *req);
+void s3_cancel(struct objstore *store, struct objstore_req *req);
+void s3_reload(struct objstore *store);
 
 #endif

@@ -5,13 +5,16 @@
 
 #define REGION_DEFAULT "us-east-1"
 
-static bool region_is_sound(const char *region)
+/* Of AWS the region becomes a part of the host, and may come from an answer: nothing that could
+ * make it another's host is let through. */
+static bool region_is_sound(const char *region, bool aws)
 {
     size_t bytes = strlen(region);
 
     for (size_t i = 0; i < bytes; i++)
         if (!((region[i] >= 'a' && region[i] <= 'z') || (region[i] >= 'A' && region[i] <= 'Z') ||
-              (region[i] >= '0' && region[i] <= '9') || region[i] == '-' || region[i] == '_'))
+              (region[i] >= '0' && region[i] <= '9') || region[i] == '-' || region[i] == '_' ||
+              (!aws && (region[i] == '.' || region[i] == ':'))))
             return false;
     return bytes > 0 && bytes < CREDENTIALS_REGION_BYTES;
 }
@@ -49,7 +52,7 @@ static void rehost(struct s3_target *t)
 
 bool s3_target_set_region(struct s3_target *t, const char *region)
 {
-    if (!region_is_sound(region))
+    if (!region_is_sound(region, t->aws))
         return false;
     (void)snprintf(t->region, sizeof t->region, "%s", region);
     rehost(t);
@@ -104,7 +107,8 @@ status s3_target_make(const struct objstore_options *options, const struct objst
             (options->addressing == OBJSTORE_ADDRESS_AUTO && strchr(out->bucket, '.') == NULL);
     if (!s3_target_set_region(out, region[0] != '\0' ? region : REGION_DEFAULT))
         return err_set(err, ST_INVALID,
-                       "\"%.80s\" is no name of a region: letters, digits and -, like us-east-1",
+                       "\"%.80s\" is no name of a region: up to 63 letters, digits and -, like "
+                       "us-east-1",
                        region);
     return ST_OK;
 }

@@ -1,0 +1,167 @@
+/* Opening a store of S3, and closing it. */
+#include "objstore/s3.h"
+
+#include "base/mem.h"
+#include "objstore/s3_internal.h"
+
+#include <pthread.h>
+#include <stdio.h>
+
+enum { CONNECTIONS_MAX = 1024 };
+
+static void destroy(struct s3 *s)
+{
+    for (size_t i = 0; i < s->worker.call_count; i++)
+        s3_call_fini(&s->worker.calls[i]);
+    mem_free(s->worker.calls);
+    if (s->multi != NULL)
+        (void)curl_multi_cleanup(s->multi);
+    if (s->worker.keys != NULL)
+        credentials_wipe(s->worker.keys);
+    mem_free(s->worker.keys);
+    for (char **at = s->env; at != NULL && *at != NULL; at++)
+        mem_free(*at);
+    mem_free(s->env);
+    mem_free(s->ca_file);
+    lock_fini(&s->shared.lock);
+    mem_free(s);
+}
+
+static void close_store(struct objstore *store)
+{
+    struct s3 *s = (struct s3 *)store;
+
+    lock_take(&s->shared.lock);
+    s->shared.stopping = true;
+    lock_drop(&s->shared.lock);
+    (void)curl_multi_wakeup(s->multi);
+    thread_join(&s->thread);
+    destroy(s);
+}
+
+static const struct objstore_ops OPS = {
+    .submit = s3_submit, .cancel = s3_cancel, .reload = s3_reload, .close = close_store};
+
+static bool copy_env(struct s3 *s, char *const *env)
+{
+    size_t count = 0;
+
+    if (env == NULL)
+        return true;
+    while (env[count] != NULL)
+        count++;
+    s->env = mem_zero_array(count + 1, sizeof *s->env);
+    for (size_t i = 0; s->env != NULL && i < count; i++) {
+        s->env[i] = mem_strdup(env[i]);
+        if (s->env[i] == NULL)
+            return false;
+    }
+    return s->env != NULL;
+}
+
+static bool take_limits(struct s3 *s, const struct objstore_options *options)
+{
+    static const uint32_t defaults[OBJSTORE_POOLS] = {16, 8, 8};
+    size_t total = 0;
+
+    for (size_t pool = 0; pool < OBJSTORE_POOLS; pool++) {
+        uint32_t wanted = options->connections_max[pool];
+
+        s->connections_max[pool] = wanted == 0 ? defaults[pool] : wanted;
+        if (s->connections_max[pool] > CONNECTIONS_MAX)
+            s->connections_max[pool] = CONNECTIONS_MAX;
+        total += s->connections_max[pool];
+    }
+    s->worker.calls = mem_zero_array(total, sizeof *s->worker.calls);
+    return s->worker.calls != NULL;
+}
+
+static status make_calls(struct s3 *s, struct err *err)
+{
+    size_t total = 0;
+
+    for (size_t pool = 0; pool < OBJSTORE_POOLS; pool++)
+        total += s->connections_max[pool];
+    while (s->worker.call_count < total) {
+        struct s3_call *call = &s->worker.calls[s->worker.call_count];
+        status st = s3_call_init(call, err);
+
+        if (st != ST_OK)
+            return st;
+        s->worker.call_count++;
+        call->next = s->worker.idle;
+        s->worker.idle = call;
+    }
+    s->multi = curl_multi_init();
+    if (s->multi == NULL ||
+        curl_multi_setopt(s->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING) != CURLM_OK ||
+        curl_multi_setopt(s->multi, CURLMOPT_MAXCONNECTS, (long)total) != CURLM_OK)
+        return err_set(err, ST_NOMEM, "no memory for connections");
+    return ST_OK;
+}
+
+static status find_target(struct s3 *s, const struct objstore_options *options,
+                          const struct objstore_url *url, struct err *err)
+{
+    struct s3_target *t = &s->worker.target;
+    const char *ca = options->ca_file;
+    status st = credentials_load(s->env, s->fs, s->worker.keys, err);
+
+    if (st == ST_OK)
+        st = s3_target_make(options, url, s->worker.keys, t, err);
+    if (st != ST_OK)
+        return st;
+    if (ca == NULL || ca[0] == '\0')
+        ca = s->worker.keys->ca_file;
+    s->ca_file = mem_strdup(ca);
+    if (s->ca_file == NULL)
+        return err_set(err, ST_NOMEM, "no memory for a store");
+    (void)snprintf(s->store.description, sizeof s->store.description, "s3 %.120s/%s/%.60s",
+                   t->endpoint, t->bucket, t->prefix);
+    s->store.description[strlen(s->store.description) - 1] = '\0'; /* the slash at its end */
+    return ST_OK;
+}
+
+static void global_init(void)
+{
+    (void)curl_global_init(CURL_GLOBAL_DEFAULT); /* what failed here, fails again at each handle */
+}
+
+status objstore_s3_open_timed(const struct objstore_options *options,
+                              const struct objstore_url *url, const struct s3_timings *timings,
+                              struct objstore **out, struct err *err)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    struct s3 *s = mem_zero(sizeof *s);
+    status st = ST_OK;
+
+    (void)pthread_once(&once, global_init);
+    if (s == NULL)
+        return err_set(err, ST_NOMEM, "no memory for a store");
+    lock_init(&s->shared.lock, LOCK_RANK_OBJSTORE, "s3");
+    s->store.ops = &OPS;
+    s->clock = options->clock != NULL ? options->clock : clock_real();
+    s->fs = options->fs != NULL ? options->fs : fs_real();
+    s->timings = *timings;
+    s->worker.keys = mem_alloc(sizeof *s->worker.keys);
+    if (s->worker.keys == NULL || !copy_env(s, options->env) || !take_limits(s, options))
+        st = err_set(err, ST_NOMEM, "no memory for a store");
+    if (st == ST_OK)
+        st = find_target(s, options, url, err);
+    if (st == ST_OK)
+        st = make_calls(s, err);
+    if (st == ST_OK)
+        st = thread_start(&s->thread, "s3", THREAD_NORMAL, s3_run, s, err);
+    if (st != ST_OK) {
+        destroy(s);
+        return st;
+    }
+    *out = &s->store;
+    return ST_OK;
+}
+
+status objstore_s3_open(const struct objstore_options *options, const struct objstore_url *url,
+                        struct objstore **out, struct err *err)
+{
+    return objstore_s3_open_timed(options, url, &S3_TIMINGS, out, err);
+}
