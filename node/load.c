@@ -180,7 +180,7 @@ static void refuse_writes(struct collection *c, const char *reason)
 {
     lock_take(&c->seq.lock);
     c->seq.fenced = reason != NULL;
-    (void)snprintf(c->seq.fence_reason, sizeof c->seq.fence_reason, "%s",
+    (void)snprintf(c->seq.fence_reason, sizeof c->seq.fence_reason, "%.255s",
                    reason == NULL ? "" : reason);
     lock_drop(&c->seq.lock);
 }
