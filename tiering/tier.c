@@ -73,7 +73,6 @@ void tier_set_trouble(struct tier *t, const char *text)
 
 struct turn {
     struct tier_msg *msgs;
-    struct tier_stream *attention;
     bool reload, stop;
 };
 
@@ -151,12 +150,15 @@ static struct turn collect(struct tier *t, uint64_t due_ms)
     if (t->shared.first == NULL && t->shared.attention == NULL && !t->shared.reload &&
         !t->shared.poked && (!t->shared.stop || t->ship.stopping))
         wait_until_locked(t, due_ms);
-    turn = (struct turn){t->shared.first, t->shared.attention, t->shared.reload, t->shared.stop};
+    turn = (struct turn){t->shared.first, t->shared.reload, t->shared.stop};
+    t->ship.attention = t->shared.attention;
+    for (struct tier_stream *s = t->shared.attention; s != NULL; s = s->attention_next) {
+        s->ship.attention_next = s->attention_next;
+        s->linked = false;
+    }
     t->shared.first = t->shared.last = NULL;
     t->shared.attention = NULL;
     t->shared.reload = t->shared.poked = false;
-    for (struct tier_stream *s = turn.attention; s != NULL; s = s->attention_next)
-        s->linked = false;
     lock_drop(&t->lock);
     return turn;
 }
@@ -179,14 +181,15 @@ static void handle(struct tier_msg *msg)
     }
 }
 
-/* A list that was taken may name a stream twice only through two turns: `linked` sees to it. Those
- * that looked themselves are closed by a message, which comes later. */
-static void attend_to(struct tier_stream *list)
+/* After the messages: who asked for a root before telling of a record has it in this order. A
+ * stream that was closed by one of them is out of the list (tier_stream_ended()). */
+static void attend_to_all(struct tier *t)
 {
-    while (list != NULL) {
-        struct tier_stream *s = list;
+    while (t->ship.attention != NULL) {
+        struct tier_stream *s = t->ship.attention;
 
-        list = s->attention_next;
+        t->ship.attention = s->ship.attention_next;
+        s->ship.attention_next = NULL;
         tier_stream_look(s, true);
     }
 }
@@ -251,13 +254,13 @@ static void ship_main(void *arg)
     for (;;) {
         struct turn turn = collect(t, next_due(t, pump_ms));
 
-        attend_to(turn.attention);
         while (turn.msgs != NULL) {
             struct tier_msg *msg = turn.msgs;
 
             turn.msgs = msg->next;
             handle(msg);
         }
+        attend_to_all(t);
         if (turn.reload)
             retry_all(t);
         if (turn.stop && !t->ship.stopping) {

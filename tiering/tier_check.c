@@ -39,6 +39,14 @@ static struct verdict ahead(void)
     return (struct verdict){STREAM_LOCAL_AHEAD, 0};
 }
 
+/* A log that was begun behind what came from the bucket may be empty. */
+static uint64_t durable_of(const struct tier_stream *s)
+{
+    uint64_t logged = wal_durable_lsn(s->options.wal);
+
+    return logged > s->ship.told_lsn ? logged : s->ship.told_lsn;
+}
+
 /* The log ends before T and was not compared: a prefix only as far as is remembered. */
 static struct verdict ends_before(const struct tier_stream *s, uint64_t durable)
 {
@@ -83,16 +91,28 @@ static struct verdict chains_differ(const struct tier_stream *s, const struct st
     return diverged(to_group ? w->group_lsn - 1 : s->ship.hint_lsn);
 }
 
+/* Where the chain is known. Up to the floor of a root without a base the bucket has nothing: what is
+ * there is this log's own, under the chain that was chosen for it. */
+static uint64_t known(const struct tier_stream *s, uint64_t *chain)
+{
+    const struct root *root = &s->ship.core.root;
+
+    if (root->state == ROOT_SWITCHING && root->floor.lsn >= s->ship.hint_lsn) {
+        *chain = root->floor.chain;
+        return root->floor.lsn;
+    }
+    *chain = s->ship.hint_lsn != 0 || s->ship.hint_chain != 0
+                 ? s->ship.hint_chain
+                 : group_chain_start(s->options.collection);
+    return s->ship.hint_lsn;
+}
+
 /* False: the log cannot be read from there to T. */
 static bool by_chain(struct tier_stream *s, const struct stream_effect *e, struct verdict *out)
 {
-    uint64_t hint = s->ship.hint_lsn, end = e->last_lsn;
-    struct walk w = {.next_lsn = hint + 1,
-                     .chain = hint != 0 || s->ship.hint_chain != 0
-                                  ? s->ship.hint_chain
-                                  : group_chain_start(s->options.collection),
-                     .group_lsn = e->first_lsn};
-    uint64_t durable = wal_durable_lsn(s->options.wal);
+    uint64_t chain, hint = known(s, &chain), end = e->last_lsn;
+    struct walk w = {.next_lsn = hint + 1, .chain = chain, .group_lsn = e->first_lsn};
+    uint64_t durable = durable_of(s);
     status st = ST_OK;
 
     if (end < hint) {
@@ -199,7 +219,7 @@ static status compare_trimmed(struct tier_stream *s, struct comparing *c, struct
 static status compare(struct tier_stream *s, struct comparing *c, struct verdict *out,
                       struct err *err)
 {
-    uint64_t durable = wal_durable_lsn(s->options.wal);
+    uint64_t durable = durable_of(s);
     status st;
 
     if (durable < c->first_lsn) {

@@ -182,6 +182,7 @@ struct tier_stream {
     struct {                                            /* ship */
         struct tier_stream *before, *after;             /* all streams */
         struct tier_stream *timed_before, *timed_after; /* with a time, or work */
+        struct tier_stream *attention_next;             /* of this turn */
         bool timed, ready, stopping;
         uint64_t timer_ms, look_ms, tail_ms; /* TIER_NEVER: none */
         struct stream core;
@@ -238,7 +239,7 @@ struct tier {
     } shared;
 
     struct { /* ship */
-        struct tier_stream *streams, *timed;
+        struct tier_stream *streams, *timed, *attention;
         struct tier_queue reads, puts, work;
         struct tier_io *orphans;
         uint32_t ios; /* that exist */

@@ -381,6 +381,16 @@ void tier_stream_due(struct tier_stream *s, uint64_t now_ms)
 
 /* ---- the end ---- */
 
+static void inattend(struct tier_stream *s)
+{
+    struct tier_stream **at = &s->tier->ship.attention;
+
+    while (*at != NULL && *at != s)
+        at = &(*at)->ship.attention_next;
+    if (*at == s)
+        *at = s->ship.attention_next;
+}
+
 void tier_stream_ended(struct tier_stream *s)
 {
     struct tier *t = s->tier;
@@ -393,6 +403,7 @@ void tier_stream_ended(struct tier_stream *s)
     tier_op_close(s);
     tier_seal_free_all(s);
     tier_untimed(s);
+    inattend(s);
     *(s->ship.before != NULL ? &s->ship.before->ship.after : &t->ship.streams) = s->ship.after;
     if (s->ship.after != NULL)
         s->ship.after->ship.before = s->ship.before;

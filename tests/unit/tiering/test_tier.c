@@ -321,6 +321,32 @@ static void a_manifest_is_committed_and_a_second_commit_waits_for_nobody(void **
     assert_true(second.st == ST_OK || second.st == ST_CONFLICT);
 }
 
+/* A collection that was Memory has a log already, and its writers do not wait for the root. */
+static void a_live_collection_gets_its_root_before_its_records_are_told(void **state)
+{
+    struct ship_node *n = ship_node(&w, "one");
+    struct ship_answer made = {0};
+    struct ship_content got;
+
+    (void)state;
+    ship_append(n, 20);
+    n->hint_lsn = 20;
+    ship_open(n);
+    tier_stream_create(n->stream, 18, true, ship_answered, &made);
+    ship_append(n, 5);
+    ship_run(&w, 10000, 100);
+    assert_true(made.done);
+    if (made.st != ST_OK)
+        fail_msg("%s", made.err.text);
+    ship_read_bucket(&w, n, &got);
+    assert_int_equal(got.root.state, ROOT_SWITCHING);
+    assert_int_equal(got.root.floor.lsn, 18);
+    assert_int_equal(got.last_lsn, 25);
+    assert_int_equal(got.records, 7);
+    assert_int_equal(ship_status(n).unshipped_records, 0);
+    assert_int_equal(ship_store_counts(w.store).lists, 0);
+}
+
 static void a_root_that_is_lost_is_made_anew_by_command_above_all_epochs(void **state)
 {
     struct ship_node *n = ship_node(&w, "one");
@@ -455,6 +481,7 @@ int main(void)
         TEST(a_flush_ends_when_all_is_confirmed),
         TEST(ownership_may_be_asked_for_without_anything_to_ship),
         TEST(a_manifest_is_committed_and_a_second_commit_waits_for_nobody),
+        TEST(a_live_collection_gets_its_root_before_its_records_are_told),
         TEST(a_root_that_is_lost_is_made_anew_by_command_above_all_epochs),
         TEST(a_drop_is_said_in_the_root),
         TEST(closing_ends_what_is_under_way),
