@@ -91,8 +91,8 @@ static struct verdict chains_differ(const struct tier_stream *s, const struct st
     return diverged(to_group ? w->group_lsn - 1 : s->ship.hint_lsn);
 }
 
-/* Where the chain is known. Up to the floor of a root without a base the bucket has nothing: what is
- * there is this log's own, under the chain that was chosen for it. */
+/* Where the chain is known. Up to the floor of a root without a base the bucket has nothing: what
+ * is there is this log's own, under the chain that was chosen for it. */
 static uint64_t known(const struct tier_stream *s, uint64_t *chain)
 {
     const struct root *root = &s->ship.core.root;

@@ -347,6 +347,43 @@ static void a_live_collection_gets_its_root_before_its_records_are_told(void **s
     assert_int_equal(ship_store_counts(w.store).lists, 0);
 }
 
+/* A crash after the root was made and before anything was remembered, or after groups were shipped
+ * behind it: the log is still the collection's, its base is yet to come. */
+static void a_crash_right_after_the_root_was_made_parts_nothing(void **state)
+{
+    struct ship_node *n = ship_node(&w, "one");
+    struct ship_answer made = {0};
+    struct ship_answer owned = {0};
+    struct ship_content got;
+
+    (void)state;
+    ship_append(n, 20);
+    n->hint_lsn = 20;
+    ship_open(n);
+    tier_stream_create(n->stream, 20, true, ship_answered, &made);
+    ship_settle(&w);
+    assert_true(made.done);
+    for (unsigned round = 1; round <= 3; round++) {
+        ship_close(n);
+        ship_restart_log(n);
+        n->hint_lsn = round == 2 ? 20 : 0;
+        n->hint_chain = 0;
+        owned.done = false;
+        ship_open(n);
+        tier_stream_own(n->stream, ship_answered, &owned);
+        ship_settle(&w);
+        assert_true(owned.done);
+        if (owned.st != ST_OK)
+            fail_msg("round %u: %s", round, owned.err.text);
+        ship_append(n, 3);
+        ship_run(&w, 3000, 100);
+    }
+    ship_read_bucket(&w, n, &got);
+    assert_int_equal(got.last_lsn, 29);
+    assert_int_equal(got.records, 9);
+    assert_int_equal(n->diverged, 0);
+}
+
 static void a_root_that_is_lost_is_made_anew_by_command_above_all_epochs(void **state)
 {
     struct ship_node *n = ship_node(&w, "one");
@@ -482,6 +519,7 @@ int main(void)
         TEST(ownership_may_be_asked_for_without_anything_to_ship),
         TEST(a_manifest_is_committed_and_a_second_commit_waits_for_nobody),
         TEST(a_live_collection_gets_its_root_before_its_records_are_told),
+        TEST(a_crash_right_after_the_root_was_made_parts_nothing),
         TEST(a_root_that_is_lost_is_made_anew_by_command_above_all_epochs),
         TEST(a_drop_is_said_in_the_root),
         TEST(closing_ends_what_is_under_way),
