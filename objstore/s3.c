@@ -312,11 +312,10 @@ void s3_run(void *arg)
     int running;
 
     while (take_shared(s)) {
-        do {
-            start_waiting(s);
-            (void)curl_multi_perform(s->multi, &running);
-        } while (finish_ended(s) > 0);
-        (void)curl_multi_poll(s->multi, NULL, 0, WAIT_MS, NULL);
+        start_waiting(s);
+        (void)curl_multi_perform(s->multi, &running);
+        if (finish_ended(s) == 0) /* else there is room, and perhaps news, at once */
+            (void)curl_multi_poll(s->multi, NULL, 0, WAIT_MS, NULL);
     }
     end_all(s);
 }

@@ -45,6 +45,7 @@ static const struct code {
      "set [storage] s3_region to the bucket's"},
     {"BadDigest", OBJSTORE_INTEGRITY, S3_MEND_NONE, false, NULL},
     {"ConditionalRequestConflict", OBJSTORE_CONFLICT, S3_MEND_NONE, false, NULL},
+    {"EntityTooSmall", OBJSTORE_PERMANENT, S3_MEND_NONE, false, NULL},
     {"ExpiredToken", OBJSTORE_REFRESHABLE, S3_MEND_KEYS, false, "give it a fresh session token"},
     {"IncompleteBody", OBJSTORE_TRANSIENT, S3_MEND_NONE, false, NULL},
     {"InsufficientStorage", OBJSTORE_CAPACITY, S3_MEND_NONE, false, "free space in the store"},
@@ -52,6 +53,10 @@ static const struct code {
     {"InvalidAccessKeyId", OBJSTORE_PERMANENT, S3_MEND_NONE, false,
      "the store does not know this access key"},
     {"InvalidDigest", OBJSTORE_INTEGRITY, S3_MEND_NONE, false, NULL},
+    {"InvalidPart", OBJSTORE_PERMANENT, S3_MEND_NONE, false, NULL},
+    {"InvalidPartOrder", OBJSTORE_PERMANENT, S3_MEND_NONE, false, NULL},
+    {"InvalidRequest", OBJSTORE_PERMANENT, S3_MEND_NONE, false, NULL},
+    {"MalformedXML", OBJSTORE_PERMANENT, S3_MEND_NONE, false, NULL},
     {"NoSuchBucket", OBJSTORE_PERMANENT, S3_MEND_NONE, false,
      "create the bucket, or correct [storage] s3_bucket"},
     {"NoSuchKey", OBJSTORE_NOT_FOUND, S3_MEND_NONE, false, NULL},
@@ -348,8 +353,9 @@ static bool range_is_the_one(const struct objstore_req *req, const struct s3_rep
 /* A store may leave the range out where it is the whole object anyway. */
 static bool whole_is_the_range(const struct objstore_req *req, const struct s3_reply *reply)
 {
-    return reply->http_status == 200 && reply->has_length && req->range_offset == 0 &&
-           req->range_bytes != 0 && reply->length <= req->range_bytes;
+    return reply->http_status == 200 && reply->has_length &&
+           (req->range_suffix || req->range_offset == 0) && req->range_bytes != 0 &&
+           reply->length <= req->range_bytes;
 }
 
 static bool refuse_body(struct objstore_req *req, enum objstore_class c,

@@ -180,6 +180,12 @@ static long timeout_of(const struct objstore_req *req, const struct s3_timings *
     return bytes < INT32_MAX - t->base_ms ? (long)(t->base_ms + bytes) : (long)INT32_MAX;
 }
 
+static bool is_loopback(const char *host)
+{
+    return strncmp(host, "127.", 4) == 0 || strncmp(host, "localhost", 9) == 0 ||
+           strncmp(host, "[::1]", 5) == 0;
+}
+
 #define SET(option, value) ok = ok && curl_easy_setopt(call->easy, option, value) == CURLE_OK
 
 static bool set_transport(struct s3_call *call, const struct s3_timings *t, const char *ca_file)
@@ -204,6 +210,8 @@ static bool set_transport(struct s3_call *call, const struct s3_timings *t, cons
         SET(CURLOPT_LOW_SPEED_LIMIT, (long)t->stall_bytes_s);
         SET(CURLOPT_LOW_SPEED_TIME, (long)t->stall_s);
     }
+    if (is_loopback(call->asked.target->host)) /* no proxy can get there */
+        SET(CURLOPT_PROXY, "");
     if (ca_file != NULL && ca_file[0] != '\0')
         SET(CURLOPT_CAINFO, ca_file);
     return ok;
