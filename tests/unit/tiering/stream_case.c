@@ -246,3 +246,19 @@ void case_own(struct stream_case *c)
                                        .local = STREAM_LOCAL_SAME});
     assert_int_equal(c->s.phase, STREAM_OWNED);
 }
+
+void case_owned(struct stream_case *c)
+{
+    case_bucket(c, "a");
+    case_open(c, 0, 0);
+    case_step(c, (struct stream_event){.kind = STREAM_OWN});
+    case_own(c);
+    case_forget(c);
+}
+
+void case_seal(struct stream_case *c, uint64_t lsn, struct stream_effect *put)
+{
+    case_log(c, lsn, c->s.durable_bytes + 1000);
+    case_encoded(c, case_effect(c, STREAM_DO_ENCODE), lsn, 1000);
+    *put = case_keep(c, STREAM_DO_PUT_GROUP);
+}

@@ -50,6 +50,10 @@ void case_encoded(struct stream_case *c, const struct stream_effect *effect, uin
 void case_put(struct stream_case *c, const struct stream_effect *effect, enum objstore_class class);
 /* From case_open() with an own root of epoch 1 to OWNED at the root's floor. */
 void case_own(struct stream_case *c);
+/* The same in one go: nothing in the log, nothing in the bucket, nothing counted. */
+void case_owned(struct stream_case *c);
+/* A group of records up to lsn goes as far as its PUT, which is kept in *put. */
+void case_seal(struct stream_case *c, uint64_t lsn, struct stream_effect *put);
 /* Effects are overwritten by the next step: a copy. */
 struct stream_effect case_keep(struct stream_case *c, enum stream_effect_kind kind);
 
