@@ -262,6 +262,7 @@ static void print_tier(struct buf *out, const struct collection_info *info)
     print_text(out, true, "collection_id", info->id);
     print_text(out, false, "tiering_policy", info->policy);
     print_text(out, false, "durability", info->durability);
+    print_text(out, false, "state", info->state);
     print_u64(out, false, "resident_bytes", info->memory_bytes);
     buf_put_text(out, ",\"cache_hits\":0,\"cache_misses\":0"); /* all of it is resident */
     print_bool(out, "switching", info->switching);
@@ -316,11 +317,30 @@ task_state handle_tier_change(struct request *req)
     return TASK_DONE;
 }
 
+/* A node that was behind the old owner owns the collection, and loads it anew from the bucket: 202.
+ */
+static void on_taken(void *arg, status st, const struct collection_info *info,
+                     const struct err *err)
+{
+    struct request *req = arg;
+    struct collection_info now;
+
+    if (st == ST_UNAVAILABLE) {
+        node_collection_info(req->collection, &now);
+        if (now.phase != NULL && strcmp(now.phase, "diverged") == 0) {
+            print_tier(reply_begin(req), &now);
+            reply_send(req, 202);
+            return;
+        }
+    }
+    on_tier(arg, st, info, err);
+}
+
 task_state handle_take_ownership(struct request *req)
 {
     if (request_parameters(req, NO_PARAMETERS) && request_no_members(req) &&
         request_pin_collection(req))
-        node_take_ownership(req->collection, on_tier, req);
+        node_take_ownership(req->collection, on_taken, req);
     return TASK_DONE;
 }
 

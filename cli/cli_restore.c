@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/lock.h"
 #include "base/mem.h"
+#include "node/bucket.h"
 #include "snapshot/restore.h"
 
 #include <inttypes.h>
@@ -39,10 +40,11 @@ enum {
 
 struct restored { /* one collection */
     const struct catalog_collection *from;
+    uint64_t bytes; /* of what is read */
+    bool has_image;
     bool seen, loaded;
     struct collection_info info; /* when it was loaded */
     uint64_t took_ns;
-    uint64_t linked; /* rows in the graph when it was */
 };
 struct restore {
     struct offline offline;
@@ -110,6 +112,21 @@ static status read_catalog(struct restore *r, struct err *err)
     return ST_OK;
 }
 
+/* For the report alone: what cannot be read fails where it is loaded. */
+static void read_plan(struct restore *r, struct restored *item)
+{
+    struct restore_options options = {
+        .store = r->store, .clock = clock_real(), .rand = rand_kernel()};
+    struct restore_plan plan;
+
+    memcpy(options.collection, item->from->id, sizeof options.collection);
+    if (restore_plan_read(&options, &plan, NULL) != ST_OK)
+        return;
+    item->bytes = plan.bytes;
+    item->has_image = plan.has_manifest && plan.manifest.image_count > 0;
+    restore_plan_free(&plan);
+}
+
 static status open_node(struct restore *r, struct err *err)
 {
     const struct exec_options workers = {.workers = r->config.server.threads};
@@ -143,6 +160,8 @@ static status open_all(struct restore *r, struct err *err)
         st = offline_store(&r->config, r->stats, &r->store, err);
     if (st == ST_OK)
         st = read_catalog(r, err);
+    for (size_t i = 0; st == ST_OK && i < r->count; i++)
+        read_plan(r, &r->items[i]);
     return st == ST_OK ? open_node(r, err) : st;
 }
 
@@ -169,6 +188,13 @@ static void rest(void)
     (void)nanosleep(&t, NULL);
 }
 
+/* Read-only without a phase is a step on the way: it is being written to the local disk. */
+static bool on_its_way(const struct collection_info *info)
+{
+    return strcmp(info->state, "loading") == 0 || (strcmp(info->state, "read_only") == 0 &&
+                                                   (info->phase == NULL || info->phase[0] == '\0'));
+}
+
 /* True once the node is done with it, well or not. */
 static bool look_at(struct restore *r, struct restored *item)
 {
@@ -184,11 +210,8 @@ static bool look_at(struct restore *r, struct restored *item)
     item->seen = true;
     node_collection_info(c, &item->info);
     node_collection_unpin(c);
-    item->loaded = strcmp(item->info.state, "loading") != 0;
-    if (item->loaded) {
-        item->took_ns = clock_mono_ns(clock_real()) - r->start_ns;
-        item->linked = item->info.linked_rows;
-    }
+    item->loaded = !on_its_way(&item->info);
+    item->took_ns = clock_mono_ns(clock_real()) - r->start_ns;
     return item->loaded;
 }
 
@@ -204,6 +227,18 @@ static void show_progress(const struct restore *r, size_t loaded, bool last)
     (void)fflush(stderr);
 }
 
+static bool aliases_are_there(struct restore *r)
+{
+    struct node_alias *page = mem_alloc_array(r->catalog.alias_count + 1, sizeof *page);
+    size_t count;
+
+    if (page == NULL)
+        return true;
+    count = node_alias_list(r->node, NULL, page, r->catalog.alias_count + 1);
+    mem_free(page);
+    return count >= r->catalog.alias_count;
+}
+
 /* Until each is loaded, or failed, or does not appear. */
 static void wait_loaded(struct restore *r)
 {
@@ -211,7 +246,7 @@ static void wait_loaded(struct restore *r)
     size_t loaded = 0;
     unsigned turn = 0;
 
-    while (loaded < r->count) {
+    while (loaded < r->count || !aliases_are_there(r)) {
         uint64_t now_ns = clock_mono_ns(clock_real());
         bool waiting = false;
 
@@ -226,8 +261,7 @@ static void wait_loaded(struct restore *r)
             break;
         if (turn++ % 20 == 0)
             show_progress(r, loaded, false);
-        if (loaded < r->count)
-            rest();
+        rest();
     }
     show_progress(r, loaded, true);
 }
@@ -293,7 +327,7 @@ static const char *graph_of(const struct restored *item)
 {
     if (item->info.document_count < item->info.threshold)
         return "scanned, no graph";
-    return item->linked * 2 >= item->info.document_count ? "image" : "linked anew";
+    return item->has_image ? "image" : "linked anew";
 }
 
 static void put_item(struct buf *out, const struct restored *item, bool json, bool first)
@@ -307,7 +341,7 @@ static void put_item(struct buf *out, const struct restored *item, bool json, bo
         buf_printf(out,
                    ",\"documents\":%" PRIu64 ",\"last_lsn\":%" PRIu64 ",\"bytes\":%" PRIu64
                    ",\"seconds\":%.3f,\"graph\":\"%s\",\"failed\":",
-                   item->info.document_count, item->info.last_lsn, item->info.bucket_bytes, seconds,
+                   item->info.document_count, item->info.last_lsn, item->bytes, seconds,
                    graph_of(item));
         if (failed == NULL)
             buf_put_text(out, "null");
@@ -326,8 +360,8 @@ static void put_item(struct buf *out, const struct restored *item, bool json, bo
     buf_printf(out,
                "  %" PRIu64 " documents up to lsn %" PRIu64 ", %" PRIu64 " bytes, %.2f s, graph: "
                "%s%s%s\n",
-               item->info.document_count, item->info.last_lsn, item->info.bucket_bytes, seconds,
-               graph_of(item), item->info.reason[0] != '\0' ? "; " : "", item->info.reason);
+               item->info.document_count, item->info.last_lsn, item->bytes, seconds, graph_of(item),
+               item->info.reason[0] != '\0' ? "; " : "", item->info.reason);
 }
 
 static int report(struct restore *r, size_t failed)

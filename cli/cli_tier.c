@@ -5,6 +5,9 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <time.h>
+
+enum { TAKE_POLL_MS = 200, TAKE_WAIT_MS = 120000 };
 
 static const char tier_help[] =
     "usage: tiervec tier COLLECTION [Memory|MemoryS3]\n"
@@ -45,6 +48,7 @@ static int print_tier(struct jval tier)
     buf_init(&out, 64 * 1024);
     put_line(&out, "policy", remote_text(tier, "tiering_policy"));
     put_line(&out, "durability", remote_text(tier, "durability"));
+    put_line(&out, "state", remote_text(tier, "state"));
     buf_printf(&out, "%-14s %" PRIu64 " bytes\n", "in RAM", remote_u64(tier, "resident_bytes"));
     if (remote_bool(tier, "switching"))
         put_line(&out, "switching",
@@ -68,11 +72,11 @@ static int print_tier(struct jval tier)
     return code;
 }
 
-static int ask(struct remote *r, const char *what, const char *method, const char *before,
-               const char *collection, const char *behind, const struct buf *body)
+static int ask_quietly(struct remote *r, const char *what, const char *method, const char *before,
+                       const char *collection, const char *behind, const struct buf *body,
+                       struct jval *tier)
 {
     struct jval root;
-    struct jval tier;
     struct buf path;
     int code;
 
@@ -81,9 +85,18 @@ static int ask(struct remote *r, const char *what, const char *method, const cha
     code = path.failed ? cli_error(CLI_USAGE, what, "the name is too long", NULL)
                        : remote_ask(r, what, method, (const char *)path.data, body, &root);
     buf_free(&path);
-    if (code != CLI_OK || remote_printed(r, &code) || !jval_member(root, "tier", &tier))
-        return code;
-    return print_tier(tier);
+    if (code == CLI_OK && !jval_member(root, "tier", tier))
+        return cli_error(CLI_FAILED, what, "the answer tells of no tier", NULL);
+    return code;
+}
+
+static int ask(struct remote *r, const char *what, const char *method, const char *before,
+               const char *collection, const char *behind, const struct buf *body)
+{
+    struct jval tier;
+    int code = ask_quietly(r, what, method, before, collection, behind, body, &tier);
+
+    return code != CLI_OK || remote_printed(r, &code) ? code : print_tier(tier);
 }
 
 int cli_tier(int argc, char **argv)
@@ -116,8 +129,41 @@ int cli_tier(int argc, char **argv)
     return code;
 }
 
+static bool settled(struct jval tier)
+{
+    struct slice state = remote_text(tier, "state");
+    struct slice phase = slice_text("");
+    struct jval bucket;
+
+    if (jval_member(tier, "bucket", &bucket) && jval_type(bucket) == J_OBJECT)
+        phase = remote_text(bucket, "phase");
+    return slice_equal(state, slice_text("failed")) ||
+           (slice_equal(state, slice_text("serving")) &&
+            (slice_equal(phase, slice_text("owned")) || slice_equal(phase, slice_text("idle"))));
+}
+
+/* A node that was behind the old owner loads the collection anew: until that is over. */
+static int wait_settled(struct remote *r, const char *collection, struct jval *tier)
+{
+    const struct timespec pause = {.tv_nsec = TAKE_POLL_MS * 1000000L};
+    int code = CLI_OK;
+
+    for (int turn = 0; turn < TAKE_WAIT_MS / TAKE_POLL_MS && code == CLI_OK; turn++) {
+        if (settled(*tier))
+            return CLI_OK;
+        (void)nanosleep(&pause, NULL);
+        code = ask_quietly(r, "take ownership", "GET", "/api/v1/collections/", collection, "/tier",
+                           NULL, tier);
+    }
+    return code != CLI_OK ? code
+                          : cli_error(CLI_FAILED, "take ownership",
+                                      "the collection is still being loaded from the bucket",
+                                      "tiervec tier, in a while");
+}
+
 static int take(struct remote *r, const char *collection, bool yes, bool dry_run)
 {
+    struct jval tier;
     char what[512];
     int code;
 
@@ -128,8 +174,11 @@ static int take(struct remote *r, const char *collection, bool yes, bool dry_run
     code = cli_confirm(yes, what, collection);
     if (code != CLI_OK)
         return code;
-    return ask(r, "take ownership", "POST", "/admin/collections/", collection, "/take-ownership",
-               NULL);
+    code = ask_quietly(r, "take ownership", "POST", "/admin/collections/", collection,
+                       "/take-ownership", NULL, &tier);
+    if (code == CLI_OK && r->answer.status == 202)
+        code = wait_settled(r, collection, &tier);
+    return code != CLI_OK || remote_printed(r, &code) ? code : print_tier(tier);
 }
 
 int cli_take_ownership(int argc, char **argv)

@@ -66,7 +66,8 @@ static void a_tier_is_switched_while_it_serves(void **state)
     (void)state;
     expect(&world, "POST", "/api/v1/collections", "{\"name\":\"here\"," NEW_COLLECTION, 201);
     check("GET", "/api/v1/collections/here/tier", NULL, 200,
-          "\"tiering_policy\":\"Memory\",\"durability\":\"local\",\"resident_bytes\":0,\"cache_"
+          "\"tiering_policy\":\"Memory\",\"durability\":\"local\",\"state\":\"serving\",\"resident_"
+          "bytes\":0,\"cache_"
           "hits\":"
           "0,\"cache_misses\":0,\"switching\":false,\"bucket\":null}}");
     check("POST", "/api/v1/collections/here/tier", "{\"tiering_policy\":\"MemoryS3\"}", 202,
@@ -143,6 +144,12 @@ static void ownership_is_told_and_taken(void **state)
           "\"code\":\"not_owner\"");
     fake_node_fail_bucket(world.node, ST_DENIED);
     check("POST", "/admin/collections/c/dlq/retry", NULL, 409, "\"code\":\"not_owner\"");
+    fake_node_set_phase(world.node, "c", "diverged", false);
+    fake_node_fail_bucket(world.node, ST_UNAVAILABLE);
+    check("POST", "/admin/collections/c/take-ownership", NULL, 202, "\"phase\":\"diverged\"");
+    fake_node_set_phase(world.node, "c", "foreign", false);
+    fake_node_fail_bucket(world.node, ST_UNAVAILABLE);
+    check("POST", "/admin/collections/c/take-ownership", NULL, 503, "store_unavailable");
     check("POST", "/admin/collections/c/take-ownership", NULL, 200, "\"phase\":\"owned\"");
     fake_node_fail_write(world.node, ST_DENIED);
     check("POST", "/api/v1/collections/c/insert", "{\"vector\":[1,2,3]}", 403,
