@@ -188,13 +188,6 @@ static void rest(void)
     (void)nanosleep(&t, NULL);
 }
 
-/* Read-only without a phase is a step on the way: it is being written to the local disk. */
-static bool on_its_way(const struct collection_info *info)
-{
-    return strcmp(info->state, "loading") == 0 || (strcmp(info->state, "read_only") == 0 &&
-                                                   (info->phase == NULL || info->phase[0] == '\0'));
-}
-
 /* True once the node is done with it, well or not. */
 static bool look_at(struct restore *r, struct restored *item)
 {
@@ -210,7 +203,8 @@ static bool look_at(struct restore *r, struct restored *item)
     item->seen = true;
     node_collection_info(c, &item->info);
     node_collection_unpin(c);
-    item->loaded = !on_its_way(&item->info);
+    item->loaded = strcmp(item->info.state, "loading") != 0 &&
+                   (!item->info.arriving || strcmp(item->info.state, "failed") == 0);
     item->took_ns = clock_mono_ns(clock_real()) - r->start_ns;
     return item->loaded;
 }

@@ -17,6 +17,7 @@ void bucket_info(struct collection *c, struct collection_info *out)
     ship_marks(c, &marks);
     dlq_count(c->node->dlq, c->id, &counts);
     out->has_bucket = true;
+    out->arriving = atomic_load(&c->arriving);
     out->dlq = counts.letters;
     out->published_lsn = marks.published_lsn;
     out->published_at_ns = marks.published_at_ns;

@@ -274,6 +274,7 @@ static void load_one(struct load_job *load)
     struct err err = {0};
     status st;
 
+    atomic_store(&c->arriving, true);
     if (load->again) /* however it comes about, it does not come about all the time */
         bucket_pause(load->node, LOAD_AGAIN_MS);
     st = read_with_patience(load, &report, owner, &err);
@@ -293,6 +294,7 @@ static void load_one(struct load_job *load)
         open_stream(load);
     else
         refuse_writes(c, err.text);
+    atomic_store(&c->arriving, st != ST_OK);
 }
 
 static void run_load(struct meta_job *base)

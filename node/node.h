@@ -159,6 +159,7 @@ struct collection_info {
     char reason[256];            /* of read_only and failed */
     /* Of a bucket-backed collection; zeros and "" else. */
     bool has_bucket;
+    bool arriving;     /* comes from the bucket, and is not whole on the local disk yet */
     bool switching;    /* its base is not published: not yet restorable */
     const char *phase; /* "idle", "owned", "foreign", "fenced", ... (tiering/stream.h) */
     char owner[256];   /* node id in the root as last seen; "": not seen */

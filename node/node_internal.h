@@ -149,6 +149,7 @@ struct collection {
     _Atomic uint64_t last_write_ns; /* monotonic */
     _Atomic uint64_t ops_since_fold, bytes_since_fold;
     _Atomic uint64_t compactions;
+    _Atomic bool arriving;     /* comes from the bucket; not whole on the local disk yet */
     uint64_t publish_next_ms;  /* the publish thread's: not before */
     uint32_t publish_failures; /* in a row; the publish thread's */
 
@@ -273,6 +274,7 @@ struct node {
     struct stats_metric *distance_computations, *collections, *vectors, *deleted_vectors;
     struct stats_family *memory_bytes, *collection_vectors;
     struct stats_metric *disk_free, *checkpoint_seconds;
+    struct stats_metric *unshipped_seconds, *unshipped_bytes, *backpressure, *breaker;
     struct stats_family *search_seconds, *insert_seconds, *inserts, *snapshot_timestamp, *seed[8];
     size_t seed_count;
     struct stats_metric *cpu_seconds, *resident_bytes, *virtual_bytes, *open_fds, *max_fds;

@@ -89,6 +89,20 @@ static void collect_collection(struct collection *c)
     epoch_leave(c->node->epoch, guard);
 }
 
+static void collect_bucket(struct node *node)
+{
+    struct node_status s = {0};
+    struct tier_status t = {0};
+
+    if (node->tier != NULL)
+        tier_status(node->tier, &t);
+    bucket_status(node, &s);
+    stats_set(node->unshipped_seconds, (double)s.lag_ms * 1e-3);
+    stats_set(node->unshipped_bytes, (double)s.unshipped_bytes);
+    stats_set(node->backpressure, (double)atomic_load(&node->pressure));
+    stats_set(node->breaker, (double)t.breaker);
+}
+
 static void collect(void *arg)
 {
     struct node *node = arg;
@@ -123,6 +137,7 @@ static void collect(void *arg)
     set_labelled(node->memory_bytes, "vectors", (double)vectors);
     set_labelled(node->memory_bytes, "reserved", (double)mem_budget_bytes(&node->budget));
     set_labelled(node->memory_bytes, "limit", (double)node->budget.bytes_max);
+    collect_bucket(node);
     if (fs_space(node->options.fs, node->data_dir, &space, NULL) == ST_OK)
         stats_set(node->disk_free, (double)space.bytes_free);
     if (fs_list(fs_real(), "/proc/self/fd", count_entry, &fds, NULL) == ST_OK)
@@ -147,6 +162,14 @@ status node_stats_open(struct node *node, struct err *err)
               "Replaced or deleted documents still in the graphs, until repair takes them out.");
     node->disk_free = plain(node, "tiervec_disk_free_bytes", STATS_GAUGE,
                             "Free bytes where the data directory lies.");
+    node->unshipped_seconds = plain(node, "tiervec_oldest_unshipped_write_seconds", STATS_GAUGE,
+                                    "Age of the oldest write the bucket lacks; 0: it lacks none.");
+    node->unshipped_bytes =
+        plain(node, "tiervec_unshipped_bytes", STATS_GAUGE, "Log that the bucket lacks.");
+    node->backpressure = plain(node, "tiervec_backpressure_level", STATS_GAUGE,
+                               "0 green, 1 yellow, 2 orange: writes get 429, 3 red: 507.");
+    node->breaker = plain(node, "tiervec_breaker_state", STATS_GAUGE,
+                          "Of the bucket: 0 closed, 1 half open, 2 open.");
     node->memory_bytes =
         stats_family(s, "tiervec_memory_bytes", STATS_GAUGE,
                      "Memory by kind; limit is [limits] memory_bytes.", KIND_LABEL, NULL, 0);

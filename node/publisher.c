@@ -230,7 +230,9 @@ static void facts_of(struct collection *c, const struct tier_stream_status *s,
         .image_rows = marks.image_rows,
         .changed_rows = marks.changed_rows,
         .idle_ms = now_ns > last_ns ? (now_ns - last_ns) / 1000000 : 0,
-        .has_graph = vindex_linked(c->vindex) > 0,
+        /* What is linked later would not be in the image. */
+        .has_graph = vindex_linked(c->vindex) > 0 &&
+                     vindex_pending(c->vindex) <= slots_live_count(c->slots) / 16,
     };
     out->live_bytes = out->live_rows * (c->dim * sizeof(float) + 64);
     if (root != NULL && publish_root(c, root))

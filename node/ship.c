@@ -49,11 +49,16 @@ static void on_phase(void *arg, enum stream_phase phase, const char *reason)
     bool refuses = phase_refuses(phase);
     bool changed;
 
+    if (phase == STREAM_TAKING || phase == STREAM_CREATING)
+        return; /* nothing is known yet: writes are taken or refused as before */
     lock_take(&c->seq.lock);
     changed = c->seq.fenced != refuses;
     c->seq.fenced = refuses;
-    (void)snprintf(c->seq.fence_reason, sizeof c->seq.fence_reason, "%s",
-                   reason == NULL ? "" : reason);
+    (void)snprintf(c->seq.fence_reason, sizeof c->seq.fence_reason, "%.170s%s",
+                   reason == NULL ? "" : reason,
+                   phase == STREAM_FOREIGN || phase == STREAM_FENCED
+                       ? "; if that one is gone for good, --take-ownership makes this one the owner"
+                       : "");
     lock_drop(&c->seq.lock);
     lock_take(&c->bucket.lock);
     c->bucket.root_lost = phase == STREAM_ROOT_LOST;

@@ -3,6 +3,7 @@
 #include "tests/unit/node/nworld.h"
 
 #include "api/api.h"
+#include "objstore/open.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -268,6 +269,8 @@ static void the_page_and_the_exposition_are_one(void **state)
 {
     struct families *page = calloc(1, sizeof *page);
     struct families *live = calloc(1, sizeof *live);
+    struct objstore_req get = {.op = OBJSTORE_GET, .key = "nothing"};
+    struct objstore *store = NULL;
     struct nworld w;
     char *text;
 
@@ -277,7 +280,14 @@ static void the_page_and_the_exposition_are_one(void **state)
     nworld_init(&w, true, 502);
     nworld_open(&w);
     assert_int_equal(ncreate(&w, "docs", DIM, VMETRIC_L2, 16, NULL), ST_OK);
+    assert_int_equal(
+        objstore_open(&(struct objstore_options){.url = "memory:metrics", .stats = w.stats}, &store,
+                      NULL),
+        ST_OK);
+    assert_int_equal(objstore_wait(store, &get, NULL), ST_NOT_FOUND);
+    objstore_result_fini(&get.result);
     text = expose(&w);
+    objstore_close(store);
     read_exposition(text, live);
     free(text);
     nworld_fini(&w);
