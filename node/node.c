@@ -414,7 +414,8 @@ void node_status(struct node *node, struct node_status *out)
     size_t count = 0;
 
     memset(out, 0, sizeof *out);
-    (void)snprintf(out->node_id, sizeof out->node_id, "%s", node->node_id);
+    (void)snprintf(out->node_id, sizeof out->node_id, "%s",
+                   node->owner_id != NULL ? node->owner_id : node->node_id);
     out->uptime_ns = clock_mono_ns(node->options.clock) - node->started_mono_ns;
     out->readonly = atomic_load(&node->readonly);
     out->memory_bytes = mem_budget_bytes(&node->budget);
