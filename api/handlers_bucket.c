@@ -120,32 +120,6 @@ static void on_snapshot(void *arg, status st, const struct node_snapshot_result 
     reply_send(req, 200);
 }
 
-/* What is kept on this machine alone has a checkpoint, and nothing else. */
-static struct node_snapshot_result of_checkpoint(const struct collection_info *info)
-{
-    return (struct node_snapshot_result){.checkpoint_lsn = info->snapshot_lsn,
-                                         .checkpoint_bytes = info->checkpoint_bytes,
-                                         .checkpoint_at_ns = info->last_checkpoint_ns};
-}
-
-static void on_checkpoint(void *arg, status st, const struct collection_info *info,
-                          const struct err *err)
-{
-    struct node_snapshot_result r = {0};
-
-    if (st == ST_OK)
-        r = of_checkpoint(info);
-    on_snapshot(arg, st, &r, err);
-}
-
-static bool has_bucket(struct collection *c)
-{
-    struct collection_info info;
-
-    node_collection_info(c, &info);
-    return info.has_bucket;
-}
-
 task_state handle_snapshot(struct request *req)
 {
     static const struct member members[] = {{"name", false}};
@@ -161,11 +135,7 @@ task_state handle_snapshot(struct request *req)
         if (which < 0 || (which == 0 && !parse_name(&req->arena, &p, "name", it.value, &name)))
             return fail_parse(req, &p);
     }
-    if (!request_pin_collection(req))
-        return TASK_DONE;
-    if (name == NULL && !has_bucket(req->collection))
-        node_checkpoint(req->collection, on_checkpoint, req);
-    else
+    if (request_pin_collection(req))
         node_snapshot(req->collection, name, on_snapshot, req);
     return TASK_DONE;
 }
@@ -195,16 +165,6 @@ static void on_compacted(void *arg, status st, const struct node_snapshot_result
     mem_free(job);
 }
 
-static void on_compacted_here(void *arg, status st, const struct collection_info *info,
-                              const struct err *err)
-{
-    struct node_snapshot_result r = {0};
-
-    if (st == ST_OK)
-        r = of_checkpoint(info);
-    on_compacted(arg, st, &r, err);
-}
-
 static void compact_behind(struct request *req)
 {
     struct compaction *job = mem_zero(sizeof *job);
@@ -225,10 +185,7 @@ static void compact_behind(struct request *req)
     print_text(out, false, "collection_id", collection_id_text(job->collection));
     buf_put_text(out, "}\n");
     reply_send(req, 202);
-    if (has_bucket(job->collection))
-        node_compact(job->collection, on_compacted, job);
-    else
-        node_checkpoint(job->collection, on_compacted_here, job);
+    node_compact(job->collection, on_compacted, job);
 }
 
 task_state handle_compact(struct request *req)
@@ -245,12 +202,10 @@ task_state handle_compact(struct request *req)
     }
     if (!request_pin_collection(req))
         return TASK_DONE;
-    if (wait == NULL || !slice_equal(*wait, slice_text("true")))
-        compact_behind(req);
-    else if (has_bucket(req->collection))
+    if (wait != NULL && slice_equal(*wait, slice_text("true")))
         node_compact(req->collection, on_snapshot, req);
     else
-        node_checkpoint(req->collection, on_checkpoint, req);
+        compact_behind(req);
     return TASK_DONE;
 }
 
