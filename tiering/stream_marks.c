@@ -9,8 +9,10 @@ static void halve(struct stream_private *c)
     size_t kept = 0;
 
     for (size_t i = 0; i + 1 < c->mark_count; i += 2) {
+        uint64_t at_ms = c->marks[i].at_ms;
+
         c->marks[kept] = c->marks[i + 1];
-        c->marks[kept++].at_ms = c->marks[i].at_ms;
+        c->marks[kept++].at_ms = at_ms;
     }
     if (c->mark_count % 2 != 0)
         c->marks[kept++] = c->marks[c->mark_count - 1];
