@@ -241,6 +241,8 @@ static void note_failure(struct tier_io *io)
 static void keep_bytes(struct tier_io *io)
 {
     tier_bytes_free(io->tier, &io->seal->bytes);
+    if (!tier_room(io->tier, 0))
+        return; /* they go with the request */
     io->seal->bytes = io->bytes;
     io->bytes = (struct tier_bytes){0};
     tier_seal_unuse(io->stream, io->seal);

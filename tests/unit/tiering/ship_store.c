@@ -139,6 +139,7 @@ static void on_done(struct objstore_req *req)
     lock_take(&s->lock);
     if (c->is_group_put && req->op == OBJSTORE_PUT && req->result.class == OBJSTORE_OK)
         s->counts.groups_stored++;
+    s->counts.unchanged += c->is_root_read && req->result.class == OBJSTORE_NOT_MODIFIED;
     if (c->is_group_put && s->hold && s->held_count < HELD_MAX) {
         s->held[s->held_count++] = c;
         held = true;
@@ -160,6 +161,8 @@ static void submit(struct objstore *base, struct objstore_req *req)
     c->req.arg = c;
     c->req.priv = NULL;
     c->req.state = 0;
+    if (req->op == OBJSTORE_LIST && (req->list_max == 0 || req->list_max > SHIP_PAGE))
+        c->req.list_max = SHIP_PAGE;
     c->store = s;
     c->outer = req;
     c->is_group_put = req->op == OBJSTORE_PUT && kind == OBJKEY_IS_GROUP;

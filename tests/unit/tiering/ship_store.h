@@ -1,5 +1,6 @@
 /* ship_store.h - a store around a store that counts what it is asked for, and whose answers a test
- * decides: refused before they have an effect, lost after it, or held back.
+ * decides: refused before they have an effect, lost after it, or held back. Listings come in pages
+ * of SHIP_PAGE names.
  *
  * Threads    any; one lock. Held answers are given by who lets them go. */
 #ifndef TESTS_UNIT_TIERING_SHIP_STORE_H
@@ -9,7 +10,7 @@
 #include "objstore/objstore.h"
 #include "segment/objkey.h"
 
-enum { SHIP_ANY = -1, SHIP_FOR_EVER = INT32_MAX };
+enum { SHIP_PAGE = 5, SHIP_ANY = -1, SHIP_FOR_EVER = INT32_MAX };
 
 struct ship_fault {
     int op;   /* enum objstore_op, or SHIP_ANY */
@@ -21,6 +22,7 @@ struct ship_fault {
 struct ship_counts {
     uint64_t all, lists, heads, root_reads, root_writes, group_puts, group_gets, orphan_puts, other;
     uint64_t groups_stored; /* PUTs of groups answered with OK by the store below */
+    uint64_t unchanged;     /* root reads answered with 304 */
 };
 struct ship_store;
 

@@ -51,6 +51,8 @@ static void all_that_is_written_lies_in_the_bucket_in_order(void **state)
     assert_int_equal(n->hint_lsn, 740);
     assert_int_equal(n->remote_lsn, 740);
     assert_int_equal(n->said_too_early, 0);
+    assert_null(n->stream->ship.seals); /* nothing is kept of what is stored */
+    assert_int_equal(n->tier->ship.flight_bytes, 0);
 }
 
 /* A steady writer, then an hour of nothing: a PUT a group, a root read every five seconds while
@@ -78,6 +80,7 @@ static void requests_are_few_and_an_idle_hour_has_none(void **state)
     assert_in_range(c.root_reads - before.root_reads, 6, 8);
     assert_int_equal(c.lists, 0);
     assert_int_equal(c.heads, 0);
+    assert_int_equal(c.unchanged, c.root_reads); /* without a body */
     assert_int_equal(c.root_writes, before.root_writes);
     assert_int_equal(c.group_gets + c.other + c.orphan_puts, 0);
     assert_int_equal(c.all - before.all,
@@ -162,6 +165,33 @@ static void an_old_hint_is_only_a_hint(void **state)
     assert_int_equal(got.last_lsn, 101);
     assert_int_equal(got.records, 101);
     assert_int_equal(ship_status(n).unshipped_bytes, 0);
+}
+
+static void a_run_of_many_groups_is_listed_by_pages(void **state)
+{
+    struct ship_node *n = ship_node(&w, "one");
+    struct ship_counts before;
+    struct ship_content got;
+
+    (void)state;
+    n->options.group_bytes = 500;
+    ship_create(n);
+    for (int i = 0; i < 23; i++) {
+        ship_append(n, 4);
+        ship_run(&w, 20, 20);
+    }
+    ship_run(&w, 8000, 100);
+    ship_close(n);
+    before = ship_store_counts(w.store);
+    ship_append(n, 2);
+    ship_open(n);
+    ship_run(&w, 8000, 100);
+    ship_read_bucket(&w, n, &got);
+    assert_int_equal(got.last_lsn, 94);
+    assert_int_equal(got.records, 94);
+    assert_int_equal(ship_store_counts(w.store).lists - before.lists,
+                     got.root.lineages[0].end_seq / SHIP_PAGE + 1);
+    assert_true(got.root.lineages[0].end_seq > 3 * SHIP_PAGE);
 }
 
 /* Several groups travel at once, never more than allowed; the run moves only without holes. */
@@ -513,6 +543,7 @@ int main(void)
         TEST(a_node_that_starts_with_nothing_to_ship_sends_nothing),
         TEST(a_restart_goes_on_and_sends_no_record_again),
         TEST(an_old_hint_is_only_a_hint),
+        TEST(a_run_of_many_groups_is_listed_by_pages),
         TEST(groups_travel_together_and_count_in_order),
         TEST(remote_is_said_after_a_later_root_read_only),
         TEST(a_flush_ends_when_all_is_confirmed),

@@ -349,6 +349,57 @@ static void memory_for_groups_on_their_way_has_a_bound(void **state)
     assert_int_equal(n->tier->ship.flight_bytes, 0);
 }
 
+/* Encoding again must give the same bytes; if it ever does not, nothing is sent and a person looks.
+ */
+static void a_group_that_encodes_to_other_bytes_is_not_sent(void **state)
+{
+    struct ship_node *n = ship_node(&w, "one");
+    struct letter l;
+    uint64_t puts;
+
+    (void)state;
+    n->options.flight_bytes_max = 1; /* no bytes are held */
+    ship_create(n);
+    ship_store_fail(w.store, &DOWN);
+    ship_append(n, 5);
+    ship_run(&w, 5000, 100);
+    assert_int_equal(n->stream->ship.core.seal_count, 1);
+    while (n->stream->ship.core.seals[0].token != 0) /* until it waits for its next try */
+        ship_run(&w, 10, 10);
+    n->stream->ship.core.seals[0].crc ^= 1; /* the thread is quiet */
+    puts = ship_store_counts(w.store).group_puts;
+    ship_store_heal(w.store);
+    ship_run(&w, 10000, 100);
+    assert_int_equal(ship_store_counts(w.store).group_puts, puts);
+    assert_int_equal(letters(n).letters, 1);
+    assert_int_equal(dlq_list(n->dlq, NULL, 0, &l, 1, NULL), 1);
+    assert_string_equal(l.class, "integrity");
+}
+
+/* What waits for the breaker belongs to a stream that goes. */
+static void closing_in_an_outage_leaves_nothing_waiting(void **state)
+{
+    struct ship_node *n = ship_node(&w, "one");
+
+    (void)state;
+    n->options.group_bytes = 500;
+    ship_create(n);
+    ship_append(n, 5);
+    ship_run(&w, 8000, 100);
+    ship_store_fail(w.store, &DOWN);
+    ship_append(n, 50);
+    ship_run(&w, 7000, 100);
+    ship_close(n);
+    ship_open(n); /* takes: the root's read waits */
+    ship_run(&w, 20000, 300);
+    assert_int_equal(ship_status(n).phase, STREAM_TAKING);
+    ship_close(n);
+    ship_store_heal(w.store);
+    ship_open(n);
+    ship_run(&w, 10000, 100);
+    expect_all(n, 55);
+}
+
 static void the_breaker_may_be_closed_by_hand(void **state)
 {
     struct ship_node *n = ship_node(&w, "one");
@@ -382,6 +433,8 @@ int main(void)
         TEST(what_was_stored_after_all_is_not_discarded),
         TEST(foreign_bytes_under_our_name_halt_the_stream),
         TEST(memory_for_groups_on_their_way_has_a_bound),
+        TEST(a_group_that_encodes_to_other_bytes_is_not_sent),
+        TEST(closing_in_an_outage_leaves_nothing_waiting),
         TEST(the_breaker_may_be_closed_by_hand),
     };
 

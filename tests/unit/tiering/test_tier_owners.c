@@ -182,12 +182,26 @@ static void a_tail_that_is_the_collections_after_all_leaves(void **state)
     assert_int_equal(fs_stat(fs_sim_fs(one->sim), path, &found, NULL), ST_NOT_FOUND);
 }
 
+static void copy_log(struct ship_node *from, struct ship_node *to, uint64_t last_lsn)
+{
+    for (uint64_t lsn = 1; lsn <= last_lsn; lsn++) {
+        struct buf bytes;
+        uint64_t at;
+
+        buf_init(&bytes, 4096);
+        ship_copy_record(from, lsn, &bytes);
+        assert_int_equal(wal_append_wait(to->wal, buf_slice(&bytes), &at, NULL), ST_OK);
+        buf_free(&bytes);
+    }
+}
+
 /* An ex-owner takes again where the other has written other records under the same lsns: its own
  * are kept, the common part is found, and the node is told to load anew. The letter stays. */
 static void a_log_that_parted_is_found_out_and_its_tail_kept(void **state)
 {
     struct ship_node *one = ship_node(&w, "one");
     struct ship_node *two = ship_node(&w, "two");
+    struct ship_node *anew;
     struct ship_content got;
     struct letter l;
 
@@ -198,15 +212,7 @@ static void a_log_that_parted_is_found_out_and_its_tail_kept(void **state)
     ship_close(one);
     ship_append(one, 7); /* 11..17, on one alone */
     /* two has the common part as its own, as if it had been restored from the bucket */
-    for (uint64_t lsn = 1; lsn <= 10; lsn++) {
-        struct buf bytes;
-        uint64_t at;
-
-        buf_init(&bytes, 4096);
-        ship_copy_record(one, lsn, &bytes);
-        assert_int_equal(wal_append_wait(two->wal, buf_slice(&bytes), &at, NULL), ST_OK);
-        buf_free(&bytes);
-    }
+    copy_log(one, two, 10);
     two->options.take_ownership = true;
     ship_append(two, 4); /* 11..14 */
     ship_open(two);
@@ -226,6 +232,21 @@ static void a_log_that_parted_is_found_out_and_its_tail_kept(void **state)
     expect_letter(one, &l, 11, 17);
     ship_run(&w, 60000, 1000);
     assert_int_equal(one->diverged, 1);
+    ship_close(one);
+
+    /* Loaded anew it has two's records, and goes on behind the letter's lsns: the letter stays. */
+    anew = ship_node(&w, "one");
+    copy_log(two, anew, 14);
+    anew->options.dlq = one->dlq;
+    anew->options.fs = fs_sim_fs(one->sim);
+    anew->options.take_ownership = true;
+    ship_append(anew, 10);
+    ship_open(anew);
+    ship_run(&w, 10000, 100);
+    assert_int_equal(anew->phase, STREAM_OWNED);
+    assert_int_equal(anew->remote_lsn, 24);
+    assert_int_equal(tails(one, &l), 1);
+    expect_letter(one, &l, 11, 17);
 }
 
 /* The disk refuses the letter's file: the node is not told to load anew before it is written. */
@@ -257,6 +278,29 @@ static void a_tail_that_cannot_be_kept_is_tried_until_it_is(void **state)
     assert_int_equal(two->diverged, 1);
     assert_int_equal(tails(two, &l), 1);
     expect_letter(two, &l, 1, 3);
+}
+
+/* When the node is told to load anew, and so to give its log up, the tail must survive a power cut.
+ */
+static void a_kept_tail_survives_a_power_cut(void **state)
+{
+    struct ship_node *one = ship_node(&w, "one");
+    struct ship_node *two = ship_node(&w, "two");
+    struct letter l;
+
+    (void)state;
+    ship_create(one);
+    ship_append(one, 5);
+    ship_run(&w, 7000, 100);
+    ship_append(two, 300);
+    two->options.take_ownership = true;
+    ship_open(two);
+    ship_run(&w, 1000, 100);
+    assert_int_equal(two->diverged, 1);
+    ship_close(two);
+    fs_sim_power_cut(two->sim, NULL); /* whatever was not synced is lost */
+    assert_int_equal(tails(two, &l), 1);
+    expect_letter(two, &l, 1, 300);
 }
 
 /* Damage in a letter's file is found, and no letter makes us read outside our folder. */
@@ -331,6 +375,7 @@ int main(void)
         TEST(a_tail_that_is_the_collections_after_all_leaves),
         TEST(a_log_that_parted_is_found_out_and_its_tail_kept),
         TEST(a_tail_that_cannot_be_kept_is_tried_until_it_is),
+        TEST(a_kept_tail_survives_a_power_cut),
         TEST(damaged_letters_are_refused),
         TEST(a_trimmed_log_goes_on_by_what_is_remembered),
     };
