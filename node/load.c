@@ -229,14 +229,19 @@ static void serve(struct load_job *load, const struct restore_report *report)
 }
 
 /* What the stream will go on from; on disk before the intent is out. */
-static void note_marks(struct load_job *load, const struct restore_report *report,
+static void note_marks(struct load_job *load, const struct restore_into_report *into,
                        const char *owner)
 {
     struct collection *c = load->c;
+    const struct restore_report *report = &into->bucket;
     const struct bucket_marks marks = {.hint_lsn = report->last_lsn,
                                        .hint_chain = report->chain,
-                                       .log_bytes = report->bytes,
+                                       .log_bytes = report->log_bytes,
+                                       .segment_bytes = report->segment_bytes,
                                        .image_lsn = report->image_lsn,
+                                       .image_rows = into->nodes,
+                                       .changed_rows =
+                                           into->live > into->nodes ? into->live - into->nodes : 0,
                                        .foreign = strcmp(owner, c->node->owner_id) != 0};
 
     ship_set_marks(c, &marks);
@@ -285,7 +290,7 @@ static void load_one(struct load_job *load)
         return;
     }
     serve(load, &report.bucket);
-    note_marks(load, &report.bucket, owner);
+    note_marks(load, &report, owner);
     while ((st = settle_here(load, &err)) != ST_OK && worth_another_try(load, st)) {
         refuse_writes(c, err.text);
         bucket_pause(load->node, NODE_BUCKET_RETRY_MS);

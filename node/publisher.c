@@ -16,6 +16,8 @@ enum {
     PUBLISH_RETRY_MS_MAX = 300000,
     PUBLISH_FLUSH_MS = 60000,
     PUBLISH_COMMIT_MS = 120000,
+    PUBLISH_SETTLE_TRIES = 50,
+    PUBLISH_SETTLE_MS = 20,
     PUBLISH_READY_MS = 10000, /* an empty node waits so long for the bucket before it is ready */
 };
 
@@ -96,6 +98,29 @@ static status on_commit(void *arg, uint64_t revision, const struct object_ref *m
     return ship_call(arg, start_commit, &commit, PUBLISH_COMMIT_MS, err);
 }
 
+/* Rows that died before they were read are in no segment; what killed them has to be in the bucket
+ * before the segments count. A record is applied a moment before the stream hears of it, so one
+ * flush may not be enough. */
+static status on_settle(void *arg, uint64_t *lsn, struct err *err)
+{
+    struct collection *c = arg;
+    uint64_t applied = atomic_load_explicit(&c->applied_lsn, memory_order_acquire);
+    struct tier_stream_status s;
+
+    for (unsigned i = 0; i < PUBLISH_SETTLE_TRIES; i++) {
+        status st = ship_flush(c, PUBLISH_FLUSH_MS, err);
+
+        if (st != ST_OK)
+            return st;
+        if (ship_status(c, &s) && s.shipped_lsn >= applied) {
+            *lsn = applied;
+            return ST_OK;
+        }
+        bucket_pause(c->node, PUBLISH_SETTLE_MS);
+    }
+    return err_set(err, ST_UNAVAILABLE, "what was applied is not in the bucket yet");
+}
+
 bool publish_root(struct collection *c, struct root *out)
 {
     bool has;
@@ -133,6 +158,8 @@ static status run(struct publishing *p, struct publish_report *out, struct err *
         .base_backoff_ms = o->base_backoff_ms != 0 ? o->base_backoff_ms : 1000,
         .max_backoff_ms = o->max_backoff_ms != 0 ? o->max_backoff_ms : 64000,
         .stop = &node->stopping,
+        .settle = on_settle,
+        .settle_arg = c,
         .commit = on_commit,
         .commit_arg = c,
     };
@@ -141,6 +168,8 @@ static status run(struct publishing *p, struct publish_report *out, struct err *
     if (st == ST_OK &&
         (!ship_status(c, &s) || s.phase != STREAM_OWNED || !publish_root(c, &p->root)))
         st = err_set(err, ST_UNAVAILABLE, "this node does not own the collection now");
+    if (st == ST_OK && atomic_load_explicit(&c->applied_lsn, memory_order_acquire) < s.shipped.lsn)
+        st = err_set(err, ST_UNAVAILABLE, "what was shipped is not applied yet");
     if (st == ST_OK)
         st = read_manifest(p, err);
     if (st != ST_OK)
@@ -233,8 +262,9 @@ static void facts_of(struct collection *c, const struct tier_stream_status *s,
         /* What is linked later would not be in the image. */
         .has_graph = vindex_linked(c->vindex) > 0 &&
                      vindex_pending(c->vindex) <= slots_live_count(c->slots) / 16,
+        .m = c->m,
     };
-    out->live_bytes = out->live_rows * (c->dim * sizeof(float) + 64);
+    out->live_bytes = out->live_rows * c->dim * sizeof(float) + slots_bytes(c->slots);
     if (root != NULL && publish_root(c, root))
         out->lineages = root->lineage_count;
     mem_free(root);

@@ -39,10 +39,13 @@ static bool image_due(const struct publish_facts *f)
            f->changed_rows * 100 >= f->image_rows * PUBLISH_IDLE_PERCENT && image_pays(f);
 }
 
+/* live_bytes is an estimate. A log larger than the segments says that something was written since
+ * the last base, so that an estimate that is too low does not write one base after the other. */
 static bool base_due(const struct publish_facts *f)
 {
-    return f->switching || f->log_bytes + f->segment_bytes >
-                               PUBLISH_BASE_FACTOR * f->live_bytes + PUBLISH_BASE_SLACK_BYTES;
+    return f->switching || (f->log_bytes > f->segment_bytes &&
+                            f->log_bytes + f->segment_bytes >
+                                PUBLISH_BASE_FACTOR * f->live_bytes + PUBLISH_BASE_SLACK_BYTES);
 }
 
 unsigned publish_due(const struct publish_facts *facts, bool *absorb)

@@ -300,6 +300,7 @@ static status read_segments(struct runner *r, struct err *err)
         }
         if (st == ST_OK)
             progress(r, body.bytes);
+        r->report.segment_bytes += body.bytes;
         buf_free(&body);
     }
     return st;
@@ -382,6 +383,7 @@ static status read_group(struct runner *r, uint64_t epoch, uint64_t seq, struct 
     }
     if (st == ST_OK)
         progress(r, body.bytes);
+    r->report.log_bytes += body.bytes;
     group_close(group);
     buf_free(&body);
     return st;

@@ -72,6 +72,7 @@ struct restore_report {
     uint64_t last_lsn; /* the state that was restored */
     uint64_t chain;    /* there */
     uint64_t rows, records, objects, bytes, requests;
+    uint64_t segment_bytes, log_bytes; /* of bytes: what the next publish decides by */
     bool used_image;
     uint64_t image_lsn;
     uint64_t gaps;

@@ -59,6 +59,13 @@ static void the_rule_s_table(void **state)
     f.changed_rows = 500000;
     assert_int_equal(due(f), PUBLISH_BASE | PUBLISH_IMAGE);
 
+    f = QUIET; /* rows are larger than was thought: no base after the other */
+    f.segment_bytes = 10 * f.live_bytes;
+    f.log_bytes = 0;
+    assert_int_equal(due(f), 0);
+    f.log_bytes = f.segment_bytes + 1;
+    assert_int_equal(due(f), PUBLISH_BASE);
+
     f = QUIET; /* as many changed as there were */
     f.changed_rows = 999999;
     assert_int_equal(due(f), 0);
