@@ -38,7 +38,13 @@ MEMBERS = {
     "create": ("POST", "/api/v1/collections", {"name": "c", "dimension": 3, "metric": "l2"}, {
         "name": ("text",), "dimension": (), "metric": (), "hnsw": ("object",), "tiering_policy": (), "durability": (), "string_ids": (),
         "hnsw.m": (), "hnsw.ef_construction": (), "hnsw.ef_search": (), "hnsw.threshold": ("zero",), "quantization": (), "unheard_of": ()}),
-    "patch": ("PATCH", f"/api/v1/collections/{NAME}", {"ef_search": 50}, {"name": ("text", "nothing"), "ef_search": (), "unheard_of": (), "hnsw": ()}),
+    "patch": ("PATCH", f"/api/v1/collections/{NAME}", {"ef_search": 50}, {
+        "name": ("text", "nothing"), "ef_search": (), "unheard_of": (), "hnsw": (), "tiering_policy": (), "durability": ()}),
+    "tier": ("POST", f"/api/v1/collections/{NAME}/tier", {"tiering_policy": "Memory"}, {"tiering_policy": (), "unheard_of": ()}),
+    "alias": ("POST", "/api/v1/aliases", {"alias": "other", "collection": NAME}, {"alias": ("text",), "collection": (), "unheard_of": ()}),
+    "retry": ("POST", f"/admin/collections/{NAME}/dlq/retry", {"ids": ["1"]}, {"ids": (), "unheard_of": (), "confirm": ()}),
+    "discard": ("DELETE", f"/admin/collections/{NAME}/dlq", {"ids": [1]}, {
+        "ids": (), "confirm": (), "confirm.lsn_first": (), "confirm.unheard_of": (), "drop": ("true",), "unheard_of": ()}),
     "insert": ("POST", f"/api/v1/collections/{NAME}/insert", {"doc_id": 7, "vector": [1, 2, 3]}, {
         "doc_id": INTEGERS, "vector": (), "external_id": ("text",), "payload": ("object",), "documents": (), "unheard_of": (), "vectors": ()}),
     "insert_many": ("POST", f"/api/v1/collections/{NAME}/insert", {"documents": [{"doc_id": 7, "vector": [1, 2, 3]}]}, {
@@ -187,8 +193,12 @@ def paths_and_parameters():
                     "cursor=abc", "cursor=%ff", "cursor=", "cursor=" + "A" * 5000, "cursor=AQ", "with_vector=2", "with_vector=", "with_vector=TRUE",
                     "unheard_of=1", "filter=x", "limit=1&limit=2", "&&&=", "=1", "%=1", "%zz=1", "limit=1;limit=2"):
             t.refused("GET", f"{base}/docs?{bad}")
+            t.refused("GET", f"/admin/collections/{NAME}/dlq?{bad}")
+        for bad in ("x", "-1", "1.5", "18446744073709551616", "9" * 100, "0x1", "%20", "%00", "7", "+1"):
+            for rest in ("", "/export"):
+                t.refused("GET", f"/admin/collections/{NAME}/dlq/{bad}{rest}")
         for path in ("/nothing", "/api", "/api/v2/collections", "/api/v1", f"{base}/nothing", f"{base}/docs/1/2", "/admin", "/admin/nothing", "//",
-                     "/api//v1/collections", f"{base}/docs/", f"{base}/warm", f"{base}/tier", "/api/v1/tenants", "/dlq"):
+                     "/api//v1/collections", f"{base}/docs/", f"{base}/warm", f"{base}/branch", "/api/v1/tenants", "/dlq"):
             for method in ("GET", "POST", "DELETE", "PUT", "PATCH"):
                 t.count += 1
                 answer = t.client.request(method, path, b"{}" if method in ("POST", "PUT", "PATCH") else None)
