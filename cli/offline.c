@@ -44,7 +44,7 @@ status offline_load(const struct offline *o, struct config *out, struct err *err
         return st;
     config_log_options(out, &log);
     log.clock = clock_real();
-    log.level = LOG_WARN;
+    log.level = LOG_ERROR; /* what is worth telling is in the report */
     log.levels = NULL;
     st = log_open(&log, err);
     if (st != ST_OK)

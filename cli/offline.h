@@ -25,7 +25,7 @@ struct offline {
     "  --json           the report as JSON\n"                                                      \
     "  --quiet          no output, the exit code says it\n"
 
-/* File and environment, and what the flags say over them; starts the log at warnings. */
+/* File and environment, and what the flags say over them; starts the log at errors. */
 NODISCARD
 status offline_load(const struct offline *o, struct config *out, struct err *err);
 /* cli_open_store() of a bucket that is read: a directory that is not there is ST_NOT_FOUND, not

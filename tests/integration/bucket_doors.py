@@ -232,12 +232,14 @@ def a_damaged_bucket_is_named():
         with BucketNode(folder) as node:
             node.start()
             client = node.client()
-            client.create("docs", DIM)
-            insert(client, "docs", random.Random(SEED), range(50))
-            wait_shipped(client, "docs")
+            for name in ("docs", "others"):
+                client.create(name, DIM)
+                insert(client, name, random.Random(SEED), range(50))
+                wait_shipped(client, name)
+            docs = client.collection("docs")["collection_id"]
             node.stop()
         groups = [os.path.join(d, f) for d, _, names in os.walk(os.path.join(folder, "bucket")) for f in names
-                  if "/w/" in os.path.join(d, f)]
+                  if "/w/" in os.path.join(d, f) and docs in d]
         check(groups, "no log group in the bucket")
         with open(groups[0], "r+b") as f:
             f.seek(os.path.getsize(groups[0]) // 2)
@@ -245,7 +247,9 @@ def a_damaged_bucket_is_named():
             f.seek(-1, os.SEEK_CUR)
             f.write(bytes([byte[0] ^ 1]))
         found = run_json("verify", "--from", node.bucket, code=6)
-        check(any(f["status"] == "damaged" and f["where"] == "docs" for f in found["checked"]), f"{found}")
+        check([f["where"] for f in found["checked"] if f["status"] == "damaged"] == ["docs"], f"{found}")
+        report = run_json("restore", "--from", node.bucket, "--data-dir", os.path.join(folder, "restored"), code=6)
+        check({r["collection"]: r["failed"] is None for r in report["collections"]} == {"docs": False, "others": True}, f"{report}")
 
 
 def without_a_bucket_everything_is_as_ever():
