@@ -429,6 +429,8 @@ status ship_call_wait(struct ship_call *call, uint64_t timeout_ms, const _Atomic
                       struct err *err);
 void ship_call_done(void *arg, status st, const struct err *err); /* tier_done_fn */
 void ship_call_drop(struct ship_call *call);
+NODISCARD
+status ship_explain(struct collection *c, status st, struct err *err);
 /* Takes the wait; answered now, on the ship thread, or at its deadline. */
 void ship_wait(struct collection *c, struct remote_wait *wait);
 void ship_tick(struct node *node); /* deadlines, pressure; the reclaim thread */

@@ -211,6 +211,7 @@ status ship_create(struct collection *c, uint64_t floor_lsn, bool switching, str
         attach(c, stream, NULL);
         st = ship_call_wait(call, NODE_BUCKET_WAIT_MS, &c->node->stopping, err);
         ship_call_drop(call);
+        st = ship_explain(c, st, err);
     } else {
         tier_stream_close(stream);
     }

@@ -46,10 +46,7 @@ status ship_call_wait(struct ship_call *call, uint64_t timeout_ms, const _Atomic
         if (!cond_wait_ns(&call->cond, &call->lock, (uint64_t)50 * 1000000))
             waited_ms += 50;
     }
-    st = call->done ? call->st
-                    : err_set(err, ST_UNAVAILABLE,
-                              "the bucket did not answer in time; it is tried "
-                              "on in the background");
+    st = call->done ? call->st : err_set(err, ST_UNAVAILABLE, "the bucket did not answer in time");
     if (call->done && st != ST_OK && err != NULL)
         *err = call->err;
     lock_drop(&call->lock);
@@ -67,6 +64,22 @@ status ship_call_create(struct ship_call **out, struct err *err)
     atomic_init(&call->refs, 2);
     *out = call;
     return ST_OK;
+}
+
+/* What a stream in trouble knows more than its answer. */
+status ship_explain(struct collection *c, status st, struct err *err)
+{
+    struct tier_stream_status s = {0};
+    const char *why;
+
+    if (st == ST_OK || err == NULL || !ship_status(c, &s))
+        return st;
+    why = s.trouble[0] != '\0' ? s.trouble : s.reason;
+    if (err->text[0] == '\0')
+        return err_set(err, st, "%s", why[0] != '\0' ? why : "the bucket refused it");
+    if (st == ST_UNAVAILABLE && why[0] != '\0' && strstr(err->text, why) == NULL)
+        return err_set(err, st, "the bucket did not answer as it should in time: %s", why);
+    return st;
 }
 
 status ship_call(struct collection *c, ship_start_fn *start, const void *what, uint64_t timeout_ms,
@@ -91,7 +104,7 @@ status ship_call(struct collection *c, ship_start_fn *start, const void *what, u
         st = ship_call_wait(call, timeout_ms, &c->node->stopping, err);
     }
     ship_call_drop(call);
-    return st;
+    return ship_explain(c, st, err);
 }
 
 static void start_flush(struct tier_stream *s, tier_done_fn *done, void *arg, const void *what)
