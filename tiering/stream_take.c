@@ -286,7 +286,7 @@ void take_on_local(struct stream *s, const struct stream_event *e, struct stream
         owner_raise_tail(s, out, e->lsn);
         return;
     }
-    s->core.diverged_lsn = s->durable_lsn;
     stream_set_phase(s, out, STREAM_DIVERGED,
                      "the local log ends before the bucket's end, lsn %" PRIu64, t->end_lsn);
+    owner_raise_tail(s, out, s->remote_lsn); /* what became durable since it was compared */
 }

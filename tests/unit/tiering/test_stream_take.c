@@ -260,6 +260,26 @@ static void a_log_that_ends_before_is_loaded_anew(void **state)
     assert_int_equal(case_effect(&c, STREAM_DO_DIVERGED)->first_lsn, 6);
 }
 
+/* It was compared, and before the verdict came another record was on the disk. */
+static void what_became_durable_beside_the_comparison_has_a_letter(void **state)
+{
+    struct stream_effect check;
+
+    (void)state;
+    case_open(&c, 5, 5);
+    begin();
+    listed(1, 1, 1);
+    group(1, 1, 1, 9);
+    case_answer_root(&c);
+    check = case_keep(&c, STREAM_DO_CHECK_LOCAL);
+    case_log(&c, 6, 60);
+    case_step(&c, (struct stream_event){.kind = STREAM_LOCAL_CHECKED,
+                                        .token = check.token,
+                                        .local = STREAM_LOCAL_BEHIND});
+    assert_int_equal(case_effect(&c, STREAM_DO_DIVERGED)->first_lsn, 6);
+    assert_int_equal(case_effect(&c, STREAM_DO_DIVERGED)->last_lsn, 6);
+}
+
 static void a_log_that_parted_has_its_tail_in_a_letter(void **state)
 {
     (void)state;
@@ -336,6 +356,7 @@ int main(void)
         cmocka_unit_test_setup(full_lineages_lose_those_before_the_floor, fresh),
         cmocka_unit_test_setup(full_lineages_behind_the_floor_halt, fresh),
         cmocka_unit_test_setup(a_log_that_ends_before_is_loaded_anew, fresh),
+        cmocka_unit_test_setup(what_became_durable_beside_the_comparison_has_a_letter, fresh),
         cmocka_unit_test_setup(a_log_that_parted_has_its_tail_in_a_letter, fresh),
         cmocka_unit_test_setup(a_bucket_that_lost_something_halts, fresh),
         cmocka_unit_test_setup(a_switching_collection_is_never_loaded_anew, fresh),
