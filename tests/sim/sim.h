@@ -3,7 +3,8 @@
  * thread, one seed: the seed replays exactly.
  *
  *   sim_main.c    arguments, seeds, twins, what must have been seen
- *   sim_plan.c    one seed: what its nodes, people and networks do, and the settling at its end
+ *   sim_run.c     one seed: its clock, its beginning, and the settling at its end
+ *   sim_plan.c    what people, clients and networks do
  *   sim_node.c    a node: its disk, its process, and the shell that docs/protocol.md asks for
  *   sim_store.c   the bucket, and the network before it
  *   sim_check.c   what a restore would read, and what must be true of it
@@ -47,7 +48,7 @@ enum sim_seen {
     SEEN_COMMIT_RESOLVED,
     SEEN_FLOOR_IN_OPEN_EPOCH,
     SEEN_SAME_NAME_FENCED,
-    SEEN_CRASH_BETWEEN_CASES,
+    SEEN_CRASH_BETWEEN_EFFECTS,
     SEEN_COUNT,
 };
 extern const char *const SIM_SEEN_NAMES[SEEN_COUNT];
@@ -186,7 +187,8 @@ struct sim {
     struct lineage closed[SIM_EPOCHS];
     bool seen[SEEN_COUNT];
     uint64_t steps, request_count;
-    struct sim_content content; /* of the last check */
+    uint64_t effect_count, crash_at; /* the effect before which its process crashes; 0: none */
+    struct sim_content content;      /* of the last check */
 };
 
 /* sim_world.c */
@@ -230,7 +232,17 @@ void check_acked(struct sim *w); /* nothing acknowledged is nowhere */
 void check_same(struct sim *w, size_t node);
 
 /* sim_plan.c */
-void sim_run(struct sim *w, uint64_t seed, uint32_t twins, bool trace);
+void plan_one(struct sim *w);
+void plan_commit(struct sim *w);
+
+/* sim_run.c */
+struct sim_options {
+    uint64_t seed;
+    uint32_t twins;
+    bool trace;
+    uint64_t crash_at;
+};
+void sim_run(struct sim *w, const struct sim_options *options);
 
 extern const uint8_t SIM_COLLECTION[16];
 

@@ -1,8 +1,10 @@
-/* Usage: sim [--trace] [--twin NAME] [FIRST_SEED [COUNT]]
+/* Usage: sim [--trace] [--sweep] [--twin NAME] [FIRST_SEED [COUNT [CRASH]]]
  *
  * Runs the seeds; the first that fails is printed as `seed N: why`, and the exit status is 1. With
- * --twin the core is broken in one place and a seed must fail: exit status 0 if one does. Without,
- * the seeds together must also have reached what is in SIM_SEEN_NAMES (from 500 seeds on). */
+ * --sweep each seed is run again and again, with a crash before the first effect, the second, ...
+ * With --twin the core is broken in one place and a seed must fail: exit status 0 if one does.
+ * Without, the seeds together must also have reached what is in SIM_SEEN_NAMES (from 500 seeds on).
+ */
 #include "sim.h"
 
 #include <stdio.h>
@@ -28,7 +30,7 @@ const char *const SIM_SEEN_NAMES[SEEN_COUNT] = {
     [SEEN_COMMIT_RESOLVED] = "a CAS that was answered with 412 and had won",
     [SEEN_FLOOR_IN_OPEN_EPOCH] = "an open epoch with the floor in it",
     [SEEN_SAME_NAME_FENCED] = "two nodes of one name, one of them fenced",
-    [SEEN_CRASH_BETWEEN_CASES] = "a crash between two effects of a step",
+    [SEEN_CRASH_BETWEEN_EFFECTS] = "a crash between two effects of a step",
 };
 
 static const struct {
@@ -76,35 +78,64 @@ static int verdict(const char *twin, uint64_t failed, uint64_t count)
     return missing;
 }
 
+struct totals {
+    uint64_t failed, runs, steps, requests;
+};
+
+static void run(const struct sim_options *o, struct totals *t)
+{
+    sim_run(&world, o);
+    t->runs++;
+    t->steps += world.steps;
+    t->requests += world.request_count;
+    if (!world.failed)
+        return;
+    t->failed++;
+    printf("%sseed %llu", o->twins != 0 ? "caught by " : "", (unsigned long long)o->seed);
+    if (o->crash_at != 0)
+        printf(" with a crash before effect %llu", (unsigned long long)o->crash_at);
+    printf(": %s\n", world.text);
+}
+
+static void sweep(struct sim_options o, struct totals *t)
+{
+    uint64_t effects = world.effect_count;
+
+    for (o.crash_at = 1; o.crash_at <= effects && t->failed == 0; o.crash_at++)
+        run(&o, t);
+}
+
 int main(int argc, char **argv)
 {
-    uint64_t first = 1, count = SEEDS, failed = 0, steps = 0, requests = 0;
+    struct sim_options o = {.seed = 1};
+    struct totals t = {0};
+    uint64_t count = SEEDS, end;
     const char *twin = NULL;
-    bool trace = false;
+    bool sweeps = false;
     int i = 1;
 
     for (; i < argc && strncmp(argv[i], "--", 2) == 0; i++) {
         if (strcmp(argv[i], "--trace") == 0)
-            trace = true;
+            o.trace = true;
+        else if (strcmp(argv[i], "--sweep") == 0)
+            sweeps = true;
         else if (strcmp(argv[i], "--twin") == 0 && i + 1 < argc)
-            twin = argv[++i];
+            o.twins = twin_of(twin = argv[++i]);
         else
             return 2;
     }
     if (i < argc)
-        first = strtoull(argv[i++], NULL, 10);
+        o.seed = strtoull(argv[i++], NULL, 10);
     if (i < argc)
         count = strtoull(argv[i++], NULL, 10);
-    for (uint64_t seed = first; seed < first + count && failed == 0; seed++) {
-        sim_run(&world, seed, twin != NULL ? twin_of(twin) : 0, trace);
-        steps += world.steps;
-        requests += world.request_count;
-        if (!world.failed)
-            continue;
-        failed++;
-        printf("%sseed %llu: %s\n", twin != NULL ? "caught by " : "", (unsigned long long)seed,
-               world.text);
+    if (i < argc) /* a crash of a sweep, alone */
+        o.crash_at = strtoull(argv[i++], NULL, 10);
+    for (end = o.seed + count; o.seed < end && t.failed == 0; o.seed++) {
+        run(&o, &t);
+        if (sweeps && t.failed == 0)
+            sweep(o, &t);
     }
-    printf("%llu steps, %llu requests\n", (unsigned long long)steps, (unsigned long long)requests);
-    return verdict(twin, failed, count);
+    printf("%llu runs, %llu steps, %llu requests\n", (unsigned long long)t.runs,
+           (unsigned long long)t.steps, (unsigned long long)t.requests);
+    return verdict(twin, t.failed, count);
 }

@@ -114,7 +114,7 @@ void node_write(struct sim *w, size_t node, size_t records, bool remote)
     struct sim_event *e;
 
     for (size_t i = 0; i < records; i++) {
-        if (n->end_lsn >= SIM_LSNS - 20 || w->next_value >= SIM_VALUES)
+        if (n->end_lsn >= SIM_LSNS - (w->settling ? 5u : 60u) || w->next_value >= SIM_VALUES)
             return;
         n->end_lsn++;
         n->hist[n->end_lsn] = w->next_value;
@@ -497,8 +497,10 @@ void node_step(struct sim *w, size_t node, struct stream_event e)
     stream_step(&n->stream, &e, (const uint8_t *)nonce, &out);
     check_run(w, node);
     for (size_t i = 0; i < out.count && !w->failed; i++) {
-        if (n->crash_in > 0 && --n->crash_in == 0) {
-            w->seen[SEEN_CRASH_BETWEEN_CASES] = true;
+        bool crash = ++w->effect_count == w->crash_at && (n->created || node > 0);
+
+        if (crash || (n->crash_in > 0 && --n->crash_in == 0)) {
+            w->seen[SEEN_CRASH_BETWEEN_EFFECTS] = true;
             node_crash(w, node);
             return;
         }
