@@ -150,15 +150,18 @@ void bucket_collect(struct collection *c, struct collection_stats *s)
     struct tier_stream_status t = {0};
     struct dlq_counts counts = {0};
 
+    struct shipped_counts before;
+
     lock_take(&c->seq.lock);
+    before = c->seq.shipped_before;
     if (c->seq.stream != NULL)
         tier_stream_status(c->seq.stream, &t);
     lock_drop(&c->seq.lock);
     dlq_count(c->node->dlq, c->id, &counts);
-    stats_set(s->seed[0], (double)t.uploads);
-    stats_set(s->seed[1], (double)t.retries);
-    stats_set(s->seed[2], (double)t.permanent_failures);
+    stats_set(s->seed[0], (double)(before.uploads + t.uploads));
+    stats_set(s->seed[1], (double)(before.retries + t.retries));
+    stats_set(s->seed[2], (double)(before.permanent_failures + t.permanent_failures));
     stats_set(s->seed[3], (double)atomic_load(&c->compactions));
     stats_set(s->seed[6], (double)counts.letters);
-    stats_set(s->seed[7], (double)t.in_flight);
+    stats_set(s->seed[7], (double)t.queued);
 }

@@ -85,6 +85,10 @@ struct bucket_marks {
     bool foreign; /* the root was another node's when it was last seen */
 };
 
+struct shipped_counts { /* of streams that were closed since the start */
+    uint64_t uploads, retries, permanent_failures;
+};
+
 struct meta_job {
     struct meta_job *next;
     void (*run)(struct meta_job *job);
@@ -153,13 +157,14 @@ struct collection {
     uint64_t publish_next_ms;  /* the publish thread's: not before */
     uint32_t publish_failures; /* in a row; the publish thread's */
 
-    struct {                                 /* guarded by lock */
-        struct lock lock;                    /* LOCK_RANK_SEQUENCER */
-        _Atomic enum collection_state state; /* changed under lock, read without */
-        struct wal *wal;                     /* NULL while loading and once dropped */
-        char reason[256];                    /* why READ_ONLY */
-        struct tier_stream *stream;          /* NULL: Memory, or not open */
-        uint32_t log_holders;                /* who read the log; it is not closed meanwhile */
+    struct {                                  /* guarded by lock */
+        struct lock lock;                     /* LOCK_RANK_SEQUENCER */
+        _Atomic enum collection_state state;  /* changed under lock, read without */
+        struct wal *wal;                      /* NULL while loading and once dropped */
+        char reason[256];                     /* why READ_ONLY */
+        struct tier_stream *stream;           /* NULL: Memory, or not open */
+        struct shipped_counts shipped_before; /* counters never fall */
+        uint32_t log_holders;                 /* who read the log; it is not closed meanwhile */
         struct cond released;
         bool fenced; /* the bucket's root says it is not ours to write */
         char fence_reason[256];

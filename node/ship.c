@@ -220,11 +220,17 @@ status ship_create(struct collection *c, uint64_t floor_lsn, bool switching, str
 
 void ship_close(struct collection *c)
 {
+    struct tier_stream_status last = {0};
     struct tier_stream *stream;
 
     lock_take(&c->seq.lock);
     stream = c->seq.stream;
     c->seq.stream = NULL;
+    if (stream != NULL)
+        tier_stream_status(stream, &last);
+    c->seq.shipped_before.uploads += last.uploads;
+    c->seq.shipped_before.retries += last.retries;
+    c->seq.shipped_before.permanent_failures += last.permanent_failures;
     lock_drop(&c->seq.lock);
     tier_stream_close(stream);
     ship_waits_close(c, true);

@@ -381,7 +381,7 @@ void tier_status(struct tier *t, struct tier_status *out)
         .unshipped_bytes = atomic_load(&t->unshipped_bytes),
         .unshipped_records = atomic_load(&t->unshipped_records),
         .lag_ms = lag_ms(t),
-        .uploads_in_flight = atomic_load(&t->in_flight),
+        .uploads_in_flight = atomic_load(&t->uploading),
         .uploads_queued = atomic_load(&t->queued),
     };
     lock_take(&t->lock);

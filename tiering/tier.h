@@ -102,7 +102,8 @@ void tier_stream_take(struct tier_stream *s); /* by command */
 /* Ownership now, although nothing is to be shipped: before publishing. */
 void tier_stream_own(struct tier_stream *s, tier_done_fn *done, void *arg);
 /* Parked seals are tried now; done when each has been answered: ST_OK none is parked any more, else
- * the first one's trouble. */
+ * the first one's trouble. With none parked: as a flush, after which no letter for a group is left.
+ */
 void tier_stream_retry(struct tier_stream *s, tier_done_fn *done, void *arg);
 void tier_stream_discard(struct tier_stream *s, uint64_t first_lsn, uint64_t last_lsn, bool drop,
                          tier_done_fn *done, void *arg);

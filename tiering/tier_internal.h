@@ -225,7 +225,7 @@ struct tier {
 
     _Atomic uint64_t unshipped_bytes, unshipped_records;
     _Atomic int64_t since_ms; /* of the oldest record the bucket lacks; LAG_NONE */
-    _Atomic uint32_t in_flight, queued;
+    _Atomic uint32_t in_flight, uploading, queued; /* requests; PUTs of groups; groups */
 
     struct lock lock; /* LOCK_RANK_QUEUE */
     struct cond wakes;

@@ -269,6 +269,8 @@ void tier_io_done(struct tier_io *io)
     struct tier *t = io->tier;
 
     atomic_fetch_sub(&t->in_flight, 1);
+    if (io->kind == TIER_IO_PUT)
+        atomic_fetch_sub(&t->uploading, 1);
     note_answer(t, &io->req);
     if (io->kind == TIER_IO_ORPHAN ? tier_answer_orphan(io)
                                    : io->stream == NULL || tier_answer(io)) {

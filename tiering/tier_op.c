@@ -257,6 +257,17 @@ void tier_op_phase(struct tier_stream *s)
 
 /* ---- beginning ---- */
 
+static void begin_flush(struct tier_stream *s, struct tier_op *op)
+{
+    struct stream_event event = {.kind = STREAM_FLUSH};
+
+    tier_stream_look(s, true);
+    op->kind = TIER_OP_FLUSH;
+    op->lsn = s->ship.told_lsn;
+    tier_feed(s, &event);
+}
+
+/* Nothing is parked: letters of an earlier process leave when what they stand for is confirmed. */
 static void begin_retry(struct tier_stream *s, struct tier_op *op)
 {
     struct stream_event event = {.kind = STREAM_RETRY};
@@ -267,7 +278,7 @@ static void begin_retry(struct tier_stream *s, struct tier_op *op)
             op->seqs[op->seq_count++] = core->seals[i].seq;
     if (op->seq_count == 0) {
         tier_feed(s, &event);
-        finish(s, op, ST_OK, "");
+        begin_flush(s, op);
         return;
     }
     tier_letter_retrying(s);
@@ -328,10 +339,7 @@ static void begin(struct tier_stream *s, struct tier_op *op)
 
     switch (op->kind) {
     case TIER_OP_FLUSH:
-        tier_stream_look(s, true);
-        op->lsn = s->ship.told_lsn;
-        event.kind = STREAM_FLUSH;
-        tier_feed(s, &event);
+        begin_flush(s, op);
         break;
     case TIER_OP_CREATE:
         begin_create(s, op, 0);

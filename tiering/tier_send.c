@@ -71,6 +71,8 @@ static void submit(struct tier_io *io)
         io->stream->ship.retries++;
     atomic_store(&io->state, TIER_IO_RUNNING);
     atomic_fetch_add(&t->in_flight, 1);
+    if (io->kind == TIER_IO_PUT)
+        atomic_fetch_add(&t->uploading, 1);
     objstore_submit(t->options.store, req);
 }
 
