@@ -17,7 +17,7 @@
 #include <stdio.h>
 
 static const char RESTORE[] = "restore/";
-enum { LOAD_AGAIN_MS = 1000 };
+enum { LOAD_AGAIN_MS = 1000, LOAD_DRAIN_MS = 20 };
 
 struct load_job {
     struct meta_job job;
@@ -401,7 +401,65 @@ status load_again(struct collection *c, bool again, struct err *err)
 struct reset_job {
     struct meta_job job;
     struct collection *old; /* pinned */
+    uint64_t kept_lsn;      /* everything up to it is in the bucket or in letters */
 };
+
+/* The newest record of the log; false while one is on its way to the disk. */
+static bool log_at_rest(struct collection *c, uint64_t *durable_lsn)
+{
+    struct wal *wal = collection_hold_log(c);
+    bool rest = true;
+
+    *durable_lsn = 0;
+    if (wal != NULL) {
+        *durable_lsn = wal_durable_lsn(wal);
+        rest = wal_next_lsn(wal) <= *durable_lsn + 1 || wal_state(wal, NULL) != ST_OK;
+    }
+    collection_release_log(c);
+    return rest;
+}
+
+static bool has_letter(struct collection *c, uint64_t lsn)
+{
+    const struct dlq_filter filter = {.collection = c->id, .kind = LETTER_DIVERGENT_TAIL};
+    struct letter letter;
+    uint64_t after = 0;
+    size_t total;
+
+    while (dlq_list(c->node->dlq, &filter, after, &letter, 1, &total) == 1) {
+        if (letter.lsn_last >= lsn)
+            return true;
+        after = letter.id;
+    }
+    return false;
+}
+
+static void run_reset(struct meta_job *base);
+
+static void reset_give_up(struct reset_job *reset)
+{
+    node_collection_unpin(reset->old);
+    mem_free(reset);
+}
+
+/* On the load thread. A write that was under way when ownership was lost may become durable, and be
+ * acknowledged, after the tail was kept: its own letter is waited for. Until then nothing of the
+ * local files is touched, and reads go on. */
+static void run_drain(struct meta_job *base)
+{
+    struct reset_job *reset = (struct reset_job *)(void *)base;
+    struct collection *c = reset->old;
+    struct node *node = c->node;
+    uint64_t durable_lsn = 0;
+
+    while (!atomic_load(&node->stopping) &&
+           (!log_at_rest(c, &durable_lsn) ||
+            (durable_lsn > reset->kept_lsn && !has_letter(c, durable_lsn))))
+        bucket_pause(node, LOAD_DRAIN_MS);
+    reset->job.run = run_reset;
+    if (atomic_load(&node->stopping) || !jobs_push(&node->meta, &reset->job))
+        reset_give_up(reset); /* the next start comes here again */
+}
 
 /* On the upkeep thread, which alone uses a log without the sequencer's lock. */
 static void run_retire(struct meta_job *base)
@@ -441,8 +499,7 @@ static void run_reset(struct meta_job *base)
             log_error("the collection cannot be loaded anew", "collection_id=%s err=%s",
                       old->id_text, err.text);
         collection_destroy(fresh);
-        node_collection_unpin(old);
-        mem_free(reset);
+        reset_give_up(reset);
         return;
     }
     collection_set_state(old, COLLECTION_LOADING, "it is being loaded anew from the bucket");
@@ -454,7 +511,7 @@ static void run_reset(struct meta_job *base)
         run_retire(&reset->job);
 }
 
-void load_diverged(struct collection *c)
+void load_diverged(struct collection *c, uint64_t kept_lsn)
 {
     struct reset_job *reset = mem_zero(sizeof *reset);
 
@@ -463,11 +520,10 @@ void load_diverged(struct collection *c)
                   "collection_id=%s", c->id_text);
         return;
     }
-    reset->job.run = run_reset;
+    reset->job.run = run_drain;
     reset->old = c;
+    reset->kept_lsn = kept_lsn;
     collection_pin(c);
-    if (!jobs_push(&c->node->meta, &reset->job)) {
-        node_collection_unpin(c);
-        mem_free(reset);
-    }
+    if (!jobs_push(&c->node->load, &reset->job))
+        reset_give_up(reset);
 }

@@ -506,7 +506,8 @@ void load_loop(void *node);
 /* The collection is made from the bucket, now or as soon as it can be asked. entry is copied. */
 NODISCARD
 status load_from_bucket(struct node *node, const struct catalog_collection *entry, struct err *err);
-void load_diverged(struct collection *c);
+/* Everything up to kept_lsn is in the bucket or in letters; writes are refused already. */
+void load_diverged(struct collection *c, uint64_t kept_lsn);
 NODISCARD
 status intent_write(struct node *node, const char *kind, const uint8_t id[16], struct err *err);
 NODISCARD

@@ -99,10 +99,11 @@ static void on_diverged(void *arg, uint64_t first_lsn, uint64_t last_lsn)
 {
     struct collection *c = arg;
 
-    log_warn("what this node had acknowledged and not shipped is kept as a dead letter",
-             "collection_id=%s lsn_first=%" PRIu64 " lsn_last=%" PRIu64, c->id_text, first_lsn,
-             last_lsn);
-    load_diverged(c);
+    if (first_lsn != 0)
+        log_warn("what this node had acknowledged and not shipped is kept as a dead letter",
+                 "collection_id=%s lsn_first=%" PRIu64 " lsn_last=%" PRIu64, c->id_text, first_lsn,
+                 last_lsn);
+    load_diverged(c, last_lsn);
 }
 
 /* What came of it is told by on_phase(). */

@@ -98,8 +98,10 @@ status ship_call(struct collection *c, ship_start_fn *start, const void *what, u
     lock_drop(&c->seq.lock);
     if (stream == NULL) {
         ship_call_drop(call);
-        st = err_set(err, ST_INVALID, "the collection has no bucket: its policy is %s",
-                     node_policy_name(atomic_load(&c->policy)));
+        st = policy_has_bucket(atomic_load(&c->policy))
+                 ? err_set(err, ST_UNAVAILABLE,
+                           "the collection is being loaded from the bucket; try again")
+                 : err_set(err, ST_INVALID, "the collection has no bucket: its policy is Memory");
     } else {
         st = ship_call_wait(call, timeout_ms, &c->node->stopping, err);
     }

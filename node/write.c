@@ -272,6 +272,8 @@ static status writable_locked(struct collection *c, struct err *err)
                        "the node is read-only; POST /admin/readwrite takes writes again");
     switch (atomic_load_explicit(&c->seq.state, memory_order_acquire)) {
     case COLLECTION_SERVING:
+        if (c->seq.fenced && atomic_load_explicit(&c->arriving, memory_order_relaxed))
+            return err_set(err, ST_UNAVAILABLE, "%s", c->seq.fence_reason);
         if (c->seq.fenced)
             return err_set(err, ST_DENIED, "the collection is read-only here: %s",
                            c->seq.fence_reason);

@@ -70,8 +70,9 @@ struct tier_stream_options {
      * durably before the log is trimmed, and the log may be trimmed up to it. */
     void (*on_shipped)(void *arg, uint64_t lsn, uint64_t chain);
     /* In phase DIVERGED alone, once: what the local log has and the bucket has not,
-     * [first_lsn, last_lsn], is kept in letters (0, 0: it only ends before the bucket's end). The
-     * node now loads the collection anew from the bucket, closing and opening the stream. */
+     * [first_lsn, last_lsn], is kept in letters (first_lsn 0: nothing; it only ends before the
+     * bucket's end). What becomes durable behind last_lsn gets letters of its own. The node now
+     * loads the collection anew from the bucket, closing and opening the stream. */
     void (*on_diverged)(void *arg, uint64_t first_lsn, uint64_t last_lsn);
 };
 NODISCARD

@@ -195,7 +195,7 @@ struct tier_stream {
         struct tier_op *early_first, *early_last; /* before it is ready */
         struct tier_tail tails[TIER_TAILS_MAX];
         size_t tail_count;
-        uint64_t diverged_first, diverged_last;
+        uint64_t diverged_first;
         bool diverged_told;
         bool tail_said; /* that one could not be kept */
         struct {        /* what lies behind the hint when it is opened */

@@ -121,8 +121,6 @@ void tier_tail_raise(struct tier_stream *s, const struct stream_effect *e)
 
     if (s->ship.diverged_first == 0 || e->first_lsn < s->ship.diverged_first)
         s->ship.diverged_first = e->first_lsn;
-    if (e->last_lsn > s->ship.diverged_last)
-        s->ship.diverged_last = e->last_lsn;
     if (last != NULL && (count == TIER_TAILS_MAX ||
                          (last->epoch == e->epoch && last->last_lsn + 1 == e->first_lsn)))
         last->last_lsn = e->last_lsn;
@@ -310,7 +308,8 @@ void tier_tail_keep(struct tier_stream *s)
         return;
     s->ship.diverged_told = true;
     if (s->options.on_diverged != NULL)
-        s->options.on_diverged(s->options.arg, s->ship.diverged_first, s->ship.diverged_last);
+        s->options.on_diverged(s->options.arg, s->ship.diverged_first,
+                               s->ship.core.core.diverged_lsn);
 }
 
 /* ---- reading back ---- */
