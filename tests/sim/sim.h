@@ -30,6 +30,13 @@ enum {
     SIM_TEXT = 512,
 };
 
+/* Broken twins of the shell, beside those of the core (enum stream_twin). */
+enum {
+    SIM_TWIN_TRIM_SHIPPED = 1 << 16, /* the log is trimmed by shipped_lsn */
+    SIM_TWIN_LOSE_TAIL = 1 << 17,    /* a divergent tail is not kept */
+    SIM_TWIN_CHECK_REACHES = 1 << 18 /* a log that reaches T is taken for the same */
+};
+
 /* What the seeds together must reach; the run fails if one of these was never seen. */
 enum sim_seen {
     SEEN_TAKEOVER_DURING_COMMIT = 0,
@@ -49,6 +56,7 @@ enum sim_seen {
     SEEN_FLOOR_IN_OPEN_EPOCH,
     SEEN_SAME_NAME_FENCED,
     SEEN_CRASH_BETWEEN_EFFECTS,
+    SEEN_HINT_LOST,
     SEEN_COUNT,
 };
 extern const char *const SIM_SEEN_NAMES[SEEN_COUNT];
@@ -163,6 +171,7 @@ struct sim {
     uint32_t twins;
     size_t nodes;
     bool same_name, switching;
+    uint64_t calm; /* of 100 things that happen: clients write */
     struct sim_faults faults;
     uint64_t outage_until_ms, deny_until_ms, miss_until_ms, end_ms;
     bool deny_all;

@@ -49,7 +49,7 @@ static void node_open(struct sim *w, size_t node, bool take_ownership)
                                .base_backoff_ms = 100 + sim_below(w, 1000),
                                .max_backoff_ms = 8000,
                                .seed = sim_random(w),
-                               .twins = w->twins};
+                               .twins = w->twins & 0xFFFF};
 
     memcpy(o.collection, SIM_COLLECTION, sizeof o.collection);
     (void)snprintf(o.node_id, sizeof o.node_id, "%s", n->name);
@@ -102,6 +102,11 @@ void node_crash(struct sim *w, size_t node)
     n->gen++;
     if (n->end_lsn > n->durable_lsn) /* not acknowledged, and still there after the start */
         n->durable_lsn += sim_below(w, n->end_lsn - n->durable_lsn + 1);
+    if (n->durable_lsn > 0 && w->root.state != ROOT_SWITCHING && sim_chance(w, 60)) {
+        n->hint_lsn = 0; /* what is remembered is a cache */
+        n->hint_chain = n->chain[0];
+        n->hint_loaded = false;
+    }
     sim_say(w, "node %zu crashes", node);
     sim_at(w, w->now_ms + sim_below(w, 6000), EV_START, node);
 }
@@ -234,17 +239,24 @@ static void do_encode(struct sim *w, size_t node, const struct stream_effect *ef
     local_answer(w, node, e);
 }
 
-/* The hint's chain taken on over the log to T (tiering/stream.h, enum stream_local); over what it
- * cannot read, the last group's own records. */
+/* The hint's chain taken on over the log to T (tiering/stream.h, enum stream_local); where that
+ * cannot be, the last group's own records. */
 static bool same_chain(struct sim *w, const struct sim_node *n, const struct stream_effect *effect)
 {
     uint64_t from = n->hint_lsn, chain = n->hint_chain;
+    bool by_group = from + 1 < n->log_first;
 
-    for (uint64_t lsn = n->hint_lsn + 1; lsn <= effect->last_lsn; lsn++)
-        if (n->unreadable[lsn] && effect->seq != 0) {
-            from = effect->first_lsn - 1;
-            chain = effect->chain_before;
-        }
+    for (uint64_t lsn = from + 1; lsn <= effect->last_lsn; lsn++)
+        by_group = by_group || n->unreadable[lsn];
+    if ((w->twins & SIM_TWIN_CHECK_REACHES) != 0)
+        return true;
+    if (by_group && (effect->seq == 0 || effect->first_lsn < n->log_first))
+        return false;
+    if (by_group) {
+        from = effect->first_lsn - 1;
+        chain = effect->chain_before;
+        w->seen[SEEN_HINT_LOST] = w->seen[SEEN_HINT_LOST] || n->hint_lsn == 0;
+    }
     for (uint64_t lsn = from + 1; lsn <= effect->last_lsn; lsn++) {
         if (effect->gap && n->unreadable[lsn] && lsn == effect->first_lsn &&
             chain == effect->chain_before)
@@ -346,10 +358,10 @@ static void do_diverged(struct sim *w, size_t node, const struct stream_effect *
     w->seen[SEEN_DIVERGENT_TAIL] = true;
     sim_say(w, "node %zu: divergent tail %" PRIu64 "..%" PRIu64, node, effect->first_lsn,
             effect->last_lsn);
-    if (effect->first_lsn < n->log_first || effect->last_lsn > n->durable_lsn)
+    if ((effect->first_lsn < n->log_first && n->hint_lsn != 0) || effect->last_lsn > n->durable_lsn)
         sim_fail(w, "node %zu: a letter for lsns the log has not", node);
     for (uint64_t lsn = effect->first_lsn; lsn <= effect->last_lsn; lsn++)
-        w->records[n->hist[lsn]].lettered = true;
+        w->records[n->hist[lsn]].lettered = (w->twins & SIM_TWIN_LOSE_TAIL) == 0;
 }
 
 static bool root_is_lost(const char *reason)
@@ -448,6 +460,8 @@ static void do_effect(struct sim *w, size_t node, const struct stream_effect *ef
         do_encode(w, node, effect);
         break;
     case STREAM_DO_SHIPPED:
+        if ((w->twins & SIM_TWIN_TRIM_SHIPPED) != 0)
+            node_hint(w, node, effect->lsn, effect->chain);
         break;
     case STREAM_DO_REMOTE:
         do_remote(w, node, effect);

@@ -212,9 +212,9 @@ void plan_one(struct sim *w)
 
     if (w->settling)
         return;
-    if (what < 70)
+    if (what < w->calm)
         plan_write(w, sim_chance(w, 700) ? 0 : at);
-    else if (what < 76)
+    else if (what < w->calm + 6)
         plan_commit(w);
     else
         plan_odd(w, at);

@@ -242,6 +242,9 @@ static void settle(struct sim *w)
         return;
     check_same(w, at);
     check_acked(w);
+    for (size_t i = 0; i < SIM_LETTERS; i++)
+        if (n->letters[i].used)
+            sim_fail(w, "at the end node %zu has a letter for what is in the bucket", at);
     run_until(w, w->now_ms + 400000);
     requests = w->request_count;
     effects = n->effects;
@@ -283,6 +286,7 @@ void sim_run(struct sim *w, const struct sim_options *options)
     w->nodes = 1 + (size_t)sim_below(w, SIM_NODES);
     w->same_name = sim_chance(w, 250);
     w->switching = sim_chance(w, 200);
+    w->calm = 30 + sim_below(w, 60);
     faults_begin(w);
     begin(w);
     w->end_ms = w->now_ms + PLAN_MS_MIN + sim_below(w, PLAN_MS_MORE);
