@@ -5,7 +5,8 @@
  *   sim_main.c    arguments, seeds, twins, what must have been seen
  *   sim_run.c     one seed: its clock, its beginning, and the settling at its end
  *   sim_plan.c    what people, clients and networks do
- *   sim_node.c    a node: its disk, its process, and the shell that docs/protocol.md asks for
+ *   sim_node.c    a node: its disk, its process, its clients
+ *   sim_shell.c   the shell that docs/protocol.md asks for
  *   sim_store.c   the bucket, and the network before it
  *   sim_check.c   what a restore would read, and what must be true of it
  *   sim_world.c   clock, events, chance, failing */
@@ -223,13 +224,15 @@ bool store_away(const struct sim *w);
 /* sim_node.c */
 void node_start(struct sim *w, size_t node, bool take_ownership);
 void node_crash(struct sim *w, size_t node);
-void node_step(struct sim *w, size_t node, struct stream_event e);
 void node_write(struct sim *w, size_t node, size_t records, bool remote);
 void node_sync(struct sim *w, size_t node, uint64_t lsn);
 void node_load(struct sim *w, size_t node);
 void node_hint(struct sim *w, size_t node, uint64_t lsn, uint64_t chain);
 bool node_takes_writes(const struct sim_node *n);
 uint64_t node_chain(const struct sim *w, uint64_t before, uint64_t lsn, uint32_t value);
+
+/* sim_shell.c */
+void node_step(struct sim *w, size_t node, struct stream_event e);
 
 /* sim_check.c */
 void check_read(const struct sim *w, struct sim_content *out);
