@@ -67,17 +67,40 @@ static bool take_out_ours(struct placer *p)
     return done;
 }
 
-/* Once the nodes are in, rows of the image may go too. */
+/* Memory is full while slots wait for rows of the image, or hold its dead ones: better no graph
+ * than no collection. What was loaded is pending now, the other slots are free, and every dead row
+ * may go. */
+static bool give_up_image(struct placer *p)
+{
+    if (p->imported || p->map_end == 0)
+        return false;
+    if (!p->nodes_begun && slots_load_finish(p->rows->slots, NULL) != ST_OK)
+        return false;
+    for (size_t i = 0; i < p->rows->field_count; i++)
+        if (vindex_import_finish(p->rows->fields[i].vindex, NULL) != ST_OK)
+            return false;
+    slot_map_free(&p->map);
+    p->report.graph_left_out = true;
+    p->nodes_begun = true;
+    p->imported = true;
+    return true;
+}
+
+/* Once the nodes are in, or will not come, rows of the image may go too. */
 static bool make_room(void *arg)
 {
     struct placer *p = arg;
+    bool made;
     uint32_t count;
 
+    if (take_out_ours(p))
+        return true;
+    made = give_up_image(p);
     if (!p->imported)
-        return take_out_ours(p);
+        return made;
     count = slots_dead_list(p->rows->slots, p->dead, RESTORE_DEAD_MAX);
     p->dead_count = 0;
-    return count > 0 && take_out(p, p->dead, count);
+    return (count > 0 && take_out(p, p->dead, count)) || made;
 }
 
 static void on_dead(void *arg, uint32_t slot)
@@ -165,9 +188,10 @@ static status put_row(void *arg, uint64_t lsn, uint64_t inserted_at_ns,
     if (slot == SLOT_NONE)
         return replay_row(&p->replay, lsn, inserted_at_ns, row, err);
     st = load_row(p, slot, lsn, inserted_at_ns, row, err);
-    if (st == ST_NOSPACE && make_room(p))
-        st = load_row(p, slot, lsn, inserted_at_ns, row, err);
-    return st;
+    if (st != ST_NOSPACE || !make_room(p))
+        return st;
+    return p->imported ? replay_row(&p->replay, lsn, inserted_at_ns, row, err)
+                       : load_row(p, slot, lsn, inserted_at_ns, row, err);
 }
 
 static status on_row(void *arg, const struct segment_row *row, struct err *err)
@@ -206,8 +230,10 @@ static status on_nodes_begin(void *arg, struct err *err)
     struct placer *p = arg;
     status st = map_complete(p, err);
 
+    if (st != ST_OK || p->nodes_begun)
+        return st;
     p->nodes_begun = true;
-    if (st == ST_OK && p->map_end > 0)
+    if (p->map_end > 0)
         st = slots_load_finish(p->rows->slots, err);
     p->report.graph_left_out = p->report.placed * 100 < (uint64_t)p->map_slots * GRAPH_KEPT_PERCENT;
     slot_map_free(&p->map);

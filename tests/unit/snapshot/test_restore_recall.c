@@ -50,6 +50,8 @@ static void must(status st, const struct err *err)
         fail_msg("%s seed=%llu", err->text, (unsigned long long)seed);
 }
 
+static uint64_t budget_max; /* of the next index; 0: none */
+
 static void index_open(struct index *x)
 {
     struct vindex_options o = {.dim = DIM,
@@ -63,7 +65,7 @@ static void index_open(struct index *x)
 
     *x = (struct index){.epoch = NULL};
     assert_int_equal(epoch_create(&x->epoch, NULL), ST_OK);
-    mem_budget_init(&x->budget, NULL, 0);
+    mem_budget_init(&x->budget, NULL, budget_max);
     so = (struct slots_options){.epoch = x->epoch, .budget = &x->budget};
     assert_int_equal(slots_create(&so, &x->slots, NULL), ST_OK);
     o.slots = x->slots;
@@ -447,12 +449,68 @@ static void an_image_older_than_the_base_still_leads(void **state)
     }
 }
 
+static void repair(struct index *x)
+{
+    static uint32_t dead[8 * ROWS];
+    uint32_t count = slots_dead_list(x->slots, dead, COUNT_OF(dead));
+
+    assert_int_equal(vindex_repair(x->vindex, dead, count, NULL, NULL), ST_OK);
+    for (uint32_t i = 0; i < count; i++)
+        slots_retire(x->slots, dead[i]);
+    while (epoch_collect(x->epoch) > 0)
+        ;
+}
+
+/* A log that wrote every row six times, and memory for little more than the rows there are: rows
+ * that died are taken out on the way, and an image that is full of them is given up. */
+static void a_log_of_many_rewrites_needs_no_more_memory_than_its_rows(void **state)
+{
+    static const struct {
+        bool image, dead;
+    } cases[] = {{false, false}, {true, false}, {true, true}};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct restore_into_report report;
+        struct trial t;
+        struct index to;
+        uint64_t once;
+
+        trial_open(&t);
+        upsert(&t, 0, ROWS, 1);
+        once = mem_budget_bytes(&t.live.budget);
+        for (unsigned k = 0; k < 3; k++) {
+            upsert(&t, 0, ROWS, 1);
+            if (!cases[i].dead)
+                repair(&t.live);
+        }
+        link_all(&t.live);
+        checkpoint(&t);
+        if (cases[i].image)
+            publish(&t, PUBLISH_IMAGE);
+        for (unsigned k = 0; k < 2; k++)
+            upsert(&t, 0, ROWS, 1);
+        budget_max = once * 5 / 2;
+        restore(&t, &to, &report);
+        budget_max = 0;
+        assert_int_equal(slots_live_count(to.slots), ROWS);
+        assert_int_equal(report.bucket.used_image, cases[i].image);
+        assert_true(report.graph_left_out || !cases[i].dead);
+        assert_int_equal(slots_check(to.slots, NULL), ST_OK);
+        link_all(&to);
+        assert_true(recall(&t, &to, true) > 0.95);
+        index_close(&to);
+        trial_close(&t);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_current_image_spares_all_linking),
         cmocka_unit_test(rows_newer_than_the_image_are_pending),
         cmocka_unit_test(an_image_older_than_the_base_still_leads),
+        cmocka_unit_test(a_log_of_many_rewrites_needs_no_more_memory_than_its_rows),
     };
 
     if (argc > 1)
