@@ -296,8 +296,15 @@ static status submit_locked(struct write_op *op, struct err *err)
     struct collection *c = op->c;
     struct slice payload = buf_slice(&op->record);
     uint64_t lsn = 0;
-    status st = wal_submit(c->seq.wal, &payload, 1, on_logged, op, &lsn, err);
+    status st;
 
+    if (payload.bytes > TIER_RECORD_BYTES_MAX && policy_has_bucket(atomic_load(&c->policy)))
+        return err_set(
+            err, ST_INVALID,
+            "a write of %zu bytes does not fit into one object of the bucket, at most %d "
+            "do: send it in parts",
+            payload.bytes, (int)TIER_RECORD_BYTES_MAX);
+    st = wal_submit(c->seq.wal, &payload, 1, on_logged, op, &lsn, err);
     if (st == ST_OK)
         c->seq.last_lsn = lsn;
     return st;

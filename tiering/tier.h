@@ -25,7 +25,11 @@
 #include "tiering/stream.h"
 #include "wal/wal.h"
 
-enum { TIER_FLIGHT_BYTES_MAX = 256 * 1024 * 1024 };
+enum {
+    TIER_FLIGHT_BYTES_MAX = 256 * 1024 * 1024,
+    /* A record of which no object can be made never reaches the bucket: it must not be logged. */
+    TIER_RECORD_BYTES_MAX = OBJSTORE_OBJECT_BYTES_MAX - 2 * 1024 * 1024,
+};
 
 struct tier;
 struct tier_stream;

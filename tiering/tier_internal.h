@@ -248,7 +248,8 @@ struct tier {
         uint64_t uses;
         bool totals_due, stopping;
         uint64_t totals_ms;
-        uint64_t opened_ms; /* since when the breaker is not closed */
+        bool open;          /* the breaker is not closed ... */
+        uint64_t opened_ms; /* ... since then */
         bool refused;       /* a request was refused for good, none of its kind went well since */
         enum objstore_op refused_op;
         struct root root; /* scratch */

@@ -229,6 +229,7 @@ static void say_breaker(struct tier *t, enum breaker_state before, enum breaker_
 {
     uint64_t now = tier_now_ms(t);
 
+    t->ship.open = after != BREAKER_CLOSED;
     if (before == BREAKER_CLOSED && after != BREAKER_CLOSED) {
         t->ship.opened_ms = now;
         log_warn("the object store is in trouble, requests back off", "store=%s err=%s",

@@ -10,13 +10,6 @@ static void say_phase(struct tier_stream *s)
     const struct stream *core = &s->ship.core;
 
     switch (core->phase) {
-    case STREAM_FOREIGN:
-    case STREAM_FENCED:
-    case STREAM_DIVERGED:
-    case STREAM_DROPPED:
-        log_warn("the collection is not ours in the bucket", "collection_id=%s phase=%s reason=%s",
-                 s->id, stream_phase_name(core->phase), core->reason);
-        break;
     case STREAM_ROOT_LOST:
     case STREAM_HALTED:
         log_error("shipping stands still until a person looks",
@@ -27,6 +20,10 @@ static void say_phase(struct tier_stream *s)
         log_info("the collection is ours in the bucket", "collection_id=%s epoch=%" PRIu64, s->id,
                  core->root.epoch);
         break;
+    case STREAM_FOREIGN: /* the node says what it means for writers */
+    case STREAM_FENCED:
+    case STREAM_DIVERGED:
+    case STREAM_DROPPED:
     case STREAM_IDLE:
     case STREAM_CREATING:
     case STREAM_TAKING:
@@ -136,21 +133,22 @@ static void carry_out(struct tier_stream *s, const struct stream_effect *e)
     }
 }
 
-/* The first failure after a success and the first success after one are said, nothing between. */
+/* The first failure after a success and the first success after one are said, nothing between; and
+ * nothing while the store as a whole is in trouble, which is said once for all. */
 static void say_trouble(struct tier_stream *s)
 {
     const struct stream *core = &s->ship.core;
     bool trouble = core->trouble[0] != '\0';
 
-    if (trouble == s->ship.said_trouble)
-        return;
-    s->ship.said_trouble = trouble;
-    if (trouble)
+    if (trouble && !s->ship.said_trouble && !s->tier->ship.open) {
+        s->ship.said_trouble = true;
         log_warn("shipping a collection meets trouble, it is tried again",
                  "collection_id=%s err=%s", s->id, core->trouble);
-    else
+    } else if (!trouble && s->ship.said_trouble) {
+        s->ship.said_trouble = false;
         log_info("shipping a collection goes on", "collection_id=%s shipped_lsn=%" PRIu64, s->id,
                  core->shipped_lsn);
+    }
 }
 
 static void step(struct tier_stream *s, struct stream_event *event)

@@ -3,6 +3,7 @@
 #include "tests/unit/node/nworld.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 enum { DIM = 8 };
 
@@ -107,6 +108,43 @@ static void comes_back_from_the_bucket_alone(void **state)
     c = npin(&w, "docs");
     assert_int_equal(ncount(c), 300);
     node_collection_unpin(c);
+    nworld_fini(&w);
+}
+
+/* A record of which no object can be made would stand before all that follows it for ever. */
+static void a_write_that_fits_into_no_object_is_refused(void **state)
+{
+    enum { WIDE = 65535, ROWS = 260, FEWER = 20 };
+    struct nworld w;
+    struct collection *c;
+    struct write_row *rows = calloc(ROWS, sizeof *rows);
+    float *vector = malloc(WIDE * sizeof *vector);
+    struct buf payload;
+    struct err err = {0};
+
+    (void)state;
+    assert_non_null(rows);
+    assert_non_null(vector);
+    nworld_init(&w, false, 12);
+    nworld_bucket(&w, "too-large");
+    nworld_open(&w);
+    assert_int_equal(ncreate_s3(&w, "docs", WIDE, NODE_LOCAL, NULL), ST_OK);
+    c = npin(&w, "docs");
+    nvector(1, 1, WIDE, vector);
+    npayload(1, &payload);
+    for (uint64_t i = 0; i < ROWS; i++)
+        rows[i] = (struct write_row){
+            .id = docid_u64(i + 1), .vector = vector, .payload = buf_slice(&payload)};
+    assert_int_equal(nwrite(c, rows, ROWS, NULL, &err), ST_INVALID);
+    assert_non_null(strstr(err.text, "in parts"));
+    assert_int_equal(ncount(c), 0);
+    assert_int_equal(nwrite(c, rows, FEWER, NULL, &err), ST_OK);
+    neventually(is_shipped(c));
+    assert_int_equal(ncount(c), FEWER);
+    node_collection_unpin(c);
+    buf_free(&payload);
+    free(vector);
+    free(rows);
     nworld_fini(&w);
 }
 
@@ -419,6 +457,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(comes_back_from_the_bucket_alone),
+        cmocka_unit_test(a_write_that_fits_into_no_object_is_refused),
         cmocka_unit_test(an_image_spares_linking),
         cmocka_unit_test(a_restart_goes_on),
         cmocka_unit_test(an_outage_is_lived_through),
