@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+enum { RETRY_AFTER_MAX_MS = 300000 };
+
 const char *breaker_state_name(enum breaker_state s)
 {
     static const char *const NAMES[] = {
@@ -37,6 +39,8 @@ static void open_again(struct breaker *b, uint64_t retry_after_ms, uint64_t now_
         cap *= 2;
     if (cap > b->max_ms)
         cap = b->max_ms;
+    if (retry_after_ms > RETRY_AFTER_MAX_MS) /* a wish, and it came from outside */
+        retry_after_ms = RETRY_AFTER_MAX_MS;
     b->seed += 0x9E3779B97F4A7C15u;
     wait = 1 + hash_u64(b->seed) % cap;
     b->opened++;

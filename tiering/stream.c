@@ -69,6 +69,8 @@ uint64_t stream_backoff_ms(struct stream *s, uint32_t failures, uint64_t retry_a
     if (cap > s->options.max_backoff_ms && s->options.max_backoff_ms > 0)
         cap = s->options.max_backoff_ms;
     wait = 1 + stream_random_below(s, cap);
+    if (retry_after_ms > STREAM_PARKED_RETRY_MS) /* a wish, and it came from outside */
+        retry_after_ms = STREAM_PARKED_RETRY_MS;
     return wait > retry_after_ms ? wait : retry_after_ms;
 }
 

@@ -229,6 +229,7 @@ void owner_fenced(struct stream *s, struct stream_effects *out)
                    s->root.epoch);
         return;
     }
+    s->core.take_by_command = false;
     s->core.fenced_end_known = false;
     s->core.fenced_wait_ms = STREAM_FENCED_WAIT_MS;
     stream_set_phase(s, out, STREAM_FENCED, "node %.120s took it over with epoch %" PRIu64,

@@ -105,6 +105,9 @@ static void the_stores_wish_is_kept(void **state)
     for (int i = 0; i < BREAKER_FAILURES; i++)
         breaker_answer(&b, OBJSTORE_THROTTLE, 90000, 5);
     assert_int_equal(breaker_next_ms(&b), 90005);
+    assert_true(breaker_admit(&b, 90005));
+    breaker_answer(&b, OBJSTORE_THROTTLE, UINT64_MAX, 90005);
+    assert_int_equal(breaker_next_ms(&b), 90005 + 300000);
 }
 
 static void a_cancelled_probe_gives_its_place_back(void **state)

@@ -73,6 +73,11 @@ static void a_throttled_group_waits_as_long_as_the_store_asks(void **state)
                                         .class = OBJSTORE_THROTTLE,
                                         .retry_after_ms = 120000});
     assert_in_range(next_try(&put), 120000, 120000);
+    case_step(&c, (struct stream_event){.kind = STREAM_PUT_DONE,
+                                        .token = put.token,
+                                        .class = OBJSTORE_THROTTLE,
+                                        .retry_after_ms = UINT64_MAX});
+    assert_in_range(next_try(&put), STREAM_PARKED_RETRY_MS, STREAM_PARKED_RETRY_MS);
 }
 
 static void full_and_conflicting_stores_make_no_letters(void **state)
