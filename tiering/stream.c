@@ -331,7 +331,7 @@ uint64_t stream_lag_ms(const struct stream *s, uint64_t now_ms)
 
 bool stream_floor(const struct stream *s, struct log_floor *out)
 {
-    if (s->phase != STREAM_OWNED)
+    if (s->phase != STREAM_OWNED || s->core.drop_wanted)
         return false;
     *out = (struct log_floor){.lsn = s->shipped_lsn,
                               .epoch = s->root.epoch,

@@ -58,6 +58,7 @@ enum sim_seen {
     SEEN_SAME_NAME_FENCED,
     SEEN_CRASH_BETWEEN_EFFECTS,
     SEEN_HINT_LOST,
+    SEEN_DROPPED_UNDER_FAULTS,
     SEEN_COUNT,
 };
 extern const char *const SIM_SEEN_NAMES[SEEN_COUNT];
@@ -171,8 +172,9 @@ struct sim {
     char text[SIM_TEXT];
     uint32_t twins;
     size_t nodes;
-    bool same_name, switching;
-    uint64_t calm; /* of 100 things that happen: clients write */
+    bool same_name, switching, will_drop;
+    size_t dropper; /* number + 1 of the node that drops the collection; 0: none does yet */
+    uint64_t calm;  /* of 100 things that happen: clients write */
     struct sim_faults faults;
     uint64_t outage_until_ms, deny_until_ms, miss_until_ms, end_ms;
     bool deny_all;

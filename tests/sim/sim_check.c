@@ -192,7 +192,7 @@ void check_run(struct sim *w, size_t node)
     const struct sim_group *g;
     uint64_t end, chain;
 
-    if (s->phase != STREAM_OWNED)
+    if (s->phase != STREAM_OWNED || s->core.drop_wanted)
         return;
     if (s->remote_lsn > s->shipped_lsn || s->shipped_lsn > s->sealed_lsn ||
         s->sealed_lsn > s->durable_lsn)

@@ -30,6 +30,7 @@ const char *const SIM_SEEN_NAMES[SEEN_COUNT] = {
     [SEEN_COMMIT_RESOLVED] = "a CAS that was answered with 412 and had won",
     [SEEN_FLOOR_IN_OPEN_EPOCH] = "an open epoch with the floor in it",
     [SEEN_SAME_NAME_FENCED] = "two nodes of one name, one of them fenced",
+    [SEEN_DROPPED_UNDER_FAULTS] = "a drop while others ship and requests are lost",
     [SEEN_HINT_LOST] = "a trimmed log without its hint that went on by its last group",
     [SEEN_CRASH_BETWEEN_EFFECTS] = "a crash between two effects of a step",
 };

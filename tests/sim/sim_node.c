@@ -12,8 +12,8 @@ bool node_takes_writes(const struct sim_node *n)
 {
     enum stream_phase p = n->stream.phase;
 
-    return n->up && n->on_disk && !n->loading && p != STREAM_FOREIGN && p != STREAM_FENCED &&
-           p != STREAM_DIVERGED && p != STREAM_DROPPED;
+    return n->up && n->on_disk && !n->loading && !n->stream.core.drop_wanted &&
+           p != STREAM_FOREIGN && p != STREAM_FENCED && p != STREAM_DIVERGED && p != STREAM_DROPPED;
 }
 
 uint64_t node_chain(const struct sim *w, uint64_t before, uint64_t lsn, uint32_t value)
@@ -77,7 +77,9 @@ void node_start(struct sim *w, size_t node, bool take_ownership)
     sim_say(w, "node %zu starts: durable %" PRIu64 " hint %" PRIu64 "%s", node, n->durable_lsn,
             n->hint_lsn, take_ownership ? " --take-ownership" : "");
     node_open(w, node, take_ownership);
-    if (n->on_disk) {
+    if (w->dropper == node + 1) { /* the start finds it among the dropped */
+        node_step(w, node, (struct stream_event){.kind = STREAM_DROP, .wall_ns = 5});
+    } else if (n->on_disk) {
         node_step(w, node, (struct stream_event){.kind = STREAM_TICK});
     } else if (n->created || node > 0) {
         n->loading = true;
@@ -155,6 +157,8 @@ void node_load(struct sim *w, size_t node)
     struct sim_content *c = &w->content;
     bool own;
 
+    if (w->has_root && w->root.state == ROOT_DROPPED)
+        return;
     if (!w->has_root || w->root.state == ROOT_SWITCHING || store_away(w)) {
         sim_at(w, w->now_ms + 500 + sim_below(w, LOAD_MS), EV_LOAD, node);
         return;

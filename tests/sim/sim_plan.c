@@ -3,6 +3,13 @@
 
 #include <string.h>
 
+/* A process that is stopped hears nothing. */
+static void tell(struct sim *w, size_t at, struct stream_event e)
+{
+    if (w->node[at].paused_until_ms <= w->now_ms)
+        node_step(w, at, e);
+}
+
 static size_t some_node(struct sim *w)
 {
     return (size_t)sim_below(w, w->nodes);
@@ -30,8 +37,8 @@ void plan_commit(struct sim *w)
     struct sim_manifest *m;
     struct log_floor floor;
 
-    if (n == NULL || n->commit_id != 0 || w->manifest_count == SIM_MANIFESTS ||
-        !stream_floor(&n->stream, &floor))
+    if (n == NULL || n->commit_id != 0 || n->paused_until_ms > w->now_ms ||
+        w->manifest_count == SIM_MANIFESTS || !stream_floor(&n->stream, &floor))
         return;
     m = &w->manifests[w->manifest_count];
     memset(m, 0, sizeof *m);
@@ -61,7 +68,7 @@ void plan_commit(struct sim *w)
     e.manifest.bytes = 1;
     e.manifest_revision = n->stream.root.revision + 1;
     n->commit_id = m->id;
-    node_step(w, at, e);
+    tell(w, at, e);
 }
 
 static bool parked_encoded(const struct sim_node *n, uint64_t seq)
@@ -80,17 +87,16 @@ static void plan_discard(struct sim *w)
         for (size_t i = 0; i < SIM_LETTERS && n->up; i++) {
             struct sim_letter l = n->letters[i];
 
-            if (!l.used || n->stream.phase != STREAM_OWNED)
+            if (!l.used || n->stream.phase != STREAM_OWNED || n->paused_until_ms > w->now_ms)
                 continue;
             for (uint64_t lsn = l.first_lsn; lsn <= l.last_lsn; lsn++) {
                 w->records[n->hist[lsn]].discarded = true;
                 n->unreadable[lsn] = n->unreadable[lsn] || !parked_encoded(n, l.seq);
                 n->remote[lsn] = false; /* who waits for it is answered: durable locally */
             }
-            node_step(w, at,
-                      (struct stream_event){.kind = STREAM_DISCARD,
-                                            .first_lsn = l.first_lsn,
-                                            .last_lsn = l.last_lsn});
+            tell(w, at,
+                 (struct stream_event){
+                     .kind = STREAM_DISCARD, .first_lsn = l.first_lsn, .last_lsn = l.last_lsn});
             return;
         }
     }
@@ -119,11 +125,19 @@ static void plan_come_or_take(struct sim *w, size_t at)
 {
     struct sim_node *n = &w->node[at];
 
-    if (!n->up && !n->on_disk)
+    if (!n->up && !n->on_disk && w->node[0].created)
         node_start(w, at, sim_chance(w, 400));
     else if (n->up && !n->loading)
-        node_step(w, at,
-                  (struct stream_event){.kind = sim_chance(w, 500) ? STREAM_TAKE : STREAM_OWN});
+        tell(w, at, (struct stream_event){.kind = sim_chance(w, 500) ? STREAM_TAKE : STREAM_OWN});
+}
+
+static void plan_drop(struct sim *w, size_t at)
+{
+    if (!w->node[at].up || w->node[at].paused_until_ms > w->now_ms)
+        return;
+    sim_say(w, "node %zu drops the collection", at);
+    w->dropper = at + 1;
+    tell(w, at, (struct stream_event){.kind = STREAM_DROP, .wall_ns = 5});
 }
 
 static void plan_network(struct sim *w)
@@ -187,7 +201,7 @@ static void plan_odd(struct sim *w, size_t at)
         plan_network(w);
         break;
     case 5:
-        node_step(w, at, (struct stream_event){.kind = STREAM_RETRY});
+        tell(w, at, (struct stream_event){.kind = STREAM_RETRY});
         break;
     case 6:
         plan_discard(w);
@@ -200,7 +214,7 @@ static void plan_odd(struct sim *w, size_t at)
             plan_lose_disk(w, at);
         break;
     default:
-        node_step(w, at, (struct stream_event){.kind = STREAM_FLUSH});
+        tell(w, at, (struct stream_event){.kind = STREAM_FLUSH});
         break;
     }
 }
@@ -212,6 +226,8 @@ void plan_one(struct sim *w)
 
     if (w->settling)
         return;
+    if (w->will_drop && w->dropper == 0 && w->node[0].created && sim_chance(w, 10))
+        plan_drop(w, at);
     if (what < w->calm)
         plan_write(w, sim_chance(w, 700) ? 0 : at);
     else if (what < w->calm + 6)

@@ -254,20 +254,37 @@ static void settle(struct sim *w)
                  (unsigned long long)(w->request_count - requests));
 }
 
-static void drop(struct sim *w)
+/* Whatever happens meanwhile, and whoever owned it: in the end the root says so and stays so. */
+static void drop(struct sim *w, size_t at)
+{
+    struct sim_node *n = &w->node[at];
+
+    w->dropper = at + 1;
+    for (int i = 0; i < 3 && w->root.state != ROOT_DROPPED; i++) {
+        if (n->stream.phase == STREAM_DROPPED) /* it was not found: the next start looks again */
+            node_crash(w, at);
+        else if (!n->stream.core.drop_wanted)
+            node_step(w, at, (struct stream_event){.kind = STREAM_DROP, .wall_ns = 5});
+        run_until(w, w->now_ms + 200000);
+    }
+    run_until(w, w->now_ms + 60000);
+    if (!w->failed && (w->root.state != ROOT_DROPPED || n->stream.phase != STREAM_DROPPED))
+        sim_fail(w, "the collection was dropped, and its root says %d", (int)w->root.state);
+}
+
+static void finish(struct sim *w)
 {
     size_t at = (size_t)sim_below(w, w->nodes);
 
-    if (!w->node[at].up || !w->has_root)
+    if (w->dropper != 0) {
+        w->seen[SEEN_DROPPED_UNDER_FAULTS] = true;
+        settle_faults(w);
+        drop(w, w->dropper - 1);
         return;
-    sim_say(w, "node %zu drops the collection", at);
-    for (int i = 0; i < 3 && w->node[at].stream.phase != STREAM_DROPPED;
-         i++) { /* after a crash the start finds it among the dropped */
-        node_step(w, at, (struct stream_event){.kind = STREAM_DROP, .wall_ns = 5});
-        run_until(w, w->now_ms + 200000);
     }
-    if (!w->failed && (w->root.state != ROOT_DROPPED || w->node[at].stream.phase != STREAM_DROPPED))
-        sim_fail(w, "the collection was dropped, and its root says %d", (int)w->root.state);
+    settle(w);
+    if (!w->failed && w->node[at].up && w->has_root && sim_chance(w, 200))
+        drop(w, at);
 }
 
 void sim_run(struct sim *w, const struct sim_options *options)
@@ -286,13 +303,12 @@ void sim_run(struct sim *w, const struct sim_options *options)
     w->nodes = 1 + (size_t)sim_below(w, SIM_NODES);
     w->same_name = sim_chance(w, 250);
     w->switching = sim_chance(w, 200);
+    w->will_drop = sim_chance(w, 80);
     w->calm = 30 + sim_below(w, 60);
     faults_begin(w);
     begin(w);
     w->end_ms = w->now_ms + PLAN_MS_MIN + sim_below(w, PLAN_MS_MORE);
     run_until(w, w->end_ms);
     if (!w->failed)
-        settle(w);
-    if (!w->failed && sim_chance(w, 200))
-        drop(w);
+        finish(w);
 }

@@ -211,7 +211,8 @@ static void do_phase(struct sim *w, size_t node)
 static void do_committed(struct sim *w, size_t node, const struct stream_effect *effect)
 {
     struct sim_node *n = &w->node[node];
-    bool decided = n->stream.phase == STREAM_OWNED || n->stream.phase == STREAM_FENCED;
+    bool decided = (n->stream.phase == STREAM_OWNED || n->stream.phase == STREAM_FENCED) &&
+                   !n->stream.core.drop_wanted;
 
     sim_say(w, "node %zu: committed: %s", node, objstore_class_name(effect->class));
     for (size_t i = 0; i < w->manifest_count; i++) {
