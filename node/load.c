@@ -115,8 +115,9 @@ static status clear_local(struct load_job *load, struct err *err)
     return st == ST_OK ? remove_files(load->node, load->c->id_text, err) : st;
 }
 
-static status read_rows(struct load_job *load, struct restore_into_report *report,
-                        char owner[ROOT_NODE_ID_BYTES], struct err *err)
+static status read_rows(struct load_job *load, bool without_image,
+                        struct restore_into_report *report, char owner[ROOT_NODE_ID_BYTES],
+                        struct err *err)
 {
     struct collection *c = load->c;
     struct node *node = load->node;
@@ -126,6 +127,7 @@ static status read_rows(struct load_job *load, struct restore_into_report *repor
         .clock = node->options.clock,
         .rand = node->options.rand,
         .stop = &node->stopping,
+        .without_image = without_image,
     };
     const struct restore_rows rows = {
         .slots = c->slots,
@@ -198,9 +200,21 @@ static void tell_waiting(struct collection *c, const struct err *err)
 static status read_with_patience(struct load_job *load, struct restore_into_report *report,
                                  char owner[ROOT_NODE_ID_BYTES], struct err *err)
 {
-    for (;;) {
-        status st = read_rows(load, report, owner, err);
+    bool without_image = false;
 
+    for (;;) {
+        status st = read_rows(load, without_image, report, owner, err);
+
+        if (st == ST_CORRUPT && !without_image) {
+            /* No row rests on the image. What is wrong with anything else is so the second time
+             * too. */
+            without_image = true;
+            log_error("the bucket's collection is damaged; it is read again without its graph",
+                      "collection_id=%s err=%s", load->c->id_text, err->text);
+            if (collection_rows_renew(load->c, err) != ST_OK)
+                return ST_NOMEM;
+            continue;
+        }
         if (st == ST_OK || !worth_another_try(load, st) || st == ST_NOSPACE)
             return st;
         tell_waiting(load->c, err);

@@ -451,7 +451,7 @@ static void begin(struct runner *r)
     r->report.last_lsn = floor->lsn;
     r->report.chain = floor->lsn == 0 ? group_chain_start(r->options->collection) : floor->chain;
     r->use_image = plan->has_manifest && plan->manifest.image_count > 0 &&
-                   (r->deep || r->sink->on_slot != NULL);
+                   !r->options->without_image && (r->deep || r->sink->on_slot != NULL);
     r->objects = plan->manifest.segment_count + plan->groups;
     for (size_t i = 0; r->use_image && i < plan->manifest.image_count; i++)
         r->objects += (uint64_t)is_wanted(&slots, &plan->manifest.images[i]) +

@@ -45,6 +45,7 @@ struct restore_options {
     uint64_t fetch_ahead_bytes; /* 0: 64 MiB */
     uint32_t fetch_ahead;       /* requests in flight; 0: 8 */
     uint64_t give_up_ms;        /* transient failures for so long end it; 0: 60,000 */
+    bool without_image;         /* nothing rests on one: what is left when it is damaged */
     const _Atomic bool *stop;
 };
 NODISCARD

@@ -1,5 +1,5 @@
-/* Reading a bucket back: what is damaged or missing is found and named, what fails for a while is
- * waited for, and what does not count is not read. */
+/* Reading a bucket back: what counts is read in order, and what does not count is not read. */
+#include "base/crc32c.h"
 #include "base/mem.h"
 #include "segment/objkey.h"
 #include "tests/unit/snapshot/bucket_world.h"
@@ -71,18 +71,6 @@ static status try_read(struct bucket *b, struct err *err)
     return restore_verify(&options, &report, err);
 }
 
-/* Whether a restore reads it. */
-static bool counts(const struct bucket *b, const char *key)
-{
-    struct objkey k = objkey_parse(key);
-
-    if (k.kind != OBJKEY_IS_GROUP)
-        return k.kind != OBJKEY_IS_MANIFEST ||
-               memcmp(k.uuid, b->root.manifest.uuid, sizeof k.uuid) == 0;
-    return k.epoch > b->root.floor.epoch ||
-           (k.epoch == b->root.floor.epoch && k.seq >= b->root.floor.seq);
-}
-
 static void everything_a_bucket_may_have_is_read(void **state)
 {
     struct restore_into_report report;
@@ -103,210 +91,6 @@ static void everything_a_bucket_may_have_is_read(void **state)
     assert_int_equal(verified.rows, report.bucket.rows);
     assert_int_equal(verified.records, report.bucket.records);
     bucket_close(&b);
-}
-
-/* In each byte of each object one bit, another one in the next. */
-static void every_flipped_bit_is_found_and_its_object_named(void **state)
-{
-    struct bucket b;
-    unsigned flipped = 0;
-    char *key;
-
-    (void)state;
-    open_full(&b, seed);
-    b.store = b.direct; /* faster */
-    for (size_t n = 0; (key = bucket_key(&b, n)) != NULL; n++) {
-        struct buf body = bucket_get(&b, key);
-
-        for (size_t at = 0; counts(&b, key) && at < body.bytes; at++) {
-            uint8_t bit = (uint8_t)(1u << (at * 3 + n + seed) % 8);
-            struct err err = {0};
-            status st;
-
-            body.data[at] ^= bit;
-            bucket_put(&b, key, buf_slice(&body));
-            st = try_read(&b, &err);
-            if (st != ST_CORRUPT && st != ST_UNSUPPORTED)
-                fail_msg("%s byte %zu bit %u: %s %s", key, at, bit, status_name(st), err.text);
-            if (strstr(err.text, key) == NULL)
-                fail_msg("%s byte %zu is not named: %s", key, at, err.text);
-            body.data[at] ^= bit;
-            flipped++;
-        }
-        bucket_put(&b, key, buf_slice(&body));
-        buf_free(&body);
-        free(key);
-    }
-    assert_true(flipped > 3000);
-    bucket_close(&b);
-}
-
-static void a_missing_object_is_corruption_that_names_it(void **state)
-{
-    unsigned missed = 0;
-    struct bucket b;
-    char *key;
-
-    (void)state;
-    open_full(&b, seed);
-    for (size_t n = 0; (key = bucket_key(&b, n)) != NULL; n++) {
-        struct objkey k = objkey_parse(key);
-        struct buf body = bucket_get(&b, key);
-        struct err err = {0};
-        status st;
-
-        bucket_delete(&b, key);
-        st = try_restore(&b, &err);
-        if (k.kind == OBJKEY_IS_ROOT) {
-            assert_int_equal(st, ST_NOT_FOUND);
-        } else if (k.kind == OBJKEY_IS_GROUP && k.epoch >= b.root.open[0]) {
-            /* What no root records: a shorter run, or groups that do not go on. */
-            assert_true(st == ST_OK || st == ST_CORRUPT);
-        } else if (counts(&b, key)) {
-            if (st != ST_CORRUPT || strstr(err.text, key) == NULL)
-                fail_msg("%s: %s %s", key, status_name(st), err.text);
-            missed++;
-        } else {
-            fail_on(st, &err, &b);
-        }
-        bucket_put(&b, key, buf_slice(&body));
-        buf_free(&body);
-        free(key);
-    }
-    assert_true(missed > 5);
-    bucket_close(&b);
-}
-
-/* 404 once is no proof; bytes that are wrong once are read again; a cut answer too. */
-static void what_is_wrong_once_is_asked_again(void **state)
-{
-    const struct objstore_fault faults[] = {
-        {.kind = OBJSTORE_FAULT_REFUSE, .class = OBJSTORE_NOT_FOUND, .key_part = "/g/"},
-        {.kind = OBJSTORE_FAULT_REFUSE,
-         .class = OBJSTORE_NOT_FOUND,
-         .key_part = "/w/",
-         .ops = 1u << OBJSTORE_GET},
-        {.kind = OBJSTORE_FAULT_REFUSE, .class = OBJSTORE_NOT_FOUND, .key_part = "/m/"},
-        {.kind = OBJSTORE_FAULT_CORRUPT, .key_part = "/g/"},
-        {.kind = OBJSTORE_FAULT_CORRUPT, .key_part = "/w/"},
-        {.kind = OBJSTORE_FAULT_CORRUPT, .key_part = "/m/"},
-        {.kind = OBJSTORE_FAULT_CORRUPT, .key_part = "/root"},
-        {.kind = OBJSTORE_FAULT_TRUNCATE, .key_part = "/w/"},
-        {.kind = OBJSTORE_FAULT_TRUNCATE, .key_part = "/g/"},
-        {.kind = OBJSTORE_FAULT_REFUSE, .class = OBJSTORE_TRANSIENT, .times = 3},
-        {.kind = OBJSTORE_FAULT_REFUSE, .class = OBJSTORE_TRANSIENT, .ops = 1u << OBJSTORE_LIST},
-        {.kind = OBJSTORE_FAULT_REFUSE,
-         .class = OBJSTORE_INTEGRITY,
-         .key_part = "/w/",
-         .ops = 1u << OBJSTORE_GET},
-    };
-    struct bucket b;
-
-    (void)state;
-    open_full(&b, seed);
-    for (size_t i = 0; i < COUNT_OF(faults); i++) {
-        struct objstore_fault fault = faults[i];
-        struct restore_into_report report;
-        unsigned id;
-
-        for (fault.nth = 1; fault.nth < 6; fault.nth += 2) {
-            assert_int_equal(objstore_faults_add(b.faults, &fault, &id, NULL), ST_OK);
-            bucket_restore_and_check(&b, &report);
-            assert_true(objstore_faults_met(b.faults, id) > 0 || fault.nth > 1);
-            objstore_faults_clear(b.faults);
-        }
-    }
-    bucket_close(&b);
-}
-
-/* One request in three fails, whichever it is. */
-static void a_store_in_trouble_is_waited_for(void **state)
-{
-    struct bucket b;
-
-    (void)state;
-    open_full(&b, seed);
-    for (uint32_t n = 1; n < 60; n += 3) {
-        const struct objstore_fault fault = {
-            .kind = OBJSTORE_FAULT_REFUSE, .class = OBJSTORE_TRANSIENT, .nth = n};
-
-        assert_int_equal(objstore_faults_add(b.faults, &fault, NULL, NULL), ST_OK);
-    }
-    {
-        struct restore_into_report report;
-
-        bucket_restore_and_check(&b, &report);
-    }
-    bucket_close(&b);
-}
-
-static void an_outage_ends_it_in_time_and_a_stop_at_once(void **state)
-{
-    const struct objstore_fault outage = objstore_fault_outage();
-    const struct objstore_fault denied = objstore_fault_denied();
-    struct restore_options options;
-    struct restore_report report;
-    struct restore_plan plan;
-    _Atomic bool stop = false;
-    struct err err = {0};
-    struct bucket b;
-
-    (void)state;
-    open_full(&b, seed);
-    bucket_restore_options(&b, &options);
-    options.give_up_ms = 100;
-    fail_on(restore_plan_read(&options, &plan, &err), &err, &b);
-    assert_int_equal(objstore_faults_add(b.faults, &outage, NULL, NULL), ST_OK);
-    assert_int_equal(restore_run(&options, &plan, &(struct restore_sink){0}, &report, &err),
-                     ST_UNAVAILABLE);
-    assert_int_equal(try_read(&b, &err), ST_UNAVAILABLE);
-    objstore_faults_clear(b.faults);
-    assert_int_equal(objstore_faults_add(b.faults, &denied, NULL, NULL), ST_OK);
-    assert_int_equal(restore_run(&options, &plan, &(struct restore_sink){0}, &report, &err),
-                     ST_DENIED);
-    assert_non_null(strstr(err.text, "c/"));
-    objstore_faults_clear(b.faults);
-    options.stop = &stop;
-    stop = true;
-    assert_int_equal(restore_run(&options, &plan, &(struct restore_sink){0}, &report, &err),
-                     ST_CLOSED);
-    restore_plan_free(&plan);
-    bucket_close(&b);
-}
-
-/* A request that never comes back, and somebody who wants to leave. */
-static void a_request_that_hangs_holds_up_no_stop(void **state)
-{
-    (void)state;
-    for (uint32_t n = 1; n < 12; n++) {
-        const struct objstore_fault held = {.kind = OBJSTORE_FAULT_DELAY,
-                                            .nth = n,
-                                            .delay_ms = OBJSTORE_FAULT_HOLD,
-                                            .times = OBJSTORE_FAULT_FOR_EVER};
-        struct restore_options options;
-        struct counting_store counting;
-        struct restore_report report;
-        struct restore_plan plan;
-        struct err err = {0};
-        struct bucket b;
-        status st;
-
-        open_full(&b, seed);
-        counting_store_init(&counting, b.faults);
-        counting.stop = &b.stop;
-        counting.stop_at = n;
-        b.store = &counting.store;
-        bucket_restore_options(&b, &options);
-        options.stop = &b.stop;
-        assert_int_equal(objstore_faults_add(b.faults, &held, NULL, NULL), ST_OK);
-        st = restore_plan_read(&options, &plan, &err);
-        if (st == ST_OK) {
-            st = restore_run(&options, &plan, &(struct restore_sink){0}, &report, &err);
-            restore_plan_free(&plan);
-        }
-        assert_int_equal(st, ST_CLOSED);
-        bucket_close(&b);
-    }
 }
 
 /* --- what counts --- */
@@ -543,39 +327,6 @@ static void an_image_of_rows_that_are_gone_is_not_taken_over(void **state)
     bucket_close(&b);
 }
 
-/* The store's own thread meets failures too: it answers that it has trouble, and is asked again. */
-static void each_allocation_may_fail(void **state)
-{
-    bool failed = true;
-    struct bucket b;
-    int64_t n;
-
-    (void)state;
-    open_full(&b, seed);
-    b.store = b.direct;
-    for (n = 0; failed; n++) {
-        struct restore_into_report report;
-        struct err err = {0};
-        struct world to;
-        status st;
-
-        world_open(&to, seed);
-        mem_test_fail_after(n);
-        st = bucket_restore_into(&b, &to, &report, &err);
-        failed = mem_test_count() > n;
-        mem_test_fail_after(-1);
-        if (st == ST_OK) {
-            world_expected_at(&b.w, b.shipped_lsn, to.expected);
-            world_check(&to);
-        } else if (st != ST_NOMEM || !failed) {
-            fail_msg("allocation %lld: %s", (long long)n, err.text);
-        }
-        world_close(&to);
-    }
-    assert_true(n > 100);
-    bucket_close(&b);
-}
-
 static void the_bucket_s_catalog_is_read(void **state)
 {
     struct catalog c;
@@ -610,12 +361,6 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(everything_a_bucket_may_have_is_read),
-        cmocka_unit_test(every_flipped_bit_is_found_and_its_object_named),
-        cmocka_unit_test(a_missing_object_is_corruption_that_names_it),
-        cmocka_unit_test(what_is_wrong_once_is_asked_again),
-        cmocka_unit_test(a_store_in_trouble_is_waited_for),
-        cmocka_unit_test(an_outage_ends_it_in_time_and_a_stop_at_once),
-        cmocka_unit_test(a_request_that_hangs_holds_up_no_stop),
         cmocka_unit_test(a_dropped_collection_says_so),
         cmocka_unit_test(no_root_is_not_found),
         cmocka_unit_test(groups_behind_a_hole_or_an_end_do_not_count),
@@ -626,7 +371,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(listings_of_many_groups_go_on),
         cmocka_unit_test(a_root_in_order_lists_one_epoch),
         cmocka_unit_test(an_image_of_rows_that_are_gone_is_not_taken_over),
-        cmocka_unit_test(each_allocation_may_fail),
         cmocka_unit_test(the_bucket_s_catalog_is_read),
     };
 
