@@ -181,6 +181,7 @@ static status create_steps(struct node *node, struct catalog *next,
     if (c != NULL)
         collection_close_log(c);
     collection_destroy(c);
+    dlq_remove_collection(node->dlq, entry->id); /* there is nothing a person could mend */
     /* With the catalog on disk unknown, files and intent stay: the next start knows. */
     if (st != ST_UNKNOWN)
         undo_create(node, entry, id_text);
@@ -434,6 +435,8 @@ static void run_reload(struct meta_job *base)
         buf_put_text(&json, "{\"changed\":[],\"needs_restart\":[]}");
     if (st == ST_OK)
         st = buf_status(&json, &err);
+    if (st == ST_OK && job.node->tier != NULL)
+        tier_reload(job.node->tier); /* new keys may be what it waited for */
     if (st == ST_OK)
         log_info("configuration read again", "result=%.*s", (int)json.bytes,
                  (const char *)json.data);
