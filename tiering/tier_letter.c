@@ -76,14 +76,16 @@ void tier_letter_put(struct tier_stream *s, const struct stream_effect *e)
     (void)snprintf(l.class, sizeof l.class, "%s", objstore_class_name(e->class));
     (void)snprintf(l.message, sizeof l.message, "%s", e->text != NULL ? e->text : "");
     fill_answer(&l, s, seal);
+    if (own && (seal == NULL || !seal->letter)) {
+        s->ship.permanent_failures++;
+        tier_publish(s); /* the step was, before its effects */
+    }
     if (dlq_put(s->tier->options.dlq, &l, &id, &err) != ST_OK)
         log_error("a dead letter cannot be written", "collection_id=%s err=%s", s->id, err.text);
     if (seal != NULL && seal->letter)
         return; /* it was said, and counted */
     if (seal != NULL)
         seal->letter = true;
-    if (own)
-        s->ship.permanent_failures++;
     log_error("a group is parked as a dead letter until a person acts",
               "collection_id=%s letter=%" PRIu64 " lsn_first=%" PRIu64 " lsn_last=%" PRIu64
               " key=%s err=%s",
