@@ -26,9 +26,9 @@ INTEGERS, UUIDS = 1200, 200
 
 
 class World:
-    def __init__(self, folder, rng, binary=None, data_dir=None):
+    def __init__(self, folder, rng, binary=None, data_dir=None, more=(), env=None):
         self.rng = rng
-        self.node = Node(folder, data_dir, binary, SETTINGS)
+        self.node = Node(folder, data_dir, binary, [*SETTINGS, *more], env)
         self.books = [Book("plain", 16, "l2"), Book("unit", 8, "cosine")]
         self.catalog = Catalog()
         self.stop = None

@@ -58,6 +58,8 @@ class Book:
         self.docs = {}
         self.ops = {}
         self.lsns = set()
+        self.history = {}  # id -> [(lsn, value, the lsn from which on it is certain)]
+        self.remote_lsn = 0  # the highest that was acknowledged as remote
         self.lock = threading.Lock()
         self.count = {"acknowledged": 0, "refused": 0, "unknown": 0}
         self.complaints = []
@@ -72,8 +74,10 @@ class Book:
                 if not isinstance(doc_id, tuple):
                     op.seen[doc_id] = self._doc(doc_id).lsn
 
-    def acknowledged(self, op, lsn, made_ids=None):
+    def acknowledged(self, op, lsn, made_ids=None, remote=False):
         with self.lock:
+            if remote:
+                self.remote_lsn = max(self.remote_lsn, lsn)
             op.outcome = "acknowledged"
             self.count["acknowledged"] += 1
             if lsn == 0:
@@ -85,6 +89,7 @@ class Book:
                 op.rows = {made_ids[row.index]: row for row in op.rows.values()}
             for doc_id in list(op.rows) + op.ids:
                 doc = self._doc(doc_id)
+                self.history.setdefault(doc_id, []).append((lsn, op.value(doc_id), lsn))
                 if lsn > doc.lsn:
                     doc.lsn, doc.value = lsn, op.value(doc_id)
 
@@ -100,6 +105,18 @@ class Book:
             for doc_id in list(op.rows) + op.ids:
                 if not isinstance(doc_id, tuple):
                     self._doc(doc_id).unknown.append(op)
+
+    def cut(self, lsn):
+        """The machine was lost and a restore reaches lsn: what was acknowledged behind it is as if never sent."""
+        self.lsns = {n for n in self.lsns if n <= lsn}
+        for doc_id, doc in self.docs.items():
+            past = [h for h in self.history.get(doc_id, []) if h[0] <= lsn]
+            self.history[doc_id] = past
+            sure = max((h for h in past if h[2] <= lsn), key=lambda h: (h[0], h[2]), default=(0, ABSENT, 0))
+            doc.lsn, doc.value = sure[0], sure[1]
+            # A delete nobody answered, that was seen done at an lsn behind the cut: done by then, or not.
+            doc.unknown += [Op(0, "delete", ids=[doc_id]) for h in past if h[2] > lsn and h[0] >= sure[0]]
+        self.remote_lsn = min(self.remote_lsn, lsn)
 
     # --- comparing ---
 
@@ -187,19 +204,25 @@ class Book:
         for op in self.ops.values():
             if op.outcome == "unknown":
                 self._whole(op, found, problems)
-        self._settle(found)
+        self._settle(found, last_lsn)
         return [p if p.startswith(self.name) else f"{self.name}: {p}" for p in problems]
 
-    def _settle(self, found):
+    def _settle(self, found, last_lsn):
         for doc_id in list(self.docs) + [i for i in found if i not in self.docs]:
             doc, f = self._doc(doc_id), found.get(doc_id)
             doc.unknown = []
+            past = self.history.setdefault(doc_id, [])
             if f is None:
+                if doc.value is not ABSENT:
+                    past.append((doc.lsn, ABSENT, last_lsn))
                 doc.value = ABSENT
                 continue
+            seen = doc.lsn != f["lsn"]
             doc.lsn = f["lsn"]
             doc.value = Row(None, None, [f32(x) for x in f["vector"]], "")
             doc.value.op, doc.value.payload = (f["payload"] or {}).get("op"), f["payload"]
+            if seen:
+                past.append((doc.lsn, doc.value, doc.lsn))
         for op in self.ops.values():
             if op.outcome == "unknown":
                 op.outcome = "settled"
@@ -291,7 +314,7 @@ class Writer(threading.Thread):
             made = None
             if any(isinstance(i, tuple) for i in op.rows):
                 made = said["doc_ids"] if "doc_ids" in said else [said["doc_id"]]
-            self.book.acknowledged(op, said["lsn"], made)
+            self.book.acknowledged(op, said["lsn"], made, said["durability"] == "remote")
             return said
         code = answer.json["code"]
         if code == UNKNOWN_CODE:

@@ -1,0 +1,248 @@
+"""kill9.py with a bucket behind it, on a real MinIO: kill -9 at random moments, the bucket away for some of them, the data
+directory deleted, and a ledger that says what may be missing then.
+
+    python3 tests/integration/kill9_minio.py [--rounds N] [--seed S] [--binary PATH] [--keep]
+
+Of a lost machine a restore brings back the log up to some lsn: that is at least the last one acknowledged as `remote` and
+the last the node said was shipped; up to it everything is there, behind it nothing. One of the two collections waits for
+the bucket with each write, the other does not. At the end everything is flushed, and all of it has to come back.
+"""
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+
+import support
+from bucketed import credentials
+from kill9 import World
+from ledger import verify
+from s3_relay import Relay
+from s3_server import Minio
+from support import Folder, Gone, NotSent, check
+
+PREFIX = "kill9"
+SETTINGS = {"storage.tiering_policy": "MemoryS3", "storage.rpo_ms": 100, "storage.retry.max_backoff_secs": 1,
+            "storage.group_bytes": 65536,
+            # The same node on whatever directory: a machine that takes the place of the lost one.
+            "server.node_id": "kill9"}
+LOAD_SECONDS = 60
+
+
+class Poll(threading.Thread):
+    """What the node says is shipped, as of some milliseconds ago."""
+
+    def __init__(self, node, books):
+        super().__init__(daemon=True)
+        self.client, self.books = node.client(), books
+        self.shipped = {book.name: 0 for book in books}
+        self.stop_flag = threading.Event()
+
+    def run(self):
+        try:
+            while not self.stop_flag.is_set():
+                for book in self.books:
+                    bucket = self.client.collection(book.name)["bucket"]
+                    self.shipped[book.name] = max(self.shipped[book.name], bucket["shipped_lsn"])
+                time.sleep(0.01)
+        except (Gone, NotSent):
+            pass
+        finally:
+            self.client.close()
+
+
+class BucketWorld(World):
+    def __init__(self, folder, rng, s3, relay, binary):
+        more = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
+        super().__init__(folder, rng, binary, None, ["--set", f"storage.s3_bucket={relay.url(s3.bucket, PREFIX)}", *more],
+                         credentials(s3))
+        self.s3, self.relay = s3, relay
+        self.shipped = {book.name: 0 for book in self.books}
+        self.poll = None
+        self.lost, self.cut_off = 0, 0
+
+    def create(self):
+        client = self.node.client()
+        for book, durability in zip(self.books, ("local", "remote")):
+            client.ok("POST", "/api/v1/collections",
+                      {"name": book.name, "dimension": book.dim, "metric": book.metric, "durability": durability,
+                       "hnsw": {"m": 8, "ef_construction": 64, "threshold": 300}}, 201)
+            self.catalog.names[book.name] = 0
+        client.close()
+
+    def start_threads(self):
+        self.poll = Poll(self.node, self.books)
+        self.poll.start()
+        super().start_threads()
+
+    def stop_threads(self):
+        super().stop_threads()
+        self.poll.stop_flag.set()
+        self.poll.join()
+        for name, lsn in self.poll.shipped.items():
+            self.shipped[name] = max(self.shipped[name], lsn)
+
+    def end_without_the_bucket(self):
+        """It goes away for a while, comes back or does not, and the node is killed at any moment of it."""
+        time.sleep(self.rng.uniform(0.1, 0.5))
+        self.relay.cut(self.rng.choice(["refuse", "hang_up"]))
+        time.sleep(self.rng.uniform(0.1, 0.8))
+        if self.rng.random() < 0.5:
+            self.relay.mend()
+            time.sleep(self.rng.uniform(0, 0.5))
+        self.node.kill9()
+
+    def end_with_lost_answers(self):
+        self.relay.lose_answers(times=self.rng.randrange(1, 6), op=self.rng.choice(["PUT", "PUT", None]))
+        self.end_at_random()
+
+    def end_by_losing_the_machine(self):
+        time.sleep(self.rng.uniform(0.3, 1.5))
+        self.node.kill9()
+        self.lost += 1
+        subprocess.run(["rm", "-rf", self.node.data_dir], check=True)
+
+    def ends(self):
+        return [*super().ends(), self.end_without_the_bucket, self.end_with_lost_answers, self.end_by_losing_the_machine,
+                self.end_by_losing_the_machine]
+
+    def round(self, number):
+        ends = self.ends()
+        end = self.rng.choice(ends) if number > len(ends) else ends[number - 1]
+        self.start_threads()
+        end()
+        self.stop_threads()
+        problems = [f"{type(t.failure).__name__}: {t.failure}" for t in self.threads if t.failure is not None]
+        if end == self.end_by_losing_the_machine:
+            problems += self.come_back(number % 2 == 0)
+        else:
+            # Half of the time it starts before the bucket is back.
+            late = self.rng.random() < 0.5
+            if not late:
+                self.relay.mend()
+            self.node.start()
+            self.relay.mend()
+        problems += self.look()
+        if end == self.end_at_answer:
+            cleaner = self.writer(self.books[0])
+            cleaner.delete_large()
+            cleaner.client.close()
+        return end.__name__, problems
+
+    def come_back(self, by_command):
+        """The bucket is all there is. What may be missing is cut out of the ledger; what may not is a problem."""
+        self.relay.mend()
+        if by_command:
+            done = subprocess.run([self.node.binary, "restore", "--from", self.relay.url(self.s3.bucket, PREFIX), "--data-dir",
+                                   self.node.data_dir], env=self.node.environment(), stdin=subprocess.DEVNULL,
+                                  capture_output=True, text=True, check=False)
+            check(done.returncode == 0, f"restore ended with {done.returncode}: {done.stdout}{done.stderr}")
+        self.node.start()
+        self.wait_loaded()
+        client, problems = self.node.client(), []
+        for book in self.books:
+            reached = client.collection(book.name)["last_lsn"]
+            least = max(book.remote_lsn, self.shipped[book.name])
+            if reached < least:
+                problems.append(f"{book.name}: LOST: restored up to lsn {reached}, shipped or remote was {least}")
+            book.cut(reached)
+            self.shipped[book.name] = min(self.shipped[book.name], reached)
+        # How many documents a churned collection had in the bucket is not in its ledger.
+        there = {c["name"]: c["document_count"] for c in client.get("/api/v1/collections")["collections"]}
+        for names in [self.catalog.names, *self.catalog.maybe]:
+            for name in names:
+                if name in there and there[name] <= names[name]:
+                    names[name] = there[name]
+        client.close()
+        return problems
+
+    def wait_loaded(self):
+        client = self.node.client()
+        deadline = time.monotonic() + LOAD_SECONDS
+        options = [set(n) for n in self.catalog.maybe or [self.catalog.names]]
+        while time.monotonic() < deadline:
+            listed = client.get("/api/v1/collections")["collections"]
+            if {c["name"] for c in listed} in options and all(client.collection(c["name"])["state"] == "serving" for c in listed):
+                break
+            time.sleep(0.02)
+        client.close()
+
+    def look(self):
+        """Health may be degraded for as long as something waits for the bucket."""
+        self.catalog_counts()
+        client = self.node.client()
+        problems = verify(client, self.books, self.catalog, self.rng)
+        letters = client.get("/api/v1/status")["dlq_total"]
+        if letters:
+            problems.append(f"{letters} letters, and nothing was refused: {client.get('/health')}")
+        client.close()
+        return problems
+
+    def flush(self):
+        """Everything into the bucket; how long it took."""
+        client = self.node.client()
+        began = time.monotonic()
+        for listed in client.get("/api/v1/collections")["collections"]:
+            client.post(f"/admin/collections/{listed['collection_id']}/snapshot", {})
+        for book in self.books:
+            info = client.collection(book.name)
+            check(info["bucket"]["remote_lsn"] >= info["last_lsn"], f"after a snapshot: {info}")
+            self.shipped[book.name] = info["last_lsn"]
+        while client.get("/health")["status"] != "healthy":
+            check(time.monotonic() < began + 60, f"not healthy with everything in the bucket: {client.get('/health')}")
+            time.sleep(0.1)
+        client.close()
+        return time.monotonic() - began
+
+
+def run(rounds, seed, binary=None):
+    everything = []
+    with Folder("kill9") as folder, Minio(os.path.join(folder, "s3")) as s3, Relay(s3.port) as relay:
+        world = BucketWorld(folder, random.Random(seed), s3, relay, binary)
+        with world.node as node:
+            node.start()
+            world.create()
+            for number in range(1, rounds + 1):
+                started = time.monotonic()
+                end, problems = world.round(number)
+                print(f"round {number}/{rounds} {end}: {world.totals()}, remote up to {world.books[1].remote_lsn}, "
+                      f"{len(problems)} problems, {time.monotonic() - started:.1f} s", flush=True)
+                for text in problems[:8]:
+                    print("   ", text, flush=True)
+                everything += problems
+            for by_command in (True, False):
+                seconds = world.flush()
+                node.kill9()
+                subprocess.run(["rm", "-rf", node.data_dir], check=True)
+                last = world.come_back(by_command) + world.look()
+                print(f"flushed in {seconds:.1f} s, lost, and {'restored' if by_command else 'served'} from the bucket: "
+                      f"{len(last)} problems {last[:8]}", flush=True)
+                everything += last
+            done = subprocess.run([node.binary, "verify", "--from", s3.url(PREFIX)], env=node.environment(),
+                                  stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                everything.append(f"verify ended with {done.returncode}: {done.stdout[-2000:]}{done.stderr}")
+            node.stop()
+            print(f"the machine was lost {world.lost + 2} times; requests: {relay.table()}")
+        if everything and Folder.keep:
+            raise AssertionError("problems were found")
+    return everything
+
+
+def main():
+    if "--keep" in sys.argv:
+        sys.argv.remove("--keep")
+        Folder.keep = True
+    rounds = support.take_option("--rounds", 12)
+    binary = support.take_option("--binary", None, os.path.abspath)
+    seed = support.take_seed()
+    if len(sys.argv) > 1:
+        raise SystemExit(f"error: {sys.argv[1]} is no option; see the top of this file")
+    problems = run(rounds, seed, binary)
+    print(f"{len(problems)} problems in {rounds} rounds, seed {seed}")
+    sys.exit(1 if problems else 0)
+
+
+if __name__ == "__main__":
+    main()
