@@ -384,6 +384,8 @@ void tier_status(struct tier *t, struct tier_status *out)
         .uploads_in_flight = atomic_load(&t->uploading),
         .uploads_queued = atomic_load(&t->queued),
     };
+    if (out->unshipped_records == 0)
+        out->lag_ms = 0; /* the count is of now, the age of some moments ago */
     lock_take(&t->lock);
     out->breaker = t->shared.breaker.state;
     memcpy(out->trouble, t->shared.trouble, sizeof out->trouble);
