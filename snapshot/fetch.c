@@ -26,6 +26,7 @@ struct fetch {
     void *arg;
     uint64_t bytes_max;
     uint64_t bytes;
+    uint64_t guess; /* of the next object whose size nobody told: as those before it were */
     uint64_t requests;
     uint32_t window, first, count;
     bool drained; /* the source has no more */
@@ -58,6 +59,7 @@ status fetch_open(const struct ask *ask, uint32_t window, uint64_t bytes_max,
     f->arg = arg;
     f->window = window;
     f->bytes_max = bytes_max;
+    f->guess = FETCH_BYTES_GUESS;
     lock_init(&f->lock, LOCK_RANK_QUEUE, "fetch");
     cond_init(&f->answer);
     *out = f;
@@ -107,7 +109,7 @@ static bool next_item(struct fetch *f)
 static void send_ahead(struct fetch *f)
 {
     while (f->count < f->window && next_item(f)) {
-        uint64_t bytes = f->next.bytes > 0 ? f->next.bytes : FETCH_BYTES_GUESS;
+        uint64_t bytes = f->next.bytes > 0 ? f->next.bytes : f->guess;
         struct place *p = &f->places[(f->first + f->count) % f->window];
 
         if (f->count > 0 && f->bytes + bytes > f->bytes_max)
@@ -122,6 +124,14 @@ static void send_ahead(struct fetch *f)
         f->count++;
         send(f, p);
     }
+}
+
+/* Large ones are believed at once, small ones by and by. */
+static void guess_again(struct fetch *f, uint64_t bytes)
+{
+    if (bytes < FETCH_BYTES_GUESS)
+        bytes = FETCH_BYTES_GUESS;
+    f->guess = bytes > f->guess ? bytes : f->guess - (f->guess - bytes) / 4;
 }
 
 static void take_answer(struct fetch *f, struct place *p)
@@ -140,8 +150,11 @@ static void take_answer(struct fetch *f, struct place *p)
         return;
     }
     p->state = p->req.result.class == OBJSTORE_OK ? PLACE_READY : PLACE_FAILED;
-    if (p->state == PLACE_READY)
-        count_bytes(f, p, p->req.result.body.bytes);
+    if (p->state != PLACE_READY)
+        return;
+    count_bytes(f, p, p->req.result.body.bytes);
+    if (p->item.bytes == 0)
+        guess_again(f, p->req.result.body.bytes);
 }
 
 /* Looks at every place once; whether anything happened. */

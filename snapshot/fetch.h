@@ -4,7 +4,8 @@
  * Threads    one calls fetch_*(); the store's thread only says that an answer came.
  * Ownership  what fetch_next() hands over is the caller's. fetch_close() waits for what is in
  *            flight (and asks it to end early).
- * Memory     bytes_max of objects in flight or waiting to be taken, but always one.
+ * Memory     bytes_max of objects in flight or waiting to be taken, but always one. Where sizes are
+ *            guessed, what was asked for before the first large one came may be more.
  * Failure    an answer is repeated by its class (ask.h). An object that is not there is asked for
  *            FETCH_MISSES times: 404 is no proof (docs/protocol.md, rule 7). Then ST_NOT_FOUND. */
 #ifndef SNAPSHOT_FETCH_H
@@ -16,7 +17,8 @@ enum {
     FETCH_MISSES = 3,
     FETCH_WINDOW_MAX = 64,
     FETCH_KEY_BYTES = 192,
-    FETCH_BYTES_GUESS = 4 * 1024 * 1024, /* of an object whose size nobody told */
+    FETCH_BYTES_GUESS =
+        4 * 1024 * 1024, /* of a first object whose size nobody told; no less later */
 };
 
 struct fetch_item {

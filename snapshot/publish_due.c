@@ -29,7 +29,7 @@ static bool image_pays(const struct publish_facts *f)
 
 static bool image_due(const struct publish_facts *f)
 {
-    if (!f->has_graph)
+    if (!f->has_graph || f->live_rows == 0)
         return false;
     if (f->image_rows == 0)
         return f->live_rows >= PUBLISH_IMAGE_ROWS_MIN || f->idle_ms >= PUBLISH_IDLE_MS;

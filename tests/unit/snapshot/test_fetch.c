@@ -167,6 +167,46 @@ static void unknown_sizes_are_guessed_and_then_known(void **state)
     bin_close(&b);
 }
 
+static bool name_large(void *arg, struct fetch_item *out)
+{
+    struct bin *b = arg;
+
+    if (b->named == 8)
+        return false;
+    *out = (struct fetch_item){.bytes_max = (size_t)4 * FETCH_BYTES_GUESS, .tag = b->named++};
+    (void)snprintf(out->key, sizeof out->key, "large");
+    return true;
+}
+
+/* Two are asked for by the first guess; once they are known to be large, one at a time. */
+static void large_objects_are_learned_about(void **state)
+{
+    const size_t bytes = (size_t)2 * FETCH_BYTES_GUESS - 1;
+    uint8_t *large = calloc(1, bytes);
+    struct objstore_req req = {
+        .op = OBJSTORE_PUT, .key = "large", .body = {.data = large, .bytes = bytes}};
+    struct fetch *f;
+    struct bin b;
+
+    (void)state;
+    bin_open(&b);
+    assert_int_equal(objstore_wait(b.memory, &req, NULL), ST_OK);
+    objstore_result_fini(&req.result);
+    free(large);
+    assert_int_equal(
+        fetch_open(&b.ask, 8, (uint64_t)2 * FETCH_BYTES_GUESS, name_large, &b, &f, NULL), ST_OK);
+    for (unsigned k = 0; k < 8; k++) {
+        struct fetch_item item;
+        struct buf body;
+
+        assert_int_equal(fetch_next(f, &item, &body, NULL), ST_OK);
+        buf_free(&body);
+        assert_true(b.counting.counts[OBJSTORE_GET] <= (k == 0 ? 2u : k + 2));
+    }
+    fetch_close(f);
+    bin_close(&b);
+}
+
 static void slow_and_failing_requests_change_no_order(void **state)
 {
     struct fetch *f;
@@ -243,6 +283,7 @@ int main(void)
         cmocka_unit_test(objects_come_in_order_whatever_the_window),
         cmocka_unit_test(no_more_is_fetched_than_there_is_room_for),
         cmocka_unit_test(unknown_sizes_are_guessed_and_then_known),
+        cmocka_unit_test(large_objects_are_learned_about),
         cmocka_unit_test(slow_and_failing_requests_change_no_order),
         cmocka_unit_test(closing_waits_for_what_is_in_flight),
         cmocka_unit_test(an_object_that_is_not_there_is_asked_for_three_times),

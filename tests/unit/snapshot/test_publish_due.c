@@ -84,6 +84,10 @@ static void the_rule_s_table(void **state)
     f.idle_ms = 10000;
     assert_int_equal(due(f), PUBLISH_IMAGE);
 
+    f.live_rows = 0; /* a graph of dead rows alone: it would be the first again and again */
+    f.live_bytes = f.log_bytes = 0;
+    assert_int_equal(due(f), 0);
+
     f = QUIET; /* small ones are not repeated at every doubling */
     f.live_rows = f.image_rows = 100;
     f.live_bytes = f.log_bytes = 160000;
