@@ -198,7 +198,7 @@ void node_hint(struct sim *w, size_t node, uint64_t lsn, uint64_t chain)
     n->hint_lsn = lsn;
     n->hint_chain = chain;
     n->hint_loaded = false;
-    if (n->stream.root.state == ROOT_SWITCHING || !sim_chance(w, 400) || lsn < n->log_first)
+    if (n->stream.root.state != ROOT_LIVE || !sim_chance(w, 400) || lsn < n->log_first)
         return;
     n->log_first = lsn + 1;
     check_acked(w);
