@@ -82,9 +82,9 @@ void bucket_health(struct node *node, struct node_health *out)
     dlq_count(node->dlq, NULL, &counts);
     if (counts.letters > 0) {
         (void)snprintf(text, sizeof text,
-                       "%zu dead letter%s need a person: tiervec dlq list, or GET "
+                       "%zu dead letter%s a person: tiervec dlq list, or GET "
                        "/admin/collections/{id}/dlq",
-                       counts.letters, counts.letters == 1 ? "" : "s");
+                       counts.letters, counts.letters == 1 ? " needs" : "s need");
         health_add(out, text);
     }
     lock_take(&node->bucket.lock);

@@ -70,11 +70,11 @@ static void on_phase(void *arg, enum stream_phase phase, const char *reason)
     if (phase == STREAM_ROOT_LOST || phase == STREAM_HALTED)
         put_root_letter(c, phase, reason);
     ship_waits_close(c, refuses || phase == STREAM_ROOT_LOST || phase == STREAM_HALTED);
-    if (changed && refuses)
+    if (changed && refuses && phase != STREAM_DROPPED)
         log_warn("writes are refused: the bucket has another owner",
                  "collection_id=%s phase=%s reason=%s", c->id_text, stream_phase_name(phase),
                  reason);
-    else if (changed)
+    else if (changed && !refuses)
         log_info("writes are taken again", "collection_id=%s phase=%s", c->id_text,
                  stream_phase_name(phase));
 }
