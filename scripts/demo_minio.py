@@ -165,7 +165,9 @@ def drill(node, bucket, words, short, seed):
         return status == 200 and f'"document_count":{len(words)}'.encode() in text
     timed("ready and complete", seconds + wait_until("loading from the bucket", served))
     look("on an empty directory")
-    client.json("POST", f"/api/v1/collections/{COLLECTION}/insert", insert_again(words))
+    # Reads come first; writes are taken once everything is on the new disk as well (503 until then).
+    wait_until("the first write", lambda: client.ask(
+        "POST", f"/api/v1/collections/{COLLECTION}/insert", insert_again(words))[0] == 200)
     timed("it owns the collection, a new write is in the bucket", wait_until_shipped(client))
     node.stop()
 
