@@ -188,6 +188,19 @@ static status create_steps(struct node *node, struct catalog *next,
     return st;
 }
 
+/* What comes from the bucket has its name before it is in the catalog. */
+static status check_name_free(struct node *node, const char *name, struct err *err)
+{
+    struct collection *c = node_collection_pin(node, name, strlen(name));
+    bool arrives = c != NULL && strcmp(c->table.name, name) == 0 &&
+                   catalog_find_id(&node->catalog, c->id) == NULL;
+
+    node_collection_unpin(c);
+    return arrives ? err_set(err, ST_EXISTS,
+                             "a collection named %s is being loaded from the bucket", name)
+                   : ST_OK;
+}
+
 static void run_create(struct meta_job *base)
 {
     struct admin_job *job = (struct admin_job *)(void *)base;
@@ -220,6 +233,8 @@ static void run_create(struct meta_job *base)
     uuid_make_v4(node->options.rand, entry.id);
     if (st == ST_OK)
         st = catalog_copy(&node->catalog, &next, &err);
+    if (st == ST_OK)
+        st = check_name_free(node, job->name, &err);
     if (st == ST_OK)
         st = catalog_add_collection(&next, &entry, &err);
     if (st == ST_OK)

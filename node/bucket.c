@@ -255,8 +255,10 @@ static status do_again(void *arg, struct err *err)
     struct publish_wish wish = {.manifest_anyway = true};
     struct publish_report report = {0};
     struct tier_stream_status s = {0};
-    status st = ST_OK;
+    status st = collection_check_loaded(c, err);
 
+    if (st != ST_OK)
+        return st;
     if (ship_status(c, &s) && s.phase == STREAM_ROOT_LOST)
         st = recreate(c, err);
     if (st == ST_OK && ship_status(c, &s) && s.switching)

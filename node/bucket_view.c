@@ -68,6 +68,7 @@ void bucket_health(struct node *node, struct node_health *out)
     struct dlq_counts counts;
     char text[256];
     char reason[256];
+    char catalog_reason[256];
 
     if (node->tier == NULL)
         return;
@@ -89,10 +90,13 @@ void bucket_health(struct node *node, struct node_health *out)
     }
     lock_take(&node->bucket.lock);
     memcpy(reason, node->bucket.bucket_reason, sizeof reason);
+    memcpy(catalog_reason, node->bucket.catalog_reason, sizeof catalog_reason);
     (void)snprintf(text, sizeof text, "%s", node->bucket.now.text);
     lock_drop(&node->bucket.lock);
     if (reason[0] != '\0')
         health_add(out, reason);
+    if (catalog_reason[0] != '\0')
+        health_add(out, catalog_reason);
     if (text[0] != '\0')
         health_add(out, text);
 }

@@ -79,7 +79,7 @@ status collection_rows_renew(struct collection *c, struct err *err)
         .metric = (uint8_t)c->metric,
         .m = c->m,
         .ef_construction = c->ef_construction,
-        .ef_search = vindex_ef_search(c->vindex),
+        .ef_search = atomic_load(&c->ef_search),
         .threshold = c->threshold,
     };
 
@@ -113,6 +113,7 @@ status collection_create(struct node *node, const struct catalog_collection *ent
     atomic_init(&c->pins, 1);
     atomic_init(&c->policy, entry->policy);
     atomic_init(&c->durability, entry->durability);
+    atomic_init(&c->ef_search, field->ef_search);
     c->remote.last = &c->remote.first;
     c->remote.closed = true; /* until its stream is open */
     lock_init(&c->remote.lock, LOCK_RANK_REMOTE, "remote waits");
@@ -188,9 +189,46 @@ void graves_free(struct node *node)
 void collection_set_state(struct collection *c, enum collection_state state, const char *reason)
 {
     lock_take(&c->seq.lock);
+    if (state == COLLECTION_SERVING || state == COLLECTION_READ_ONLY)
+        vindex_set_ef_search(c->vindex, atomic_load(&c->ef_search));
     atomic_store_explicit(&c->seq.state, state, memory_order_release);
     (void)snprintf(c->seq.reason, sizeof c->seq.reason, "%s", reason == NULL ? "" : reason);
     lock_drop(&c->seq.lock);
+}
+
+void collection_set_ef_search(struct collection *c, uint16_t ef_search)
+{
+    enum collection_state state;
+
+    lock_take(&c->seq.lock);
+    atomic_store(&c->ef_search, ef_search);
+    state = atomic_load(&c->seq.state);
+    if (state == COLLECTION_SERVING || state == COLLECTION_READ_ONLY)
+        vindex_set_ef_search(c->vindex, ef_search);
+    lock_drop(&c->seq.lock);
+}
+
+status collection_check_loaded(struct collection *c, struct err *err)
+{
+    status st = ST_OK;
+
+    lock_take(&c->seq.lock);
+    switch (atomic_load(&c->seq.state)) {
+    case COLLECTION_LOADING:
+        st = err_set(err, ST_UNAVAILABLE, "the collection is still loading; ask again then");
+        break;
+    case COLLECTION_FAILED:
+        st = err_set(err, ST_UNAVAILABLE, "the collection could not be loaded: %s", c->seq.reason);
+        break;
+    case COLLECTION_DROPPED:
+        st = err_set(err, ST_NOT_FOUND, "the collection was dropped");
+        break;
+    case COLLECTION_SERVING:
+    case COLLECTION_READ_ONLY:
+        break;
+    }
+    lock_drop(&c->seq.lock);
+    return st;
 }
 
 status collection_paths(const struct collection *c, char wal[FS_PATH_BYTES],
@@ -228,30 +266,46 @@ static void unlink_name(struct node *node, struct collection *c)
     *at = c->table.next_by_name;
 }
 
-void table_add(struct node *node, struct collection *c)
+static void add_locked(struct node *node, struct collection *c)
 {
-    struct collection **bucket;
+    struct collection **bucket = bucket_of_id(node, c->id);
 
-    lock_take(&node->table.lock);
-    bucket = bucket_of_id(node, c->id);
     c->table.next_by_id = *bucket;
     *bucket = c;
     link_name(node, c);
     node->table.count++;
-    lock_drop(&node->table.lock);
 }
 
-void table_remove(struct node *node, struct collection *c)
+static void remove_locked(struct node *node, struct collection *c)
 {
-    struct collection **at;
+    struct collection **at = bucket_of_id(node, c->id);
 
-    lock_take(&node->table.lock);
-    at = bucket_of_id(node, c->id);
     while (*at != c)
         at = &(*at)->table.next_by_id;
     *at = c->table.next_by_id;
     unlink_name(node, c);
     node->table.count--;
+}
+
+void table_add(struct node *node, struct collection *c)
+{
+    lock_take(&node->table.lock);
+    add_locked(node, c);
+    lock_drop(&node->table.lock);
+}
+
+void table_remove(struct node *node, struct collection *c)
+{
+    lock_take(&node->table.lock);
+    remove_locked(node, c);
+    lock_drop(&node->table.lock);
+}
+
+void table_replace(struct node *node, struct collection *old, struct collection *fresh)
+{
+    lock_take(&node->table.lock);
+    remove_locked(node, old);
+    add_locked(node, fresh);
     lock_drop(&node->table.lock);
 }
 

@@ -261,8 +261,10 @@ static void run_dlq(struct meta_job *base)
 {
     struct dlq_job *job = (struct dlq_job *)(void *)base;
     struct err err = {0};
-    status st = job->ids != NULL ? named_letters(job, &err) : all_letters(job, &err);
+    status st = collection_check_loaded(job->c, &err);
 
+    if (st == ST_OK)
+        st = job->ids != NULL ? named_letters(job, &err) : all_letters(job, &err);
     if (st == ST_OK) {
         switch (job->op) {
         case OP_RETRY:

@@ -6,6 +6,8 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
+enum { RELOG_PAUSE_MS = 1 };
+
 /* --- reading --- */
 
 status letter_each(struct collection *c, const struct letter *letter, group_each_fn *fn, void *arg,
@@ -148,21 +150,27 @@ static status await_end(struct awaited *a, struct err *err)
     return a->st;
 }
 
-static status write_one(struct collection *c, struct write_row *row, struct err *err)
+/* On its own terms, but never for the bucket's answer: it may be what does not take the records. */
+static status write_one(struct collection *c, struct write_row *row, struct write_terms terms,
+                        struct err *err)
 {
     struct awaited a;
 
+    terms.local = true;
     await_begin(&a);
-    node_write(c, row, 1, on_written, &a);
+    write_on_terms(c, row, 1, &terms, on_written, &a);
     return await_end(&a, err);
 }
 
-status letter_delete_one(struct collection *c, const struct docid *id, struct err *err)
+static status delete_one(struct collection *c, const struct docid *id, struct write_terms terms,
+                         struct err *err)
 {
     struct awaited a;
 
+    terms.local = true;
+    terms.absent_too = true;
     await_begin(&a);
-    node_delete_logged(c, id, 1, on_written, &a);
+    delete_on_terms(c, id, 1, &terms, on_written, &a);
     return await_end(&a, err);
 }
 
@@ -183,7 +191,7 @@ static status apply_row(struct applier *a, const struct record_row *row, struct 
     status st = record_row_vector(row, 0, a->vector, a->c->dim, err);
 
     if (st == ST_OK)
-        st = write_one(a->c, &out, err);
+        st = write_one(a->c, &out, (struct write_terms){0}, err);
     if (st == ST_OK)
         a->records++;
     return st;
@@ -203,7 +211,7 @@ static status apply_record(void *arg, uint64_t lsn, struct slice payload, struct
         st = apply_row(a, &row, err);
     while (st == ST_OK && record.kind == RECORD_DELETE &&
            (st = record_next_id(&record, &id, err)) == ST_OK) {
-        st = letter_delete_one(a->c, &id, err);
+        st = delete_one(a->c, &id, (struct write_terms){0}, err);
         a->records += st == ST_OK;
     }
     return st == ST_NOT_FOUND ? ST_OK : st;
@@ -235,21 +243,21 @@ struct relogger {
     uint64_t records;
 };
 
-/* The row of id as it is now, if its newest record lies in the range; copied. */
+/* The row of id as it is now, if its newest record lies in the range; copied. *lsn: of its newest
+ * record, 0: it is not there. */
 static bool newest_in_range(struct relogger *r, const struct docid *id, struct write_row *out,
-                            bool *absent)
+                            uint64_t *lsn)
 {
     struct collection *c = r->c;
     struct epoch_guard guard = epoch_enter(c->node->epoch);
     uint32_t slot = slots_find(c->slots, id);
     struct row row = {0};
-    bool in = false;
+    bool in;
 
-    *absent = slot == SLOT_NONE;
-    if (slot != SLOT_NONE) {
+    if (slot != SLOT_NONE)
         slots_row(c->slots, slot, &row);
-        in = row.lsn >= r->first_lsn && row.lsn <= r->last_lsn;
-    }
+    in = slot != SLOT_NONE && row.lsn >= r->first_lsn && row.lsn <= r->last_lsn;
+    *lsn = row.lsn;
     if (in) {
         buf_reset(&r->contents);
         buf_put_slice(&r->contents, row.external_id);
@@ -265,22 +273,33 @@ static bool newest_in_range(struct relogger *r, const struct docid *id, struct w
     return in;
 }
 
-static status relog(struct relogger *r, const struct docid *id, struct err *err)
+/* ST_CONFLICT: a client's write came between the look and the log. */
+static status relog_once(struct relogger *r, const struct docid *id, struct err *err)
 {
+    struct write_terms terms = {.only_if = true};
     struct write_row row;
-    bool absent;
-    status st = ST_OK;
+    status st;
 
-    if (newest_in_range(r, id, &row, &absent)) {
+    if (newest_in_range(r, id, &row, &terms.newest_lsn)) {
         if (buf_status(&r->contents, err) != ST_OK)
             return ST_NOMEM;
-        st = r->drop ? letter_delete_one(r->c, id, err) : write_one(r->c, &row, err);
-    } else if (absent) { /* deleted in the range, or behind it: a delete more does no harm */
-        st = letter_delete_one(r->c, id, err);
+        st = r->drop ? delete_one(r->c, id, terms, err) : write_one(r->c, &row, terms, err);
+    } else if (terms.newest_lsn == 0) {
+        /* Deleted in the range, or behind it: a delete more does no harm. */
+        st = delete_one(r->c, id, terms, err);
     } else {
         return ST_OK;
     }
     r->records += st == ST_OK;
+    return st;
+}
+
+static status relog(struct relogger *r, const struct docid *id, struct err *err)
+{
+    status st;
+
+    while ((st = relog_once(r, id, err)) == ST_CONFLICT)
+        bucket_pause(r->c->node, RELOG_PAUSE_MS);
     return st;
 }
 

@@ -20,11 +20,9 @@ NODISCARD
 status letter_apply(struct collection *c, const struct letter *letter, uint64_t *records,
                     struct err *err);
 /* Before its lsns become a gap: every id whose newest record is one of them is logged again as it
- * is now, or deleted with `drop`; ids that are gone are deleted once more. */
+ * is now, or deleted with `drop`; ids that are gone are deleted once more. What clients write
+ * meanwhile stands. */
 NODISCARD
 status letter_relog(struct collection *c, const struct letter *letter, bool drop, uint64_t *records,
                     struct err *err);
-NODISCARD
-status letter_delete_one(struct collection *c, const struct docid *id, struct err *err);
-
 #endif

@@ -1,9 +1,10 @@
 /* Collections that come from the bucket: those its catalog has and this node has not, those whose
  * local files are gone, and those whose local log turned out not to be the bucket's.
  *
+ *   rows from the bucket, in RAM
  *   intent            whatever is found of it at a start goes, and it is loaded again
- *   rows from the bucket, in RAM: queries are answered from here on
- *   log               begins behind the last record that was read
+ *   log               what was there goes, it begins behind the last record that was read: queries
+ *                     are answered from here on
  *   checkpoint        now everything is on the local disk too
  *   catalog           (of one that is new here)
  *   intent out, stream open: writes are taken
@@ -108,13 +109,6 @@ static void on_reclaim(void *arg)
     reclaim_wait(c->node);
 }
 
-static status clear_local(struct load_job *load, struct err *err)
-{
-    status st = intent_write(load->node, RESTORE, load->c->id, err);
-
-    return st == ST_OK ? remove_files(load->node, load->c->id_text, err) : st;
-}
-
 static status read_rows(struct load_job *load, bool without_image,
                         struct restore_into_report *report, char owner[ROOT_NODE_ID_BYTES],
                         struct err *err)
@@ -150,8 +144,6 @@ static status read_rows(struct load_job *load, bool without_image,
                           "its owner was last seen. What lies on the local disk is kept"
                         : "the bucket says that it was dropped. What lies on the local disk is "
                           "kept");
-    if (st == ST_OK)
-        st = clear_local(load, err); /* not before: what is there may be all there is */
     if (st == ST_OK) {
         memcpy(owner, plan.root.node_id, ROOT_NODE_ID_BYTES);
         st = restore_into(&options, &plan, &rows, report, err);
@@ -163,8 +155,10 @@ static status read_rows(struct load_job *load, bool without_image,
 /* Everything is on the local disk, then it may be written to. */
 static status settle_here(struct load_job *load, struct err *err)
 {
-    status st = jobs_run(&load->node->upkeep, do_checkpoint, load, err);
+    status st = ship_store_marks(load->c, err);
 
+    if (st == ST_OK)
+        st = jobs_run(&load->node->upkeep, do_checkpoint, load, err);
     if (st == ST_OK && load->adopt)
         st = jobs_run(&load->node->meta, do_adopt, load, err);
     if (st == ST_OK && load->adopt) /* for its aliases */
@@ -187,11 +181,11 @@ static void refuse_writes(struct collection *c, const char *reason)
     lock_drop(&c->seq.lock);
 }
 
-static void tell_waiting(struct collection *c, const struct err *err)
+static void tell_waiting(struct collection *c, const char *what, const struct err *err)
 {
     char reason[256];
 
-    (void)snprintf(reason, sizeof reason, "it waits for the bucket: %.200s", err->text);
+    (void)snprintf(reason, sizeof reason, "it waits for %s: %.200s", what, err->text);
     collection_set_state(c, COLLECTION_LOADING, reason);
     log_warn("loading from the bucket is tried again", "collection_id=%s err=%s", c->id_text,
              err->text);
@@ -217,11 +211,38 @@ static status read_with_patience(struct load_job *load, struct restore_into_repo
         }
         if (st == ST_OK || !worth_another_try(load, st) || st == ST_NOSPACE)
             return st;
-        tell_waiting(load->c, err);
+        tell_waiting(load->c, "the bucket", err);
         bucket_pause(load->node, NODE_BUCKET_RETRY_MS);
         if (collection_rows_renew(load->c, err) != ST_OK)
             return ST_NOMEM;
     }
+}
+
+/* What was here goes only now that all of the bucket's is read: until then it may be all there is.
+ */
+static status begin_log(struct load_job *load, uint64_t lsn, struct err *err)
+{
+    struct collection *c = load->c;
+    status st = intent_write(load->node, RESTORE, c->id, err);
+
+    if (st == ST_OK)
+        st = remove_files(load->node, c->id_text, err);
+    if (st == ST_OK)
+        st = collection_open_log_at(c, lsn, err);
+    if (st != ST_OK)
+        collection_close_log(c);
+    return st;
+}
+
+static status begin_log_with_patience(struct load_job *load, uint64_t lsn, struct err *err)
+{
+    status st;
+
+    while ((st = begin_log(load, lsn, err)) != ST_OK && worth_another_try(load, st)) {
+        tell_waiting(load->c, "its disk", err);
+        bucket_pause(load->node, NODE_BUCKET_RETRY_MS);
+    }
+    return st;
 }
 
 static void serve(struct load_job *load, const struct restore_report *report)
@@ -242,7 +263,7 @@ static void serve(struct load_job *load, const struct restore_report *report)
              report->bytes, report->used_image ? "true" : "false");
 }
 
-/* What the stream will go on from; on disk before the intent is out. */
+/* What the stream will go on from. */
 static void note_marks(struct load_job *load, const struct restore_into_report *into,
                        const char *owner)
 {
@@ -250,6 +271,7 @@ static void note_marks(struct load_job *load, const struct restore_into_report *
     const struct restore_report *report = &into->bucket;
     const struct bucket_marks marks = {.hint_lsn = report->last_lsn,
                                        .hint_chain = report->chain,
+                                       .hint_loaded = true,
                                        .log_bytes = report->log_bytes,
                                        .segment_bytes = report->segment_bytes,
                                        .image_lsn = report->image_lsn,
@@ -259,7 +281,6 @@ static void note_marks(struct load_job *load, const struct restore_into_report *
                                        .foreign = strcmp(owner, c->node->owner_id) != 0};
 
     ship_set_marks(c, &marks);
-    (void)ship_trim_limit(c); /* waits until LMDB has them */
 }
 
 static void open_stream(struct load_job *load)
@@ -298,7 +319,7 @@ static void load_one(struct load_job *load)
         bucket_pause(load->node, LOAD_AGAIN_MS);
     st = read_with_patience(load, &report, owner, &err);
     if (st == ST_OK)
-        st = collection_open_log_at(c, report.bucket.last_lsn, &err);
+        st = begin_log_with_patience(load, report.bucket.last_lsn, &err);
     if (st != ST_OK) {
         fail_load(load, st, &err);
         return;
@@ -493,7 +514,8 @@ static void run_retire(struct meta_job *base)
     mem_free(reset);
 }
 
-/* On the meta thread: a fresh collection takes the old one's place in the table. */
+/* On the meta thread: a fresh collection takes the old one's place in the table. A crash from here
+ * on finds the log that was there, and compares it once more. */
 static void run_reset(struct meta_job *base)
 {
     struct reset_job *reset = (struct reset_job *)(void *)base;
@@ -506,19 +528,15 @@ static void run_reset(struct meta_job *base)
 
     if (entry != NULL && atomic_load(&old->seq.state) != COLLECTION_DROPPED)
         st = collection_create(node, entry, &fresh, &err);
-    if (st == ST_OK)
-        st = intent_write(node, RESTORE, old->id, &err);
     if (st != ST_OK) {
         if (st != ST_NOT_FOUND)
-            log_error("the collection cannot be loaded anew", "collection_id=%s err=%s",
-                      old->id_text, err.text);
-        collection_destroy(fresh);
+            log_error("the collection cannot be loaded anew before the next start",
+                      "collection_id=%s err=%s", old->id_text, err.text);
         reset_give_up(reset);
         return;
     }
     collection_set_state(old, COLLECTION_LOADING, "it is being loaded anew from the bucket");
-    table_remove(node, old);
-    table_add(node, fresh);
+    table_replace(node, old, fresh);
     count_loading(node);
     reset->job.run = run_retire;
     if (!jobs_push(&node->upkeep, &reset->job))

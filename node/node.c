@@ -182,6 +182,8 @@ status node_open(const struct node_options *options, struct node **out, struct e
     if (st == ST_OK)
         st = bucket_open(node, err);
     if (st == ST_OK)
+        st = recover_list(node, err);
+    if (st == ST_OK)
         st = background_start(node, err);
     if (st == ST_OK)
         st = recover_start(node, err);

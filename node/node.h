@@ -225,9 +225,6 @@ void node_write(struct collection *c, struct write_row *rows, size_t count, node
  * the answer comes after that one's. What the ids point to must stay until done() ran. */
 void node_delete(struct collection *c, const struct docid *ids, size_t count, node_write_fn *done,
                  void *arg);
-/* The same, and absent ids are logged too: a bucket that lacks part of the log may have them. */
-void node_delete_logged(struct collection *c, const struct docid *ids, size_t count,
-                        node_write_fn *done, void *arg);
 uint64_t node_write_cost_ns(struct collection *c, size_t rows);
 
 /* --- reads --- */

@@ -74,6 +74,7 @@ struct remote_wait {
 struct bucket_marks {
     uint64_t hint_lsn;      /* shipped, and confirmed by a root read */
     uint64_t hint_chain;    /* of the log there */
+    bool hint_loaded;       /* it is where a load from the bucket ended, not confirmed since */
     uint64_t log_bytes;     /* payload bytes behind the floor, about */
     uint64_t segment_bytes; /* the manifest names */
     uint64_t object_bytes;  /* images and manifest */
@@ -135,6 +136,7 @@ struct collection {
 
     _Atomic uint8_t policy;     /* enum node_policy */
     _Atomic uint8_t durability; /* enum node_durability */
+    _Atomic uint16_t ef_search; /* the vindex has it as soon as it is served */
     struct {
         struct lock lock; /* LOCK_RANK_REMOTE */
         struct remote_wait *first, **last;
@@ -260,8 +262,9 @@ struct node {
     struct {                       /* guarded by lock */
         struct lock lock;          /* LOCK_RANK_LEAF */
         struct pressure now;
-        char bucket_reason[256]; /* what is wrong with the bucket as a whole; "" */
-        struct catalog aliases;  /* what node_alias_list() shows: a copy of the catalog's */
+        char bucket_reason[256];  /* what is wrong with the bucket as a whole; "" */
+        char catalog_reason[256]; /* what of its catalog could not be taken over; "" */
+        struct catalog aliases;   /* what node_alias_list() shows: a copy of the catalog's */
     } bucket;
     size_t letters_damaged;
     struct { /* recovery threads take the next collection from here */
@@ -306,6 +309,11 @@ void collection_destroy(struct collection *c);
 void collection_pin(struct collection *c);
 struct collection *node_collection_pin_id(struct node *node, const uint8_t id[16]); /* or NULL */
 void collection_set_state(struct collection *c, enum collection_state state, const char *reason);
+void collection_set_ef_search(struct collection *c, uint16_t ef_search);
+/* ST_UNAVAILABLE where rows and log are a loader's, or could not be loaded. They stay, once there,
+ * as long as the collection is pinned. */
+NODISCARD
+status collection_check_loaded(struct collection *c, struct err *err);
 /* Throws away rows and vectors of a load that failed half way: for good, c->slots and c->vindex are
  * NULL then, or for another try (NULL only if that fails). */
 void collection_rows_drop(struct collection *c);
@@ -313,6 +321,8 @@ NODISCARD
 status collection_rows_renew(struct collection *c, struct err *err);
 void table_add(struct node *node, struct collection *c);
 void table_remove(struct node *node, struct collection *c);
+/* Under one lock: nobody finds neither. */
+void table_replace(struct node *node, struct collection *old, struct collection *fresh);
 void table_rename(struct node *node, struct collection *c, const char *name);
 /* Pins every collection into a heap array; *count of them. ST_NOMEM. */
 NODISCARD
@@ -357,6 +367,10 @@ status admin_add_entry(void *arg, struct catalog *catalog, struct err *err);
 void collection_drop_here(struct collection *c);
 
 /* recover.c */
+/* Every collection of the catalog is in the table, loading: before any other thread runs, who may
+ * change the catalog and add what comes from the bucket. */
+NODISCARD
+status recover_list(struct node *node, struct err *err);
 NODISCARD
 status recover_start(struct node *node, struct err *err);
 /* Opens the log of a collection that was just made. */
@@ -373,6 +387,18 @@ void collection_release_log(struct collection *c);
 
 /* write.c */
 void write_on_cut(void *arg, uint64_t cut_lsn);
+/* What the node writes for an operator; zeroed: as a client's. */
+struct write_terms {
+    bool local;          /* answered when it is durable here, whatever the collection's durability,
+                          * and taken however far the bucket lags behind */
+    bool absent_too;     /* a delete logs ids that are not there as well */
+    bool only_if;        /* of one id: refused with ST_CONFLICT unless its newest record is ... */
+    uint64_t newest_lsn; /* ... this one; 0: it is not there */
+};
+void write_on_terms(struct collection *c, struct write_row *rows, size_t count,
+                    const struct write_terms *terms, node_write_fn *done, void *arg);
+void delete_on_terms(struct collection *c, const struct docid *ids, size_t count,
+                     const struct write_terms *terms, node_write_fn *done, void *arg);
 
 /* background.c */
 NODISCARD
@@ -454,6 +480,12 @@ status ship_own(struct collection *c, uint64_t timeout_ms, struct err *err);
 /* Everything durable now is in the bucket. */
 NODISCARD
 status ship_flush(struct collection *c, uint64_t timeout_ms, struct err *err);
+/* The same, while the node stops, too. */
+NODISCARD
+status ship_flush_anyway(struct collection *c, uint64_t timeout_ms, struct err *err);
+/* The marks are in LMDB when it returns. Blocks on LMDB. */
+NODISCARD
+status ship_store_marks(struct collection *c, struct err *err);
 /* Records up to it may leave the local log. Blocks on LMDB; the upkeep thread. */
 uint64_t ship_trim_limit(struct collection *c);
 void ship_stop(struct node *node);
@@ -469,14 +501,17 @@ typedef status catalog_change_fn(void *arg, struct catalog *c, struct err *err);
 NODISCARD
 status bucket_catalog_change(struct node *node, catalog_change_fn *change, void *arg,
                              struct err *err);
-/* The start: names, drops and new collections as the bucket's catalog has them. */
-NODISCARD
-status bucket_catalog_sync(struct node *node, struct err *err);
 NODISCARD
 status bucket_catalog_read(struct node *node, struct catalog *out, struct err *err);
 NODISCARD
 status bucket_check_format(struct node *node, struct err *err);
 void bucket_pause(struct node *node, uint64_t ms); /* shorter when the node stops */
+
+/* bucket_sync.c */
+/* Names, drops and new collections as the bucket's catalog has them; it is read here, on the
+ * publish thread, and taken over on the meta thread afterwards. */
+NODISCARD
+status bucket_catalog_sync(struct node *node, struct err *err);
 
 /* publisher.c */
 void publish_loop(void *node);

@@ -103,8 +103,8 @@ static void show(struct patch_job *job, struct collection_stats **stats)
         collection_stats_replace(c, *stats);
         *stats = NULL;
     }
-    if (job->patch.ef_search != 0 && c->vindex != NULL)
-        vindex_set_ef_search(c->vindex, job->patch.ef_search);
+    if (job->patch.ef_search != 0)
+        collection_set_ef_search(c, job->patch.ef_search);
     if (job->patch.durability != 0)
         atomic_store(&c->durability, (uint8_t)job->patch.durability);
 }

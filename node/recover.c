@@ -269,10 +269,13 @@ static void recover_loop(void *arg)
             atomic_fetch_sub(&node->loading, 1);
         else
             recover_one(node->recovery.items[i]);
+        /* Else it would not be freed when it is dropped or loaded anew. */
+        node_collection_unpin(node->recovery.items[i]);
+        node->recovery.items[i] = NULL;
     }
 }
 
-status recover_start(struct node *node, struct err *err)
+status recover_list(struct node *node, struct err *err)
 {
     status st = ST_OK;
 
@@ -287,6 +290,13 @@ status recover_start(struct node *node, struct err *err)
         st = table_snapshot(node, &node->recovery.items, &node->recovery.count, err);
     atomic_store(&node->loading, (uint32_t)node->recovery.count);
     atomic_store(&node->loaded_total, (uint32_t)node->recovery.count);
+    return st;
+}
+
+status recover_start(struct node *node, struct err *err)
+{
+    status st = ST_OK;
+
     for (size_t i = 0; i < NODE_RECOVER_THREADS && st == ST_OK; i++)
         st = thread_start(&node->recover_threads[i], "recover", THREAD_NORMAL, recover_loop, node,
                           err);

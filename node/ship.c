@@ -91,6 +91,7 @@ static void on_shipped(void *arg, uint64_t lsn, uint64_t chain)
     lock_take(&c->bucket.lock);
     c->bucket.marks.hint_lsn = lsn;
     c->bucket.marks.hint_chain = chain;
+    c->bucket.marks.hint_loaded = false;
     c->bucket.dirty = true;
     lock_drop(&c->bucket.lock);
 }
@@ -120,15 +121,16 @@ static uint64_t durable_lsn(struct collection *c)
     return applied_lsn > log_lsn ? applied_lsn : log_lsn;
 }
 
-static status open_stream(struct collection *c, const struct bucket_marks *marks,
+static status open_stream(struct collection *c, const struct bucket_marks *marks, uint64_t durable,
                           struct tier_stream **out, struct err *err)
 {
     struct tier_stream_options options = {
         .collection_id = c->id_text,
         .wal = c->seq.wal,
-        .durable_lsn = durable_lsn(c),
+        .durable_lsn = durable,
         .shipped_hint = marks->hint_lsn,
         .hint_chain = marks->hint_chain,
+        .hint_loaded = marks->hint_loaded,
         .arg = c,
         .on_phase = on_phase,
         .on_remote = on_remote,
@@ -147,18 +149,21 @@ static status open_stream(struct collection *c, const struct bucket_marks *marks
     return tier_stream_open(c->node->tier, &options, out, err);
 }
 
-static void attach(struct collection *c, struct tier_stream *stream, const char *fence_reason)
+static void refuse_writes(struct collection *c, const char *reason)
+{
+    lock_take(&c->seq.lock);
+    c->seq.fenced = true;
+    (void)snprintf(c->seq.fence_reason, sizeof c->seq.fence_reason, "%s", reason);
+    lock_drop(&c->seq.lock);
+}
+
+static void attach(struct collection *c, struct tier_stream *stream)
 {
     lock_take(&c->seq.lock);
     c->seq.stream = stream;
-    if (fence_reason != NULL) {
-        c->seq.fenced = true;
-        (void)snprintf(c->seq.fence_reason, sizeof c->seq.fence_reason, "%s", fence_reason);
-    }
     lock_drop(&c->seq.lock);
     /* What became durable since the stream was opened is told by lsn, not by count. */
-    if (stream != NULL)
-        tier_stream_log(stream, durable_lsn(c), 0);
+    tier_stream_log(stream, durable_lsn(c), 0);
 }
 
 status ship_open(struct collection *c, struct err *err)
@@ -171,19 +176,19 @@ status ship_open(struct collection *c, struct err *err)
     if (!policy_has_bucket(atomic_load(&c->policy)))
         return ST_OK;
     if (c->node->tier == NULL) {
-        attach(c, NULL,
-               "its policy is MemoryS3 and this node was started without a bucket: set [storage] "
-               "s3_bucket");
+        refuse_writes(c, "its policy is MemoryS3 and this node was started without a bucket: set "
+                         "[storage] s3_bucket");
         return ST_OK;
     }
     ship_marks_read(c, &marks);
-    st = open_stream(c, &marks, &stream, err);
+    if (marks.foreign && !take) /* before the stream can say otherwise */
+        refuse_writes(c, "another node owned it when the bucket was last asked");
+    st = open_stream(c, &marks, durable_lsn(c), &stream, err);
     if (st != ST_OK)
         return st;
     if (marks.foreign || take)
         tier_stream_own(stream, on_asked, NULL);
-    attach(c, stream,
-           marks.foreign && !take ? "another node owned it when the bucket was last asked" : NULL);
+    attach(c, stream);
     return ST_OK;
 }
 
@@ -191,11 +196,12 @@ status ship_open(struct collection *c, struct err *err)
  * is not there yet. */
 status ship_create(struct collection *c, uint64_t floor_lsn, bool switching, struct err *err)
 {
-    /* Nothing to do until it is told of the root. */
-    struct bucket_marks marks = {.hint_lsn = durable_lsn(c)};
+    /* Nothing to do until it is told of the root, though others write meanwhile. */
+    uint64_t durable = durable_lsn(c);
+    struct bucket_marks marks = {.hint_lsn = durable};
     struct tier_stream *stream = NULL;
     struct ship_call *call = NULL;
-    status st = open_stream(c, &marks, &stream, err);
+    status st = open_stream(c, &marks, durable, &stream, err);
 
     if (st != ST_OK)
         return st;
@@ -204,7 +210,7 @@ status ship_create(struct collection *c, uint64_t floor_lsn, bool switching, str
         tier_stream_create(stream, floor_lsn, switching, ship_call_done, call);
         marks.hint_lsn = floor_lsn;
         ship_set_marks(c, &marks);
-        attach(c, stream, NULL);
+        attach(c, stream);
         st = ship_call_wait(call, NODE_BUCKET_WAIT_MS, &c->node->stopping, err);
         ship_call_drop(call);
         st = ship_explain(c, st, err);
@@ -343,11 +349,12 @@ bool ship_status(struct collection *c, struct tier_stream_status *out)
 
 /* --- the end --- */
 
+/* The node is stopping: this alone is still waited for. */
 static void flush_told(struct collection *c, uint64_t timeout_ms)
 {
     struct err err = {0};
 
-    if (ship_flush(c, timeout_ms, &err) != ST_OK)
+    if (ship_flush_anyway(c, timeout_ms, &err) != ST_OK)
         log_info("what is not shipped yet is shipped after the next start",
                  "collection_id=%s err=%s", c->id_text, err.text);
 }

@@ -82,8 +82,8 @@ status ship_explain(struct collection *c, status st, struct err *err)
     return st;
 }
 
-status ship_call(struct collection *c, ship_start_fn *start, const void *what, uint64_t timeout_ms,
-                 struct err *err)
+static status call_until(struct collection *c, ship_start_fn *start, const void *what,
+                         uint64_t timeout_ms, const _Atomic bool *stop, struct err *err)
 {
     struct ship_call *call = NULL;
     struct tier_stream *stream;
@@ -103,10 +103,16 @@ status ship_call(struct collection *c, ship_start_fn *start, const void *what, u
                            "the collection is being loaded from the bucket; try again")
                  : err_set(err, ST_INVALID, "the collection has no bucket: its policy is Memory");
     } else {
-        st = ship_call_wait(call, timeout_ms, &c->node->stopping, err);
+        st = ship_call_wait(call, timeout_ms, stop, err);
     }
     ship_call_drop(call);
     return ship_explain(c, st, err);
+}
+
+status ship_call(struct collection *c, ship_start_fn *start, const void *what, uint64_t timeout_ms,
+                 struct err *err)
+{
+    return call_until(c, start, what, timeout_ms, &c->node->stopping, err);
 }
 
 static void start_flush(struct tier_stream *s, tier_done_fn *done, void *arg, const void *what)
@@ -129,4 +135,11 @@ status ship_own(struct collection *c, uint64_t timeout_ms, struct err *err)
 status ship_flush(struct collection *c, uint64_t timeout_ms, struct err *err)
 {
     return ship_call(c, start_flush, NULL, timeout_ms, err);
+}
+
+status ship_flush_anyway(struct collection *c, uint64_t timeout_ms, struct err *err)
+{
+    static const _Atomic bool never = false;
+
+    return call_until(c, start_flush, NULL, timeout_ms, &never, err);
 }

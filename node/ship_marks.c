@@ -34,43 +34,50 @@ static void marks_encode(const struct bucket_marks *of, struct buf *out)
     buf_put_u64(&value, m.published_at_ns);
     buf_put_u32(&value, m.segments);
     buf_put_u8(&value, m.foreign);
+    buf_put_u8(&value, m.hint_loaded);
     *out = value;
 }
 
-static void marks_write(struct collection *c)
+/* The value is the caller's to free. */
+static status marks_entry(struct collection *c, uint8_t key[MARKS_KEY_BYTES], struct buf *value,
+                          struct kv_write *write, uint64_t *hint_lsn, struct err *err)
 {
-    uint8_t key[MARKS_KEY_BYTES];
     struct bucket_marks m;
-    struct kv_write write = {0};
-    struct buf value;
 
     ship_marks(c, &m);
     marks_key(c->id, key);
-    marks_encode(&m, &value);
-    write.key = slice_make(key, sizeof key);
-    write.value = buf_slice(&value);
-    if (!value.failed)
-        kv_writer_put(c->node->kv_writer, &write, 1);
+    marks_encode(&m, value);
+    *hint_lsn = m.hint_lsn;
+    *write = (struct kv_write){.key = slice_make(key, MARKS_KEY_BYTES), .value = buf_slice(value)};
+    return buf_status(value, err);
+}
+
+static status marks_apply(struct collection *c, uint64_t *hint_lsn, struct err *err)
+{
+    uint8_t key[MARKS_KEY_BYTES];
+    struct kv_write write;
+    struct buf value;
+    status st = marks_entry(c, key, &value, &write, hint_lsn, err);
+
+    if (st == ST_OK)
+        st = kv_writer_apply(c->node->kv_writer, &write, 1, err);
     buf_free(&value);
+    return st;
+}
+
+status ship_store_marks(struct collection *c, struct err *err)
+{
+    uint64_t hint_lsn;
+
+    return marks_apply(c, &hint_lsn, err);
 }
 
 /* The hint is on disk before the log goes behind it. */
 uint64_t ship_trim_limit(struct collection *c)
 {
-    uint8_t key[MARKS_KEY_BYTES];
-    struct bucket_marks m;
-    struct kv_write write = {0};
-    struct buf value;
-    status st;
+    uint64_t hint_lsn;
 
-    ship_marks(c, &m);
-    marks_key(c->id, key);
-    marks_encode(&m, &value);
-    write.key = slice_make(key, sizeof key);
-    write.value = buf_slice(&value);
-    st = value.failed ? ST_NOMEM : kv_writer_apply(c->node->kv_writer, &write, 1, NULL);
-    buf_free(&value);
-    return st == ST_OK ? m.hint_lsn : 0;
+    return marks_apply(c, &hint_lsn, NULL) == ST_OK ? hint_lsn : 0;
 }
 
 void ship_marks_read(struct collection *c, struct bucket_marks *out)
@@ -98,6 +105,7 @@ void ship_marks_read(struct collection *c, struct bucket_marks *out)
             m.published_at_ns = rd_u64(&r);
             m.segments = rd_u32(&r);
             m.foreign = rd_u8(&r) != 0;
+            m.hint_loaded = rd_u8(&r) != 0;
             if (!r.bad)
                 *out = m;
         }
@@ -107,10 +115,17 @@ void ship_marks_read(struct collection *c, struct bucket_marks *out)
 
 void ship_remember(struct collection *c)
 {
+    uint8_t key[MARKS_KEY_BYTES];
+    struct kv_write write;
+    struct buf value;
+    uint64_t hint_lsn;
+
     lock_take(&c->bucket.lock);
     c->bucket.dirty = false;
     lock_drop(&c->bucket.lock);
-    marks_write(c);
+    if (marks_entry(c, key, &value, &write, &hint_lsn, NULL) == ST_OK)
+        kv_writer_put(c->node->kv_writer, &write, 1);
+    buf_free(&value);
 }
 
 void ship_forget(struct node *node, const uint8_t id[16])

@@ -26,7 +26,7 @@ struct write_op {
     struct task task;     /* while it fills and helps to link in slices */
     struct collection *c; /* pinned */
     bool is_delete;
-    bool absent_too;   /* a delete logs ids that are not there as well */
+    struct write_terms terms;
     size_t count;      /* of slots, ids and overlay entries */
     size_t counted;    /* what the answer says */
     uint32_t *slots;   /* of an upsert */
@@ -85,7 +85,8 @@ static const struct overlay_entry *overlay_find_locked(struct collection *c, con
 
 /* --- one operation --- */
 
-static struct write_op *op_create(struct collection *c, size_t count, bool is_delete)
+static struct write_op *op_create(struct collection *c, size_t count, bool is_delete,
+                                  const struct write_terms *terms)
 {
     struct write_op *op = mem_zero(sizeof *op);
 
@@ -93,6 +94,7 @@ static struct write_op *op_create(struct collection *c, size_t count, bool is_de
         return NULL;
     op->c = c;
     op->is_delete = is_delete;
+    op->terms = *terms;
     op->count = count;
     op->started_ns = clock_mono_ns(c->node->options.clock);
     buf_init(&op->record, WAL_PAYLOAD_BYTES_MAX);
@@ -214,7 +216,8 @@ static void on_logged(void *arg, uint64_t lsn, status st, const struct err *err)
     struct write_result result = {.lsn = lsn, .count = op->counted, .durability = "local"};
     node_write_fn *done = op->done;
     void *done_arg = op->arg;
-    bool remote = atomic_load_explicit(&c->durability, memory_order_relaxed) == NODE_REMOTE;
+    bool remote = !op->terms.local &&
+                  atomic_load_explicit(&c->durability, memory_order_relaxed) == NODE_REMOTE;
 
     if (st == ST_OK)
         publish(op, lsn);
@@ -310,6 +313,28 @@ static status submit_locked(struct write_op *op, struct err *err)
     return st;
 }
 
+/* Whether the newest record of the id is still the one that the terms name. What is in flight may
+ * fail, and counts as another one until it did. */
+static status check_newest_locked(const struct write_op *op, const struct docid *id,
+                                  struct err *err)
+{
+    struct collection *c = op->c;
+    struct epoch_guard guard;
+    struct row row = {0};
+    uint32_t slot;
+
+    if (!op->terms.only_if)
+        return ST_OK;
+    guard = epoch_enter(c->node->epoch);
+    slot = slots_find(c->slots, id);
+    if (slot != SLOT_NONE)
+        slots_row(c->slots, slot, &row);
+    epoch_leave(c->node->epoch, guard);
+    if (row.lsn == op->terms.newest_lsn && overlay_find_locked(c, id) == NULL)
+        return ST_OK;
+    return err_set(err, ST_CONFLICT, "the document was written again meanwhile");
+}
+
 /* Gives an upsert its place in the log. */
 static void sequence(struct write_op *op)
 {
@@ -319,6 +344,8 @@ static void sequence(struct write_op *op)
 
     lock_take(&c->seq.lock);
     st = writable_locked(c, &err);
+    if (st == ST_OK)
+        st = check_newest_locked(op, &op->ids[0], &err);
     if (st == ST_OK) {
         for (size_t i = 0; i < op->count; i++)
             overlay_add_locked(c, &op->overlay[i], &op->ids[i], true);
@@ -502,12 +529,12 @@ static task_state fill(struct task *task)
 }
 
 static status prepare(struct collection *c, struct write_row *rows, size_t count,
-                      struct write_op **out, struct err *err)
+                      const struct write_terms *terms, struct write_op **out, struct err *err)
 {
     struct write_op *op = NULL;
     status st = check_rows(rows, count, err);
 
-    if (st == ST_OK)
+    if (st == ST_OK && !terms->local) /* what relieves the pressure is not kept out by it */
         st = ship_pressure(c, err);
     if (st != ST_OK)
         return st;
@@ -518,7 +545,7 @@ static status prepare(struct collection *c, struct write_row *rows, size_t count
     if (st != ST_OK)
         return st;
     give_ids(c->node, rows, count);
-    op = op_create(c, count, false);
+    op = op_create(c, count, false, terms);
     if (op != NULL) {
         op->rows = rows;
         op->now_ns = clock_wall_ns(c->node->options.clock);
@@ -545,13 +572,13 @@ out:
 }
 
 /* The first slice runs here, so that a small write needs no second turn. */
-void node_write(struct collection *c, struct write_row *rows, size_t count, node_write_fn *done,
-                void *arg)
+void write_on_terms(struct collection *c, struct write_row *rows, size_t count,
+                    const struct write_terms *terms, node_write_fn *done, void *arg)
 {
     struct exec *exec = c->node->options.exec;
     struct write_op *op = NULL;
     struct err err = {0};
-    status st = prepare(c, rows, count, &op, &err);
+    status st = prepare(c, rows, count, terms, &op, &err);
 
     if (st != ST_OK) {
         want_room(c, st);
@@ -566,6 +593,14 @@ void node_write(struct collection *c, struct write_row *rows, size_t count, node
         exec_resubmit(exec, &op->task);
 }
 
+void node_write(struct collection *c, struct write_row *rows, size_t count, node_write_fn *done,
+                void *arg)
+{
+    const struct write_terms terms = {0};
+
+    write_on_terms(c, rows, count, &terms, done, arg);
+}
+
 /* --- deletes --- */
 
 /* Whether the delete names this id in its record, and whether it counts: inside an epoch guard. An
@@ -578,7 +613,7 @@ static bool delete_takes_locked(const struct write_op *op, const struct docid *i
     *counts = e != NULL ? e->present : slots_find(op->c->slots, id) != SLOT_NONE;
     if (e != NULL && e >= op->overlay && e < op->overlay + op->count)
         return false; /* named twice in one request */
-    return e != NULL || *counts || op->absent_too;
+    return e != NULL || *counts || op->terms.absent_too;
 }
 
 /* Under the lock: which of the ids are there, their record, the overlay, the log. */
@@ -590,6 +625,8 @@ static status delete_locked(struct write_op *op, const struct docid *ids, size_t
     struct record_writer w;
     status st = writable_locked(c, err);
 
+    if (st == ST_OK)
+        st = check_newest_locked(op, &ids[0], err);
     if (st != ST_OK)
         return st;
     record_begin(&w, &op->record, RECORD_DELETE, clock_wall_ns(c->node->options.clock));
@@ -618,10 +655,11 @@ static status delete_locked(struct write_op *op, const struct docid *ids, size_t
     return st;
 }
 
-static void delete (struct collection *c, const struct docid *ids, size_t count, bool absent_too,
-                    node_write_fn *done, void *arg)
+void delete_on_terms(struct collection *c, const struct docid *ids, size_t count,
+                     const struct write_terms *terms, node_write_fn *done, void *arg)
 {
-    struct write_op *op = count == 0 || count > RECORD_ROWS_MAX ? NULL : op_create(c, count, true);
+    struct write_op *op =
+        count == 0 || count > RECORD_ROWS_MAX ? NULL : op_create(c, count, true, terms);
     struct write_result nothing = {.durability = "local"};
     struct err err = {0};
     status st;
@@ -637,7 +675,6 @@ static void delete (struct collection *c, const struct docid *ids, size_t count,
     }
     op->done = done;
     op->arg = arg;
-    op->absent_too = absent_too;
     lock_take(&c->seq.lock);
     st = delete_locked(op, ids, count, &err);
     none = st == ST_OK && op->count == 0;
@@ -653,13 +690,9 @@ static void delete (struct collection *c, const struct docid *ids, size_t count,
 void node_delete(struct collection *c, const struct docid *ids, size_t count, node_write_fn *done,
                  void *arg)
 {
-    delete (c, ids, count, false, done, arg);
-}
+    const struct write_terms terms = {0};
 
-void node_delete_logged(struct collection *c, const struct docid *ids, size_t count,
-                        node_write_fn *done, void *arg)
-{
-    delete (c, ids, count, true, done, arg);
+    delete_on_terms(c, ids, count, &terms, done, arg);
 }
 
 uint64_t node_write_cost_ns(struct collection *c, size_t rows)
