@@ -333,11 +333,16 @@ static status remove_entry(void *arg, struct catalog *catalog, struct err *err)
 
 /* The bucket's catalog first: from there on it is dropped. The root's mark is for those who come by
  * later; it is not waited for longer than a moment. */
-static status drop_in_bucket(struct collection *c, struct err *err)
+static status drop_in_bucket(struct collection *c, bool unloaded, struct err *err)
 {
     struct err ignored = {0};
     bool fenced;
     status st;
+
+    if (unloaded) {
+        st = drop_unloaded_allowed(c, err);
+        return st == ST_OK ? bucket_catalog_change(c->node, remove_entry, c, err) : st;
+    }
 
     lock_take(&c->seq.lock);
     fenced = c->seq.fenced;
@@ -359,18 +364,20 @@ static void run_drop(struct meta_job *base)
     struct collection *c = job->c;
     struct catalog next;
     struct err err = {0};
+    enum collection_state now = atomic_load(&c->seq.state);
+    bool unloaded = now == COLLECTION_FAILED && catalog_find_id(&node->catalog, c->id) == NULL;
     status st = node_check_writable(node, &err);
 
     catalog_init(&next);
+    if (st == ST_OK && now == COLLECTION_LOADING)
+        st = err_set(&err, ST_UNAVAILABLE, "the collection is still loading");
     if (st == ST_OK)
         st = catalog_copy(&node->catalog, &next, &err);
-    if (st == ST_OK)
+    if (st == ST_OK && !unloaded)
         st = catalog_remove_collection(&next, c->id, clock_wall_ns(node->options.clock), &err);
-    if (st == ST_OK && atomic_load(&c->seq.state) == COLLECTION_LOADING)
-        st = err_set(&err, ST_UNAVAILABLE, "the collection is still loading");
     if (st == ST_OK && policy_has_bucket(atomic_load(&c->policy)) && node->tier != NULL)
-        st = drop_in_bucket(c, &err);
-    if (st == ST_OK)
+        st = drop_in_bucket(c, unloaded, &err);
+    if (st == ST_OK && !unloaded)
         st = catalog_store_write(node, &next, &err);
     catalog_free(&next);
     /* What were written to it now could be gone after the next start. */

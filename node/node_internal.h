@@ -366,6 +366,11 @@ status admin_add_entry(void *arg, struct catalog *catalog, struct err *err);
 /* What the bucket's catalog has dropped goes here too; on the meta thread. */
 void collection_drop_here(struct collection *c);
 
+/* drop_unloaded.c: whether this node may drop a collection it could not load from the bucket. Waits
+ * for the network. */
+NODISCARD
+status drop_unloaded_allowed(struct collection *c, struct err *err);
+
 /* recover.c */
 /* Every collection of the catalog is in the table, loading: before any other thread runs, who may
  * change the catalog and add what comes from the bucket. */

@@ -1,0 +1,200 @@
+#include "tests/unit/node/nbucket.h"
+
+#include "base/log.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* --- a process that dies --- */
+
+static void die(struct nkill *k, const struct objstore_req *req)
+{
+    const struct objstore_fault gone = objstore_fault_outage();
+    const struct objstore_fault lost = {
+        .kind = OBJSTORE_FAULT_LOSE, .ops = 1u << req->op, .key_prefix = req->key};
+
+    fs_sim_stop_after(k->w->sim, 0);
+    if (atomic_load(&k->after_effect))
+        assert_int_equal(objstore_faults_add(k->w->bucket, &lost, NULL, NULL), ST_OK);
+    assert_int_equal(objstore_faults_add(k->w->bucket, &gone, NULL, NULL), ST_OK);
+    atomic_store(&k->dead, true);
+}
+
+static void on_submit(struct objstore *s, struct objstore_req *req)
+{
+    struct nkill *k = (struct nkill *)(void *)s;
+
+    atomic_fetch_add(&k->seen, 1);
+    if (atomic_load(&k->left) > 0 && atomic_fetch_sub(&k->left, 1) == 1)
+        die(k, req);
+    objstore_submit(k->w->bucket, req);
+}
+
+static void on_cancel(struct objstore *s, struct objstore_req *req)
+{
+    objstore_cancel(((struct nkill *)(void *)s)->w->bucket, req);
+}
+
+static void on_close(struct objstore *s)
+{
+    (void)s;
+}
+
+void nkill_init(struct nkill *k, struct nworld *w)
+{
+    static const struct objstore_ops ops = {
+        .submit = on_submit, .cancel = on_cancel, .close = on_close};
+
+    memset(k, 0, sizeof *k);
+    k->base.ops = &ops;
+    (void)snprintf(k->base.description, sizeof k->base.description, "%s", w->bucket_name);
+    k->w = w;
+    w->options.store = &k->base;
+}
+
+void nkill_arm(struct nkill *k, uint64_t n, bool after_effect)
+{
+    atomic_store(&k->after_effect, after_effect);
+    atomic_store(&k->dead, false);
+    atomic_store(&k->left, n);
+}
+
+bool nkill_dead(const struct nkill *k)
+{
+    return atomic_load(&k->dead);
+}
+
+void nkill_bury(struct nkill *k)
+{
+    const struct objstore_fault gone = objstore_fault_outage();
+
+    atomic_store(&k->left, 0);
+    fs_sim_stop_after(k->w->sim, 0);
+    assert_int_equal(objstore_faults_add(k->w->bucket, &gone, NULL, NULL), ST_OK);
+    nworld_close(k->w);
+    fs_sim_power_cut(k->w->sim, &k->w->rand.source);
+    objstore_faults_clear(k->w->bucket);
+    atomic_store(&k->dead, false);
+}
+
+void nlog(void)
+{
+    const struct log_options options = {.level = LOG_DEBUG,
+                                        .format = LOG_FORMAT_PRETTY,
+                                        .path = getenv("TIERVEC_TEST_LOG"),
+                                        .clock = clock_real()};
+
+    if (options.path != NULL)
+        assert_int_equal(log_open(&options, NULL), ST_OK);
+}
+
+/* --- the disk --- */
+
+void nlose_disk(struct nworld *w)
+{
+    struct err err = {0};
+    status st = ST_OK;
+
+    nworld_close(w);
+    if (w->sim != NULL)
+        st = fs_remove_all(fs_sim_fs(w->sim), w->dir, &err);
+    if (st == ST_OK || st == ST_NOT_FOUND)
+        st = fs_remove_all(fs_real(), w->dir, &err);
+    if (st == ST_OK)
+        st = fs_mkdir_all(fs_real(), w->dir, &err);
+    if (st != ST_OK)
+        fail_msg("the disk is not lost: %s", err.text);
+}
+
+/* --- what a node holds --- */
+
+enum { INFOS_MAX = 32 };
+
+static bool settled_now(struct nworld *w)
+{
+    static struct collection_info infos[INFOS_MAX];
+    size_t n = node_collection_list(w->node, NULL, infos, INFOS_MAX);
+
+    if (!atomic_load(&w->node->catalog_seen) || atomic_load(&w->node->sync_wanted))
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(infos[i].state, "loading") == 0 ||
+            (infos[i].arriving && strcmp(infos[i].state, "failed") != 0))
+            return false;
+    }
+    return true;
+}
+
+void nsettled(struct nworld *w)
+{
+    neventually(settled_now(w));
+}
+
+bool nshipped(struct collection *c)
+{
+    struct collection_info info = ninfo(c);
+
+    return strcmp(info.policy, "Memory") == 0 ||
+           (info.shipped_lsn >= info.last_lsn && info.unshipped_bytes == 0 && !info.switching);
+}
+
+void nall_shipped(struct nworld *w)
+{
+    struct collection **items = NULL;
+    size_t count = 0;
+
+    assert_int_equal(table_snapshot(w->node, &items, &count, NULL), ST_OK);
+    for (size_t i = 0; i < count; i++)
+        neventually(nshipped(items[i]));
+    table_snapshot_free(items, count);
+}
+
+void ntext(struct nworld *w, bool backed, char out[NTEXT_BYTES])
+{
+    static struct collection_info infos[INFOS_MAX];
+    struct node_alias aliases[INFOS_MAX];
+    size_t n = node_collection_list(w->node, NULL, infos, INFOS_MAX);
+    size_t a = node_alias_list(w->node, NULL, aliases, INFOS_MAX);
+    size_t at = 0;
+
+    out[0] = '\0';
+    for (size_t i = 0; i < n; i++) {
+        bool serves = strcmp(infos[i].state, "serving") == 0;
+
+        if (i > 0 && strcmp(infos[i - 1].name, infos[i].name) == 0)
+            fail_msg("two collections are named %s, seed=%llu", infos[i].name,
+                     (unsigned long long)w->seed);
+        if (backed && strcmp(infos[i].policy, "Memory") == 0)
+            continue;
+        at += (size_t)snprintf(out + at, NTEXT_BYTES - at, "%s=%llu/%s%s%s ", infos[i].name,
+                               (unsigned long long)infos[i].document_count, infos[i].policy,
+                               serves ? "" : "!", serves ? "" : infos[i].state);
+    }
+    for (size_t i = 0; i < a; i++)
+        at += (size_t)snprintf(out + at, NTEXT_BYTES - at, "%s>%s ", aliases[i].alias,
+                               aliases[i].collection);
+}
+
+status nalias(struct nworld *w, const char *alias, struct collection *c, struct err *err)
+{
+    struct call call;
+
+    call_init(&call);
+    if (c != NULL)
+        node_alias_set(w->node, alias, c, call_admin_done, &call);
+    else
+        node_alias_remove(w->node, alias, call_admin_done, &call);
+    call_wait(&call);
+    if (err != NULL)
+        *err = call.err;
+    return call.st;
+}
+
+bool nthere(struct nworld *w, const char *name)
+{
+    struct collection *c = node_collection_pin(w->node, name, strlen(name));
+
+    node_collection_unpin(c);
+    return c != NULL;
+}

@@ -1,0 +1,47 @@
+/* nbucket.h - what the tests of a node with a bucket share: a process that dies at a request, the
+ * loss of the disk, and what a node holds as one line of text.
+ *
+ * Threads    one, but for the store, which is the node's to use. */
+#ifndef TESTS_UNIT_NODE_NBUCKET_H
+#define TESTS_UNIT_NODE_NBUCKET_H
+
+#include "tests/unit/node/nworld.h"
+
+/* Between a node and its faults. At the n-th request from arming the process is dead: no request
+ * and no effect on the disk comes after it. */
+struct nkill {
+    struct objstore base;
+    struct nworld *w;
+    _Atomic uint64_t left; /* 0: not armed */
+    _Atomic uint64_t seen; /* requests since nkill_init() */
+    _Atomic bool after_effect;
+    _Atomic bool dead;
+};
+/* Behind nworld_bucket(); the world needs fs_sim to be killed. */
+void nkill_init(struct nkill *k, struct nworld *w);
+/* after_effect: the n-th takes effect, its answer reaches nobody. */
+void nkill_arm(struct nkill *k, uint64_t n, bool after_effect);
+bool nkill_dead(const struct nkill *k);
+/* Closes what is left of the process; power is cut, and the bucket answers again. */
+void nkill_bury(struct nkill *k);
+
+/* Closes the node and removes the whole data directory. */
+void nlose_disk(struct nworld *w);
+/* The bucket's catalog was asked and everything it has is here or has failed. */
+void nsettled(struct nworld *w);
+/* Everything is in the bucket, the base of a switch as well. */
+bool nshipped(struct collection *c);
+void nall_shipped(struct nworld *w);
+
+enum { NTEXT_BYTES = 4096 };
+/* "base=3/MemoryS3 other=0/Memory alias>base ": names in order. backed: without what only this
+ * disk has. A collection that does not serve has its state behind it. */
+void ntext(struct nworld *w, bool backed, char out[NTEXT_BYTES]);
+
+/* With TIERVEC_TEST_LOG in the environment what nodes log goes to that file. */
+void nlog(void);
+
+status nalias(struct nworld *w, const char *alias, struct collection *c, struct err *err);
+bool nthere(struct nworld *w, const char *name);
+
+#endif
