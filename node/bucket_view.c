@@ -23,9 +23,8 @@ void bucket_info(struct collection *c, struct collection_info *out)
     out->published_at_ns = marks.published_at_ns;
     out->segments = marks.segments;
     out->bucket_bytes = marks.segment_bytes + marks.object_bytes + marks.log_bytes;
-    if (c->seq.stream == NULL) /* the sequencer's lock is held */
+    if (!ship_status(c, &s))
         return;
-    tier_stream_status(c->seq.stream, &s);
     out->switching = s.switching;
     out->phase = stream_phase_name(s.phase);
     (void)snprintf(out->owner, sizeof out->owner, "%s", s.owner);
