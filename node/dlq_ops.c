@@ -211,8 +211,10 @@ static status discard_group(struct dlq_job *job, const struct letter *letter, st
 
     one.confirm_first = letter->lsn_first;
     one.confirm_last = letter->lsn_last;
-    if (st == ST_OK)
+    if (st == ST_OK) {
+        ship_waits_give_up(job->c, letter->lsn_last);
         st = ship_call(job->c, start_discard, &one, DISCARD_WAIT_MS, err);
+    }
     return st;
 }
 

@@ -455,6 +455,8 @@ void ship_logged_locked(struct collection *c, uint64_t lsn, uint64_t payload_byt
                         bool remote);
 void ship_waits_reached(struct collection *c, uint64_t lsn);
 void ship_waits_expire(struct collection *c, uint64_t now_ns);
+/* What waits up to lsn will not be in the bucket under its lsn: answered as local. */
+void ship_waits_give_up(struct collection *c, uint64_t lsn);
 /* closed: those who wait, and who come, are answered as local. */
 void ship_waits_close(struct collection *c, bool closed);
 void ship_marks_read(struct collection *c, struct bucket_marks *out);

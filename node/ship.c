@@ -81,7 +81,11 @@ static void on_phase(void *arg, enum stream_phase phase, const char *reason)
 
 static void on_remote(void *arg, uint64_t lsn)
 {
-    ship_waits_reached(arg, lsn);
+    struct tier_stream_status s;
+
+    /* Without its base nothing can be restored: who waits is answered as local, at its deadline. */
+    if (!ship_status(arg, &s) || !s.switching)
+        ship_waits_reached(arg, lsn);
 }
 
 static void on_shipped(void *arg, uint64_t lsn, uint64_t chain)

@@ -68,6 +68,11 @@ void ship_waits_reached(struct collection *c, uint64_t lsn)
     answer_all(take_waits(c, lsn, 0), true);
 }
 
+void ship_waits_give_up(struct collection *c, uint64_t lsn)
+{
+    answer_all(take_waits(c, lsn, UINT64_MAX), false); /* every deadline is over */
+}
+
 void ship_waits_expire(struct collection *c, uint64_t now_ns)
 {
     answer_all(take_waits(c, UINT64_MAX, now_ns), false);

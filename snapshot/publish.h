@@ -79,7 +79,7 @@ status publish_run(const struct publish_options *options, const struct manifest 
 
 /* What to publish now, a pure rule (docs/protocol.md, "Publishing"). */
 enum {
-    PUBLISH_BASE_FACTOR = 5, /* log and segments against live rows */
+    PUBLISH_BASE_FACTOR = 7, /* log and segments against live rows */
     PUBLISH_BASE_SLACK_BYTES = 64 * 1024 * 1024,
     PUBLISH_IMAGE_ROWS_MIN = 10000,    /* of a first image, unless the collection is idle */
     PUBLISH_IMAGE_CHANGED_MIN = 20000, /* ... of a later one: each is three requests */

@@ -1,7 +1,7 @@
 /* When sending pays. Every byte of a row is sent once with the log; what is sent again is bounded
  * by a share of what has changed since:
  *
- *   base    when log and segments are five times the live rows: rewriting one part for four written
+ *   base    when log and segments are seven times the live rows: rewriting one part for six written
  *   image   when as many rows changed as were in the last one: each row is in at most two images
  *           worth of growth; an idle collection gets one earlier where it costs little of what
  *           changed, so that it is linked when it comes back
