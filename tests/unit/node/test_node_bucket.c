@@ -148,6 +148,100 @@ static void a_write_that_fits_into_no_object_is_refused(void **state)
     nworld_fini(&w);
 }
 
+struct seen {
+    uint64_t lsn, inserted_at_ns;
+};
+
+static struct seen see(struct collection *c, uint64_t id)
+{
+    const struct docid doc = docid_u64(id);
+    struct document found = {0};
+    struct arena arena;
+    struct seen seen;
+
+    arena_init(&arena, 1 << 20);
+    assert_int_equal(node_get(c, &doc, &arena, &found, NULL), ST_OK);
+    seen = (struct seen){found.lsn, found.inserted_at_ns};
+    arena_free(&arena);
+    return seen;
+}
+
+/* A row comes back with the lsn and the time it was written with, out of the log as out of a base.
+ */
+static void rows_keep_their_lsn_and_time(void **state)
+{
+    struct nworld w;
+    struct collection *c;
+    struct seen before[3];
+
+    (void)state;
+    nworld_init(&w, false, 11);
+    nworld_bucket(&w, "times");
+    nworld_open(&w);
+    c = make(&w, "docs", NODE_LOCAL);
+    for (int i = 0; i < 6; i++)
+        put_range(c, 1, 40, 2);
+    put_range(c, 1, 30, 3);
+    assert_int_equal(ncompact(c, NULL, NULL), ST_OK);
+    assert_true(ninfo(c).segments >= 1);
+    put_range(c, 3, 3, 4);
+    for (uint64_t id = 1; id <= 3; id++)
+        before[id - 1] = see(c, id);
+    neventually(is_shipped(c));
+    node_collection_unpin(c);
+    power_and_disk_lost(&w);
+    nworld_open(&w);
+    c = npin(&w, "docs");
+    for (uint64_t id = 1; id <= 3; id++) {
+        struct seen now = see(c, id);
+
+        assert_int_equal(now.lsn, before[id - 1].lsn);
+        assert_int_equal(now.inserted_at_ns, before[id - 1].inserted_at_ns);
+    }
+    has_range(c, 4, 30, 3);
+    has_range(c, 31, 40, 2);
+    node_collection_unpin(c);
+    nworld_fini(&w);
+}
+
+/* Tenants and databases of the bucket's catalog are the node's after a start on an empty disk. */
+static void tenants_come_back(void **state)
+{
+    static const uint8_t tenant[16] = {7};
+    static const uint8_t database[16] = {8};
+    char path[FS_PATH_BYTES];
+    struct nworld w;
+    struct catalog catalog;
+    struct buf bytes;
+    struct objstore_req put = {.op = OBJSTORE_PUT, .key = OBJKEY_CATALOG};
+
+    (void)state;
+    nworld_init(&w, false, 12);
+    nworld_bucket(&w, "tenants");
+    catalog_init(&catalog);
+    buf_init(&bytes, CATALOG_BYTES_MAX);
+    assert_int_equal(catalog_add_tenant(&catalog, tenant, "acme", NULL), ST_OK);
+    assert_int_equal(catalog_add_database(&catalog, database, tenant, "prod", NULL), ST_OK);
+    assert_int_equal(catalog_encode(&catalog, &bytes, NULL), ST_OK);
+    put.body = buf_slice(&bytes);
+    assert_int_equal(objstore_wait(w.bucket, &put, NULL), ST_OK);
+    objstore_result_fini(&put.result);
+    catalog_free(&catalog);
+    nworld_open(&w);
+    nworld_close(&w);
+    assert_int_equal(fs_join(path, w.dir, "catalog", NULL), ST_OK);
+    buf_reset(&bytes);
+    assert_int_equal(fs_read_file(fs_real(), path, CATALOG_BYTES_MAX, &bytes, NULL), ST_OK);
+    assert_int_equal(catalog_decode(buf_slice(&bytes), &catalog, NULL), ST_OK);
+    assert_int_equal(catalog.tenant_count, 1);
+    assert_string_equal(catalog.tenants[0].name, "acme");
+    assert_int_equal(catalog.database_count, 1);
+    assert_string_equal(catalog.databases[0].name, "prod");
+    catalog_free(&catalog);
+    buf_free(&bytes);
+    nworld_fini(&w);
+}
+
 /* The same with an image: the graph is taken over, not built again. */
 static void an_image_spares_linking(void **state)
 {
@@ -465,6 +559,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_second_node_does_not_disturb_the_first),
         cmocka_unit_test(a_live_switch_publishes_the_base),
         cmocka_unit_test(the_catalog_comes_back),
+        cmocka_unit_test(rows_keep_their_lsn_and_time),
+        cmocka_unit_test(tenants_come_back),
     };
 
     if (argc > 1)
