@@ -337,16 +337,19 @@ static status drop_in_bucket(struct collection *c, bool unloaded, struct err *er
 {
     struct err ignored = {0};
     bool fenced;
-    status st;
-
-    if (unloaded) {
-        st = drop_unloaded_allowed(c, err);
-        return st == ST_OK ? bucket_catalog_change(c->node, remove_entry, c, err) : st;
-    }
+    bool streams;
+    status st = ST_OK;
 
     lock_take(&c->seq.lock);
     fenced = c->seq.fenced;
+    streams = c->seq.stream != NULL;
     lock_drop(&c->seq.lock);
+    if (unloaded || (!fenced && !streams)) /* its root alone tells whose it is */
+        st = drop_unloaded_allowed(c, err);
+    if (st != ST_OK)
+        return st;
+    if (unloaded)
+        return bucket_catalog_change(c->node, remove_entry, c, err);
     if (fenced)
         return err_set(err, ST_DENIED,
                        "the collection has another owner; drop it there, or take ownership first");
@@ -369,7 +372,7 @@ static void run_drop(struct meta_job *base)
     status st = node_check_writable(node, &err);
 
     catalog_init(&next);
-    if (st == ST_OK && now == COLLECTION_LOADING)
+    if (st == ST_OK && (now == COLLECTION_LOADING || atomic_load(&c->in_load)))
         st = err_set(&err, ST_UNAVAILABLE, "the collection is still loading");
     if (st == ST_OK)
         st = catalog_copy(&node->catalog, &next, &err);

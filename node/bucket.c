@@ -267,8 +267,6 @@ static status do_again(void *arg, struct err *err)
         wish.what |= PUBLISH_IMAGE;
     if (st == ST_OK)
         st = publish_now(c, &wish, &report, err);
-    if (st == ST_OK) /* letters of publishing leave */
-        c->publish_failures = 1;
     publish_told(c, st, &report, err);
     return st;
 }

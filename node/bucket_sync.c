@@ -158,7 +158,7 @@ static void show_settings(struct node *node)
 /* One that is on its way into RAM is its loader's, who may be about to open its log. */
 static bool is_being_loaded(struct collection *c)
 {
-    return atomic_load(&c->seq.state) == COLLECTION_LOADING || atomic_load(&c->arriving);
+    return atomic_load(&c->seq.state) == COLLECTION_LOADING || atomic_load(&c->in_load);
 }
 
 static void drop_the_dropped(struct sync_job *job)

@@ -1,5 +1,6 @@
 /* The one thread that writes LMDB: letters and hints in order without anyone waiting, intents with
- * their caller waiting. What cannot be written (a full or failing disk) is kept and tried again. */
+ * their caller waiting. What cannot be written (a full or failing disk) is kept and tried again;
+ * who waits behind it is told so. */
 #include "node/node_internal.h"
 
 enum { KV_WRITER_RETRY_MS = 1000 };
@@ -119,8 +120,36 @@ static struct kv_batch *pop_locked(struct kv_writer *w)
     return b;
 }
 
+static void answer_locked(struct kv_writer *w, struct kv_batch *b, status st, const struct err *err)
+{
+    b->wait->st = st;
+    b->wait->err = *err;
+    b->wait->done = true;
+    cond_broadcast(&w->shared.ran);
+}
+
+/* They cannot be written before what stands at the front, and that may be never. */
+static void refuse_waiting_locked(struct kv_writer *w, status st, const struct err *err)
+{
+    struct kv_batch **at = &w->shared.first;
+
+    while (*at != NULL) {
+        struct kv_batch *b = *at;
+
+        if (b->wait == NULL) {
+            at = &b->next;
+            continue;
+        }
+        *at = b->next;
+        answer_locked(w, b, st, err);
+        batch_free(b);
+    }
+    w->shared.last = at;
+}
+
 /* Kept at the front until it is written: letters and hints are states, and the order counts. */
-static void put_back_and_pause(struct kv_writer *w, struct kv_batch *b, const struct err *err)
+static void put_back_and_pause(struct kv_writer *w, struct kv_batch *b, status st,
+                               const struct err *err)
 {
     static struct log_repeat repeat;
     uint64_t left_out;
@@ -133,6 +162,7 @@ static void put_back_and_pause(struct kv_writer *w, struct kv_batch *b, const st
     if (w->shared.first == NULL)
         w->shared.last = &b->next;
     w->shared.first = b;
+    refuse_waiting_locked(w, st, err);
     if (!w->shared.stopping)
         (void)cond_wait_ns(&w->shared.wake, &w->shared.lock,
                            (uint64_t)KV_WRITER_RETRY_MS * 1000000);
@@ -145,15 +175,12 @@ static void write_one(struct kv_writer *w, struct kv_batch *b, bool last_try)
     status st = kv_apply(w->kv, b->writes, b->count, &err);
 
     if (st != ST_OK && b->wait == NULL && !last_try) {
-        put_back_and_pause(w, b, &err);
+        put_back_and_pause(w, b, st, &err);
         return;
     }
     if (b->wait != NULL) {
         lock_take(&w->shared.lock);
-        b->wait->st = st;
-        b->wait->err = err;
-        b->wait->done = true;
-        cond_broadcast(&w->shared.ran);
+        answer_locked(w, b, st, &err);
         lock_drop(&w->shared.lock);
     } else if (st != ST_OK) {
         log_error("a letter or hint is not on disk at the end", "err=%s", err.text);

@@ -344,6 +344,7 @@ static void run_load(struct meta_job *base)
     log_context_set(NULL, load->c->id_text);
     load_one(load);
     log_context_set(NULL, NULL);
+    atomic_store(&load->c->in_load, false);
     node_collection_unpin(load->c);
     if (load->adopt)
         catalog_collection_free(&load->entry);
@@ -377,6 +378,7 @@ static status queue_load(struct node *node, struct collection *c,
     load->job.run = run_load;
     load->node = node;
     load->c = c;
+    atomic_store(&c->in_load, true);
     load->adopt = entry != NULL;
     load->again = again;
     if (entry != NULL)
@@ -386,8 +388,10 @@ static status queue_load(struct node *node, struct collection *c,
         if (load->adopt)
             catalog_collection_free(&load->entry);
     }
-    if (st != ST_OK)
+    if (st != ST_OK) {
+        atomic_store(&c->in_load, false);
         mem_free(load);
+    }
     return st;
 }
 

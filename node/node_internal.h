@@ -156,6 +156,7 @@ struct collection {
     _Atomic uint64_t ops_since_fold, bytes_since_fold;
     _Atomic uint64_t compactions;
     _Atomic bool arriving;     /* comes from the bucket; not whole on the local disk yet */
+    _Atomic bool in_load;      /* the load thread's: neither reset nor dropped meanwhile */
     uint64_t publish_next_ms;  /* the publish thread's: not before */
     uint32_t publish_failures; /* in a row; the publish thread's */
 
@@ -426,7 +427,8 @@ status kv_writer_open(struct kv *kv, struct kv_writer **out, struct err *err);
 void kv_writer_close(struct kv_writer *w); /* everything put is written first, if it can be */
 /* Copies, in order; tried again until it succeeds. Never fails, never waits. */
 void kv_writer_put(void *writer, const struct kv_write *writes, size_t count);
-/* Waits for this transaction, which is tried once. */
+/* Waits for this transaction, which is tried once; not at all while what was put before it cannot
+ * be written. */
 NODISCARD
 status kv_writer_apply(struct kv_writer *w, const struct kv_write *writes, size_t count,
                        struct err *err);
@@ -469,6 +471,8 @@ void ship_call_done(void *arg, status st, const struct err *err); /* tier_done_f
 void ship_call_drop(struct ship_call *call);
 NODISCARD
 status ship_explain(struct collection *c, status st, struct err *err);
+/* The base is published: what waited for it is answered. */
+void ship_base_done(struct collection *c);
 /* Takes the wait; answered now, on the ship thread, or at its deadline. */
 void ship_wait(struct collection *c, struct remote_wait *wait);
 void ship_tick(struct node *node); /* deadlines, pressure; the reclaim thread */

@@ -208,6 +208,7 @@ void publish_note(struct collection *c, unsigned what, const struct manifest *m,
     marks.published_at_ns = clock_wall_ns(c->node->options.clock);
     ship_set_marks(c, &marks);
     ship_remember(c);
+    ship_base_done(c);
     log_info("published",
              "collection_id=%s revision=%" PRIu64 " lsn=%" PRIu64 " objects=%" PRIu64
              " bytes=%" PRIu64 " base=%s image=%s",
@@ -320,8 +321,7 @@ void publish_told(struct collection *c, status st, const struct publish_report *
                         r->class == OBJSTORE_INTEGRITY);
 
     if (st == ST_OK) {
-        if (c->publish_failures > 0)
-            letters_out(c);
+        letters_out(c); /* of an earlier process, too */
         c->publish_failures = 0;
     } else {
         for (uint32_t i = 0; i < c->publish_failures && wait < PUBLISH_RETRY_MS_MAX; i++)

@@ -79,13 +79,22 @@ static void on_phase(void *arg, enum stream_phase phase, const char *reason)
                  stream_phase_name(phase));
 }
 
+/* Until the base is published nothing can be restored, whatever of the log is there. */
 static void on_remote(void *arg, uint64_t lsn)
+{
+    struct collection *c = arg;
+    struct tier_stream_status s;
+
+    if (ship_status(c, &s) && !s.switching)
+        ship_waits_reached(c, lsn);
+}
+
+void ship_base_done(struct collection *c)
 {
     struct tier_stream_status s;
 
-    /* Without its base nothing can be restored: who waits is answered as local, at its deadline. */
-    if (!ship_status(arg, &s) || !s.switching)
-        ship_waits_reached(arg, lsn);
+    if (ship_status(c, &s) && !s.switching)
+        ship_waits_reached(c, s.remote_lsn);
 }
 
 static void on_shipped(void *arg, uint64_t lsn, uint64_t chain)

@@ -153,8 +153,29 @@ void create_start(struct stream *s, const struct stream_event *e, struct stream_
     stream_set_phase(s, out, STREAM_CREATING, "making the root in the bucket");
 }
 
+/* What an earlier try of this node left, cut short before anything came of it: never restorable,
+ * and nobody else's. The new root takes its place, an epoch further. */
+static bool left_by_us(const struct stream *s)
+{
+    return s->root.state == ROOT_SWITCHING && s->core.op.next.state == ROOT_SWITCHING &&
+           strncmp(s->root.node_id, s->options.node_id, sizeof s->root.node_id) == 0;
+}
+
+static void replace_root(struct stream *s)
+{
+    struct root *next = &s->core.op.next;
+
+    next->revision = s->root.revision;
+    next->epoch = next->floor.epoch = s->root.epoch + 1;
+    op_write(s, OP_REPLACE);
+}
+
 void create_done(struct stream *s, struct stream_effects *out, bool won)
 {
+    if (!won && left_by_us(s)) {
+        replace_root(s);
+        return;
+    }
     if (!won) {
         create_refuse(s, out, OBJSTORE_PRECONDITION, "a root that is not ours stands there");
         return;

@@ -17,6 +17,7 @@ enum op_purpose {
     OP_FENCED_READ, /* is our old epoch closed? */
     OP_LOST_READ,   /* is it there again? */
     OP_CREATE,
+    OP_REPLACE, /* the same, where a root of ours is in the way */
     OP_COMMIT,
     OP_DROP_READ,
     OP_DROP,

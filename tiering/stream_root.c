@@ -95,6 +95,7 @@ static void written(struct stream *s, struct stream_effects *out, int purpose, b
         owner_closed(s, out, won);
         break;
     case OP_CREATE:
+    case OP_REPLACE:
         create_done(s, out, won);
         break;
     case OP_COMMIT:
@@ -151,6 +152,10 @@ static void missed(struct stream *s, const struct stream_event *e, struct stream
         op->misses = 0;
         return;
     }
+    if (op->purpose == OP_REPLACE) {
+        op_write(s, OP_CREATE);
+        return;
+    }
     owner_root_lost(s, out);
 }
 
@@ -184,7 +189,7 @@ static bool gives_up(const struct stream *s)
     const struct stream_op *op = &s->core.op;
 
     return !op->maybe && op->wait.hard_failures > s->options.max_retries &&
-           (op->purpose == OP_COMMIT || op->purpose == OP_CREATE);
+           (op->purpose == OP_COMMIT || op->purpose == OP_CREATE || op->purpose == OP_REPLACE);
 }
 
 static void refused(struct stream *s, const struct stream_event *e, struct stream_effects *out)

@@ -451,6 +451,380 @@ static void a_graceful_stop_ships_the_rest(void **state)
     nworld_fini(&w);
 }
 
+/* --- what was loaded, and what is true --- */
+
+static status ntake(struct collection *c, struct err *err)
+{
+    struct call call;
+
+    call_init(&call);
+    node_take_ownership(c, call_admin_done, &call);
+    call_wait(&call);
+    *err = call.err;
+    return call.st;
+}
+
+/* The last object under a prefix is gone, as if it had never counted. */
+static void remove_last(struct nworld *w, const uint8_t id[16], const char *part)
+{
+    struct objstore_req list = {.op = OBJSTORE_LIST, .key = "c/"};
+    struct objstore_req get = {.op = OBJSTORE_GET};
+    struct objstore_req del = {.op = OBJSTORE_DELETE};
+    char key[OBJKEY_BYTES + 8] = "";
+    char id_text[UUID_TEXT_BYTES];
+
+    uuid_format(id, id_text);
+    assert_int_equal(objstore_wait(w->bucket, &list, NULL), ST_OK);
+    for (size_t i = 0; i < list.result.entry_count; i++) {
+        if (strstr(list.result.entries[i].key, id_text) != NULL &&
+            strstr(list.result.entries[i].key, part) != NULL)
+            (void)snprintf(key, sizeof key, "%s", list.result.entries[i].key);
+    }
+    objstore_result_fini(&list.result);
+    assert_true(key[0] != '\0');
+    get.key = del.key = key;
+    assert_int_equal(objstore_wait(w->bucket, &get, NULL), ST_OK);
+    objstore_result_fini(&get.result);
+    assert_int_equal(objstore_wait(w->bucket, &del, NULL), ST_OK);
+    objstore_result_fini(&del.result);
+}
+
+/* Who loads while another takes over may read a group that the taker did not list. It never was
+ * confirmed to us: we load once more, and no person has to look. */
+static void what_was_only_loaded_halts_nobody(void **state)
+{
+    struct nworld a;
+    struct nworld b;
+    struct collection *c;
+    struct err err = {0};
+
+    (void)state;
+    nworld_init(&a, false, 31);
+    nworld_init(&b, false, 32);
+    nworld_bucket(&a, "loaded");
+    nworld_bucket(&b, "loaded");
+    a.options.node_id = "node-a";
+    b.options.node_id = "node-b";
+    nworld_open(&a);
+    c = make(&a, "docs", NODE_LOCAL);
+    put_range(c, 1, 10, 1);
+    neventually(is_confirmed(c));
+    put_range(c, 11, 20, 1);
+    neventually(is_confirmed(c));
+    node_collection_unpin(c);
+    nworld_close(&a);
+    nworld_open(&b);
+    neventually(has_phase(&b, "docs", "foreign") || has_phase(&b, "docs", "idle"));
+    c = npin(&b, "docs");
+    has_range(c, 1, 20, 1);
+    neventually(!ninfo(c).arriving);
+    remove_last(&b, c->id, "/w/");
+    (void)ntake(c, &err);
+    node_collection_unpin(c);
+    for (int i = 0; i < 3000; i++) {
+        status st;
+
+        c = npin(&b, "docs");
+        assert_string_not_equal(ninfo(c).phase, "halted");
+        st = nput(c, 30, 2, &err);
+        node_collection_unpin(c);
+        if (st == ST_OK)
+            break;
+        npause_ms(10);
+    }
+    neventually(has_phase(&b, "docs", "owned"));
+    c = npin(&b, "docs");
+    has_range(c, 1, 10, 1);
+    has_range(c, 30, 30, 2);
+    neventually(is_shipped(c));
+    node_collection_unpin(c);
+    nworld_fini(&a);
+    nworld_fini(&b);
+}
+
+/* What was loaded at the start is freed when it is dropped. */
+static void a_dropped_collection_gives_its_memory_back(void **state)
+{
+    struct nworld w;
+    struct collection *c;
+    uint64_t bytes;
+
+    (void)state;
+    nworld_init(&w, false, 33);
+    nworld_open(&w);
+    assert_int_equal(ncreate(&w, "docs", DIM, VMETRIC_L2, 64, NULL), ST_OK);
+    c = npin(&w, "docs");
+    put_batch(c, 1, 5000, 1);
+    node_collection_unpin(c);
+    nworld_close(&w);
+    nworld_open(&w);
+    c = npin(&w, "docs");
+    bytes = mem_budget_bytes(&w.node->budget);
+    assert_int_equal(ndrop(&w, c, NULL), ST_OK);
+    node_collection_unpin(c);
+    neventually(mem_budget_bytes(&w.node->budget) < bytes / 4);
+    nworld_fini(&w);
+}
+
+/* A collection of the bucket does not come to stand in front of one that is here. */
+static void a_name_of_the_bucket_hides_no_local_collection(void **state)
+{
+    struct nworld a;
+    struct nworld b;
+    struct collection *c;
+
+    (void)state;
+    nworld_init(&a, false, 34);
+    nworld_init(&b, false, 35);
+    nworld_bucket(&a, "names");
+    nworld_bucket(&b, "names");
+    nworld_open(&a);
+    assert_int_equal(ncreate(&a, "docs", DIM, VMETRIC_L2, 64, NULL), ST_OK);
+    c = npin(&a, "docs");
+    put_range(c, 1, 5, 1);
+    node_collection_unpin(c);
+    nworld_close(&a);
+    nworld_open(&b);
+    c = make(&b, "docs", NODE_LOCAL);
+    put_range(c, 1, 5, 2);
+    neventually(is_confirmed(c));
+    node_collection_unpin(c);
+    nworld_close(&b);
+    nworld_open(&a);
+    neventually(nhealth_has(&a, "not taken over"));
+    c = npin(&a, "docs");
+    has_range(c, 1, 5, 1);
+    assert_int_equal(nput(c, 6, 1, NULL), ST_OK);
+    node_collection_unpin(c);
+    nworld_fini(&a);
+    nworld_fini(&b);
+}
+
+/* --- the switch --- */
+
+static void put_root(struct nworld *w, const struct root *root)
+{
+    char key[OBJKEY_BYTES];
+    struct objstore_req put = {.op = OBJSTORE_PUT, .key = key};
+    struct buf bytes;
+
+    objkey_root(root->collection, key);
+    buf_init(&bytes, ROOT_BYTES_MAX);
+    assert_int_equal(root_encode(root, &bytes, NULL), ST_OK);
+    put.body = buf_slice(&bytes);
+    assert_int_equal(objstore_wait(w->bucket, &put, NULL), ST_OK);
+    objstore_result_fini(&put.result);
+    buf_free(&bytes);
+}
+
+/* A switch that a crash cut short after its root, or that the bucket did not answer in time, is
+ * done by asking once more. */
+static void a_switch_cut_short_can_be_made_again(void **state)
+{
+    struct root root = {.state = ROOT_SWITCHING,
+                        .revision = 1,
+                        .nonce = {1},
+                        .node_id = "test",
+                        .session = {2},
+                        .epoch = 1,
+                        .floor = {.lsn = 3, .epoch = 1, .seq = 1, .chain = 77}};
+    struct nworld w;
+    struct collection *c;
+    struct err err = {0};
+
+    (void)state;
+    nworld_init(&w, false, 36);
+    nworld_bucket(&w, "again");
+    nworld_open(&w);
+    assert_int_equal(ncreate(&w, "docs", DIM, VMETRIC_L2, 64, NULL), ST_OK);
+    c = npin(&w, "docs");
+    put_range(c, 1, 50, 1);
+    memcpy(root.collection, c->id, sizeof root.collection);
+    put_root(&w, &root);
+    if (npatch_policy(&w, c, NODE_MEMORY_S3, &err) != ST_OK)
+        fail_msg("switch: %s", err.text);
+    put_range(c, 51, 60, 1);
+    neventually(!ninfo(c).switching && ninfo(c).published_lsn > 0);
+    neventually(is_shipped(c));
+    node_collection_unpin(c);
+    disk_lost(&w);
+    nworld_open(&w);
+    c = npin(&w, "docs");
+    has_range(c, 1, 60, 1);
+    node_collection_unpin(c);
+    nworld_fini(&w);
+}
+
+static status nwrite_one(struct collection *c, uint64_t id, struct write_result *result)
+{
+    struct write_row row = {.id = docid_u64(id)};
+    float vector[DIM];
+    struct buf payload;
+    status st;
+
+    npayload(1, &payload);
+    nvector(id, 1, DIM, vector);
+    row.vector = vector;
+    row.payload = buf_slice(&payload);
+    st = nwrite(c, &row, 1, result, NULL);
+    buf_free(&payload);
+    return st;
+}
+
+/* As long as the base is on its way nothing can be restored: nothing is remote yet. */
+static void nothing_is_remote_before_the_base_is(void **state)
+{
+    struct objstore_fault refused = objstore_fault_denied();
+    const struct collection_patch remote = {.durability = NODE_REMOTE};
+    struct write_result result = {0};
+    struct nworld w;
+    struct collection *c;
+    struct call call;
+
+    (void)state;
+    nworld_init(&w, false, 37);
+    nworld_bucket(&w, "base");
+    w.options.remote_wait_ms = 1000;
+    nworld_open(&w);
+    assert_int_equal(ncreate(&w, "docs", DIM, VMETRIC_L2, 64, NULL), ST_OK);
+    c = npin(&w, "docs");
+    put_range(c, 1, 50, 1);
+    refused.ops = 1u << OBJSTORE_PUT;
+    refused.key_part = "/g/";
+    (void)fault(&w, refused);
+    assert_int_equal(npatch_policy(&w, c, NODE_MEMORY_S3, NULL), ST_OK);
+    call_init(&call);
+    node_collection_patch(w.node, c, &remote, call_admin_done, &call);
+    call_wait(&call);
+    assert_int_equal(call.st, ST_OK);
+    assert_int_equal(nwrite_one(c, 51, &result), ST_OK);
+    assert_true(result.short_of_remote);
+    neventually(is_shipped(c));
+    assert_true(ninfo(c).switching);
+
+    objstore_faults_clear(w.bucket);
+    neventually(!ninfo(c).switching);
+    neventually(nwrite_one(c, 52, &result) == ST_OK && !result.short_of_remote);
+    node_collection_unpin(c);
+    disk_lost(&w);
+    nworld_open(&w);
+    c = npin(&w, "docs");
+    has_range(c, 1, 52, 1);
+    node_collection_unpin(c);
+    nworld_fini(&w);
+}
+
+/* --- letters and marks --- */
+
+/* Letters of publishing leave when it succeeds, though another process had failed. */
+static void a_letter_of_publishing_leaves_after_a_restart(void **state)
+{
+    struct objstore_fault refused = objstore_fault_denied();
+    struct nworld w;
+    struct collection *c;
+
+    (void)state;
+    nworld_init(&w, false, 38);
+    nworld_bucket(&w, "letters");
+    nworld_open(&w);
+    c = make(&w, "docs", NODE_LOCAL);
+    for (uint32_t version = 1; version <= 4; version++)
+        put_range(c, 1, 100, version);
+    neventually(is_confirmed(c));
+    refused.ops = 1u << OBJSTORE_PUT;
+    refused.key_part = "/g/";
+    (void)fault(&w, refused);
+    assert_int_not_equal(ncompact(c, NULL, NULL), ST_OK);
+    assert_int_equal(ninfo(c).dlq, 1);
+    node_collection_unpin(c);
+    nworld_close(&w);
+    objstore_faults_clear(w.bucket);
+    nworld_open(&w);
+    c = npin(&w, "docs");
+    assert_int_equal(ninfo(c).dlq, 1);
+    assert_int_equal(ncompact(c, NULL, NULL), ST_OK);
+    assert_int_equal(ninfo(c).dlq, 0);
+    node_collection_unpin(c);
+    nworld_fini(&w);
+}
+
+/* What cannot be remembered is tried again; whoever waits for LMDB behind it is told. */
+static void a_full_lmdb_lets_nobody_wait_for_ever(void **state)
+{
+    struct nworld w;
+    uint8_t key[16] = "x/";
+    uint8_t *value = mem_zero(1 << 20);
+    struct kv_write write = {.key = slice_make(key, sizeof key),
+                             .value = slice_make(value, 1 << 20)};
+    struct err err = {0};
+
+    (void)state;
+    assert_non_null(value);
+    nworld_init(&w, false, 39);
+    nworld_open(&w);
+    for (uint8_t i = 0; i < 20; i++) {
+        key[3] = i;
+        kv_writer_put(w.node->kv_writer, &write, 1);
+    }
+    assert_int_not_equal(ncreate(&w, "docs", DIM, VMETRIC_L2, 64, &err), ST_OK);
+    assert_true(err.text[0] != '\0');
+    mem_free(value);
+    nworld_fini(&w);
+}
+
+/* A collection that another node owns is not dropped by one that could not load it. */
+static void who_could_not_load_it_does_not_drop_it(void **state)
+{
+    const struct objstore_fault damage = {.kind = OBJSTORE_FAULT_CORRUPT,
+                                          .ops = 1u << OBJSTORE_GET,
+                                          .key_part = "/w/",
+                                          .times = OBJSTORE_FAULT_FOR_EVER};
+    struct nworld a;
+    struct nworld b;
+    struct collection *c;
+    struct err err = {0};
+
+    (void)state;
+    nworld_init(&a, false, 40);
+    nworld_init(&b, false, 41);
+    nworld_bucket(&a, "notmine");
+    nworld_bucket(&b, "notmine");
+    a.options.node_id = "node-a";
+    b.options.node_id = "node-b";
+    nworld_open(&a);
+    c = make(&a, "docs", NODE_LOCAL);
+    put_range(c, 1, 10, 1);
+    neventually(is_confirmed(c));
+    node_collection_unpin(c);
+    nworld_open(&b);
+    neventually(has_phase(&b, "docs", "foreign"));
+    c = npin(&b, "docs");
+    neventually(!ninfo(c).arriving);
+    {
+        char wal[FS_PATH_BYTES];
+        char snapshot[FS_PATH_BYTES];
+
+        assert_int_equal(collection_paths(c, wal, snapshot, NULL), ST_OK);
+        node_collection_unpin(c);
+        nworld_close(&b);
+        assert_int_equal(fs_remove_all(fs_real(), wal, NULL), ST_OK);
+    }
+    (void)fault(&b, damage);
+    nworld_open(&b);
+    neventually(has_state(&b, "docs", "failed"));
+    c = npin(&b, "docs");
+    assert_int_equal(ndrop(&b, c, &err), ST_DENIED);
+    assert_non_null(strstr(err.text, "node-a"));
+    node_collection_unpin(c);
+    nworld_close(&b);
+    c = npin(&a, "docs");
+    put_range(c, 11, 12, 1);
+    neventually(is_confirmed(c));
+    node_collection_unpin(c);
+    nworld_fini(&a);
+    nworld_fini(&b);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -460,6 +834,14 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_buckets_catalog_does_not_disturb_the_start),
         cmocka_unit_test(a_drop_elsewhere_waits_for_the_load),
         cmocka_unit_test(a_graceful_stop_ships_the_rest),
+        cmocka_unit_test(what_was_only_loaded_halts_nobody),
+        cmocka_unit_test(a_dropped_collection_gives_its_memory_back),
+        cmocka_unit_test(a_name_of_the_bucket_hides_no_local_collection),
+        cmocka_unit_test(a_switch_cut_short_can_be_made_again),
+        cmocka_unit_test(nothing_is_remote_before_the_base_is),
+        cmocka_unit_test(a_letter_of_publishing_leaves_after_a_restart),
+        cmocka_unit_test(a_full_lmdb_lets_nobody_wait_for_ever),
+        cmocka_unit_test(who_could_not_load_it_does_not_drop_it),
     };
 
     if (argc > 1)
