@@ -131,6 +131,11 @@ void bucket_health_of_collection(struct collection *c, const char *name, struct 
                        "collection %.64s: the bucket has no root for it any more; nothing is "
                        "shipped until `tiervec dlq retry` publishes it whole again",
                        name);
+    else if (s.phase == STREAM_HALTED)
+        (void)snprintf(text, sizeof text,
+                       "collection %.64s: nothing is shipped until a person looks, then `tiervec "
+                       "dlq retry`: %.110s",
+                       name, s.reason);
     else if (s.trouble[0] != '\0')
         (void)snprintf(text, sizeof text, "collection %.64s: its upload fails: %.160s", name,
                        s.trouble);

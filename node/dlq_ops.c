@@ -97,11 +97,15 @@ static bool has_kind(const struct dlq_job *job, enum letter_kind kind)
 
 static void retry(struct dlq_job *job)
 {
+    struct tier_stream_status s = {0};
     struct err err = {0};
     status st = ST_OK;
+    bool halted = ship_status(job->c, &s) && s.phase == STREAM_HALTED;
 
-    if (has_kind(job, LETTER_WAL_GROUP))
+    if (halted || has_kind(job, LETTER_WAL_GROUP))
         st = ship_call(job->c, start_retry, NULL, RETRY_WAIT_MS, &err);
+    if (halted && st == ST_OK) /* what it halted at is read again */
+        st = ship_own(job->c, RETRY_WAIT_MS, &err);
     if (has_kind(job, LETTER_SEGMENT) || has_kind(job, LETTER_MANIFEST_COMMIT)) {
         struct err why = {0};
         status published = publish_again(job->c, &why);

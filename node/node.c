@@ -378,7 +378,8 @@ static void health_of_collection(struct collection *c, struct node_health *out)
                        name);
         health_add(out, text);
     }
-    if (state == COLLECTION_READ_ONLY || state == COLLECTION_FAILED) {
+    if (state == COLLECTION_READ_ONLY || state == COLLECTION_FAILED ||
+        (state == COLLECTION_LOADING && why[0] != '\0')) {
         (void)snprintf(text, sizeof text, "collection %.64s: %.170s", name, why);
         health_add(out, text);
     }

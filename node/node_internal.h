@@ -258,6 +258,7 @@ struct node {
     _Atomic bool sync_wanted;      /* it is to be read again */
     _Atomic bool load_first;       /* an empty directory: not ready until the bucket was asked */
     _Atomic uint32_t remote_waits; /* in all collections */
+    _Atomic bool waits_over;       /* the node stops: no write waits for the bucket any more */
     _Atomic int pressure;          /* enum pressure_level */
     uint64_t ship_ticked_ms;       /* the reclaim thread's */
     struct {                       /* guarded by lock */
@@ -478,6 +479,9 @@ void ship_wait(struct collection *c, struct remote_wait *wait);
 void ship_tick(struct node *node); /* deadlines, pressure; the reclaim thread */
 void ship_marks(struct collection *c, struct bucket_marks *out);
 void ship_set_marks(struct collection *c, const struct bucket_marks *marks);
+/* Changes some of them; what the stream says of the hint meanwhile is not lost. */
+typedef void marks_change_fn(const void *arg, struct bucket_marks *marks);
+void ship_change_marks(struct collection *c, marks_change_fn *change, const void *arg);
 /* ST_LIMIT or ST_NOSPACE when the bucket lags too far behind for another write. */
 NODISCARD
 status ship_pressure(struct collection *c, struct err *err);
@@ -536,8 +540,6 @@ NODISCARD
 status publish_now(struct collection *c, const struct publish_wish *wish,
                    struct publish_report *out, struct err *err);
 
-void publish_note(struct collection *c, unsigned what, const struct manifest *m,
-                  const struct publish_report *r, uint64_t lsn);
 bool publish_root(struct collection *c, struct root *out);
 /* Everything that failed to be published is published now; waits for the publish thread. */
 NODISCARD

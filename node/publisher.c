@@ -131,6 +131,51 @@ bool publish_root(struct collection *c, struct root *out)
     return has;
 }
 
+struct published {
+    struct collection *c;
+    unsigned what;
+    const struct manifest *m;
+    const struct publish_report *r;
+    uint64_t lsn;
+};
+
+static void note_marks(const void *arg, struct bucket_marks *marks)
+{
+    const struct published *p = arg;
+
+    if ((p->what & PUBLISH_BASE) != 0)
+        marks->log_bytes = 0;
+    if ((p->what & PUBLISH_IMAGE) != 0) {
+        marks->image_rows = slots_live_count(p->c->slots);
+        marks->image_lsn = p->r->image_lsn;
+        marks->changed_rows = 0;
+    }
+    marks->segments = (uint32_t)p->m->segment_count;
+    marks->segment_bytes = p->r->segment_bytes;
+    marks->object_bytes = 0;
+    for (size_t i = 0; i < p->m->image_count; i++)
+        marks->object_bytes += p->m->images[i].object.bytes;
+    marks->published_lsn = p->lsn;
+    marks->published_at_ns = clock_wall_ns(p->c->node->options.clock);
+}
+
+/* What was published, for the next decision and for those who ask. */
+static void publish_note(struct collection *c, unsigned what, const struct manifest *m,
+                         const struct publish_report *r, uint64_t lsn)
+{
+    const struct published p = {.c = c, .what = what, .m = m, .r = r, .lsn = lsn};
+
+    ship_change_marks(c, note_marks, &p);
+    ship_remember(c);
+    ship_base_done(c);
+    log_info("published",
+             "collection_id=%s revision=%" PRIu64 " lsn=%" PRIu64 " objects=%" PRIu64
+             " bytes=%" PRIu64 " base=%s image=%s",
+             c->id_text, r->revision, lsn, r->objects, r->bytes,
+             (what & PUBLISH_BASE) != 0 ? "true" : "false",
+             (what & PUBLISH_IMAGE) != 0 ? "true" : "false");
+}
+
 static status run(struct publishing *p, struct publish_report *out, struct err *err)
 {
     struct collection *c = p->c;
@@ -183,38 +228,6 @@ static status run(struct publishing *p, struct publish_report *out, struct err *
         manifest_free(&after);
     }
     return st;
-}
-
-/* What was published, for the next decision and for those who ask. */
-void publish_note(struct collection *c, unsigned what, const struct manifest *m,
-                  const struct publish_report *r, uint64_t lsn)
-{
-    struct bucket_marks marks;
-
-    ship_marks(c, &marks);
-    if ((what & PUBLISH_BASE) != 0)
-        marks.log_bytes = 0;
-    if ((what & PUBLISH_IMAGE) != 0) {
-        marks.image_rows = slots_live_count(c->slots);
-        marks.image_lsn = r->image_lsn;
-        marks.changed_rows = 0;
-    }
-    marks.segments = (uint32_t)m->segment_count;
-    marks.segment_bytes = r->segment_bytes;
-    marks.object_bytes = 0;
-    for (size_t i = 0; i < m->image_count; i++)
-        marks.object_bytes += m->images[i].object.bytes;
-    marks.published_lsn = lsn;
-    marks.published_at_ns = clock_wall_ns(c->node->options.clock);
-    ship_set_marks(c, &marks);
-    ship_remember(c);
-    ship_base_done(c);
-    log_info("published",
-             "collection_id=%s revision=%" PRIu64 " lsn=%" PRIu64 " objects=%" PRIu64
-             " bytes=%" PRIu64 " base=%s image=%s",
-             c->id_text, r->revision, lsn, r->objects, r->bytes,
-             (what & PUBLISH_BASE) != 0 ? "true" : "false",
-             (what & PUBLISH_IMAGE) != 0 ? "true" : "false");
 }
 
 status publish_now(struct collection *c, const struct publish_wish *wish,

@@ -43,6 +43,31 @@ static void put_root_letter(struct collection *c, enum stream_phase phase, const
                   err.text);
 }
 
+static void letters_of_kind_out(struct collection *c, enum letter_kind kind, const char *key)
+{
+    const struct dlq_filter filter = {.collection = c->id, .kind = (int)kind};
+    struct letter letter;
+    uint64_t after = 0;
+
+    while (dlq_list(c->node->dlq, &filter, after, &letter, 1, NULL) == 1) {
+        after = letter.id;
+        if ((key == NULL || strcmp(letter.key, key) == 0) &&
+            dlq_remove(c->node->dlq, letter.id, NULL) == ST_OK)
+            log_info("a dead letter leaves", "collection_id=%s letter=%" PRIu64, c->id_text,
+                     letter.id);
+    }
+}
+
+/* It is ours: the root is there and was written, and every group that taking looks at was read. */
+static void trouble_is_over(struct collection *c)
+{
+    char key[OBJKEY_BYTES];
+
+    objkey_root(c->id, key);
+    letters_of_kind_out(c, LETTER_MANIFEST_COMMIT, key);
+    letters_of_kind_out(c, LETTER_RESTORE_FETCH, NULL);
+}
+
 static void on_phase(void *arg, enum stream_phase phase, const char *reason)
 {
     struct collection *c = arg;
@@ -62,13 +87,17 @@ static void on_phase(void *arg, enum stream_phase phase, const char *reason)
     lock_drop(&c->seq.lock);
     lock_take(&c->bucket.lock);
     c->bucket.root_lost = phase == STREAM_ROOT_LOST;
-    if (refuses || phase == STREAM_OWNED)
+    if ((refuses || phase == STREAM_OWNED) && c->bucket.marks.foreign != refuses) {
         c->bucket.marks.foreign = refuses;
+        c->bucket.dirty = true;
+    }
     lock_drop(&c->bucket.lock);
     if (changed)
         ship_remember(c);
     if (phase == STREAM_ROOT_LOST || phase == STREAM_HALTED)
         put_root_letter(c, phase, reason);
+    if (phase == STREAM_OWNED)
+        trouble_is_over(c);
     ship_waits_close(c, refuses || phase == STREAM_ROOT_LOST || phase == STREAM_HALTED);
     if (changed && refuses && phase != STREAM_DROPPED)
         log_warn("writes are refused: the bucket has another owner",
@@ -220,9 +249,9 @@ status ship_create(struct collection *c, uint64_t floor_lsn, bool switching, str
         return st;
     st = ship_call_create(&call, err);
     if (st == ST_OK) {
-        tier_stream_create(stream, floor_lsn, switching, ship_call_done, call);
         marks.hint_lsn = floor_lsn;
-        ship_set_marks(c, &marks);
+        ship_set_marks(c, &marks); /* before the stream can say more */
+        tier_stream_create(stream, floor_lsn, switching, ship_call_done, call);
         attach(c, stream);
         st = ship_call_wait(call, NODE_BUCKET_WAIT_MS, &c->node->stopping, err);
         ship_call_drop(call);
@@ -388,7 +417,10 @@ void ship_stop(struct node *node)
         if (now_ms < until_ms && ship_status(items[i], &s) && s.phase == STREAM_OWNED &&
             s.shipped_lsn < s.durable_lsn && s.trouble[0] == '\0')
             flush_told(items[i], until_ms - now_ms);
-        ship_waits_close(items[i], true);
     }
+    /* Nobody looks at deadlines any more: whatever a stream says now, nobody waits. */
+    atomic_store(&node->waits_over, true);
+    for (size_t i = 0; i < count; i++)
+        ship_waits_close(items[i], true);
     table_snapshot_free(items, count);
 }

@@ -152,3 +152,11 @@ void ship_set_marks(struct collection *c, const struct bucket_marks *marks)
     c->bucket.dirty = true;
     lock_drop(&c->bucket.lock);
 }
+
+void ship_change_marks(struct collection *c, marks_change_fn *change, const void *arg)
+{
+    lock_take(&c->bucket.lock);
+    change(arg, &c->bucket.marks);
+    c->bucket.dirty = true;
+    lock_drop(&c->bucket.lock);
+}

@@ -57,7 +57,7 @@ void ship_wait(struct collection *c, struct remote_wait *wait)
 void ship_waits_close(struct collection *c, bool closed)
 {
     lock_take(&c->remote.lock);
-    c->remote.closed = closed;
+    c->remote.closed = closed || atomic_load(&c->node->waits_over);
     lock_drop(&c->remote.lock);
     if (closed)
         answer_all(take_waits(c, UINT64_MAX, 0), false);

@@ -825,6 +825,103 @@ static void who_could_not_load_it_does_not_drop_it(void **state)
     nworld_fini(&b);
 }
 
+/* A group whose bytes are wrong halts the taking. When it can be read again, `dlq retry` goes on,
+ * and its letters leave. */
+static void a_halted_collection_goes_on_after_a_retry(void **state)
+{
+    const struct objstore_fault damage = {.kind = OBJSTORE_FAULT_CORRUPT,
+                                          .ops = 1u << OBJSTORE_GET,
+                                          .key_part = "/w/",
+                                          .times = OBJSTORE_FAULT_FOR_EVER};
+    struct dlq_call d = {0};
+    struct nworld w;
+    struct collection *c;
+
+    (void)state;
+    nworld_init(&w, false, 42);
+    nworld_bucket(&w, "halted");
+    nworld_open(&w);
+    c = make(&w, "docs", NODE_LOCAL);
+    put_range(c, 1, 10, 1);
+    neventually(is_confirmed(c));
+    node_collection_unpin(c);
+    nworld_close(&w);
+    (void)fault(&w, damage);
+    nworld_open(&w);
+    c = npin(&w, "docs");
+    put_range(c, 11, 20, 1);
+    neventually(strcmp(ninfo(c).phase, "halted") == 0);
+    neventually(ninfo(c).dlq > 0);
+    assert_true(nhealth_has(&w, "nothing is shipped"));
+    objstore_faults_clear(w.bucket);
+    call_init(&d.call);
+    node_dlq_retry(c, NULL, 0, dlq_done, &d);
+    call_wait(&d.call);
+    assert_int_equal(d.call.st, ST_OK);
+    assert_int_equal(d.result.failed, 0);
+    assert_string_equal(ninfo(c).phase, "owned");
+    assert_int_equal(ninfo(c).dlq, 0);
+    neventually(is_shipped(c));
+    node_collection_unpin(c);
+    disk_lost(&w);
+    nworld_open(&w);
+    c = npin(&w, "docs");
+    has_range(c, 1, 20, 1);
+    node_collection_unpin(c);
+    nworld_fini(&w);
+}
+
+static void rename_it(struct collection *c, struct call *call)
+{
+    const struct collection_patch patch = {.name = "other"};
+
+    call_init(call);
+    node_collection_patch(c->node, c, &patch, call_admin_done, call);
+}
+
+/* The bucket takes requests and answers none: a stop ends all the same, and whoever waits is
+ * answered. */
+static void an_outage_does_not_hold_up_the_stop(void **state)
+{
+    const struct objstore_fault outage = objstore_fault_outage();
+    struct write_row row = {.id = docid_u64(7)};
+    struct nworld w;
+    struct collection *c;
+    struct call write;
+    struct call rename;
+    float vector[DIM];
+    struct buf payload;
+    uint64_t began_ns;
+
+    (void)state;
+    nworld_init(&w, false, 43);
+    nworld_bucket(&w, "holdup");
+    w.options.remote_wait_ms = 60000;
+    nworld_open(&w);
+    c = make(&w, "docs", NODE_REMOTE);
+    put_range(c, 1, 3, 1);
+    (void)fault(&w, outage);
+    npayload(1, &payload);
+    nvector(7, 1, DIM, vector);
+    row.vector = vector;
+    row.payload = buf_slice(&payload);
+    call_init(&write);
+    node_write(c, &row, 1, call_write_done, &write);
+    rename_it(c, &rename);
+    npause_ms(100);
+    node_collection_unpin(c);
+    began_ns = clock_mono_ns(clock_real());
+    nworld_close(&w);
+    assert_true(clock_mono_ns(clock_real()) - began_ns < UINT64_C(15000000000));
+    call_wait(&write);
+    assert_int_equal(write.st, ST_OK);
+    assert_true(write.result.short_of_remote);
+    call_wait(&rename);
+    assert_int_not_equal(rename.st, ST_OK);
+    buf_free(&payload);
+    nworld_fini(&w);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -842,6 +939,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_letter_of_publishing_leaves_after_a_restart),
         cmocka_unit_test(a_full_lmdb_lets_nobody_wait_for_ever),
         cmocka_unit_test(who_could_not_load_it_does_not_drop_it),
+        cmocka_unit_test(a_halted_collection_goes_on_after_a_retry),
+        cmocka_unit_test(an_outage_does_not_hold_up_the_stop),
     };
 
     if (argc > 1)
