@@ -1,11 +1,12 @@
 """kill9.py with a bucket behind it, on a real MinIO: kill -9 at random moments, the bucket away for some of them, the data
 directory deleted, and a ledger that says what may be missing then.
 
-    python3 tests/integration/kill9_minio.py [--rounds N] [--seed S] [--binary PATH] [--keep]
+    python3 tests/integration/kill9_minio.py [--rounds N] [--seed S] [--binary PATH] [--expect-loss] [--keep]
 
 Of a lost machine a restore brings back the log up to some lsn: that is at least the last one acknowledged as `remote` and
 the last the node said was shipped; up to it everything is there, behind it nothing. One of the two collections waits for
 the bucket with each write, the other does not. At the end everything is flushed, and all of it has to come back.
+--expect-loss: the store loses the newest groups of each collection whenever the machine is lost, and that must be noticed.
 """
 import os
 import random
@@ -60,7 +61,8 @@ class BucketWorld(World):
         self.s3, self.relay = s3, relay
         self.shipped = {book.name: 0 for book in self.books}
         self.poll = None
-        self.lost, self.cut_off = 0, 0
+        self.lost = 0
+        self.sabotage = False
 
     def create(self):
         client = self.node.client()
@@ -133,6 +135,8 @@ class BucketWorld(World):
     def come_back(self, by_command):
         """The bucket is all there is. What may be missing is cut out of the ledger; what may not is a problem."""
         self.relay.mend()
+        if self.sabotage:
+            self.lose_a_group()
         if by_command:
             done = subprocess.run([self.node.binary, "restore", "--from", self.relay.url(self.s3.bucket, PREFIX), "--data-dir",
                                    self.node.data_dir], env=self.node.environment(), stdin=subprocess.DEVNULL,
@@ -156,6 +160,16 @@ class BucketWorld(World):
                     names[name] = there[name]
         client.close()
         return problems
+
+    def lose_a_group(self):
+        groups = {}
+        for key in self.s3.objects(PREFIX + "/c/"):
+            place, _, name = key.partition("/w/")
+            if name:
+                groups.setdefault(place, []).append(name)
+        for place, names in groups.items():
+            for name in sorted(names)[-3:]:  # the last may be one that nobody was told of
+                self.s3.delete(f"{place}/w/{name}")
 
     def wait_loaded(self):
         client = self.node.client()
@@ -196,10 +210,11 @@ class BucketWorld(World):
         return time.monotonic() - began
 
 
-def run(rounds, seed, binary=None):
+def run(rounds, seed, binary=None, expect_loss=False):
     everything = []
     with Folder("kill9") as folder, Minio(os.path.join(folder, "s3")) as s3, Relay(s3.port) as relay:
         world = BucketWorld(folder, random.Random(seed), s3, relay, binary)
+        world.sabotage = expect_loss
         with world.node as node:
             node.start()
             world.create()
@@ -211,6 +226,8 @@ def run(rounds, seed, binary=None):
                 for text in problems[:8]:
                     print("   ", text, flush=True)
                 everything += problems
+                if problems and expect_loss:
+                    return everything
             for by_command in (True, False):
                 seconds = world.flush()
                 node.kill9()
@@ -234,12 +251,19 @@ def main():
     if "--keep" in sys.argv:
         sys.argv.remove("--keep")
         Folder.keep = True
+    expect_loss = "--expect-loss" in sys.argv
+    if expect_loss:
+        sys.argv.remove("--expect-loss")
     rounds = support.take_option("--rounds", 12)
     binary = support.take_option("--binary", None, os.path.abspath)
     seed = support.take_seed()
     if len(sys.argv) > 1:
         raise SystemExit(f"error: {sys.argv[1]} is no option; see the top of this file")
-    problems = run(rounds, seed, binary)
+    problems = run(rounds, seed, binary, expect_loss)
+    if expect_loss:
+        lost = [p for p in problems if "LOST" in p]
+        print(f"the lost group was noticed: {lost[:1]}" if lost else f"NOT noticed in {rounds} rounds")
+        sys.exit(0 if lost else 1)
     print(f"{len(problems)} problems in {rounds} rounds, seed {seed}")
     sys.exit(1 if problems else 0)
 
