@@ -263,6 +263,7 @@ def restore(world):
     client = node.client()
     create(client, "bucket", "MemoryS3")
     seconds = load(node, "bucket", ROWS, DIM)
+    client.close()  # the node has closed a connection that was idle for so long
     linked = wait_linked(client, "bucket", 1800)
     shipped = wait_shipped(client, "bucket", seconds=600)
     print(f"  loaded in {seconds:.1f} s ({ROWS / seconds:,.0f}/s), linked {linked:.1f} s later, shipped {shipped:.1f} s after that")

@@ -235,10 +235,29 @@ class Catalog:
         self.names = {}  # name -> number of documents acknowledged in it
         self.maybe = []  # sets of names, one of which must be there: the two sides of an unknown change
         self.made = 0
+        # With a bucket a change that nobody answered may have its effect later, when the bucket's catalog is read.
+        self.late = False
+        self.pending = []  # (name that may go or None, name that may come or None)
+
+    def options(self, there):
+        """The sides of what is known, with what may have come late taken as it is."""
+        options = [dict(names) for names in self.maybe or [self.names]]
+        for goes, comes in self.pending:
+            for names in options:
+                if goes in names and goes not in there:
+                    del names[goes]
+                if comes in there and comes not in names:
+                    names[comes] = there[comes]
+        return options
 
     def compare(self, listed):
         there = {c["name"]: c["document_count"] for c in listed}
         problems = []
+        options = self.options(there)
+        if self.late and len(self.maybe) == 2:
+            before, after = map(set, self.maybe)
+            self.pending.append((next(iter(before - after), None), next(iter(after - before), None)))
+        self.maybe, self.names = options if self.maybe else [], options[0]
         if self.maybe:
             fits = [names for names in self.maybe if set(names) == set(there)]
             if not fits:
@@ -446,7 +465,8 @@ class Churner(threading.Thread):
         self.catalog.names, self.catalog.maybe = after, []
 
     def step(self):
-        churned = [n for n in self.catalog.names if n.startswith("churn-")]
+        unsure = {goes for goes, _ in self.catalog.pending}
+        churned = [n for n in self.catalog.names if n.startswith("churn-") and n not in unsure]
         what = self.rng.choice(["make", "fill", "rename", "drop"]) if churned else "make"
         if len(churned) >= 6:
             what = "drop"
