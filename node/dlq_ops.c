@@ -133,12 +133,17 @@ static void retry(struct dlq_job *job)
 
 /* --- replay --- */
 
-/* The letter is gone; its file may stay, it harms nobody. */
+/* The letter is gone, from LMDB too: else a crash would leave one without its records. The file may
+ * stay, it harms nobody. */
 static void forget_file(struct node *node, const struct letter *letter)
 {
+    const struct kv_write nothing = {.key = slice_text("written"), .remove = true};
     struct err err = {0};
 
-    if (tier_letter_forget(node->options.fs, node->data_dir, letter, &err) != ST_OK)
+    if (letter->file[0] == '\0')
+        return;
+    if (kv_writer_apply(node->kv_writer, &nothing, 1, &err) != ST_OK ||
+        tier_letter_forget(node->options.fs, node->data_dir, letter, &err) != ST_OK)
         log_warn("the file of a resolved dead letter stays", "file=%s err=%s", letter->file,
                  err.text);
 }
@@ -171,6 +176,29 @@ static status replay(struct dlq_job *job, struct err *err)
 
 /* --- discard --- */
 
+/* A letter whose own file cannot be read cannot be exported either, now or later. What is left of
+ * the file stays where it is. */
+static bool is_unreadable(const struct letter *letter, status st)
+{
+    return letter->file[0] != '\0' && (st == ST_NOT_FOUND || st == ST_CORRUPT);
+}
+
+static status export_one(struct dlq_job *job, struct letter *letter, struct buf *text,
+                         struct err *err)
+{
+    size_t before = text->bytes;
+    status st = letter_print(job->c, letter, text, err);
+
+    if (!is_unreadable(letter, st))
+        return st;
+    log_error("a dead letter that is discarded cannot be exported: its file cannot be read",
+              "collection_id=%s letter=%" PRIu64 " file=%s err=%s", job->c->id_text, letter->id,
+              letter->file, err->text);
+    text->bytes = before;
+    letter->file[0] = '\0';
+    return ST_OK;
+}
+
 static status export_all(struct dlq_job *job, struct err *err)
 {
     struct node *node = job->c->node;
@@ -193,7 +221,7 @@ static status export_all(struct dlq_job *job, struct err *err)
         st = fs_join(job->result.file, dir, name, err);
     buf_init(&text, NODE_EXPORT_BYTES_MAX);
     for (size_t i = 0; i < job->letter_count && st == ST_OK; i++)
-        st = letter_print(job->c, &job->letters[i], &text, err);
+        st = export_one(job, &job->letters[i], &text, err);
     if (st == ST_OK)
         st = fs_write_file(node->options.fs, job->result.file, buf_slice(&text), err);
     buf_free(&text);

@@ -172,15 +172,6 @@ static bool worth_another_try(const struct load_job *load, status st)
            (status_is_transient(st) || st == ST_IO || st == ST_UNAVAILABLE);
 }
 
-static void refuse_writes(struct collection *c, const char *reason)
-{
-    lock_take(&c->seq.lock);
-    c->seq.fenced = reason != NULL;
-    (void)snprintf(c->seq.fence_reason, sizeof c->seq.fence_reason, "%.255s",
-                   reason == NULL ? "" : reason);
-    lock_drop(&c->seq.lock);
-}
-
 static void tell_waiting(struct collection *c, const char *what, const struct err *err)
 {
     char reason[256];
@@ -250,8 +241,9 @@ static void serve(struct load_job *load, const struct restore_report *report)
     struct collection *c = load->c;
 
     atomic_store(&c->checkpoint_mono_ns, clock_mono_ns(c->node->options.clock));
-    refuse_writes(c, "it comes from the bucket and is being written to the local disk; reads are "
-                     "served, writes are taken in a moment");
+    ship_refuse_writes(c,
+                       "it comes from the bucket and is being written to the local disk; reads are "
+                       "served, writes are taken in a moment");
     collection_set_state(c, COLLECTION_SERVING, NULL);
     atomic_fetch_sub(&c->node->loading, 1);
     if (vindex_pending(c->vindex) > 0 && vindex_graph_wanted(c->vindex))
@@ -287,9 +279,8 @@ static void open_stream(struct load_job *load)
 {
     struct err err = {0};
 
-    refuse_writes(load->c, NULL);
-    if (ship_open(load->c, &err) != ST_OK)
-        refuse_writes(load->c, err.text);
+    if (ship_open(load->c, &err) != ST_OK) /* it takes writes, or says why not */
+        ship_refuse_writes(load->c, err.text);
 }
 
 static void fail_load(struct load_job *load, status st, const struct err *err)
@@ -303,6 +294,7 @@ static void fail_load(struct load_job *load, status st, const struct err *err)
     (void)st;
     collection_rows_drop(c);
     collection_set_state(c, COLLECTION_FAILED, reason);
+    atomic_store(&c->arriving, false);
     atomic_fetch_sub(&c->node->loading, 1);
 }
 
@@ -327,13 +319,13 @@ static void load_one(struct load_job *load)
     serve(load, &report.bucket);
     note_marks(load, &report, owner);
     while ((st = settle_here(load, &err)) != ST_OK && worth_another_try(load, st)) {
-        refuse_writes(c, err.text);
+        ship_refuse_writes(c, err.text);
         bucket_pause(load->node, NODE_BUCKET_RETRY_MS);
     }
     if (st == ST_OK)
         open_stream(load);
     else
-        refuse_writes(c, err.text);
+        ship_refuse_writes(c, err.text);
     atomic_store(&c->arriving, st != ST_OK);
 }
 

@@ -453,6 +453,8 @@ status ship_open(struct collection *c, struct err *err);
 NODISCARD
 status ship_create(struct collection *c, uint64_t floor_lsn, bool switching, struct err *err);
 void ship_close(struct collection *c);
+/* With the reason, until the stream says something else; NULL: they are taken. */
+void ship_refuse_writes(struct collection *c, const char *reason);
 /* From the commit thread, the sequencer's lock held. */
 void ship_logged_locked(struct collection *c, uint64_t lsn, uint64_t payload_bytes, uint64_t rows,
                         bool remote);

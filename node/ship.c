@@ -191,11 +191,12 @@ static status open_stream(struct collection *c, const struct bucket_marks *marks
     return tier_stream_open(c->node->tier, &options, out, err);
 }
 
-static void refuse_writes(struct collection *c, const char *reason)
+void ship_refuse_writes(struct collection *c, const char *reason)
 {
     lock_take(&c->seq.lock);
-    c->seq.fenced = true;
-    (void)snprintf(c->seq.fence_reason, sizeof c->seq.fence_reason, "%s", reason);
+    c->seq.fenced = reason != NULL;
+    (void)snprintf(c->seq.fence_reason, sizeof c->seq.fence_reason, "%s",
+                   reason == NULL ? "" : reason);
     lock_drop(&c->seq.lock);
 }
 
@@ -218,13 +219,15 @@ status ship_open(struct collection *c, struct err *err)
     if (!policy_has_bucket(atomic_load(&c->policy)))
         return ST_OK;
     if (c->node->tier == NULL) {
-        refuse_writes(c, "its policy is MemoryS3 and this node was started without a bucket: set "
-                         "[storage] s3_bucket");
+        ship_refuse_writes(c,
+                           "its policy is MemoryS3 and this node was started without a bucket: set "
+                           "[storage] s3_bucket");
         return ST_OK;
     }
     ship_marks_read(c, &marks);
-    if (marks.foreign && !take) /* before the stream can say otherwise */
-        refuse_writes(c, "another node owned it when the bucket was last asked");
+    /* Before the stream can say otherwise. */
+    ship_refuse_writes(
+        c, marks.foreign && !take ? "another node owned it when the bucket was last asked" : NULL);
     st = open_stream(c, &marks, durable_lsn(c), &stream, err);
     if (st != ST_OK)
         return st;

@@ -226,6 +226,7 @@ static void on_logged(void *arg, uint64_t lsn, status st, const struct err *err)
         overlay_remove_locked(&op->overlay[i]);
     if (st == ST_OK)
         ship_logged_locked(c, lsn, op->record.bytes, op->count, remote);
+    result.short_of_remote = remote && c->seq.stream == NULL;
     remote = remote && c->seq.stream != NULL;
     lock_drop(&c->seq.lock);
 

@@ -871,6 +871,39 @@ static void a_halted_collection_goes_on_after_a_retry(void **state)
     nworld_fini(&w);
 }
 
+/* The file of a divergent tail is gone or damaged: an operator can get rid of its letter. */
+static void a_letter_without_its_file_can_be_discarded(void **state)
+{
+    struct nworld w;
+    struct collection *c;
+    struct letter letter = {.kind = LETTER_DIVERGENT_TAIL,
+                            .state = LETTER_PARKED,
+                            .epoch = 1,
+                            .seq = 1,
+                            .lsn_first = 5,
+                            .lsn_last = 6,
+                            .class = "divergent"};
+    struct err err = {0};
+    uint64_t id;
+
+    (void)state;
+    nworld_init(&w, false, 44);
+    nworld_bucket(&w, "nofile");
+    nworld_open(&w);
+    c = make(&w, "docs", NODE_LOCAL);
+    put_range(c, 1, 10, 1);
+    memcpy(letter.collection, c->id, sizeof letter.collection);
+    (void)snprintf(letter.file, sizeof letter.file, "letters/%s/1-5.group", c->id_text);
+    assert_int_equal(dlq_put(w.node->dlq, &letter, &id, NULL), ST_OK);
+    assert_int_equal(ninfo(c).dlq, 1);
+    if (ndiscard(c, false, &err) != ST_OK)
+        fail_msg("discard: %s", err.text);
+    assert_int_equal(ninfo(c).dlq, 0);
+    has_range(c, 1, 10, 1);
+    node_collection_unpin(c);
+    nworld_fini(&w);
+}
+
 static void rename_it(struct collection *c, struct call *call)
 {
     const struct collection_patch patch = {.name = "other"};
@@ -940,6 +973,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_full_lmdb_lets_nobody_wait_for_ever),
         cmocka_unit_test(who_could_not_load_it_does_not_drop_it),
         cmocka_unit_test(a_halted_collection_goes_on_after_a_retry),
+        cmocka_unit_test(a_letter_without_its_file_can_be_discarded),
         cmocka_unit_test(an_outage_does_not_hold_up_the_stop),
     };
 
