@@ -278,15 +278,12 @@ static void on_taken(void *arg, status st, const struct collection_info *info,
                      const struct err *err)
 {
     struct request *req = arg;
-    struct collection_info now;
 
-    if (st == ST_UNAVAILABLE) {
-        node_collection_info(req->collection, &now);
-        if (now.phase != NULL && strcmp(now.phase, "diverged") == 0) {
-            print_tier(reply_begin(req), &now);
-            reply_send(req, 202);
-            return;
-        }
+    if (st == ST_OK && (strcmp(info->state, "loading") == 0 || info->arriving ||
+                        (info->phase != NULL && strcmp(info->phase, "diverged") == 0))) {
+        print_tier(reply_begin(req), info);
+        reply_send(req, 202);
+        return;
     }
     on_tier(arg, st, info, err);
 }

@@ -293,6 +293,23 @@ static void start_take(struct tier_stream *s, tier_done_fn *done, void *arg, con
     tier_stream_own(s, done, arg);
 }
 
+/* Its log turned out not to be the bucket's, or to end before it: it is the owner's, and is being
+ * loaded anew, maybe under another struct already. The caller's pin goes over to what is served. */
+static bool loads_anew(struct collection **c)
+{
+    struct collection *now = node_collection_pin_id((*c)->node, (*c)->id);
+    struct tier_stream_status s;
+    bool anew = now != NULL && (now != *c || (ship_status(now, &s) && s.phase == STREAM_DIVERGED));
+
+    if (anew) {
+        node_collection_unpin(*c);
+        *c = now;
+    } else {
+        node_collection_unpin(now);
+    }
+    return anew;
+}
+
 static void run_take(struct meta_job *base)
 {
     struct take_job *job = (struct take_job *)(void *)base;
@@ -301,6 +318,8 @@ static void run_take(struct meta_job *base)
     status st = job->republish ? publish_again(job->c, &err)
                                : ship_call(job->c, start_take, NULL, NODE_BUCKET_WAIT_MS, &err);
 
+    if (st == ST_UNAVAILABLE && !job->republish && loads_anew(&job->c))
+        st = ST_OK;
     if (st == ST_OK)
         node_collection_info(job->c, &info);
     job->done(job->arg, st, st == ST_OK ? &info : NULL, &err);

@@ -59,7 +59,8 @@ void node_snapshot(struct collection *c, const char *name, node_snapshot_fn *don
 /* A local checkpoint; bucket-backed: what is dead is left behind by new base segments as well,
  * where there is anything to gain, and the image is written. */
 void node_compact(struct collection *c, node_snapshot_fn *done, void *arg);
-/* By command, what --take-ownership does at start. */
+/* By command, what --take-ownership does at start. ST_OK with an info in state "loading" or phase
+ * "diverged": it is this node's, and is being loaded anew from the bucket. */
 void node_take_ownership(struct collection *c, node_admin_fn *done, void *arg);
 /* From root_lost: the collection is published whole again, under a new root. node_dlq_retry() of a
  * manifest_commit letter does the same. */

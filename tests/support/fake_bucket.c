@@ -305,7 +305,7 @@ void node_take_ownership(struct collection *c, node_admin_fn *done, void *arg)
 
     take(c->node);
     st = c->info.has_bucket ? fake_refusal_of_bucket_locked(c->node) : ST_INVALID;
-    if (st == ST_OK)
+    if (st == ST_OK && strcmp(c->info.phase, "diverged") != 0) /* that one is loaded anew */
         c->info.phase = "owned";
     admin(c, c->node, st, done, arg);
     drop(c->node);
