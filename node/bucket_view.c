@@ -26,7 +26,12 @@ void bucket_info(struct collection *c, struct collection_info *out)
     if (!ship_status(c, &s))
         return;
     out->switching = s.switching;
-    out->phase = stream_phase_name(s.phase);
+    /* Asked again and not answered yet: it is what it was. */
+    out->phase =
+        stream_phase_name(marks.foreign && (s.phase == STREAM_IDLE || s.phase == STREAM_TAKING) &&
+                                  !c->node->options.take_ownership
+                              ? STREAM_FOREIGN
+                              : s.phase);
     (void)snprintf(out->owner, sizeof out->owner, "%s", s.owner);
     (void)snprintf(out->trouble, sizeof out->trouble, "%s", s.trouble);
     out->epoch = s.epoch;
