@@ -86,6 +86,16 @@ static bool still_there(struct dlq_job *job, uint64_t id)
     return dlq_get(job->c->node->dlq, id, &now, NULL) == ST_OK;
 }
 
+/* A letter of an epoch before also leaves when its records are parked anew. */
+static bool was_stored(struct dlq_job *job, const struct letter *letter)
+{
+    struct tier_stream_status now;
+
+    return !still_there(job, letter->id) &&
+           (letter->kind != LETTER_WAL_GROUP ||
+            (ship_status(job->c, &now) && now.shipped_lsn >= letter->lsn_last));
+}
+
 static bool has_kind(const struct dlq_job *job, enum letter_kind kind)
 {
     for (size_t i = 0; i < job->letter_count; i++) {
@@ -117,7 +127,7 @@ static void retry(struct dlq_job *job)
     }
     job->result.retried = job->letter_count;
     for (size_t i = 0; i < job->letter_count; i++) {
-        if (!still_there(job, job->letters[i].id)) {
+        if (was_stored(job, &job->letters[i])) {
             job->result.succeeded++;
             continue;
         }

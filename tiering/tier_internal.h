@@ -137,6 +137,7 @@ struct tier_op {
     uint64_t first_lsn, last_lsn;
     bool drop, switching, base_complete;
     bool begun;
+    bool retries; /* FLUSH that is a RETRY with nothing parked when it began */
     uint64_t revision;
     struct object_ref manifest;
     struct log_floor floor;
@@ -291,6 +292,8 @@ void tier_op_epoch_known(struct tier_stream *s, struct tier_op *op, uint64_t epo
 void tier_op_finish(struct tier_stream *s, enum tier_op_kind kind, enum objstore_class class,
                     const char *text);
 void tier_op_created(struct tier_stream *s, const struct stream_effect *e);
+/* A group is parked: a retry that found none has its answer. */
+void tier_op_parked(struct tier_stream *s, const struct stream_effect *e);
 void tier_op_discarded(struct tier_stream *s, const struct stream_effect *e);
 void tier_op_flushed(struct tier_stream *s, const struct stream_effect *e);
 void tier_op_phase(struct tier_stream *s);

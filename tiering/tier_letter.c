@@ -53,6 +53,19 @@ static uint64_t payload_bytes(const struct tier_stream *s, uint64_t seq)
     return 0;
 }
 
+/* A seal belongs to its epoch: what one of before stood for is sealed anew, with other bounds, and
+ * a letter of its own says so when that is refused too. */
+static void letters_of_before_out(struct tier_stream *s, uint64_t epoch)
+{
+    struct letter l;
+    uint64_t after = 0;
+
+    while (next_letter(s, LETTER_WAL_GROUP, &after, &l))
+        if (l.epoch < epoch && dlq_remove(s->tier->options.dlq, l.id, NULL) == ST_OK)
+            log_info("a dead letter leaves: its group was sealed anew",
+                     "collection_id=%s letter=%" PRIu64, s->id, l.id);
+}
+
 void tier_letter_put(struct tier_stream *s, const struct stream_effect *e)
 {
     bool own = e->last_lsn != 0; /* else a group of another epoch that cannot be read */
@@ -82,6 +95,8 @@ void tier_letter_put(struct tier_stream *s, const struct stream_effect *e)
     }
     if (dlq_put(s->tier->options.dlq, &l, &id, &err) != ST_OK)
         log_error("a dead letter cannot be written", "collection_id=%s err=%s", s->id, err.text);
+    else if (own)
+        letters_of_before_out(s, e->epoch);
     if (seal != NULL && seal->letter)
         return; /* it was said, and counted */
     if (seal != NULL)

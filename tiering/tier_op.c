@@ -189,6 +189,19 @@ void tier_op_flushed(struct tier_stream *s, const struct stream_effect *e)
     }
 }
 
+void tier_op_parked(struct tier_stream *s, const struct stream_effect *e)
+{
+    struct tier_op *op = s->ship.ops;
+
+    while (op != NULL) {
+        struct tier_op *next = op->next;
+
+        if (op->kind == TIER_OP_FLUSH && op->retries && e->first_lsn <= op->lsn)
+            finish(s, op, objstore_class_status(e->class), e->text);
+        op = next;
+    }
+}
+
 void tier_op_discarded(struct tier_stream *s, const struct stream_effect *e)
 {
     struct tier_op *op = s->ship.ops;
@@ -277,6 +290,7 @@ static void begin_retry(struct tier_stream *s, struct tier_op *op)
         if (core->seals[i].letter)
             op->seqs[op->seq_count++] = core->seals[i].seq;
     if (op->seq_count == 0) {
+        op->retries = true;
         tier_feed(s, &event);
         begin_flush(s, op);
         return;

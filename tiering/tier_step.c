@@ -108,6 +108,7 @@ static void carry_out(struct tier_stream *s, const struct stream_effect *e)
         break;
     case STREAM_DO_LETTER:
         tier_letter_put(s, e);
+        tier_op_parked(s, e);
         break;
     case STREAM_DO_LETTER_OUT:
         tier_letter_out(s, e);

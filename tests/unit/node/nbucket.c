@@ -198,3 +198,128 @@ bool nthere(struct nworld *w, const char *name)
     node_collection_unpin(c);
     return c != NULL;
 }
+
+/* --- letters --- */
+
+struct dlq_call {
+    struct call call;
+    struct node_dlq_result result;
+    struct buf *text;
+};
+
+static void told(struct dlq_call *d, status st, const struct err *err)
+{
+    lock_take(&d->call.lock);
+    assert_false(d->call.done);
+    d->call.done = true;
+    d->call.st = st;
+    if (err != NULL)
+        d->call.err = *err;
+    cond_broadcast(&d->call.cond);
+    lock_drop(&d->call.lock);
+}
+
+static void on_dlq(void *arg, status st, const struct node_dlq_result *result,
+                   const struct err *err)
+{
+    struct dlq_call *d = arg;
+
+    if (result != NULL)
+        d->result = *result;
+    told(d, st, err);
+}
+
+static void on_export(void *arg, status st, const struct buf *ndjson, const struct err *err)
+{
+    struct dlq_call *d = arg;
+
+    if (ndjson != NULL)
+        buf_put_slice(d->text, buf_slice(ndjson));
+    told(d, st, err);
+}
+
+static status dlq_end(struct dlq_call *d, struct node_dlq_result *result, struct err *err)
+{
+    call_wait(&d->call);
+    if (result != NULL)
+        *result = d->result;
+    if (err != NULL)
+        *err = d->call.err;
+    return d->call.st;
+}
+
+status ndlq_retry(struct collection *c, const uint64_t *ids, size_t count,
+                  struct node_dlq_result *result, struct err *err)
+{
+    struct dlq_call d = {0};
+
+    call_init(&d.call);
+    node_dlq_retry(c, ids, count, on_dlq, &d);
+    return dlq_end(&d, result, err);
+}
+
+status ndlq_replay(struct collection *c, struct node_dlq_result *result, struct err *err)
+{
+    struct dlq_call d = {0};
+
+    call_init(&d.call);
+    node_dlq_replay(c, NULL, 0, on_dlq, &d);
+    return dlq_end(&d, result, err);
+}
+
+status ndlq_discard(struct collection *c, uint64_t first, uint64_t last, bool drop,
+                    struct node_dlq_result *result, struct err *err)
+{
+    struct dlq_call d = {0};
+
+    call_init(&d.call);
+    node_dlq_discard(c, NULL, 0, first, last, drop, on_dlq, &d);
+    return dlq_end(&d, result, err);
+}
+
+status ndlq_export(struct collection *c, uint64_t id, struct buf *out, struct err *err)
+{
+    struct dlq_call d = {.text = out};
+
+    call_init(&d.call);
+    node_dlq_export(c, id, on_export, &d);
+    return dlq_end(&d, NULL, err);
+}
+
+size_t nletter(struct collection *c, size_t n, struct letter *out)
+{
+    const struct dlq_filter filter = {.collection = c->id};
+    struct letter all[16];
+    size_t total = 0;
+    size_t got = dlq_list(c->node->dlq, &filter, 0, all, COUNT_OF(all), &total);
+
+    if (n < got)
+        *out = all[n];
+    return total;
+}
+
+void nwipe_bucket(struct nworld *w)
+{
+    for (;;) {
+        struct objstore_req list = {.op = OBJSTORE_LIST, .key = ""};
+        size_t found;
+
+        assert_int_equal(objstore_wait(w->bucket, &list, NULL), ST_OK);
+        found = list.result.entry_count;
+        for (size_t i = 0; i < found; i++) {
+            struct objstore_req remove = {.op = OBJSTORE_DELETE, .key = list.result.entries[i].key};
+
+            assert_int_equal(objstore_wait(w->bucket, &remove, NULL), ST_OK);
+            objstore_result_fini(&remove.result);
+        }
+        objstore_result_fini(&list.result);
+        if (found == 0)
+            return;
+    }
+}
+
+void nversions(struct collection *c, uint32_t *out, size_t count)
+{
+    for (size_t id = 1; id < count; id++)
+        out[id] = nversion(c, id);
+}

@@ -38,6 +38,21 @@ enum { NTEXT_BYTES = 4096 };
  * disk has. A collection that does not serve has its state behind it. */
 void ntext(struct nworld *w, bool backed, char out[NTEXT_BYTES]);
 
+/* What operators do with letters; ids NULL: all. result is what was told on failure too. */
+status ndlq_retry(struct collection *c, const uint64_t *ids, size_t count,
+                  struct node_dlq_result *result, struct err *err);
+status ndlq_replay(struct collection *c, struct node_dlq_result *result, struct err *err);
+status ndlq_discard(struct collection *c, uint64_t first, uint64_t last, bool drop,
+                    struct node_dlq_result *result, struct err *err);
+status ndlq_export(struct collection *c, uint64_t id, struct buf *out, struct err *err);
+/* The n-th letter of c, from 0; how many there are. */
+size_t nletter(struct collection *c, size_t n, struct letter *out);
+
+/* Every object goes, as when a bucket is deleted. */
+void nwipe_bucket(struct nworld *w);
+/* Versions of ids 1 to count - 1; 0: not there. */
+void nversions(struct collection *c, uint32_t *out, size_t count);
+
 /* With TIERVEC_TEST_LOG in the environment what nodes log goes to that file. */
 void nlog(void);
 
