@@ -243,8 +243,10 @@ static status recreate(struct collection *c, struct err *err)
     uint64_t floor_lsn = atomic_load_explicit(&c->applied_lsn, memory_order_acquire);
     status st = bucket_check_format(c->node, err);
 
-    if (st == ST_OK)
+    if (st == ST_OK) {
+        ship_note_switching(c, true);
         st = ship_call(c, start_recreate, &floor_lsn, NODE_BUCKET_WAIT_MS, err);
+    }
     return st == ST_OK ? jobs_run(&c->node->meta, do_enter, &again, err) : st;
 }
 

@@ -25,7 +25,7 @@ void bucket_info(struct collection *c, struct collection_info *out)
     out->bucket_bytes = marks.segment_bytes + marks.object_bytes + marks.log_bytes;
     if (!ship_status(c, &s))
         return;
-    out->switching = s.switching;
+    out->switching = s.switching || marks.switching;
     /* Asked again and not answered yet: it is what it was. */
     out->phase =
         stream_phase_name(marks.foreign && (s.phase == STREAM_IDLE || s.phase == STREAM_TAKING) &&
@@ -113,6 +113,7 @@ void bucket_health_of_collection(struct collection *c, const char *name, struct 
     bool fenced;
     bool failed;
     bool lost;
+    bool switching;
 
     lock_take(&c->seq.lock);
     fenced = c->seq.fenced;
@@ -129,6 +130,7 @@ void bucket_health_of_collection(struct collection *c, const char *name, struct 
     lock_take(&c->bucket.lock);
     failed = c->bucket.publish_failed;
     lost = c->bucket.root_lost;
+    switching = c->bucket.marks.switching;
     (void)snprintf(reason, sizeof reason, "%s", c->bucket.publish_reason);
     lock_drop(&c->bucket.lock);
     if (lost)
@@ -147,7 +149,7 @@ void bucket_health_of_collection(struct collection *c, const char *name, struct 
     else if (failed)
         (void)snprintf(text, sizeof text, "collection %.64s: publishing fails: %.160s", name,
                        reason);
-    else if (s.switching)
+    else if (s.switching || switching)
         (void)snprintf(text, sizeof text,
                        "collection %.64s: not yet restorable, its rows are on their way to the "
                        "bucket",

@@ -83,7 +83,8 @@ struct bucket_marks {
     uint64_t changed_rows; /* since the image, about */
     uint64_t published_lsn, published_at_ns;
     uint32_t segments;
-    bool foreign; /* the root was another node's when it was last seen */
+    bool foreign;   /* the root was another node's when it was last seen */
+    bool switching; /* the base is not known to be published: a start asks the root */
 };
 
 struct shipped_counts { /* of streams that were closed since the start */
@@ -506,6 +507,9 @@ status ship_store_marks(struct collection *c, struct err *err);
 /* Records up to it may leave the local log. Blocks on LMDB; the upkeep thread. */
 uint64_t ship_trim_limit(struct collection *c);
 void ship_stop(struct node *node);
+/* Whether its base is still to be published; remembered over a restart. */
+void ship_note_switching(struct collection *c, bool switching);
+void ship_look_switching(struct collection *c);
 void ship_remember(struct collection *c); /* the marks go to LMDB now */
 void ship_forget(struct node *node, const uint8_t id[16]);
 NODISCARD

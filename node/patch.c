@@ -75,7 +75,7 @@ static status begin_switch(struct collection *c, struct err *err)
     return st;
 }
 
-/* For others; a start makes good what is missing (bucket_catalog.c). */
+/* For others; the next look at it makes good what is missing (bucket_sync.c). */
 static void tell_bucket(struct patch_job *job)
 {
     const struct catalog_collection *entry = catalog_find_id(&job->node->catalog, job->c->id);
@@ -87,9 +87,11 @@ static void tell_bucket(struct patch_job *job)
         st = bucket_catalog_change(job->node, admin_add_entry, &copy, &err);
         catalog_collection_free(&copy);
     }
-    if (st != ST_OK)
-        log_warn("the bucket's catalog lacks a collection until the next start",
+    if (st != ST_OK) {
+        log_warn("the bucket's catalog lacks a collection; it is told in a moment",
                  "collection_id=%s err=%s", job->c->id_text, err.text);
+        atomic_store(&job->node->sync_wanted, true);
+    }
 }
 
 /* --- the change --- */

@@ -143,8 +143,10 @@ static void note_marks(const void *arg, struct bucket_marks *marks)
 {
     const struct published *p = arg;
 
-    if ((p->what & PUBLISH_BASE) != 0)
+    if ((p->what & PUBLISH_BASE) != 0) {
         marks->log_bytes = 0;
+        marks->switching = false;
+    }
     if ((p->what & PUBLISH_IMAGE) != 0) {
         marks->image_rows = slots_live_count(p->c->slots);
         marks->image_lsn = p->r->image_lsn;
@@ -372,6 +374,7 @@ static void publish_due_now(struct collection *c)
     struct err err = {0};
     status st;
 
+    ship_look_switching(c);
     if (!may_publish(c, &s))
         return;
     facts_of(c, &s, &facts);

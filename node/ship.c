@@ -231,7 +231,7 @@ status ship_open(struct collection *c, struct err *err)
     st = open_stream(c, &marks, durable_lsn(c), &stream, err);
     if (st != ST_OK)
         return st;
-    if (marks.foreign || take)
+    if (marks.foreign || marks.switching || take)
         tier_stream_own(stream, on_asked, NULL);
     attach(c, stream);
     return ST_OK;
@@ -243,7 +243,7 @@ status ship_create(struct collection *c, uint64_t floor_lsn, bool switching, str
 {
     /* Nothing to do until it is told of the root, though others write meanwhile. */
     uint64_t durable = durable_lsn(c);
-    struct bucket_marks marks = {.hint_lsn = durable};
+    struct bucket_marks marks = {.hint_lsn = durable, .switching = switching};
     struct tier_stream *stream = NULL;
     struct ship_call *call = NULL;
     status st = open_stream(c, &marks, durable, &stream, err);
@@ -279,6 +279,8 @@ void ship_close(struct collection *c)
     c->seq.shipped_before.retries += last.retries;
     c->seq.shipped_before.permanent_failures += last.permanent_failures;
     lock_drop(&c->seq.lock);
+    if (last.has_root && last.phase == STREAM_OWNED)
+        ship_note_switching(c, last.switching);
     tier_stream_close(stream);
     ship_waits_close(c, true);
     if (stream != NULL && atomic_load(&c->seq.state) != COLLECTION_DROPPED)
@@ -351,8 +353,10 @@ static void tick_collection(struct collection *c, uint64_t now_ms)
         c->bucket.written_ms = now_ms;
     }
     lock_drop(&c->bucket.lock);
-    if (write)
-        ship_remember(c);
+    if (!write)
+        return;
+    ship_look_switching(c);
+    ship_remember(c);
 }
 
 enum { SHIP_TICK_MS = 500 };

@@ -35,6 +35,7 @@ static void marks_encode(const struct bucket_marks *of, struct buf *out)
     buf_put_u32(&value, m.segments);
     buf_put_u8(&value, m.foreign);
     buf_put_u8(&value, m.hint_loaded);
+    buf_put_u8(&value, m.switching);
     *out = value;
 }
 
@@ -106,6 +107,7 @@ void ship_marks_read(struct collection *c, struct bucket_marks *out)
             m.segments = rd_u32(&r);
             m.foreign = rd_u8(&r) != 0;
             m.hint_loaded = rd_u8(&r) != 0;
+            m.switching = rd_u8(&r) != 0;
             if (!r.bad)
                 *out = m;
         }
@@ -126,6 +128,27 @@ void ship_remember(struct collection *c)
     if (marks_entry(c, key, &value, &write, &hint_lsn, NULL) == ST_OK)
         kv_writer_put(c->node->kv_writer, &write, 1);
     buf_free(&value);
+}
+
+void ship_note_switching(struct collection *c, bool switching)
+{
+    bool changed;
+
+    lock_take(&c->bucket.lock);
+    changed = c->bucket.marks.switching != switching;
+    c->bucket.marks.switching = switching;
+    lock_drop(&c->bucket.lock);
+    if (changed)
+        ship_remember(c);
+}
+
+/* As the root has it, once it was read. */
+void ship_look_switching(struct collection *c)
+{
+    struct tier_stream_status s = {0};
+
+    if (ship_status(c, &s) && s.has_root && s.phase == STREAM_OWNED)
+        ship_note_switching(c, s.switching);
 }
 
 void ship_forget(struct node *node, const uint8_t id[16])

@@ -194,6 +194,18 @@ static bool is_switching(struct nworld *w)
     return is;
 }
 
+static bool is_in_catalog(struct nworld *w, const char *name)
+{
+    struct catalog catalog;
+    bool is = false;
+
+    if (bucket_catalog_read(w->node, &catalog, NULL) == ST_OK)
+        for (size_t i = 0; i < catalog.collection_count; i++)
+            is = is || strcmp(catalog.collections[i].name, name) == 0;
+    catalog_free(&catalog);
+    return is;
+}
+
 /* Also what goes on behind the answer. Returns whether it was answered by a living process. */
 static bool run_change(struct world *t, struct call *call, bool *died)
 {
@@ -203,7 +215,7 @@ static bool run_change(struct world *t, struct call *call, bool *died)
     neventually(is_done(call) || is_dead(t));
     answered = is_done(call) && (call->st == ST_OK || !is_dead(t));
     if (t->what == SWITCH && call->done && call->st == ST_OK)
-        neventually(is_dead(t) || !is_switching(&t->w));
+        neventually(is_dead(t) || (!is_switching(&t->w) && is_in_catalog(&t->w, "victim")));
     if (t->what == DROP && call->done && call->st == ST_OK) { /* files go */
         struct collection *c = npin(&t->w, "base");
 
