@@ -85,7 +85,7 @@ status node_check_range(const char *what, uint64_t value, uint64_t low, uint64_t
     return ST_OK;
 }
 
-status node_check_policy(const struct node *node, enum node_policy policy, struct err *err)
+status node_check_policy(struct node *node, enum node_policy policy, struct err *err)
 {
     if (policy == NODE_S3_ONLY)
         return err_set(err, ST_UNSUPPORTED,
@@ -95,11 +95,10 @@ status node_check_policy(const struct node *node, enum node_policy policy, struc
         return err_set(err, ST_INVALID,
                        "tiering_policy MemoryS3 needs a bucket, and this node was started without "
                        "one: set [storage] s3_bucket");
-    return ST_OK;
+    return policy == NODE_MEMORY_S3 ? bucket_check_refused(node, err) : ST_OK;
 }
 
-static status check_spec(const struct node *node, const struct collection_spec *spec,
-                         struct err *err)
+static status check_spec(struct node *node, const struct collection_spec *spec, struct err *err)
 {
     status st = catalog_name_check(spec->name, strlen(spec->name), err);
 

@@ -11,7 +11,7 @@
 #include <inttypes.h>
 #include <stdatomic.h>
 
-enum { CATALOG_PAUSE_MS = 100, CATALOG_ATTEMPT_MS = 5000 };
+enum { CATALOG_PAUSE_MS = 100, CATALOG_ATTEMPT_MS = 5000, BUCKET_VERSION = 1 };
 
 struct attempt {
     struct node *node;
@@ -155,6 +155,18 @@ static status try_once(struct attempt *a, catalog_change_fn *change, void *arg,
     return st;
 }
 
+status bucket_check_refused(struct node *node, struct err *err)
+{
+    status st = ST_OK;
+
+    if (!atomic_load(&node->bucket_refused))
+        return ST_OK;
+    lock_take(&node->bucket.lock);
+    st = err_set(err, ST_UNSUPPORTED, "%s", node->bucket.bucket_reason);
+    lock_drop(&node->bucket.lock);
+    return st;
+}
+
 status bucket_catalog_change(struct node *node, catalog_change_fn *change, void *arg,
                              struct err *err)
 {
@@ -166,7 +178,9 @@ status bucket_catalog_change(struct node *node, catalog_change_fn *change, void 
     status st;
 
     catalog_init(&a.catalog);
-    st = read_for_change(&a, err);
+    st = bucket_check_refused(node, err);
+    if (st == ST_OK)
+        st = read_for_change(&a, err);
     while (st == ST_OK) {
         st = try_once(&a, change, arg, &decision, err);
         if (st != ST_OK || decision == WON)
@@ -181,9 +195,20 @@ status bucket_catalog_change(struct node *node, catalog_change_fn *change, void 
 
 /* --- meta/format --- */
 
+/* Nothing of a bucket that asks for another program is touched. */
+static status check_program(const struct bucket_format *format, struct err *err)
+{
+    if (format->writer_min <= BUCKET_VERSION)
+        return ST_OK;
+    return err_set(err, ST_UNSUPPORTED,
+                   "it was written for newer programs: this one writes version %d, %u is needed. "
+                   "Upgrade this node, or give it another bucket or prefix",
+                   BUCKET_VERSION, format->writer_min);
+}
+
 status bucket_check_format(struct node *node, struct err *err)
 {
-    struct bucket_format format = {.version = 1, .reader_min = 1, .writer_min = 1};
+    struct bucket_format format = {.version = BUCKET_VERSION, .reader_min = 1, .writer_min = 1};
     struct objstore_req get = {.op = OBJSTORE_GET,
                                .pool = OBJSTORE_LOG,
                                .key = OBJKEY_FORMAT,
@@ -199,6 +224,8 @@ status bucket_check_format(struct node *node, struct err *err)
 
     if (st == ST_OK)
         st = bucket_format_decode(buf_slice(&get.result.body), &format, err);
+    if (st == ST_OK)
+        st = check_program(&format, err);
     if (st != ST_NOT_FOUND) {
         objstore_result_fini(&get.result);
         return st == ST_OK ? ST_OK : err_wrap(err, st, "the bucket's %s", OBJKEY_FORMAT);

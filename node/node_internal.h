@@ -257,6 +257,7 @@ struct node {
     char *owner_id;                /* who we are to the bucket (docs/decisions/owner-identity.md) */
     _Atomic bool catalog_seen;     /* the bucket's, since the start */
     _Atomic bool sync_wanted;      /* it is to be read again */
+    _Atomic bool bucket_refused;   /* it is for newer programs; bucket.bucket_reason says it */
     _Atomic bool load_first;       /* an empty directory: not ready until the bucket was asked */
     _Atomic uint32_t remote_waits; /* in all collections */
     _Atomic bool waits_over;       /* the node stops: no write waits for the bucket any more */
@@ -362,7 +363,7 @@ NODISCARD
 status node_check_range(const char *what, uint64_t value, uint64_t low, uint64_t high,
                         struct err *err);
 NODISCARD
-status node_check_policy(const struct node *node, enum node_policy policy, struct err *err);
+status node_check_policy(struct node *node, enum node_policy policy, struct err *err);
 /* catalog_change_fn; arg is the struct catalog_collection to add. */
 NODISCARD
 status admin_add_entry(void *arg, struct catalog *catalog, struct err *err);
@@ -524,6 +525,9 @@ status bucket_catalog_change(struct node *node, catalog_change_fn *change, void 
                              struct err *err);
 NODISCARD
 status bucket_catalog_read(struct node *node, struct catalog *out, struct err *err);
+/* ST_UNSUPPORTED where the start found that the bucket is for newer programs. */
+NODISCARD
+status bucket_check_refused(struct node *node, struct err *err);
 NODISCARD
 status bucket_check_format(struct node *node, struct err *err);
 void bucket_pause(struct node *node, uint64_t ms); /* shorter when the node stops */

@@ -395,7 +395,7 @@ static void tick(struct node *node)
     struct collection **items = NULL;
     size_t count = 0;
 
-    if (table_snapshot(node, &items, &count, NULL) != ST_OK)
+    if (atomic_load(&node->bucket_refused) || table_snapshot(node, &items, &count, NULL) != ST_OK)
         return;
     for (size_t i = 0; i < count && !atomic_load(&node->stopping); i++)
         publish_due_now(items[i]);
@@ -406,6 +406,7 @@ static void tick(struct node *node)
 
 struct first_contact {
     uint64_t began_ms, next_ms;
+    struct log_repeat said;
     bool done;
 };
 
@@ -420,6 +421,7 @@ static void ask_catalog(struct node *node, struct first_contact *first)
 {
     char text[256];
     struct err err = {0};
+    uint64_t left_out;
     uint64_t now = now_ms(node);
 
     if (atomic_exchange(&node->sync_wanted, false))
@@ -428,6 +430,7 @@ static void ask_catalog(struct node *node, struct first_contact *first)
         return;
     if (bucket_catalog_sync(node, &err) == ST_OK) {
         first->done = true;
+        atomic_store(&node->bucket_refused, false);
         say_bucket(node, "");
         return;
     }
@@ -435,7 +438,10 @@ static void ask_catalog(struct node *node, struct first_contact *first)
     (void)snprintf(text, sizeof text, "the bucket's catalog could not be read yet: %.200s",
                    err.text);
     say_bucket(node, text);
-    log_warn("the bucket's catalog could not be read, it is tried again", "err=%s", err.text);
+    atomic_store(&node->bucket_refused, err.code == ST_UNSUPPORTED);
+    if (log_repeat(&first->said, &left_out))
+        log_warn("the bucket's catalog could not be read, it is tried again",
+                 "err=%s left_out=%" PRIu64, err.text, left_out);
     if (now_ms(node) - first->began_ms >= PUBLISH_READY_MS)
         atomic_store(&node->load_first, false);
 }

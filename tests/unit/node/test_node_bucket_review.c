@@ -904,6 +904,32 @@ static void a_letter_without_its_file_can_be_discarded(void **state)
     nworld_fini(&w);
 }
 
+/* A bucket that newer programs write is not written by this one, which says so. */
+static void a_bucket_of_newer_programs_is_left_alone(void **state)
+{
+    const struct bucket_format format = {
+        .version = 2, .reader_min = 1, .writer_min = 2, .cluster_id = {1}, .created_at_ns = 1};
+    struct objstore_req put = {.op = OBJSTORE_PUT, .key = OBJKEY_FORMAT};
+    struct nworld w;
+    struct buf bytes;
+    struct err err = {0};
+
+    (void)state;
+    nworld_init(&w, false, 45);
+    nworld_bucket(&w, "newer");
+    buf_init(&bytes, 4096);
+    assert_int_equal(bucket_format_encode(&format, &bytes, NULL), ST_OK);
+    put.body = buf_slice(&bytes);
+    assert_int_equal(objstore_wait(w.bucket, &put, NULL), ST_OK);
+    objstore_result_fini(&put.result);
+    buf_free(&bytes);
+    nworld_open(&w);
+    neventually(nhealth_has(&w, "newer programs"));
+    assert_int_equal(ncreate_s3(&w, "docs", DIM, NODE_LOCAL, &err), ST_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "newer programs"));
+    nworld_fini(&w);
+}
+
 static void rename_it(struct collection *c, struct call *call)
 {
     const struct collection_patch patch = {.name = "other"};
@@ -974,6 +1000,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(who_could_not_load_it_does_not_drop_it),
         cmocka_unit_test(a_halted_collection_goes_on_after_a_retry),
         cmocka_unit_test(a_letter_without_its_file_can_be_discarded),
+        cmocka_unit_test(a_bucket_of_newer_programs_is_left_alone),
         cmocka_unit_test(an_outage_does_not_hold_up_the_stop),
     };
 
