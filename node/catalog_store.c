@@ -15,30 +15,14 @@
 static const char INTENT[] = "create/";
 enum { INTENT_KEY_BYTES = 7 + 16 };
 
-static void intent_key(const uint8_t id[16], uint8_t key[INTENT_KEY_BYTES])
-{
-    memcpy(key, INTENT, 7);
-    memcpy(key + 7, id, 16);
-}
-
 status intent_put(struct node *node, const uint8_t id[16], struct err *err)
 {
-    uint8_t key[INTENT_KEY_BYTES];
-    struct kv_write write = {.value = slice_text("1")};
-
-    intent_key(id, key);
-    write.key = slice_make(key, sizeof key);
-    return kv_writer_apply(node->kv_writer, &write, 1, err);
+    return intent_write(node, INTENT, id, err);
 }
 
 status intent_remove(struct node *node, const uint8_t id[16], struct err *err)
 {
-    uint8_t key[INTENT_KEY_BYTES];
-    struct kv_write write = {.remove = true};
-
-    intent_key(id, key);
-    write.key = slice_make(key, sizeof key);
-    return kv_writer_apply(node->kv_writer, &write, 1, err);
+    return intent_clear(node, INTENT, id, err);
 }
 
 status catalog_store_read(struct node *node, struct err *err)

@@ -565,7 +565,6 @@ void load_loop(void *node);
 NODISCARD
 status load_from_bucket(struct node *node, const struct catalog_collection *entry, struct err *err);
 /* Everything up to kept_lsn is in the bucket or in letters; writes are refused already. */
-void load_diverged(struct collection *c, uint64_t kept_lsn);
 NODISCARD
 status intent_write(struct node *node, const char *kind, const uint8_t id[16], struct err *err);
 NODISCARD
@@ -575,6 +574,10 @@ bool load_intended(struct node *node, const uint8_t id[16]);
 NODISCARD
 status load_again(struct collection *c, bool again, struct err *err);
 bool intent_stands(struct node *node, const char *kind, const uint8_t id[16]);
+void load_count(struct node *node); /* one more that is being loaded */
+
+/* reset.c: any thread; everything up to kept_lsn is in the bucket or in letters. */
+void load_diverged(struct collection *c, uint64_t kept_lsn);
 
 /* bucket_view.c: what is told of the bucket. */
 void bucket_info(struct collection *c, struct collection_info *out);
