@@ -97,7 +97,8 @@ typedef void tier_done_fn(void *arg, status st, const struct err *err);
 void tier_stream_flush(struct tier_stream *s, tier_done_fn *done, void *arg);
 /* A root for a new collection (floor 0, LIVE), or for one that switches (floor at lsn, SWITCHING).
  * The stream was opened with shipped_hint = durable_lsn, so that it does not look for a root by
- * itself, and is told of records after this call: calls are heard in their order. */
+ * itself, and is told of records after this call: calls are heard in their order. A root of this
+ * node that an earlier switch left SWITCHING is replaced, an epoch further. */
 void tier_stream_create(struct tier_stream *s, uint64_t floor_lsn, bool switching,
                         tier_done_fn *done, void *arg);
 /* From ROOT_LOST, by an operator: a new root, SWITCHING, floor at what is applied. */

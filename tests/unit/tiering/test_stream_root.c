@@ -305,6 +305,46 @@ static void a_create_where_a_root_stands_is_refused(void **state)
     assert_string_equal(c.bucket.node_id, "b");
 }
 
+/* What a switch of ours that was cut short left is replaced, an epoch further; what became whole,
+ * or is another's, is not. */
+static void a_switch_cut_short_is_begun_again_in_its_place(void **state)
+{
+    static const struct {
+        const char *owner;
+        enum root_state there;
+        bool replaced;
+    } cases[] = {{"a", ROOT_SWITCHING, true},
+                 {"a", ROOT_LIVE, false},
+                 {"a", ROOT_DROPPED, false},
+                 {"b", ROOT_SWITCHING, false}};
+
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        uint64_t epoch;
+
+        (void)fresh(state);
+        case_bucket(&c, cases[i].owner);
+        c.bucket.state = cases[i].there;
+        epoch = c.bucket.epoch;
+        case_open(&c, 3, 3);
+        case_step(&c, (struct stream_event){.kind = STREAM_CREATE,
+                                            .root_state = ROOT_SWITCHING,
+                                            .floor_lsn = 3,
+                                            .chain = case_chain(3)});
+        case_answer_root(&c);
+        case_answer_root(&c);
+        if (cases[i].replaced)
+            case_answer_root(&c);
+        assert_int_equal(case_effect(&c, STREAM_DO_CREATED)->class,
+                         cases[i].replaced ? OBJSTORE_OK : OBJSTORE_PRECONDITION);
+        assert_int_equal(c.bucket.epoch, cases[i].replaced ? epoch + 1 : epoch);
+        if (!cases[i].replaced)
+            continue;
+        assert_int_equal(c.s.phase, STREAM_OWNED);
+        assert_int_equal(c.bucket.floor.lsn, 3);
+        assert_int_equal(c.bucket.floor.epoch, epoch + 1);
+    }
+}
+
 /* Whoever owns it: the catalog has decided. */
 static void a_drop_marks_the_root_of_anyone(void **state)
 {
@@ -338,6 +378,7 @@ int main(void)
                                fresh),
         cmocka_unit_test_setup(a_create_whose_answer_is_lost_is_found_by_its_nonce, fresh),
         cmocka_unit_test_setup(a_create_where_a_root_stands_is_refused, fresh),
+        cmocka_unit_test_setup(a_switch_cut_short_is_begun_again_in_its_place, fresh),
         cmocka_unit_test_setup(a_drop_marks_the_root_of_anyone, fresh),
     };
 
