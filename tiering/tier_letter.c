@@ -292,12 +292,48 @@ static status keep_part(struct tier_stream *s, struct tier_tail *tail, struct er
     return ST_OK;
 }
 
+static status same_payload(void *arg, uint64_t lsn, struct slice payload, struct err *err)
+{
+    (void)lsn;
+    return slice_equal(*(const struct slice *)arg, payload) ? ST_OK
+                                                            : err_set(err, ST_CONFLICT, "another");
+}
+
+static status same_as_log(void *arg, uint64_t lsn, struct slice payload, struct err *err)
+{
+    struct tier_stream *s = arg;
+
+    return wal_read(s->options.wal, lsn, lsn, same_payload, &payload, err);
+}
+
+/* A letter of a process before holds these very records: what lies in front of it was in the bucket
+ * when it was written, or it would begin earlier. Without this a node that was cut off before it
+ * remembered anything would put its whole log into a letter, and a replay would write all of it
+ * over what the new owner wrote since. */
+static bool kept_before(struct tier_stream *s, struct tier_tail *tail)
+{
+    struct letter l;
+    uint64_t after = 0;
+
+    while (next_letter(s, LETTER_DIVERGENT_TAIL, &after, &l)) {
+        if (l.file[0] == '\0' || l.lsn_first < tail->first_lsn || l.lsn_last > tail->last_lsn ||
+            tier_letter_read(s->tier->options.fs, s->tier->data_dir, NULL, &l, same_as_log, s,
+                             NULL) != ST_OK)
+            continue;
+        tail->first_lsn = l.lsn_last + 1;
+        return true;
+    }
+    return false;
+}
+
 /* False: it is tried again later. */
 static bool keep_first(struct tier_stream *s)
 {
     struct tier_tail *tail = &s->ship.tails[0];
     struct err err;
 
+    while (tail->first_lsn <= tail->last_lsn && kept_before(s, tail))
+        continue;
     while (tail->first_lsn <= tail->last_lsn)
         if (keep_part(s, tail, &err) != ST_OK) {
             if (!s->ship.tail_said)
