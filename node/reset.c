@@ -64,8 +64,9 @@ static void run_drain(struct meta_job *base)
     struct node *node = c->node;
     uint64_t durable_lsn = 0;
 
+    /* Loading: the thread that opened the stream is not done with it and its log. */
     while (!atomic_load(&node->stopping) &&
-           (!log_at_rest(c, &durable_lsn) ||
+           (atomic_load(&c->seq.state) == COLLECTION_LOADING || !log_at_rest(c, &durable_lsn) ||
             (durable_lsn > reset->kept_lsn && !has_letter(c, durable_lsn))))
         bucket_pause(node, RESET_DRAIN_MS);
     reset->job.run = run_reset;
