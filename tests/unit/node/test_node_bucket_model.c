@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { IDS = 60, DIM = 4, BATCH_MAX = 12, RECORDS_MAX = 2000, STEPS = 60, SEEDS = 6 };
+enum { IDS = 60, DIM = 4, BATCH_MAX = 12, RECORDS_MAX = 2000, STEPS = 60, SEEDS = 2 };
 
 struct rec {
     bool erase;
