@@ -157,9 +157,11 @@ static void on_asked(void *arg, status st, const struct err *err)
 /* A log that was begun behind what came from the bucket says nothing of it. */
 static uint64_t durable_lsn(struct collection *c)
 {
-    uint64_t log_lsn = wal_durable_lsn(c->seq.wal);
+    struct wal *wal = collection_hold_log(c); /* a reset may be about to close it */
+    uint64_t log_lsn = wal == NULL ? 0 : wal_durable_lsn(wal);
     uint64_t applied_lsn = atomic_load_explicit(&c->applied_lsn, memory_order_acquire);
 
+    collection_release_log(c);
     return applied_lsn > log_lsn ? applied_lsn : log_lsn;
 }
 
