@@ -139,6 +139,7 @@ static void run_delete(struct directory *d, struct objstore_req *req)
 
 static void run(void *arg, struct objstore_req *req)
 {
+    struct directory *d = arg;
     static void (*const runs[OBJSTORE_OPS])(struct directory *, struct objstore_req *) = {
         [OBJSTORE_PUT] = run_put,
         [OBJSTORE_GET] = run_read,
@@ -151,7 +152,8 @@ static void run(void *arg, struct objstore_req *req)
         [OBJSTORE_UPLOAD_ABORT] = directory_run_upload_abort,
     };
 
-    runs[req->op](arg, req);
+    runs[req->op](d, req);
+    req->result.date_ns = clock_wall_ns(d->clock);
 }
 
 static void on_submit(struct objstore *s, struct objstore_req *req)

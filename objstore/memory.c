@@ -406,6 +406,7 @@ static void run_upload_end(struct memory *m, struct objstore_req *req)
 
 static void run(void *arg, struct objstore_req *req)
 {
+    struct memory *m = arg;
     static void (*const runs[OBJSTORE_OPS])(struct memory *, struct objstore_req *) = {
         [OBJSTORE_PUT] = run_put,
         [OBJSTORE_GET] = run_read,
@@ -418,7 +419,8 @@ static void run(void *arg, struct objstore_req *req)
         [OBJSTORE_UPLOAD_ABORT] = run_upload_end,
     };
 
-    runs[req->op](arg, req);
+    runs[req->op](m, req);
+    req->result.date_ns = clock_wall_ns(m->clock);
 }
 
 static void on_submit(struct objstore *s, struct objstore_req *req)

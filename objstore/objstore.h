@@ -106,7 +106,8 @@ struct objstore_result {
     int http_status;    /* 0: none came */
     char s3_code[64];   /* "AccessDenied"; "": none */
     char request_id[64];
-    uint64_t retry_after_ms;             /* the store's wish; 0: none */
+    uint64_t retry_after_ms; /* the store's wish; 0: none */
+    uint64_t date_ns; /* the store's clock when it answered, wall; 0: not told. Of S3 in seconds */
     uint64_t sent_bytes, received_bytes; /* of bodies */
     char etag[OBJSTORE_ETAG_BYTES];      /* PUT, GET, HEAD, UPLOAD_PART, UPLOAD_COMPLETE */
     uint64_t object_bytes;               /* GET, HEAD: of the whole object */

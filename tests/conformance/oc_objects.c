@@ -1,4 +1,5 @@
 /* Whole objects and pieces of them: what was put comes back, under every key there may be. */
+#include "base/clock.h"
 #include "base/mem.h"
 #include "tests/conformance/objstore_conformance.h"
 
@@ -72,6 +73,33 @@ static void what_is_absent_is_not_found_and_may_be_deleted(void **state)
     oc_expect_free(oc, (struct objstore_req){.op = OBJSTORE_DELETE, .key = key}, OBJSTORE_OK);
     oc_put(oc, key, slice_text("y"), NULL);
     oc_expect_content(oc, key, slice_text("y"));
+}
+
+/* Of every answer, an absence too: what is compared with `modified_ns` needs the same clock. */
+static void a_store_tells_its_clock(void **state)
+{
+    const uint64_t minute = UINT64_C(60) * 1000000000;
+    struct oc *oc = *state;
+    const char *key = oc_key(oc, "object");
+    struct objstore_req asks[] = {
+        {.op = OBJSTORE_GET, .key = key},
+        {.op = OBJSTORE_PUT, .key = key, .body = slice_text("x")},
+        {.op = OBJSTORE_GET, .key = key},
+        {.op = OBJSTORE_LIST, .key = oc->root},
+        {.op = OBJSTORE_DELETE, .key = key},
+    };
+
+    for (size_t i = 0; i < COUNT_OF(asks); i++) {
+        uint64_t before = clock_wall_ns(clock_real());
+        uint64_t told;
+
+        oc_expect(oc, &asks[i], i == 0 ? OBJSTORE_NOT_FOUND : OBJSTORE_OK);
+        told = asks[i].result.date_ns;
+        assert_true(told + minute > before && told < clock_wall_ns(clock_real()) + minute);
+        if (asks[i].op == OBJSTORE_LIST && asks[i].result.entries[0].modified_ns != 0)
+            assert_true(asks[i].result.entries[0].modified_ns < told + minute);
+        objstore_result_fini(&asks[i].result);
+    }
 }
 
 static void the_largest_object_is_taken_and_a_larger_one_refused(void **state)
@@ -284,6 +312,7 @@ size_t oc_objects(struct CMUnitTest *out)
         cmocka_unit_test(what_was_put_comes_back),
         cmocka_unit_test(an_overwrite_replaces_the_whole_object),
         cmocka_unit_test(what_is_absent_is_not_found_and_may_be_deleted),
+        cmocka_unit_test(a_store_tells_its_clock),
         cmocka_unit_test(the_largest_object_is_taken_and_a_larger_one_refused),
         cmocka_unit_test(every_key_that_is_allowed_holds_its_own_object),
         cmocka_unit_test(a_key_may_be_as_long_as_is_said),
