@@ -109,6 +109,7 @@ void stream_set_phase(struct stream *s, struct stream_effects *out, enum stream_
     if (!phase_refuses(phase))
         return;
     commit_refuse(s, out, OBJSTORE_PRECONDITION, s->reason);
+    mark_refuse(s, out, OBJSTORE_PRECONDITION, s->reason);
     remote_refuse(s, out);
 }
 
@@ -161,7 +162,7 @@ static bool idle_wants(const struct stream *s)
 {
     const struct stream_private *c = &s->core;
 
-    return s->durable_lsn != c->hint_lsn || c->take_wanted || c->commit_wanted ||
+    return s->durable_lsn != c->hint_lsn || c->take_wanted || c->commit_wanted || c->mark_wanted ||
            s->remote_wanted_lsn > s->remote_lsn;
 }
 
@@ -243,6 +244,9 @@ static void dispatch(struct stream *s, const struct stream_event *e, struct stre
     case STREAM_COMMIT:
         commit_wanted(s, e, out);
         break;
+    case STREAM_MARK:
+        mark_wanted(s, e, out);
+        break;
     case STREAM_STOP:
         s->core.stopped = true;
         break;
@@ -314,6 +318,7 @@ void stream_step(struct stream *s, const struct stream_event *event, const uint8
     if (s->phase == STREAM_OWNED && !c->drop_wanted) {
         ship_advance(s, out);
         commit_advance(s, out);
+        mark_advance(s, out);
         remote_advance(s, out);
     }
     op_advance(s, out);

@@ -172,8 +172,9 @@ struct stream { /* read by the shell for metrics, changed by stream_step() alone
         uint64_t remote_first_lsn; /* from here on writes may wait */
         bool flush_wanted;
         uint64_t flush_lsn;
-        bool commit_wanted, drop_wanted, create_wanted;
+        bool commit_wanted, drop_wanted, create_wanted, mark_wanted;
         struct stream_commit commit;
+        uint64_t mark_revision;
         uint64_t drop_ns;
         /* the log behind shipped_lsn, coarser when it grows long */
         struct stream_mark marks[STREAM_MARKS_MAX];
@@ -212,6 +213,9 @@ enum stream_event_kind {
     STREAM_DISCARD,     /* the parked seal [first_lsn, last_lsn] becomes a gap. What is to be kept
                          * of its records is in the log again by then */
     STREAM_COMMIT,      /* a manifest is in the bucket, the root shall name it: see below */
+    STREAM_MARK,        /* the root's gc mark becomes manifest_revision: what stands in the bucket
+                         * of earlier revisions may be collected unless it is pinned
+                         * (snapshot/collect.h). It never goes back */
     STREAM_STOP,        /* no new effects but what is under way */
     /* what came of effects; token says which */
     STREAM_ROOT_READ,     /* class; root and etag on OK */
@@ -307,6 +311,7 @@ enum stream_effect_kind {
     STREAM_DO_DIVERGED,   /* our records from first_lsn to last_lsn are not the collection's: keep
                            * them as a letter under (epoch). In phase DIVERGED load anew then */
     STREAM_DO_COMMITTED,  /* the COMMIT asked for stands in the root, or class says why not */
+    STREAM_DO_MARKED,     /* the MARK asked for stands in the root, or class says why not */
     STREAM_DO_CREATED,    /* CREATE, RECREATE or DROP was done, or class says why not */
     STREAM_DO_FLUSHED,    /* all that was durable at the FLUSH is remote-durable, or class says why
                            * it will not be */

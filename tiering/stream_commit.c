@@ -1,4 +1,5 @@
-/* What the node asks of the root: to name a manifest, to be made, to be dropped. */
+/* What the node asks of the root: to name a manifest, to carry a mark, to be made, to be dropped.
+ */
 #include "tiering/stream_internal.h"
 
 #include <stdio.h>
@@ -109,6 +110,60 @@ void commit_done(struct stream *s, struct stream_effects *out, bool won)
     /* Not won and ours: someone changed something else, it is made anew from there. */
 }
 
+/* --- mark --- */
+
+void mark_refuse(struct stream *s, struct stream_effects *out, enum objstore_class class,
+                 const char *text)
+{
+    if (!s->core.mark_wanted)
+        return;
+    s->core.mark_wanted = false;
+    answer(out, STREAM_DO_MARKED, class, text);
+}
+
+void mark_wanted(struct stream *s, const struct stream_event *e, struct stream_effects *out)
+{
+    struct stream_private *c = &s->core;
+
+    if (c->mark_wanted) {
+        answer(out, STREAM_DO_MARKED, OBJSTORE_CONFLICT, "a mark is under way");
+        return;
+    }
+    c->mark_wanted = true;
+    c->mark_revision = e->manifest_revision;
+    if (s->phase != STREAM_IDLE && s->phase != STREAM_CREATING && s->phase != STREAM_TAKING &&
+        s->phase != STREAM_OWNED)
+        mark_refuse(s, out, OBJSTORE_PRECONDITION, s->reason);
+}
+
+void mark_advance(struct stream *s, struct stream_effects *out)
+{
+    uint64_t revision = s->core.mark_revision;
+
+    if (!s->core.mark_wanted || s->core.stopped || !op_idle(s))
+        return;
+    if (revision < s->root.gc_mark || revision > s->root.revision) {
+        mark_refuse(s, out, OBJSTORE_PERMANENT,
+                    revision < s->root.gc_mark
+                        ? "the mark would go back"
+                        : "the mark lies at a revision that is still to come");
+        return;
+    }
+    s->core.op.next = s->root;
+    s->core.op.next.gc_mark = revision;
+    op_write(s, OP_MARK);
+}
+
+void mark_done(struct stream *s, struct stream_effects *out, bool won)
+{
+    if (won) {
+        s->core.mark_wanted = false;
+        answer(out, STREAM_DO_MARKED, OBJSTORE_OK, NULL);
+    }
+    if (!owner_root_is_ours(s) || s->root.state == ROOT_DROPPED)
+        owner_fenced(s, out);
+}
+
 /* --- create --- */
 
 void create_refuse(struct stream *s, struct stream_effects *out, enum objstore_class class,
@@ -202,6 +257,7 @@ void drop_start(struct stream *s, const struct stream_event *e, struct stream_ef
     s->core.take.wait = (struct stream_wait){0};
     ship_reset(s, out);
     commit_refuse(s, out, OBJSTORE_PRECONDITION, "the collection is dropped");
+    mark_refuse(s, out, OBJSTORE_PRECONDITION, "the collection is dropped");
     create_refuse(s, out, OBJSTORE_PRECONDITION, "the collection is dropped");
     op_read(s, OP_DROP_READ, s->core.now_ms);
 }

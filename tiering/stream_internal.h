@@ -19,6 +19,7 @@ enum op_purpose {
     OP_CREATE,
     OP_REPLACE, /* the same, where a root of ours is in the way */
     OP_COMMIT,
+    OP_MARK,
     OP_DROP_READ,
     OP_DROP,
 };
@@ -113,6 +114,11 @@ void commit_done(struct stream *s, struct stream_effects *out, bool won);
 /* Nobody will carry it out any more. */
 void commit_refuse(struct stream *s, struct stream_effects *out, enum objstore_class class,
                    const char *text);
+void mark_wanted(struct stream *s, const struct stream_event *e, struct stream_effects *out);
+void mark_advance(struct stream *s, struct stream_effects *out);
+void mark_done(struct stream *s, struct stream_effects *out, bool won);
+void mark_refuse(struct stream *s, struct stream_effects *out, enum objstore_class class,
+                 const char *text);
 void create_start(struct stream *s, const struct stream_event *e, struct stream_effects *out);
 void create_done(struct stream *s, struct stream_effects *out, bool won);
 void create_refuse(struct stream *s, struct stream_effects *out, enum objstore_class class,

@@ -101,6 +101,9 @@ static void written(struct stream *s, struct stream_effects *out, int purpose, b
     case OP_COMMIT:
         commit_done(s, out, won);
         break;
+    case OP_MARK:
+        mark_done(s, out, won);
+        break;
     case OP_DROP:
         drop_done(s, out, won);
         break;
@@ -189,7 +192,8 @@ static bool gives_up(const struct stream *s)
     const struct stream_op *op = &s->core.op;
 
     return !op->maybe && op->wait.hard_failures > s->options.max_retries &&
-           (op->purpose == OP_COMMIT || op->purpose == OP_CREATE || op->purpose == OP_REPLACE);
+           (op->purpose == OP_COMMIT || op->purpose == OP_MARK || op->purpose == OP_CREATE ||
+            op->purpose == OP_REPLACE);
 }
 
 static void refused(struct stream *s, const struct stream_event *e, struct stream_effects *out)
@@ -199,6 +203,8 @@ static void refused(struct stream *s, const struct stream_event *e, struct strea
     op_stop(s);
     if (purpose == OP_COMMIT)
         commit_refuse(s, out, e->class, s->trouble);
+    else if (purpose == OP_MARK)
+        mark_refuse(s, out, e->class, s->trouble);
     else
         create_refuse(s, out, e->class, s->trouble);
 }

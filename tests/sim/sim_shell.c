@@ -293,6 +293,8 @@ static void do_effect(struct sim *w, size_t node, const struct stream_effect *ef
     case STREAM_DO_COMMITTED:
         do_committed(w, node, effect);
         break;
+    case STREAM_DO_MARKED:
+        break;
     case STREAM_DO_CREATED:
         sim_say(w, "node %zu: created: %s", node, objstore_class_name(effect->class));
         if (effect->class == OBJSTORE_OK)

@@ -1,4 +1,4 @@
-/* Commits: what the root names, what leaves it, what is refused. */
+/* Commits and marks: what the root names, what leaves it, what is refused. */
 #include "stream_case.h"
 
 #include <setjmp.h>
@@ -160,6 +160,77 @@ static void the_base_of_a_switch_makes_it_live(void **state)
 }
 
 /* It takes first, as a first record would. */
+static struct stream_event mark(uint64_t revision)
+{
+    return (struct stream_event){.kind = STREAM_MARK, .manifest_revision = revision};
+}
+
+static void the_root_carries_the_mark(void **state)
+{
+    uint64_t revision = c.bucket.revision;
+
+    (void)state;
+    case_step(&c, mark(revision));
+    assert_int_equal(case_count(&c, STREAM_DO_MARKED), 0);
+    case_answer_root(&c);
+    assert_int_equal(case_effect(&c, STREAM_DO_MARKED)->class, OBJSTORE_OK);
+    assert_int_equal(c.bucket.gc_mark, revision);
+    assert_int_equal(c.bucket.revision, revision + 1);
+}
+
+static void a_mark_goes_neither_back_nor_ahead(void **state)
+{
+    uint64_t revision = c.bucket.revision;
+
+    (void)state;
+    case_step(&c, mark(revision + 1));
+    assert_int_equal(case_effect(&c, STREAM_DO_MARKED)->class, OBJSTORE_PERMANENT);
+    case_forget(&c);
+    case_step(&c, mark(revision));
+    case_answer_root(&c);
+    case_forget(&c);
+    case_step(&c, mark(revision - 1));
+    assert_int_equal(case_effect(&c, STREAM_DO_MARKED)->class, OBJSTORE_PERMANENT);
+    assert_int_equal(case_count(&c, STREAM_DO_PUT_ROOT), 0);
+    assert_int_equal(c.bucket.gc_mark, revision);
+}
+
+static void a_mark_waits_for_the_commit_before_it(void **state)
+{
+    struct stream_effect put;
+
+    (void)state;
+    case_step(&c, commit());
+    put = case_keep(&c, STREAM_DO_PUT_ROOT);
+    case_step(&c, mark(1));
+    assert_int_equal(case_count(&c, STREAM_DO_PUT_ROOT), 1);
+    case_step(&c, mark(1));
+    assert_int_equal(case_effect(&c, STREAM_DO_MARKED)->class, OBJSTORE_CONFLICT);
+    c.bucket = *put.root;
+    (void)snprintf(c.etag, sizeof c.etag, "committed");
+    case_step(&c, (struct stream_event){
+                      .kind = STREAM_ROOT_DONE, .token = put.token, .etag = "committed"});
+    case_answer_root(&c);
+    assert_int_equal(case_effect(&c, STREAM_DO_MARKED)->class, OBJSTORE_OK);
+    assert_int_equal(c.bucket.gc_mark, 1);
+    assert_int_equal(c.bucket.manifest.uuid[0], 9);
+}
+
+/* Another has taken the collection: its root is not marked by us. */
+static void a_mark_against_a_new_owner_is_fenced(void **state)
+{
+    (void)state;
+    case_step(&c, mark(1));
+    c.bucket.open[c.bucket.open_count++] = c.bucket.epoch++;
+    memset(c.bucket.session, 77, sizeof c.bucket.session);
+    (void)snprintf(c.etag, sizeof c.etag, "taken");
+    case_answer_root(&c);
+    case_answer_root(&c);
+    assert_int_equal(case_effect(&c, STREAM_DO_MARKED)->class, OBJSTORE_PRECONDITION);
+    assert_int_equal(c.s.phase, STREAM_FENCED);
+    assert_int_equal(c.bucket.gc_mark, 0);
+}
+
 static void a_commit_of_an_idle_stream_takes_first(void **state)
 {
     (void)state;
@@ -184,6 +255,10 @@ int main(void)
         cmocka_unit_test_setup(a_manifest_from_the_future_is_refused, owned),
         cmocka_unit_test_setup(one_commit_at_a_time, owned),
         cmocka_unit_test_setup(the_base_of_a_switch_makes_it_live, owned),
+        cmocka_unit_test_setup(the_root_carries_the_mark, owned),
+        cmocka_unit_test_setup(a_mark_goes_neither_back_nor_ahead, owned),
+        cmocka_unit_test_setup(a_mark_waits_for_the_commit_before_it, owned),
+        cmocka_unit_test_setup(a_mark_against_a_new_owner_is_fenced, owned),
         cmocka_unit_test_setup(a_commit_of_an_idle_stream_takes_first, owned),
     };
 
