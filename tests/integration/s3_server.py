@@ -1,4 +1,5 @@
-"""Real S3 servers on loopback for tests: MinIO, whose permissions can be taken away and given back, and SeaweedFS.
+"""Real S3 servers on loopback for tests: MinIO, whose permissions can be taken away and given back, SeaweedFS, versitygw, and
+rclone's, which ignores conditions.
 
     with Minio(folder) as s3:                     # started, with an empty bucket
         Node(folder, args=[...], env=s3.env())    # the node's keys are those of a user, not of root
@@ -29,7 +30,7 @@ import urllib.parse
 import xml.etree.ElementTree
 import zipfile
 
-from s3_install import minio, seaweedfs
+from s3_install import minio, rclone, seaweedfs, versitygw
 
 START_SECONDS = 120
 STOP_SECONDS = 30
@@ -416,4 +417,34 @@ class SeaweedFS(Server):
                     pass
 
 
-KINDS = {"minio": Minio, "minio-tls": MinioTLS, "seaweedfs": SeaweedFS}
+class Versitygw(Server):
+    """The strict third, over a folder: SigV4 alone, and the body's hash on every request."""
+
+    kind = "versitygw"
+
+    def command(self):
+        if self.port is None:
+            self.port = free_ports(1)[0]
+        data = os.path.join(self.folder, "objects")
+        os.makedirs(data, exist_ok=True)
+        return ([versitygw(), "--port", f"127.0.0.1:{self.port}", "--keep-alive", "--quiet", "posix", data],
+                {"ROOT_ACCESS_KEY": self.root_access, "ROOT_SECRET_KEY": self.root_secret, "VGW_REGION": REGION,
+                 "HOME": self.folder})
+
+
+class Rclone(Server):
+    """The bad one, over a folder: it takes conditions and looks at none."""
+
+    kind = "rclone"
+
+    def command(self):
+        if self.port is None:
+            self.port = free_ports(1)[0]
+        data = os.path.join(self.folder, "objects")
+        os.makedirs(data, exist_ok=True)
+        return ([rclone(), "serve", "s3", "--addr", f"127.0.0.1:{self.port}", "--config", "",
+                 "--cache-dir", os.path.join(self.folder, "cache"), data],
+                {"RCLONE_AUTH_KEY": f'"{self.root_access},{self.root_secret}"', "HOME": self.folder})  # a list, as CSV
+
+
+KINDS = {"minio": Minio, "minio-tls": MinioTLS, "seaweedfs": SeaweedFS, "versitygw": Versitygw, "rclone": Rclone}
