@@ -5,22 +5,28 @@ import struct
 import subprocess
 import time
 
-from support import require_privilege
+from support import cannot_run
 
-EXT4_SHUTDOWN = 0x8004587D
+SHUTDOWN = 0x8004587D  # the same for ext4 and xfs
 NO_LOG_FLUSH = struct.pack("I", 2)  # what was not synced is gone, as when the plug is pulled
 
 
 def _run(*command):
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError as e:
+        raise OSError(f"{command[0]} is not installed") from e
     if done.returncode != 0:
         raise OSError(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
 
 
-class LoopDisk:
-    """An ext4 of its own, mounted at `path` inside the folder."""
+MAKE = {"ext4": ["mkfs.ext4", "-q", "-F", "-m", "0"], "xfs": ["mkfs.xfs", "-q", "-f"]}
 
-    def __init__(self, folder, what, size_bytes):
+
+class LoopDisk:
+    """An ext4 (or xfs, of 300 MiB and more) of its own, mounted at `path` inside the folder."""
+
+    def __init__(self, folder, what, size_bytes, kind="ext4"):
         self.image = os.path.join(folder, "disk.img")
         self.path = os.path.join(folder, "disk")
         self.mounted = False
@@ -28,10 +34,10 @@ class LoopDisk:
         with open(self.image, "wb") as f:
             f.truncate(size_bytes)
         try:
-            _run("mkfs.ext4", "-q", "-F", "-m", "0", self.image)
+            _run(*MAKE[kind], self.image)
             self.mount()
         except OSError as e:
-            require_privilege(what, f"no loop-mounted ext4 here: {e}")
+            cannot_run(what, f"no loop-mounted {kind} here: {e}")
 
     def mount(self):
         _run("mount", "-o", "loop", self.image, self.path)
@@ -53,7 +59,7 @@ class LoopDisk:
         """From here on every call fails with EIO; what was not synced is forgotten."""
         fd = os.open(self.path, os.O_RDONLY)
         try:
-            fcntl.ioctl(fd, EXT4_SHUTDOWN, NO_LOG_FLUSH)
+            fcntl.ioctl(fd, SHUTDOWN, NO_LOG_FLUSH)
         finally:
             os.close(fd)
 

@@ -13,7 +13,7 @@ import time
 
 import support
 from disk import LoopDisk
-from support import Folder, Gone, Node, check, require_privilege
+from support import Folder, Gone, Node, cannot_run, check
 
 # What the address sanitizer holds back of freed memory is not the node's, and would fill a cgroup by itself.
 os.environ.setdefault("ASAN_OPTIONS", "quarantine_size_mb=4")
@@ -190,7 +190,7 @@ class Cgroup:
         try:
             os.mkdir(self.path)
         except OSError as e:
-            require_privilege("memory_cgroup", f"no cgroup can be made here: {e}")
+            cannot_run("memory_cgroup", f"no cgroup can be made here: {e}")
         try:
             self.write(self.limit_file, limit)
             for swap in ("memory.swap.max", "memory.memsw.limit_in_bytes"):
@@ -199,7 +199,7 @@ class Cgroup:
                         self.write(swap, 0 if swap == "memory.swap.max" else limit)
         except OSError as e:
             os.rmdir(self.path)
-            require_privilege("memory_cgroup", f"the memory controller is not ours to set: {e}")
+            cannot_run("memory_cgroup", f"the memory controller is not ours to set: {e}")
 
     def write(self, name, value):
         with open(os.path.join(self.path, name), "w", encoding="ascii") as f:

@@ -5,6 +5,7 @@
         mark = relay.mark(); ...; relay.count("PUT", since=mark)
         relay.cut("refuse" | "hang_up" | "blackhole"); ...; relay.mend()
         relay.answer(503, "SlowDown", op="PUT"); relay.lose_answers(op="PUT", times=1)
+        relay.call(node.kill9, "before" | "after", key="/root$", op="PUT", times=1)
 
 The store is whatever listens at its port on loopback when a request comes. Threads of this process; by hand it runs its
 own tests.
@@ -29,8 +30,9 @@ class Seen(collections.namedtuple("Seen", "at op key query condition status sent
 class Rule:
     """What happens to requests that match, so many times."""
 
-    def __init__(self, what, op=None, key=None, condition=None, times=None, status=0, code=""):
-        self.what, self.op, self.condition, self.times = what, op, condition, times
+    def __init__(self, what, op=None, key=None, condition=None, times=None, skip=0, status=0, code="", function=None):
+        self.what, self.op, self.condition, self.times, self.skip = what, op, condition, times, skip
+        self.function = function
         self.key = re.compile(key) if key else None
         self.status, self.code = status, code
         self.hits = 0
@@ -41,6 +43,9 @@ class Rule:
         if self.op is not None and op != self.op or self.condition is not None and condition != self.condition:
             return False
         if self.key is not None and not self.key.search(key):
+            return False
+        if self.skip > 0:
+            self.skip -= 1
             return False
         self.hits += 1
         return True
@@ -158,6 +163,12 @@ class Relay:
     def lose_answers(self, **match):
         """The store does what is asked, and the connection ends before the answer."""
         return self._rule(Rule("lose", **match))
+
+    def call(self, function, when="before", **match):
+        """function() runs when a request that matches has come, before the store sees it or once the store has done it;
+        nobody is told."""
+        assert when in ("before", "after"), when
+        return self._rule(Rule(when, function=function, **match))
 
     def _rule(self, rule):
         with self.lock:
@@ -294,12 +305,18 @@ class Relay:
             sock.sendall(f"HTTP/1.1 {rule.status} No\r\nContent-Type: application/xml\r\nContent-Length: "
                          f"{0 if op == 'HEAD' else len(text)}\r\n\r\n".encode() + (b"" if op == "HEAD" else text))
             return True
+        if rule is not None and rule.what == "before":
+            rule.function()
+            note(0, 0, "dropped")
+            return False
         try:
             status, answer, received = store.ask(head, body, op)
         except (OSError, EOFError, ValueError):
             note(0, 0, "dropped")
             return False
-        if rule is not None and rule.what == "lose" or self.mode != "pass":
+        if rule is not None and rule.what == "after":
+            rule.function()
+        if rule is not None and rule.what in ("lose", "after") or self.mode != "pass":
             note(status, received, "lost")
             return False
         note(status, received, "answered")
@@ -427,9 +444,26 @@ def it_answers_and_loses_by_rule():
         check(relay.count(fate="lost") == 1 and relay.count(fate="answered_here") == 2, f"{relay.table()}")
 
 
+def it_calls_at_a_request():
+    with Folder("relay") as folder, Minio(folder) as s3, Relay(s3.port) as relay:
+        client, path, called = _through(s3, relay), f"/{s3.bucket}/k", []
+        for when, there in (("before", b"0"), ("after", b"after")):
+            s3.put("k", b"0")
+            relay.call(lambda: called.append(1), when, op="PUT", times=1, skip=1)
+            check(client.request("PUT", path, body=b"0")[0] == 200, "the first is passed over")
+            try:
+                client.request("PUT", path, body=when.encode())
+                raise AssertionError("there was an answer")
+            except (OSError, http.client.HTTPException):
+                pass
+            check(s3.get("k") == there, f"{when} the store has done it")
+            relay.mend()
+        check(len(called) == 2, f"{len(called)} calls")
+
+
 if __name__ == "__main__":
     import http.client
 
     from s3_server import Minio
     from support import Folder, check, main
-    main(it_counts_what_passes, it_cuts_and_mends, it_answers_and_loses_by_rule)
+    main(it_counts_what_passes, it_cuts_and_mends, it_answers_and_loses_by_rule, it_calls_at_a_request)
