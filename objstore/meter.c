@@ -74,6 +74,20 @@ static void on_close(struct objstore *s)
     mem_free(s);
 }
 
+void objstore_meter_pools(struct stats *stats, struct stats_metric *out[OBJSTORE_POOLS])
+{
+    static const char *const by_pool[] = {"pool", NULL};
+    struct stats_family *allowed =
+        stats_family(stats, "tiervec_s3_requests_allowed", STATS_GAUGE,
+                     "requests to the bucket that may be under way at a time", by_pool, NULL, 0);
+
+    for (unsigned pool = 0; pool < OBJSTORE_POOLS; pool++) {
+        const char *labels[] = {objstore_pool_name((enum objstore_pool)pool), NULL};
+
+        out[pool] = stats_metric(allowed, labels);
+    }
+}
+
 /* A registry without memory gives NULL, which takes everything and does nothing. */
 static void make_metrics(struct meter *m, struct stats *stats)
 {
@@ -82,7 +96,9 @@ static void make_metrics(struct meter *m, struct stats *stats)
     static const char *const by_direction[] = {"direction", NULL};
     struct stats_family *seconds;
     struct stats_family *bytes;
+    struct stats_metric *pools[OBJSTORE_POOLS]; /* there, whatever the store */
 
+    objstore_meter_pools(stats, pools);
     m->stats.requests =
         stats_family(stats, "tiervec_s3_requests_total", STATS_COUNTER,
                      "requests to the bucket, by what they came to", by_op_and_outcome, NULL, 0);

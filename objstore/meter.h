@@ -16,6 +16,10 @@ NODISCARD
 status objstore_meter_open(struct objstore *inner, struct stats *stats, struct clock *clock,
                            struct objstore **out, struct err *err);
 
+/* How many requests of a pool may be under way: tiervec_s3_requests_allowed{pool}. 0 where a store
+ * has no such limit. */
+void objstore_meter_pools(struct stats *stats, struct stats_metric *out[OBJSTORE_POOLS]);
+
 struct objstore_counts {
     uint64_t requests[OBJSTORE_OPS][OBJSTORE_CLASSES]; /* done */
     uint64_t maybe_applied;

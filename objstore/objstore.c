@@ -36,6 +36,14 @@ static const struct {
     [OBJSTORE_CANCELLED] = {"cancelled", ST_CLOSED, false},
 };
 
+const char *objstore_pool_name(enum objstore_pool pool)
+{
+    static const char *const names[OBJSTORE_POOLS] = {
+        [OBJSTORE_FOREGROUND] = "foreground", [OBJSTORE_LOG] = "log", [OBJSTORE_BULK] = "bulk"};
+
+    return (unsigned)pool < OBJSTORE_POOLS ? names[pool] : "";
+}
+
 const char *objstore_op_name(enum objstore_op op)
 {
     return (unsigned)op < OBJSTORE_OPS ? OP_NAMES[op] : "unknown";

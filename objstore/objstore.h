@@ -64,6 +64,8 @@ enum objstore_condition {
 /* Which connections a request may use, so that bulk cannot starve a commit. */
 enum objstore_pool { OBJSTORE_FOREGROUND = 0, OBJSTORE_LOG, OBJSTORE_BULK, OBJSTORE_POOLS };
 
+const char *objstore_pool_name(enum objstore_pool pool); /* "foreground", "log", "bulk" */
+
 /* What an answer means to who sent the request (object-store study, section 3.11). */
 enum objstore_class {
     OBJSTORE_OK = 0,

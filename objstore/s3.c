@@ -120,6 +120,12 @@ static bool begin_transfer(struct s3 *s, struct s3_call *call)
     return true;
 }
 
+/* Of the machine, as curl's times are: a store whose clock a test stopped goes on. */
+static uint64_t now_ns(void)
+{
+    return clock_mono_ns(clock_real());
+}
+
 static void start(struct s3 *s, struct objstore_req *req)
 {
     struct s3_call *call = s->worker.idle;
@@ -128,6 +134,8 @@ static void start(struct s3 *s, struct objstore_req *req)
     s->worker.idle = call->next;
     s->worker.active[req->pool]++;
     call->req = req;
+    call->sent_ns = now_ns();
+    aimd_sent(&s->worker.aimd[req->pool], call->sent_ns);
     req->priv = call;
     if (begin_transfer(s, call))
         return;
@@ -139,8 +147,41 @@ static void start_waiting(struct s3 *s)
 {
     for (size_t pool = 0; pool < OBJSTORE_POOLS; pool++)
         while (s->worker.waiting[pool].first != NULL &&
-               s->worker.active[pool] < s->connections_max[pool])
+               aimd_may_send(&s->worker.aimd[pool], s->worker.active[pool], now_ns()))
             start(s, pop(&s->worker.waiting[pool]));
+}
+
+/* Until something may be sent that waits for nothing but its time. */
+static int wait_ms(const struct s3 *s)
+{
+    uint64_t now = now_ns();
+    uint64_t wait = (uint64_t)WAIT_MS * 1000000;
+
+    for (size_t pool = 0; pool < OBJSTORE_POOLS; pool++) {
+        const struct aimd *a = &s->worker.aimd[pool];
+
+        if (s->worker.waiting[pool].first == NULL || s->worker.active[pool] >= a->limit)
+            continue;
+        if (a->next_ns <= now)
+            return 0;
+        wait = a->next_ns - now < wait ? a->next_ns - now : wait;
+    }
+    return (int)(wait / 1000000) + 1;
+}
+
+/* What throttles one pool is the store's trouble: bulk gives way to the others. */
+static void learn(struct s3 *s, const struct s3_call *call)
+{
+    const struct objstore_result *r = &call->req->result;
+    enum objstore_pool pool = call->req->pool;
+    uint64_t now = now_ns();
+
+    aimd_answer(&s->worker.aimd[pool], r->class, r->retry_after_ms, call->sent_ns, now,
+                rand_u64(s->rand));
+    if (r->class == OBJSTORE_THROTTLE && pool != OBJSTORE_BULK)
+        aimd_yield(&s->worker.aimd[OBJSTORE_BULK], call->sent_ns, now);
+    for (size_t i = 0; i < OBJSTORE_POOLS; i++)
+        stats_set(s->limits[i], s->worker.aimd[i].limit);
 }
 
 static bool mend_clock(struct s3 *s, const struct s3_call *call)
@@ -193,6 +234,7 @@ static void finish(struct s3 *s, struct s3_call *call, CURLcode code)
     (void)curl_multi_remove_handle(s->multi, call->easy);
     if (mend(s, call, how))
         return;
+    learn(s, call);
     release(s, call);
     req->done(req);
 }
@@ -315,7 +357,7 @@ void s3_run(void *arg)
         start_waiting(s);
         (void)curl_multi_perform(s->multi, &running);
         if (finish_ended(s) == 0) /* else there is room, and perhaps news, at once */
-            (void)curl_multi_poll(s->multi, NULL, 0, WAIT_MS, NULL);
+            (void)curl_multi_poll(s->multi, NULL, 0, wait_ms(s), NULL);
     }
     end_all(s);
 }

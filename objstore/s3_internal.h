@@ -4,6 +4,7 @@
 #define OBJSTORE_S3_INTERNAL_H
 
 #include "base/lock.h"
+#include "objstore/aimd.h"
 #include "objstore/s3.h"
 #include "objstore/s3_answer.h"
 #include "objstore/s3_request.h"
@@ -41,7 +42,8 @@ struct s3_call {
     bool refused;      /* the answer was given before the body was read */
     bool too_long;     /* the body went on beyond its bound */
     bool no_memory;
-    unsigned mended; /* 1 << enum s3_mend: tried already */
+    uint64_t sent_ns; /* when it was begun, by the real clock */
+    unsigned mended;  /* 1 << enum s3_mend: tried already */
     char words[CURL_ERROR_SIZE];
 };
 
@@ -72,7 +74,9 @@ struct s3 {
     char **env;          /* copied; NULL: the process's own */
     char *ca_file;
     struct s3_timings timings;
+    struct rand_source *rand; /* borrowed */
     uint32_t connections_max[OBJSTORE_POOLS];
+    struct stats_metric *limits[OBJSTORE_POOLS];
     CURLM *multi; /* the thread's, but for curl_multi_wakeup() */
     struct thread thread;
     struct {              /* guarded by lock */
@@ -88,7 +92,8 @@ struct s3 {
         int64_t skew_s; /* the store's clock minus ours */
         struct s3_queue waiting[OBJSTORE_POOLS];
         uint32_t active[OBJSTORE_POOLS];
-        struct s3_call *calls; /* all of them */
+        struct aimd aimd[OBJSTORE_POOLS]; /* how many may be */
+        struct s3_call *calls;            /* all of them */
         size_t call_count;
         struct s3_call *idle; /* linked through call->next */
     } worker;

@@ -2,6 +2,7 @@
 #include "objstore/s3.h"
 
 #include "base/mem.h"
+#include "objstore/meter.h"
 #include "objstore/s3_internal.h"
 
 #include <pthread.h>
@@ -71,6 +72,8 @@ static bool take_limits(struct s3 *s, const struct objstore_options *options)
         if (s->connections_max[pool] > CONNECTIONS_MAX)
             s->connections_max[pool] = CONNECTIONS_MAX;
         total += s->connections_max[pool];
+        aimd_init(&s->worker.aimd[pool], (enum objstore_pool)pool, s->connections_max[pool]);
+        stats_set(s->limits[pool], s->connections_max[pool]);
     }
     s->worker.calls = mem_zero_array(total, sizeof *s->worker.calls);
     return s->worker.calls != NULL;
@@ -142,6 +145,9 @@ status objstore_s3_open_timed(const struct objstore_options *options,
     s->store.ops = &OPS;
     s->clock = options->clock != NULL ? options->clock : clock_real();
     s->fs = options->fs != NULL ? options->fs : fs_real();
+    s->rand = options->rand != NULL ? options->rand : rand_kernel();
+    if (options->stats != NULL)
+        objstore_meter_pools(options->stats, s->limits);
     s->timings = *timings;
     s->worker.keys = mem_alloc(sizeof *s->worker.keys);
     if (s->worker.keys == NULL || !copy_env(s, options->env) || !take_limits(s, options))

@@ -1,6 +1,8 @@
 /* What goes over the wire, and when: the form of requests, connections, pools, what the store mends
  * by itself once, and how requests end early. */
 #include "base/lock.h"
+#include "objstore/aimd.h"
+#include "objstore/meter.h"
 #include "tests/unit/objstore/s3_try.h"
 
 #include <setjmp.h>
@@ -433,6 +435,54 @@ static void the_stores_wish_to_wait_is_passed_on(void **state)
     objstore_result_fini(&req.result);
 }
 
+#define SLOW_DOWN                                                                                  \
+    "HTTP/1.1 503 Slow Down\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"                        \
+    "<Error><Code>SlowDown</Code></Error>"
+
+static uint64_t real_ms(void)
+{
+    return clock_mono_ns(clock_real()) / 1000000;
+}
+
+/* No other request of the pool goes before the time the store named either, and bulk goes on with
+ * half its connections; what the others may do is theirs. */
+static void who_is_throttled_slows_down(void **state)
+{
+    static const struct http_line lines[] = {{.answer = SLOW_DOWN, .end = HTTP_CLOSE},
+                                             {.answer = HTTP_OK HTTP_EMPTY}};
+    struct stats *stats = NULL;
+    struct stats_metric *allowed[OBJSTORE_POOLS];
+    struct objstore_options options = {.connections_max = {8, 4, 6}};
+    struct objstore_req bulk = PUT;
+    struct objstore_req log = PUT;
+    struct objstore_req read = GET;
+    uint64_t began = real_ms();
+    struct s3_try t;
+
+    (void)state;
+    assert_int_equal(stats_create(&stats, NULL), ST_OK);
+    options.stats = stats;
+    objstore_meter_pools(stats, allowed);
+    s3_try_open_with(&t, lines, COUNT_OF(lines), &options);
+    assert_true(stats_value(allowed[OBJSTORE_LOG]) == 4);
+    bulk.pool = OBJSTORE_BULK;
+    log.pool = OBJSTORE_LOG;
+    assert_int_equal(ask_free(&t, log), OBJSTORE_THROTTLE);
+    assert_true(stats_value(allowed[OBJSTORE_LOG]) == 2);
+    assert_true(stats_value(allowed[OBJSTORE_BULK]) == 3);
+    assert_true(stats_value(allowed[OBJSTORE_FOREGROUND]) == 8);
+    assert_int_equal(ask_free(&t, read), OBJSTORE_OK);
+    assert_int_equal(ask_free(&t, bulk), OBJSTORE_OK);
+    assert_true(real_ms() - began < 900);
+    assert_int_equal(ask_free(&t, log), OBJSTORE_OK);
+    assert_true(real_ms() - began >= 1000);
+    for (int i = 1; i < AIMD_WINDOW; i++)
+        assert_int_equal(ask_free(&t, log), OBJSTORE_OK);
+    assert_true(stats_value(allowed[OBJSTORE_LOG]) == 3);
+    s3_try_close(&t);
+    stats_destroy(stats);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -448,6 +498,7 @@ int main(void)
         cmocka_unit_test(an_expired_token_is_mended_once),
         cmocka_unit_test(without_keys_each_request_says_where_was_looked),
         cmocka_unit_test(the_stores_wish_to_wait_is_passed_on),
+        cmocka_unit_test(who_is_throttled_slows_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
