@@ -5,7 +5,9 @@
  *   sim_main.c    arguments, seeds, twins, what must have been seen
  *   sim_run.c     one seed: its clock, its beginning, and the settling at its end
  *   sim_plan.c    what people, clients and networks do
- *   sim_node.c    a node: its disk, its process, its clients
+ *   sim_node.c    a node: its process and its clients
+ *   sim_disk.c    its disk: the real log over a file system that forgets
+ *   sim_engine.c  what writes that log, one step at a time
  *   sim_shell.c   the shell that docs/protocol.md asks for
  *   sim_store.c   the bucket, and the network before it
  *   sim_check.c   what a restore would read, and what must be true of it
@@ -14,6 +16,8 @@
 #define TESTS_SIM_H
 
 #include "segment/group.h"
+#include "sim_engine.h"
+#include "tests/support/fs_sim.h"
 #include "tiering/stream.h"
 
 enum {
@@ -28,14 +32,16 @@ enum {
     SIM_REQUESTS = 400,
     SIM_MANIFESTS = 64,
     SIM_LETTERS = 64,
+    SIM_TAILS = 8,
     SIM_TEXT = 512,
 };
 
 /* Broken twins of the shell, beside those of the core (enum stream_twin). */
 enum {
-    SIM_TWIN_TRIM_SHIPPED = 1 << 16, /* the log is trimmed by shipped_lsn */
-    SIM_TWIN_LOSE_TAIL = 1 << 17,    /* a divergent tail is not kept */
-    SIM_TWIN_CHECK_REACHES = 1 << 18 /* a log that reaches T is taken for the same */
+    SIM_TWIN_TRIM_SHIPPED = 1 << 16,  /* the log is trimmed by shipped_lsn */
+    SIM_TWIN_LOSE_TAIL = 1 << 17,     /* a divergent tail is not kept */
+    SIM_TWIN_CHECK_REACHES = 1 << 18, /* a log that reaches T is taken for the same */
+    SIM_TWIN_FORGET_SYNC = 1 << 19,   /* the log says durable without having synced */
 };
 
 /* What the seeds together must reach; the run fails if one of these was never seen. */
@@ -59,6 +65,15 @@ enum sim_seen {
     SEEN_CRASH_BETWEEN_EFFECTS,
     SEEN_HINT_LOST,
     SEEN_DROPPED_UNDER_FAULTS,
+    SEEN_TORN_TAIL,
+    SEEN_POWER_CUT,
+    SEEN_CRASH_IN_WRITE,
+    SEEN_REFUSED_IN_FLIGHT,
+    SEEN_UNKNOWN_OUTCOME,
+    SEEN_FULL_DISK_AND_BACK,
+    SEEN_BIT_ROT,
+    SEEN_DAMAGED_LOG,
+    SEEN_HEALED_FROM_BUCKET,
     SEEN_COUNT,
 };
 extern const char *const SIM_SEEN_NAMES[SEEN_COUNT];
@@ -66,7 +81,7 @@ extern const char *const SIM_SEEN_NAMES[SEEN_COUNT];
 struct sim_record { /* by value: every record's content is another number */
     uint8_t node;
     uint32_t lsn; /* where it was written */
-    bool acked, acked_remote, lettered, discarded, disk_lost;
+    bool acked, acked_remote, refused, lettered, discarded, disk_lost;
 };
 
 struct sim_group {
@@ -112,7 +127,11 @@ enum sim_event_kind {
     EV_APPLY = 0,
     EV_ANSWER,
     EV_TICK,
-    EV_SYNC,
+    EV_SYNC,   /* the log's batch is written and synced */
+    EV_LOGGED, /* its callbacks run */
+    EV_IDLE,   /* its marker */
+    EV_SPACE,  /* a full disk has room again */
+    EV_TAIL,   /* a divergent tail is in a letter's file */
     EV_LOCAL,
     EV_HINT,
     EV_START,
@@ -126,7 +145,7 @@ struct sim_event {
     uint64_t gen;
     size_t request;
     struct stream_event local; /* EV_LOCAL: ENCODED, LOCAL_CHECKED */
-    uint64_t lsn, chain;       /* EV_SYNC, EV_HINT */
+    uint64_t lsn, chain;       /* EV_HINT */
 };
 
 struct sim_letter {
@@ -134,10 +153,26 @@ struct sim_letter {
     uint64_t epoch, seq, first_lsn, last_lsn;
 };
 
+struct sim_disk {
+    struct fs_sim *fs; /* NULL: there never was one */
+    struct rand_seeded rand;
+    struct wal_engine engine;
+    struct wal *log;      /* NULL while its node is down */
+    uint64_t kept_lsn;    /* rows up to it are in a checkpoint */
+    uint64_t sure_lsn;    /* up to here the log says durable, and is believed */
+    uint64_t active_ms;   /* when the log last worked */
+    bool rotten, damaged; /* a bit turned; the log was found damaged */
+    bool was_full;
+    uint32_t faults; /* planned since it was opened */
+};
+enum sim_end { END_STOP = 0, END_KILL, END_POWER };
+
 struct sim_node {
+    struct sim *world;
     char name[8];
     bool on_disk; /* it has the collection */
-    /* The disk. hist[lsn] is the content it believes in; the log has it from log_first on. */
+    struct sim_disk disk;
+    /* What it believes: hist[lsn] is the content, the log has it from log_first on. */
     uint32_t hist[SIM_LSNS + 1];
     uint64_t chain[SIM_LSNS + 1];
     uint64_t durable_lsn, log_first;
@@ -145,7 +180,7 @@ struct sim_node {
     bool hint_loaded;
     bool unreadable[SIM_LSNS + 1]; /* it was discarded without having been read */
     /* The process. */
-    bool up, stopped;
+    bool up, streams; /* streams: the core runs; a damaged log is only served */
     uint64_t gen;     /* another with every start and every stream: who is answered */
     uint64_t session; /* another with every start */
     struct stream stream;
@@ -156,6 +191,7 @@ struct sim_node {
     bool remote[SIM_LSNS + 1]; /* a client waits for the bucket */
     bool loading, flushed, created;
     struct sim_letter letters[SIM_LETTERS];
+    struct sim_letter tails[SIM_TAILS]; /* divergent ones that are not yet kept */
     uint64_t second, second_failures;
     uint64_t commit_id; /* of the commit under way; 0: none */
     uint64_t effects;
@@ -227,11 +263,28 @@ bool store_away(const struct sim *w);
 void node_start(struct sim *w, size_t node, bool take_ownership);
 void node_crash(struct sim *w, size_t node);
 void node_write(struct sim *w, size_t node, size_t records, bool remote);
-void node_sync(struct sim *w, size_t node, uint64_t lsn);
+void node_logged(struct sim *w, size_t node);
+void node_tails(struct sim *w, size_t node);
 void node_load(struct sim *w, size_t node);
 void node_hint(struct sim *w, size_t node, uint64_t lsn, uint64_t chain);
 bool node_takes_writes(const struct sim_node *n);
 uint64_t node_chain(const struct sim *w, uint64_t before, uint64_t lsn, uint32_t value);
+
+/* sim_disk.c */
+void disk_make(struct sim *w, size_t node, uint64_t lsn); /* an empty log behind lsn */
+bool disk_open(struct sim *w, size_t node);               /* false: it is damaged */
+void disk_close(struct sim *w, size_t node, enum sim_end how);
+void disk_free(struct sim_node *n);
+bool disk_submit(struct sim *w, size_t node, uint32_t value, uint64_t *lsn);
+void disk_write(struct sim *w, size_t node);
+void disk_told(struct sim *w, size_t node);
+void disk_idle(struct sim *w, size_t node);
+void disk_trim(struct sim *w, size_t node, uint64_t lsn);
+bool disk_writable(const struct sim_node *n);
+bool disk_has(struct sim *w, size_t node, uint64_t first_lsn, uint64_t last_lsn);
+void disk_rot(struct sim *w, size_t node);
+void disk_trouble(struct sim *w, size_t node);
+void disk_well(struct sim *w, size_t node);
 
 /* sim_shell.c */
 void node_step(struct sim *w, size_t node, struct stream_event e);

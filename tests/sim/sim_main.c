@@ -32,6 +32,15 @@ const char *const SIM_SEEN_NAMES[SEEN_COUNT] = {
     [SEEN_SAME_NAME_FENCED] = "two nodes of one name, one of them fenced",
     [SEEN_DROPPED_UNDER_FAULTS] = "a drop while others ship and requests are lost",
     [SEEN_HINT_LOST] = "a trimmed log without its hint that went on by its last group",
+    [SEEN_TORN_TAIL] = "a log with a torn tail",
+    [SEEN_POWER_CUT] = "a power cut",
+    [SEEN_CRASH_IN_WRITE] = "a crash between two effects on the disk",
+    [SEEN_REFUSED_IN_FLIGHT] = "a failed sync with records in flight, which were refused",
+    [SEEN_UNKNOWN_OUTCOME] = "a failed sync whose cut could not be stated",
+    [SEEN_FULL_DISK_AND_BACK] = "a full disk, and a write after it",
+    [SEEN_BIT_ROT] = "a bit of a log that turned",
+    [SEEN_DAMAGED_LOG] = "a log that was found damaged",
+    [SEEN_HEALED_FROM_BUCKET] = "a damaged log whose collection was loaded from the bucket",
     [SEEN_CRASH_BETWEEN_EFFECTS] = "a crash between two effects of a step",
 };
 
@@ -49,6 +58,7 @@ static const struct {
     {"advance_over_hole", STREAM_TWIN_ADVANCE_OVER_HOLE},
     {"trim_shipped", SIM_TWIN_TRIM_SHIPPED},
     {"lose_tail", SIM_TWIN_LOSE_TAIL},
+    {"forget_sync", SIM_TWIN_FORGET_SYNC},
     {"check_reaches", SIM_TWIN_CHECK_REACHES},
 };
 

@@ -1,18 +1,17 @@
-/* A node's disk and process. What its disk has survives a crash, but for what was not synced; of
- * that a part may survive too. */
+/* A node's process: it starts, crashes, writes, and loads from the bucket. */
 #include "sim.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { SYNC_MS = 12, LOAD_MS = 400 };
+enum { LOAD_MS = 400, OPERATOR_MS = 5000 };
 
 bool node_takes_writes(const struct sim_node *n)
 {
     enum stream_phase p = n->stream.phase;
 
-    return n->up && n->on_disk && !n->loading && !n->stream.core.drop_wanted &&
+    return n->up && n->streams && !n->loading && !n->stream.core.drop_wanted &&
            p != STREAM_FOREIGN && p != STREAM_FENCED && p != STREAM_DIVERGED && p != STREAM_DROPPED;
 }
 
@@ -58,6 +57,7 @@ static void node_open(struct sim *w, size_t node, bool take_ownership)
     memset(n->remote, 0, sizeof n->remote);
     memset(n->letters, 0, sizeof n->letters);
     n->commit_id = 0;
+    n->streams = true;
     stream_init(&n->stream, &o, n->durable_lsn, bytes_between(n, n->bytes_base_lsn, n->durable_lsn),
                 n->hint_lsn, w->now_ms);
 }
@@ -73,7 +73,14 @@ void node_start(struct sim *w, size_t node, bool take_ownership)
     n->session++;
     n->paused_until_ms = 0;
     n->crash_in = 0;
-    n->loading = false;
+    n->loading = n->streams = false;
+    if (n->on_disk && !disk_open(w, node) &&
+        w->dropper != node + 1) { /* served up to the break; who looks loads it anew */
+        sim_say(w, "node %zu starts with a damaged log", node);
+        n->loading = true;
+        sim_at(w, w->now_ms + sim_below(w, OPERATOR_MS), EV_LOAD, node);
+        return;
+    }
     sim_say(w, "node %zu starts: durable %" PRIu64 " hint %" PRIu64 "%s", node, n->durable_lsn,
             n->hint_lsn, take_ownership ? " --take-ownership" : "");
     node_open(w, node, take_ownership);
@@ -87,21 +94,19 @@ void node_start(struct sim *w, size_t node, bool take_ownership)
     }
 }
 
-static void append(struct sim *w, struct sim_node *n, uint64_t lsn)
-{
-    n->chain[lsn] = node_chain(w, n->chain[lsn - 1], lsn, n->hist[lsn]);
-}
-
 void node_crash(struct sim *w, size_t node)
 {
     struct sim_node *n = &w->node[node];
 
     if (!n->up)
         return;
-    n->up = false;
+    n->up = n->streams = false;
+    memset(n->tails, 0, sizeof n->tails);
     n->gen++;
-    if (n->end_lsn > n->durable_lsn) /* not acknowledged, and still there after the start */
-        n->durable_lsn += sim_below(w, n->end_lsn - n->durable_lsn + 1);
+    disk_close(w, node, (enum sim_end)sim_below(w, 3));
+    if (n->on_disk && n->created && !w->settling && w->root.state != ROOT_SWITCHING &&
+        sim_chance(w, 30))
+        disk_rot(w, node);
     if (n->durable_lsn > 0 && w->root.state != ROOT_SWITCHING && sim_chance(w, 60)) {
         n->hint_lsn = 0; /* what is remembered is a cache */
         n->hint_chain = n->chain[0];
@@ -116,40 +121,75 @@ void node_crash(struct sim *w, size_t node)
 void node_write(struct sim *w, size_t node, size_t records, bool remote)
 {
     struct sim_node *n = &w->node[node];
-    struct sim_event *e;
+    uint64_t lsn;
 
     for (size_t i = 0; i < records; i++) {
-        if (n->end_lsn >= SIM_LSNS - (w->settling ? 5u : 60u) || w->next_value >= SIM_VALUES)
+        if (n->end_lsn >= SIM_LSNS - (w->settling ? 5u : 60u) || w->next_value >= SIM_VALUES ||
+            !disk_submit(w, node, w->next_value, &lsn))
             return;
-        n->end_lsn++;
-        n->hist[n->end_lsn] = w->next_value;
-        n->remote[n->end_lsn] = remote;
+        if (lsn != n->end_lsn + 1)
+            sim_fail(w, "node %zu: the log gave lsn %" PRIu64 " behind %" PRIu64, node, lsn,
+                     n->end_lsn);
+        n->end_lsn = lsn;
+        n->hist[lsn] = w->next_value;
+        n->remote[lsn] = remote;
         w->records[w->next_value++] =
-            (struct sim_record){.node = (uint8_t)node, .lsn = (uint32_t)n->end_lsn};
-        append(w, n, n->end_lsn);
+            (struct sim_record){.node = (uint8_t)node, .lsn = (uint32_t)lsn};
+        n->chain[lsn] = node_chain(w, n->chain[lsn - 1], lsn, n->hist[lsn]);
     }
-    e = sim_at(w, w->now_ms + 1 + sim_below(w, SYNC_MS), EV_SYNC, node);
-    e->lsn = n->end_lsn;
-    if (remote)
-        node_step(w, node, (struct stream_event){.kind = STREAM_WANT_REMOTE, .lsn = n->end_lsn});
 }
 
-void node_sync(struct sim *w, size_t node, uint64_t lsn)
+void node_logged(struct sim *w, size_t node)
 {
     struct sim_node *n = &w->node[node];
+    uint64_t before = n->durable_lsn, remote_lsn = 0;
 
-    if (lsn <= n->durable_lsn || lsn > n->end_lsn)
+    disk_told(w, node);
+    if (n->durable_lsn == before)
         return;
-    for (uint64_t i = n->durable_lsn + 1; i <= lsn; i++)
-        w->records[n->hist[i]].acked = true;
-    n->durable_lsn = lsn;
+    for (uint64_t lsn = before + 1; lsn <= n->durable_lsn; lsn++)
+        if (n->remote[lsn])
+            remote_lsn = lsn;
     node_step(w, node,
               (struct stream_event){.kind = STREAM_LOG,
-                                    .lsn = lsn,
-                                    .bytes = bytes_between(n, n->bytes_base_lsn, lsn)});
+                                    .lsn = n->durable_lsn,
+                                    .bytes = bytes_between(n, n->bytes_base_lsn, n->durable_lsn)});
+    if (remote_lsn != 0)
+        node_step(w, node, (struct stream_event){.kind = STREAM_WANT_REMOTE, .lsn = remote_lsn});
 }
 
 /* --- loading from the bucket --- */
+
+static bool tails_wait(const struct sim_node *n)
+{
+    for (size_t i = 0; i < SIM_TAILS; i++)
+        if (n->tails[i].used)
+            return true;
+    return false;
+}
+
+/* Their files and letters are on disk: as a whole, as LMDB does it. */
+void node_tails(struct sim *w, size_t node)
+{
+    struct sim_node *n = &w->node[node];
+
+    for (size_t i = 0; i < SIM_TAILS; i++) {
+        for (uint64_t lsn = n->tails[i].first_lsn; n->tails[i].used && lsn <= n->tails[i].last_lsn;
+             lsn++)
+            w->records[n->hist[lsn]].lettered = (w->twins & SIM_TWIN_LOSE_TAIL) == 0;
+        n->tails[i].used = false;
+    }
+}
+
+/* Before a damaged log goes, what it still has and the bucket may lack is put aside. */
+static void keep_damaged(struct sim *w, size_t node)
+{
+    struct sim_node *n = &w->node[node];
+
+    for (uint64_t lsn = 1; lsn <= n->durable_lsn; lsn++)
+        w->records[n->hist[lsn]].lettered = true;
+    w->seen[SEEN_HEALED_FROM_BUCKET] = true;
+}
 
 void node_load(struct sim *w, size_t node)
 {
@@ -159,7 +199,7 @@ void node_load(struct sim *w, size_t node)
 
     if (w->has_root && w->root.state == ROOT_DROPPED)
         return;
-    if (!w->has_root || w->root.state == ROOT_SWITCHING || store_away(w)) {
+    if (!w->has_root || w->root.state == ROOT_SWITCHING || store_away(w) || tails_wait(n)) {
         sim_at(w, w->now_ms + 500 + sim_below(w, LOAD_MS), EV_LOAD, node);
         return;
     }
@@ -168,21 +208,21 @@ void node_load(struct sim *w, size_t node)
         sim_fail(w, "a restore found: %s", c->problem);
         return;
     }
-    if (n->on_disk)
+    if (n->disk.damaged)
+        keep_damaged(w, node);
+    else if (n->on_disk)
         w->seen[SEEN_DIVERGED_RELOAD] = true;
     memcpy(n->hist, c->values, sizeof n->hist);
-    n->durable_lsn = c->last_lsn;
-    n->log_first = c->last_lsn + 1;
+    disk_make(w, node, c->last_lsn);
     n->hint_lsn = c->last_lsn;
     n->hint_chain = c->chain;
     n->hint_loaded = true;
     memset(n->unreadable, 0, sizeof n->unreadable);
     n->chain[c->last_lsn] = c->chain;
-    n->on_disk = true;
     n->loading = false;
     sim_say(w, "node %zu loaded everything up to %" PRIu64, node, c->last_lsn);
     n->gen++; /* what was asked before is answered to nobody */
-    own = n->stream.options.take_ownership;
+    own = n->streams && n->stream.options.take_ownership;
     node_open(w, node, own);
     check_acked(w);
     if (strcmp(w->root.node_id, n->name) != 0 && !own && sim_chance(w, 700))
@@ -200,6 +240,6 @@ void node_hint(struct sim *w, size_t node, uint64_t lsn, uint64_t chain)
     n->hint_loaded = false;
     if (n->stream.root.state != ROOT_LIVE || !sim_chance(w, 400) || lsn < n->log_first)
         return;
-    n->log_first = lsn + 1;
+    disk_trim(w, node, lsn);
     check_acked(w);
 }

@@ -114,6 +114,7 @@ static void plan_lose_disk(struct sim *w, size_t at)
     for (uint32_t v = 1; v < w->next_value; v++)
         if (w->records[v].node == at && w->records[v].acked)
             w->records[v].disk_lost = true;
+    disk_free(n);
     n->on_disk = false;
     n->hint_lsn = 0;
     n->durable_lsn = n->end_lsn = 0;
@@ -182,7 +183,11 @@ static void plan_odd(struct sim *w, size_t at)
 {
     struct sim_node *n = &w->node[at];
 
-    switch (sim_below(w, 10)) {
+    switch (sim_below(w, 11)) {
+    case 10:
+        if (n->up && (n->created || at > 0))
+            disk_trouble(w, at);
+        break;
     case 0:
         if (n->created || at > 0)
             node_crash(w, at);

@@ -59,8 +59,8 @@ static void answer(struct sim *w, struct sim_request *r)
 static void happen(struct sim *w, struct sim_event *e)
 {
     struct sim_node *n = &w->node[e->node];
-    bool process = e->kind == EV_TICK || e->kind == EV_SYNC || e->kind == EV_LOCAL ||
-                   e->kind == EV_HINT || e->kind == EV_LOAD || e->kind == EV_ANSWER;
+    bool process =
+        e->kind != EV_APPLY && e->kind != EV_START && e->kind != EV_PLAN && e->kind != EV_SPACE;
 
     if (process && n->up && e->gen == n->gen && n->paused_until_ms > w->now_ms) {
         struct sim_event *later = sim_at(w, n->paused_until_ms, e->kind, e->node);
@@ -83,7 +83,19 @@ static void happen(struct sim *w, struct sim_event *e)
         node_step(w, e->node, (struct stream_event){.kind = STREAM_TICK});
         break;
     case EV_SYNC:
-        node_sync(w, e->node, e->lsn);
+        disk_write(w, e->node);
+        break;
+    case EV_LOGGED:
+        node_logged(w, e->node);
+        break;
+    case EV_IDLE:
+        disk_idle(w, e->node);
+        break;
+    case EV_SPACE:
+        disk_well(w, e->node);
+        break;
+    case EV_TAIL:
+        node_tails(w, e->node);
         break;
     case EV_LOCAL:
         node_step(w, e->node, e->local);
@@ -145,24 +157,25 @@ static void begin(struct sim *w)
     for (size_t i = 0; i < w->nodes; i++) {
         (void)snprintf(w->node[i].name, sizeof w->node[i].name, "%c",
                        w->same_name ? 'a' : (char)('a' + i));
+        w->node[i].world = w;
         w->node[i].log_first = 1;
         w->node[i].chain[0] = group_chain_start(SIM_COLLECTION);
         w->node[i].hint_chain = w->node[i].chain[0];
     }
-    n->on_disk = true;
+    disk_make(w, 0, 0);
     if (w->switching) {
         n->up = true;
         node_write(w, 0, 1 + sim_below(w, 6), false);
-        for (uint64_t lsn = 1; lsn <= n->end_lsn; lsn++)
-            w->records[n->hist[lsn]].acked = true;
+        disk_write(w, 0);
+        node_logged(w, 0);
         n->up = false;
-        n->durable_lsn = n->end_lsn;
         w->event_count = 0;
         e.root_state = ROOT_SWITCHING;
         e.floor_lsn = n->durable_lsn;
         n->hint_lsn = n->durable_lsn;
         n->hint_chain = n->chain[n->durable_lsn];
     }
+    disk_close(w, 0, END_STOP);
     e.chain = n->chain[n->durable_lsn];
     node_start(w, 0, false);
     node_step(w, 0, e);
@@ -191,6 +204,7 @@ static void settle_faults(struct sim *w)
     for (size_t i = 0; i < w->nodes; i++) {
         w->node[i].paused_until_ms = 0;
         w->node[i].crash_in = 0;
+        disk_well(w, i);
     }
     sim_say(w, "faults end");
     run_until(w, w->now_ms + 60000); /* what is late arrives, what crashed starts */
@@ -291,6 +305,8 @@ void sim_run(struct sim *w, const struct sim_options *options)
 {
     bool seen[SEEN_COUNT];
 
+    for (size_t i = 0; i < SIM_NODES; i++)
+        disk_free(&w->node[i]);
     memcpy(seen, w->seen, sizeof seen);
     memset(w, 0, sizeof *w);
     memcpy(w->seen, seen, sizeof seen);

@@ -6,7 +6,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { LOCAL_MS = 5, LOAD_MS = 400 };
+enum { LOCAL_MS = 5, LOAD_MS = 400, TAIL_MS = 1000 };
 
 static void local_answer(struct sim *w, size_t node, struct stream_event e)
 {
@@ -20,7 +20,8 @@ static void do_encode(struct sim *w, size_t node, const struct stream_effect *ef
         .kind = STREAM_ENCODED, .token = effect->token, .first_lsn = effect->first_lsn};
     uint64_t chain = effect->chain_before;
 
-    if (effect->first_lsn < n->log_first || effect->last_lsn > n->durable_lsn) {
+    if (effect->first_lsn < n->log_first || effect->last_lsn > n->durable_lsn ||
+        !disk_has(w, node, effect->first_lsn, effect->last_lsn)) {
         sim_fail(w, "node %zu is to encode %" PRIu64 "..%" PRIu64 ", which its log has not", node,
                  effect->first_lsn, effect->last_lsn);
         return;
@@ -171,8 +172,15 @@ static void do_diverged(struct sim *w, size_t node, const struct stream_effect *
             effect->last_lsn);
     if ((effect->first_lsn < n->log_first && n->hint_lsn != 0) || effect->last_lsn > n->durable_lsn)
         sim_fail(w, "node %zu: a letter for lsns the log has not", node);
-    for (uint64_t lsn = effect->first_lsn; lsn <= effect->last_lsn; lsn++)
-        w->records[n->hist[lsn]].lettered = (w->twins & SIM_TWIN_LOSE_TAIL) == 0;
+    for (size_t i = 0; i < SIM_TAILS; i++) {
+        if (n->tails[i].used)
+            continue;
+        n->tails[i] =
+            (struct sim_letter){true, effect->epoch, 0, effect->first_lsn, effect->last_lsn};
+        sim_at(w, w->now_ms + sim_below(w, TAIL_MS), EV_TAIL, node);
+        return;
+    }
+    sim_fail(w, "the simulator has no room for more tails");
 }
 
 static bool root_is_lost(const char *reason)
@@ -318,7 +326,7 @@ void node_step(struct sim *w, size_t node, struct stream_event e)
     static struct stream_effects out;
     uint64_t nonce[2] = {sim_random(w), sim_random(w)};
 
-    if (!n->up || w->failed)
+    if (!n->up || !n->streams || w->failed)
         return;
     e.now_ms = w->now_ms;
     w->steps++;
