@@ -92,6 +92,11 @@ void objkey_prefix_pins(const uint8_t collection[16], char out[OBJKEY_BYTES])
     put(collection, out, "pin/");
 }
 
+void objkey_prefix_manifests(const uint8_t collection[16], char out[OBJKEY_BYTES])
+{
+    put(collection, out, "m/");
+}
+
 /* What is left of a name; NULL once it is not what was asked for. */
 struct cut {
     const char *at;

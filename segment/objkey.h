@@ -34,10 +34,11 @@ void objkey_pin(const uint8_t collection[16], const uint8_t uuid[16], char out[O
 void objkey_orphan(const uint8_t collection[16], uint64_t epoch, const uint8_t session[16],
                    uint64_t first_lsn, char out[OBJKEY_BYTES]);
 /* Prefixes for listings, each with its last '/': of a collection, of its groups of one epoch, of
- * its pins, of all collections ("c/"). */
+ * its pins, of its manifests. */
 void objkey_prefix_collection(const uint8_t collection[16], char out[OBJKEY_BYTES]);
 void objkey_prefix_groups(const uint8_t collection[16], uint64_t epoch, char out[OBJKEY_BYTES]);
 void objkey_prefix_pins(const uint8_t collection[16], char out[OBJKEY_BYTES]);
+void objkey_prefix_manifests(const uint8_t collection[16], char out[OBJKEY_BYTES]);
 
 enum objkey_kind {
     OBJKEY_OTHER = 0, /* none of ours */

@@ -61,7 +61,7 @@ struct root {
     bool has_manifest;
     uint64_t manifest_revision; /* with manifest.uuid: its key */
     struct object_ref manifest;
-    uint64_t gc_mark; /* revision; 0: never collected */
+    uint64_t gc_mark; /* what manifests of lower revisions need may be gone unless pinned */
     uint64_t dropped_at_ns;
 };
 /* ST_INVALID when it does not hold together, ST_NOSPACE over ROOT_BYTES_MAX. */

@@ -213,9 +213,10 @@ enum stream_event_kind {
     STREAM_DISCARD,     /* the parked seal [first_lsn, last_lsn] becomes a gap. What is to be kept
                          * of its records is in the log again by then */
     STREAM_COMMIT,      /* a manifest is in the bucket, the root shall name it: see below */
-    STREAM_MARK,        /* the root's gc mark becomes manifest_revision: what stands in the bucket
-                         * of earlier revisions may be collected unless it is pinned
-                         * (snapshot/collect.h). It never goes back */
+    STREAM_MARK,        /* the root's gc mark becomes manifest_revision: what manifests of lower
+                         * revisions need may be collected unless it is pinned
+                         * (snapshot/collect.h). It never goes back, nor beyond the root's manifest
+                         */
     STREAM_STOP,        /* no new effects but what is under way */
     /* what came of effects; token says which */
     STREAM_ROOT_READ,     /* class; root and etag on OK */

@@ -142,11 +142,16 @@ void mark_advance(struct stream *s, struct stream_effects *out)
 
     if (!s->core.mark_wanted || s->core.stopped || !op_idle(s))
         return;
-    if (revision < s->root.gc_mark || revision > s->root.revision) {
-        mark_refuse(s, out, OBJSTORE_PERMANENT,
-                    revision < s->root.gc_mark
-                        ? "the mark would go back"
-                        : "the mark lies at a revision that is still to come");
+    if (revision < s->root.gc_mark) {
+        mark_refuse(s, out, OBJSTORE_PERMANENT, "the mark would go back");
+        return;
+    }
+    if (revision > s->root.manifest_revision) {
+        mark_refuse(s, out, OBJSTORE_PERMANENT, "the mark would pass the root's manifest");
+        return;
+    }
+    if (revision == s->root.gc_mark) {
+        mark_done(s, out, true);
         return;
     }
     s->core.op.next = s->root;

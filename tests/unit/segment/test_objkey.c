@@ -43,6 +43,8 @@ static void names_are_what_the_page_says(void **state)
     assert_string_equal(key, DIR "w/0000000000000003/");
     objkey_prefix_pins(DOCS, key);
     assert_string_equal(key, DIR "pin/");
+    objkey_prefix_manifests(DOCS, key);
+    assert_string_equal(key, DIR "m/");
 }
 
 static struct objkey random_key(struct rand_source *rand, char key[OBJKEY_BYTES])
