@@ -147,7 +147,9 @@ struct objstore_req {
     uint32_t part_number;              /* 1..OBJSTORE_PARTS_MAX */
     const struct objstore_part *parts; /* UPLOAD_COMPLETE, numbers rising */
     size_t part_count;
-    uint64_t timeout_ms; /* without progress it ends sooner; 0: the store's default by size */
+    bool fresh_connection; /* over none that was used before: once an answer broke off, or its bytes
+                            * were wrong, the next is heard by another way */
+    uint64_t timeout_ms;   /* without progress it ends sooner; 0: the store's default by size */
     objstore_done_fn *done;
     void *arg;
 

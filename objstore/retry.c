@@ -1,5 +1,7 @@
 #include "objstore/retry.h"
 
+#include <stdatomic.h>
+
 enum {
     FOREGROUND_BASE_MS = 50,
     FOREGROUND_THROTTLE_MS = 1000,
@@ -112,21 +114,25 @@ bool objstore_retry_next(const struct objstore_retry_policy *policy, enum objsto
 
 void objstore_retry_budget_init(struct objstore_retry_budget *budget)
 {
-    budget->tokens = TOKENS;
+    atomic_init(&budget->tokens, TOKENS);
 }
 
 bool objstore_retry_budget_take(struct objstore_retry_budget *budget, enum objstore_class c)
 {
     uint32_t price = c == OBJSTORE_THROTTLE ? TOKENS_THROTTLE : TOKENS_TRANSIENT;
+    uint32_t tokens = atomic_load(&budget->tokens);
 
-    if (budget->tokens < price)
-        return false;
-    budget->tokens -= price;
-    return true;
+    while (tokens >= price)
+        if (atomic_compare_exchange_weak(&budget->tokens, &tokens, tokens - price))
+            return true;
+    return false;
 }
 
 void objstore_retry_budget_success(struct objstore_retry_budget *budget)
 {
-    if (budget->tokens < TOKENS)
-        budget->tokens++;
+    uint32_t tokens = atomic_load(&budget->tokens);
+
+    while (tokens < TOKENS)
+        if (atomic_compare_exchange_weak(&budget->tokens, &tokens, tokens + 1))
+            return;
 }

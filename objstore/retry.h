@@ -39,9 +39,9 @@ bool objstore_retry_next(const struct objstore_retry_policy *policy, enum objsto
 
 /* Retries of all foreground requests together (the study, 2.5): a bucket of 500 that a retry takes
  * 14 from (5 when throttled) and a success gives 1 back to, so that a store in trouble is not made
- * to bear more. Not threadsafe: the caller's lock. */
+ * to bear more. One an endpoint; any thread. */
 struct objstore_retry_budget {
-    uint32_t tokens;
+    _Atomic uint32_t tokens;
 };
 void objstore_retry_budget_init(struct objstore_retry_budget *budget);
 NODISCARD

@@ -15,7 +15,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
-enum { WAIT_MS = 10000 };
+enum { WAIT_MS = 10000, SKEW_S_MAX = 86400 };
 enum { STATE_ASKED = 0, STATE_CANCELLED = 1 }; /* of objstore_req.state */
 
 static void push(struct s3_queue *q, struct objstore_req *req)
@@ -187,8 +187,12 @@ static void learn(struct s3 *s, const struct s3_call *call)
 static bool mend_clock(struct s3 *s, const struct s3_call *call)
 {
     int64_t ours = (int64_t)(clock_wall_ns(s->clock) / UINT64_C(1000000000));
+    int64_t skew = call->reply.date_s - ours;
 
-    s->worker.skew_s = call->reply.date_s - ours;
+    /* What is signed for another year could be sent again in it. */
+    if (skew > SKEW_S_MAX || skew < -SKEW_S_MAX)
+        return false;
+    s->worker.skew_s = skew;
     log_warn("the store's clock differs, requests are signed for its time",
              "store=%s skew_s=%" PRId64, s->store.description, s->worker.skew_s);
     return true;
@@ -216,8 +220,10 @@ static bool mend(struct s3 *s, struct s3_call *call, enum s3_mend how)
         mended = mend_clock(s, call);
     } else if (how == S3_MEND_REGION) {
         mended = mend_region(s, call);
-    } else {
+    } else if (how == S3_MEND_KEYS) {
         load_keys(s);
+        mended = true;
+    } else {
         mended = true;
     }
     if (!mended)

@@ -203,6 +203,7 @@ static enum s3_mend mend_of(const struct code *c, const struct s3_reply *reply,
         (void)snprintf(asked->region, sizeof asked->region, "%s", region);
         return S3_MEND_REGION;
     case S3_MEND_KEYS:
+    case S3_MEND_BYTES:
     case S3_MEND_NONE:
         break;
     }
@@ -323,7 +324,7 @@ enum s3_mend s3_answer(struct objstore_req *req, const struct s3_reply *reply, s
     bool is_error = s3_xml_error(text, &e);
 
     req->result.http_status = reply->http_status;
-    req->result.retry_after_ms = reply->retry_after_ms;
+    req->result.retry_after_ms = s3_reply_wish_ms(reply, asked->now_s);
     memcpy(req->result.request_id, reply->request_id, sizeof req->result.request_id);
     if (reply->http_status == 304 && req->condition == OBJSTORE_IF_CHANGED) {
         req->result.class = OBJSTORE_NOT_MODIFIED;
@@ -374,6 +375,10 @@ bool s3_body_begins(struct objstore_req *req, const struct s3_reply *reply,
     uint64_t length = reply->has_length ? reply->length : UINT64_MAX;
 
     req->result.object_bytes = length;
+    if (reply->is_encoded)
+        return refuse_body(req, OBJSTORE_PERMANENT, reply, asked,
+                           "and a Content-Encoding nobody asked for: something in between changes "
+                           "objects, go round it");
     if (s3_wants_range(req) && reply->has_range) {
         if (!range_is_the_one(req, reply))
             return refuse_body(req, OBJSTORE_INTEGRITY, reply, asked,
@@ -398,6 +403,14 @@ bool s3_body_begins(struct objstore_req *req, const struct s3_reply *reply,
     }
     *bytes = length;
     return true;
+}
+
+enum s3_mend s3_answer_damaged(struct objstore_req *req, const struct s3_reply *reply,
+                               const struct s3_asked *asked)
+{
+    (void)refuse_body(req, OBJSTORE_INTEGRITY, reply, asked,
+                      "and the object's bytes do not have the checksum the store keeps of it");
+    return S3_MEND_BYTES;
 }
 
 void s3_answer_broken(struct objstore_req *req, enum s3_break how, const char *what, bool sent,

@@ -15,6 +15,7 @@ enum s3_mend { /* what to try before the answer is given, once each */
                S3_MEND_CLOCK,  /* sign for the store's time: reply.date_s */
                S3_MEND_REGION, /* sign for the region in `region` */
                S3_MEND_KEYS,   /* read the credentials again */
+               S3_MEND_BYTES,  /* ask again over another connection */
 };
 
 struct s3_asked { /* what texts and decisions need of who asked */
@@ -41,6 +42,9 @@ bool s3_body_begins(struct objstore_req *req, const struct s3_reply *reply,
 /* A whole answer: fills the result. text: the body of whatever is no object. */
 enum s3_mend s3_answer(struct objstore_req *req, const struct s3_reply *reply, struct slice text,
                        struct s3_asked *asked);
+/* The whole object came, and its crc32c is not reply->crc32c. */
+enum s3_mend s3_answer_damaged(struct objstore_req *req, const struct s3_reply *reply,
+                               const struct s3_asked *asked);
 /* what: the transport's own words. sent: any byte of the request may have arrived. */
 void s3_answer_broken(struct objstore_req *req, enum s3_break how, const char *what, bool sent,
                       const struct s3_asked *asked);

@@ -1,6 +1,8 @@
 /* One transfer by libcurl: what is told to it, and what its callbacks make of the answer. */
 #include "objstore/s3_internal.h"
 
+#include "base/crc32c.h"
+#include "base/crypto.h"
 #include "objstore/store.h"
 
 #include <inttypes.h>
@@ -11,7 +13,9 @@ enum {
     LISTING_BYTES_MAX = 8 * 1024 * 1024, /* OBJSTORE_LIST_MAX entries with the longest keys */
     EXPECT_BYTES_MIN = 1024 * 1024,      /* from here on the store may say no before the body */
     BUFFER_BYTES = 256 * 1024,
-    CONNECTION_IDLE_S = 25, /* below what servers close after (MinIO: 30) */
+    HEADERS_BYTES_MAX = 256 * 1024, /* of all answers to one request: 100 Continue too */
+    CONNECTION_IDLE_S = 25,         /* below what servers close after (MinIO: 30) */
+    CONNECTION_LIFE_S = 120,        /* then new addresses of the name get their share */
     ADDRESSES_S = 30,
 };
 
@@ -94,12 +98,30 @@ static bool take_text(struct s3_call *call, const char *data, size_t bytes)
     return !call->text.failed;
 }
 
+/* Looked at with the last byte, so that a damaged object takes its connection with it. */
+static bool is_damaged(struct s3_call *call)
+{
+    const struct slice body = buf_slice(&call->req->result.body);
+    uint32_t crc;
+    uint8_t bytes[4];
+    char text[S3_CRC_TEXT_BYTES];
+
+    if (call->reply.crc32c[0] == '\0' || s3_wants_range(call->req))
+        return false;
+    crc = crc32c(0, body.data, body.bytes);
+    for (int i = 0; i < 4; i++)
+        bytes[i] = (uint8_t)(crc >> (24 - 8 * i));
+    crypto_base64(bytes, sizeof bytes, text);
+    return strcmp(text, call->reply.crc32c) != 0;
+}
+
 static size_t on_body(char *data, size_t one, size_t count, void *arg)
 {
     struct s3_call *call = arg;
     size_t bytes = one * count;
     struct buf *body = &call->req->result.body;
 
+    call->headers_ended = true;
     if (!is_object(call))
         return take_text(call, data, bytes) ? bytes : 0;
     if (!call->began && !object_begins(call))
@@ -107,14 +129,19 @@ static size_t on_body(char *data, size_t one, size_t count, void *arg)
     buf_put(body, data, bytes);
     call->too_long = body->failed && body->over;
     call->no_memory = body->failed && !body->over;
-    return body->failed ? 0 : bytes;
+    call->damaged = !body->failed && body->bytes == call->expected && is_damaged(call);
+    return body->failed || call->damaged ? 0 : bytes;
 }
 
 static size_t on_header(char *data, size_t one, size_t count, void *arg)
 {
     struct s3_call *call = arg;
 
-    s3_reply_line(&call->reply, slice_make(data, one * count));
+    call->header_bytes += one * count;
+    if (call->header_bytes > HEADERS_BYTES_MAX)
+        return 0;
+    if (!call->headers_ended) /* trailers come here too: who believes them can be told anything */
+        s3_reply_line(&call->reply, slice_make(data, one * count));
     return one * count;
 }
 
@@ -201,6 +228,7 @@ static bool set_transport(struct s3_call *call, const struct s3_timings *t, cons
     SET(CURLOPT_DNS_SHUFFLE_ADDRESSES, 1L);
     SET(CURLOPT_DNS_CACHE_TIMEOUT, (long)ADDRESSES_S);
     SET(CURLOPT_MAXAGE_CONN, (long)CONNECTION_IDLE_S);
+    SET(CURLOPT_MAXLIFETIME_CONN, (long)CONNECTION_LIFE_S);
     SET(CURLOPT_BUFFERSIZE, (long)BUFFER_BYTES);
     SET(CURLOPT_UPLOAD_BUFFERSIZE, (long)BUFFER_BYTES);
     SET(CURLOPT_USERAGENT, "tiervec/" TIERVEC_VERSION);
@@ -233,7 +261,8 @@ static bool set_request(struct s3_call *call)
         SET(CURLOPT_INFILESIZE_LARGE, (curl_off_t)w->sends.bytes);
     /* On a kept connection that turns out to be closed curl sends again what has no body; of a
      * condition the second answer would be about the first effect. */
-    if (call->req->condition != OBJSTORE_ALWAYS && sends && w->sends.bytes == 0)
+    if ((call->req->condition != OBJSTORE_ALWAYS && sends && w->sends.bytes == 0) ||
+        call->req->fresh_connection || (call->mended & 1u << S3_MEND_BYTES) != 0)
         SET(CURLOPT_FRESH_CONNECT, 1L);
     SET(CURLOPT_HTTPHEADER, call->headers);
     SET(CURLOPT_READFUNCTION, on_send);
@@ -253,6 +282,8 @@ static void forget_answer(struct s3_call *call)
     buf_reset(&call->text);
     call->sent = 0;
     call->expected = UINT64_MAX;
+    call->header_bytes = 0;
+    call->headers_ended = call->damaged = false;
     call->began = call->refused = call->too_long = call->no_memory = false;
     call->words[0] = '\0';
     curl_slist_free_all(call->headers);
@@ -335,6 +366,7 @@ static bool is_whole(struct s3_call *call)
     }
     if (call->expected == UINT64_MAX)
         call->req->result.object_bytes = call->req->result.body.bytes;
+    call->damaged = is_damaged(call); /* an empty one, or one whose end was not known */
     return true;
 }
 
@@ -344,6 +376,8 @@ static enum s3_mend end(struct s3_call *call, CURLcode code)
 
     if (call->refused)
         return S3_MEND_NONE;
+    if (call->damaged)
+        return s3_answer_damaged(call->req, &call->reply, &call->asked);
     /* An error document that is too long or was cut short: its status says enough. */
     if (code != CURLE_OK && (!has_error || call->no_memory)) {
         end_broken(call, code);
@@ -354,6 +388,8 @@ static enum s3_mend end(struct s3_call *call, CURLcode code)
             end_broken(call, code);
         return S3_MEND_NONE;
     }
+    if (call->damaged)
+        return s3_answer_damaged(call->req, &call->reply, &call->asked);
     return s3_answer(call->req, &call->reply, buf_slice(&call->text), &call->asked);
 }
 

@@ -42,8 +42,11 @@ struct s3_call {
     bool refused;      /* the answer was given before the body was read */
     bool too_long;     /* the body went on beyond its bound */
     bool no_memory;
-    uint64_t sent_ns; /* when it was begun, by the real clock */
-    unsigned mended;  /* 1 << enum s3_mend: tried already */
+    bool damaged; /* the object is not what its checksum was made of */
+    bool headers_ended;
+    size_t header_bytes; /* of all answers to this request */
+    uint64_t sent_ns;    /* when it was begun, by the real clock */
+    unsigned mended;     /* 1 << enum s3_mend: tried already */
     char words[CURL_ERROR_SIZE];
 };
 

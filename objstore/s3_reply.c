@@ -60,10 +60,30 @@ static void take_range(struct s3_reply *r, const char *value)
     r->range_total = total;
 }
 
-static void take_header(struct s3_reply *r, const char *name, const char *value)
+/* In seconds, or until when. */
+static void take_wish(struct s3_reply *r, const char *value)
 {
     uint64_t seconds;
 
+    if (take_u64(value, value + strlen(value), &seconds))
+        r->retry_after_ms = (seconds < RETRY_AFTER_S_MAX ? seconds : RETRY_AFTER_S_MAX) * 1000;
+    else
+        r->retry_at_s = s3_reply_date(value);
+}
+
+uint64_t s3_reply_wish_ms(const struct s3_reply *r, int64_t now_s)
+{
+    int64_t from = r->date_s != 0 ? r->date_s : now_s;
+
+    if (r->retry_at_s <= from)
+        return r->retry_after_ms;
+    return (uint64_t)(r->retry_at_s - from < RETRY_AFTER_S_MAX ? r->retry_at_s - from
+                                                               : RETRY_AFTER_S_MAX) *
+           1000;
+}
+
+static void take_header(struct s3_reply *r, const char *name, const char *value)
+{
     if (strcasecmp(name, "etag") == 0)
         take_text(r->etag, sizeof r->etag, value);
     else if (strcasecmp(name, "x-amz-request-id") == 0)
@@ -78,9 +98,12 @@ static void take_header(struct s3_reply *r, const char *name, const char *value)
         r->is_chunked = strcasecmp(value, "chunked") == 0;
     else if (strcasecmp(name, "content-range") == 0)
         take_range(r, value);
-    else if (strcasecmp(name, "retry-after") == 0 &&
-             take_u64(value, value + strlen(value), &seconds))
-        r->retry_after_ms = (seconds < RETRY_AFTER_S_MAX ? seconds : RETRY_AFTER_S_MAX) * 1000;
+    else if (strcasecmp(name, "retry-after") == 0)
+        take_wish(r, value);
+    else if (strcasecmp(name, "x-amz-checksum-crc32c") == 0 && strlen(value) == 8)
+        take_text(r->crc32c, sizeof r->crc32c, value); /* "...-3" is of the parts' sums */
+    else if (strcasecmp(name, "content-encoding") == 0)
+        r->is_encoded = value[0] != '\0' && strcasecmp(value, "identity") != 0;
 }
 
 static bool is_blank(char c)

@@ -198,6 +198,8 @@ static status add_headers(struct builder *b, const struct objstore_req *req,
     else if (req->condition == OBJSTORE_IF_CHANGED)
         add(b, "if-none-match", "%s", req->etag);
     add_range(b, req);
+    if (req->op == OBJSTORE_GET && !s3_wants_range(req))
+        add(b, "x-amz-checksum-mode", "ENABLED");
     st = add_payload(b, req, t->tls, hash, err);
     if (st == ST_OK)
         st = buf_status(&w->texts, err);

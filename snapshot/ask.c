@@ -41,8 +41,17 @@ bool ask_again(const struct ask *a, struct ask_tries *tries, const struct objsto
         if (now_ms(a) + 1 - tries->since_ms >= a->give_up_ms)
             return false;
     }
+    if (a->budget != NULL && objstore_class_status(class) == ST_OK)
+        objstore_retry_budget_success(a->budget);
     return objstore_retry_next(&a->policy, class, tries->by_class[class], r->retry_after_ms,
-                               rand_u64(a->rand), wait_ms);
+                               rand_u64(a->rand), wait_ms) &&
+           (a->budget == NULL || objstore_retry_budget_take(a->budget, class));
+}
+
+bool ask_fresh(const struct ask *a, const struct ask_tries *tries)
+{
+    return a->fresh_connection || tries->by_class[OBJSTORE_TRANSIENT] > 0 ||
+           tries->by_class[OBJSTORE_INTEGRITY] > 0;
 }
 
 struct waiter {
@@ -109,6 +118,7 @@ status ask_send(const struct ask *a, struct objstore_req *req, struct ask_tries 
         objstore_req_reset(req);
         if (ask_stopped(a))
             break;
+        req->fresh_connection = ask_fresh(a, tries);
         send_once(a, req);
         if (!ask_again(a, tries, &req->result, &wait_ms))
             return ask_stopped(a) && req->result.class == OBJSTORE_CANCELLED

@@ -25,6 +25,10 @@ struct ask {
     const _Atomic bool *stop; /* NULL: never */
     struct objstore_retry_policy policy;
     uint64_t give_up_ms; /* after the first transient answer; 0: never */
+    /* Of all whose retries a query or a person waits for, shared; NULL: what is asked in the
+     * background, for ever. */
+    struct objstore_retry_budget *budget;
+    bool fresh_connection; /* of the first attempt too: what came by the last was wrong */
 };
 bool ask_stopped(const struct ask *a);
 /* False: *stop became true. */
@@ -39,6 +43,9 @@ struct ask_tries { /* of one request; zeroed at first */
  * better or worse). */
 bool ask_again(const struct ask *a, struct ask_tries *tries, const struct objstore_result *r,
                uint64_t *wait_ms);
+
+/* Whether the next attempt goes over a connection of its own: once something broke off. */
+bool ask_fresh(const struct ask *a, const struct ask_tries *tries);
 
 /* Until it is decided. ST_OK: class OK. Else objstore_class_status() with op and key in front, or
  * ST_CLOSED: stopped. req->result is the caller's to free in any case; done and arg are the call's.

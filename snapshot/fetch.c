@@ -83,6 +83,7 @@ static void send(struct fetch *f, struct place *p)
                                    .pool = OBJSTORE_BULK,
                                    .key = p->item.key,
                                    .bytes_max = p->item.bytes_max,
+                                   .fresh_connection = ask_fresh(&f->ask, &p->tries),
                                    .done = on_done,
                                    .arg = p};
     p->answered = false;

@@ -56,13 +56,15 @@ static void progress(struct runner *r, uint64_t bytes)
 static status sound(struct runner *r, const struct fetch_item *item, struct buf *body,
                     restore_check_fn *check, void *arg, struct err *err)
 {
+    struct ask again = r->ask;
     status st = check(arg, buf_slice(body), err);
 
     if (st == ST_CORRUPT) {
         buf_free(body);
         *body = (struct buf){0};
+        again.fresh_connection = true;
         r->report.requests++;
-        return restore_get(&r->ask, item->key, item->bytes_max, 1, check, arg, body, err);
+        return restore_get(&again, item->key, item->bytes_max, 1, check, arg, body, err);
     }
     return st == ST_OK ? ST_OK : err_wrap(err, st, "%s", item->key);
 }

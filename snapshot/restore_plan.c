@@ -39,13 +39,15 @@ static status get_patiently(const struct ask *ask, const char *key, size_t bytes
 status restore_get(const struct ask *ask, const char *key, size_t bytes_max, unsigned tries,
                    restore_check_fn *check, void *arg, struct buf *out, struct err *err)
 {
+    struct ask once = *ask;
     struct buf body = {0};
     status st = ST_CORRUPT;
 
     for (unsigned i = 0; st == ST_CORRUPT && i < tries; i++) {
         buf_free(&body);
         body = (struct buf){0};
-        st = get_patiently(ask, key, bytes_max, &body, err);
+        once.fresh_connection = i > 0;
+        st = get_patiently(&once, key, bytes_max, &body, err);
         if (st != ST_OK)
             return st;
         st = check(arg, buf_slice(&body), err);

@@ -261,6 +261,7 @@ static void note_answer(struct tier *t, const struct objstore_req *req)
     t->ship.refused = refused || (t->ship.refused && t->shared.trouble[0] != '\0');
     if (refused)
         t->ship.refused_op = req->op;
+    t->ship.broke_off = r->class == OBJSTORE_TRANSIENT || r->class == OBJSTORE_INTEGRITY;
     lock_drop(&t->lock);
     say_breaker(t, before, after, r->err.text);
 }

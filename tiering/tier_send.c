@@ -47,8 +47,11 @@ static void submit(struct tier_io *io)
     struct tier *t = io->tier;
     struct objstore_req *req = &io->req;
 
-    *req =
-        (struct objstore_req){.key = io->key, .etag = io->etag, .done = tier_io_on_done, .arg = io};
+    *req = (struct objstore_req){.key = io->key,
+                                 .etag = io->etag,
+                                 .fresh_connection = t->ship.broke_off,
+                                 .done = tier_io_on_done,
+                                 .arg = io};
     switch (io->kind) {
     case TIER_IO_ROOT_WRITE:
     case TIER_IO_PUT:

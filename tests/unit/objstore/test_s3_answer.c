@@ -92,6 +92,9 @@ static const struct {
     {PUT, ANY, 502, "", OBJSTORE_TRANSIENT, true},
     {PUT, ANY, 503, "SlowDown", OBJSTORE_THROTTLE, false},
     {PUT, ANY, 503, "SlowDownWrite", OBJSTORE_THROTTLE, false},
+    {PUT, ANY, 400, "RequestLimitExceeded", OBJSTORE_THROTTLE, false},
+    {PUT, ANY, 503, "SlowDownRead", OBJSTORE_THROTTLE, false},
+    {PUT, ANY, 400, "KMS.DisabledException", OBJSTORE_PERMANENT, false},
     {PUT, ANY, 503, "ServiceUnavailable", OBJSTORE_THROTTLE, false},
     {PUT, ANY, 503, "", OBJSTORE_THROTTLE, true},
     {PUT, ANY, 503, "XMinioServerNotInitialized", OBJSTORE_TRANSIENT, false},
@@ -237,6 +240,23 @@ static void headers_are_read(void **state)
     assert_string_equal(r.request_id, "17");
 }
 
+/* A date is told by the clock that the answer has beside it, or else by ours. */
+static void a_wish_may_be_a_date(void **state)
+{
+    struct s3_reply r = {0};
+
+    (void)state;
+    read_line(&r, "Retry-After: Fri, 24 May 2013 00:01:00 GMT\r\n");
+    assert_int_equal(s3_reply_wish_ms(&r, 1369353600 + 50), 10 * 1000);
+    assert_int_equal(s3_reply_wish_ms(&r, 1369353600 + 60), 0);
+    assert_int_equal(s3_reply_wish_ms(&r, 2000000000), 0);
+    assert_int_equal(s3_reply_wish_ms(&r, 0), 3600 * 1000);
+    read_line(&r, "Date: Fri, 24 May 2013 00:00:00 GMT\r\n");
+    assert_int_equal(s3_reply_wish_ms(&r, 2000000000), 60 * 1000);
+    read_line(&r, "Date: Fri, 24 May 2019 00:00:00 GMT\r\n");
+    assert_int_equal(s3_reply_wish_ms(&r, 0), 0);
+}
+
 static void headers_that_are_none_are_passed_over(void **state)
 {
     static const char *const lines[] = {"Content-Length: -1",
@@ -248,7 +268,12 @@ static void headers_that_are_none_are_passed_over(void **state)
                                         "Content-Range: bytes */9",
                                         "Content-Range: lines 1-2/9",
                                         "Content-Range: bytes 1/2-3",
-                                        "Retry-After: Fri, 24 May 2013 00:00:00 GMT",
+                                        "Retry-After: -5",
+                                        "Retry-After: soon",
+                                        "Retry-After: 1.5",
+                                        "x-amz-checksum-crc32c: AAAAAA==-2",
+                                        "x-amz-checksum-crc32c: AAA",
+                                        "Content-Encoding: identity",
                                         "Date: yesterday",
                                         "ETag: \x01\"e\"",
                                         "ETag",
@@ -422,6 +447,7 @@ int main(void)
         cmocka_unit_test(texts_say_what_to_do),
         cmocka_unit_test(what_can_be_mended_is_told),
         cmocka_unit_test(headers_are_read),
+        cmocka_unit_test(a_wish_may_be_a_date),
         cmocka_unit_test(headers_that_are_none_are_passed_over),
         cmocka_unit_test(the_bucket_stands_where_the_store_expects_it),
         cmocka_unit_test(a_region_moves_the_host_of_aws_alone),

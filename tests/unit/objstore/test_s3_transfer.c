@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -285,31 +286,151 @@ static void a_request_under_way_is_cancelled_at_once(void **state)
     counter_fini(&c);
 }
 
-#define SKEWED                                                                                     \
-    "HTTP/1.1 403 Forbidden\r\nDate: Fri, 24 May 2013 00:00:00 GMT\r\nContent-Length: 50\r\n\r\n"  \
-    "<Error><Code>RequestTimeTooSkewed</Code></Error>  "
+#define SKEWED_BODY "Content-Length: 50\r\n\r\n<Error><Code>RequestTimeTooSkewed</Code></Error>  "
+
+/* A refusal by a store whose clock is so far ahead of ours. */
+static const char *skewed(char out[256], int64_t ahead_s)
+{
+    time_t at = (time_t)((int64_t)(clock_wall_ns(clock_real()) / 1000000000) + ahead_s);
+    struct tm tm;
+    char date[64];
+
+    (void)gmtime_r(&at, &tm);
+    (void)strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+    (void)snprintf(out, 256, "HTTP/1.1 403 Forbidden\r\nDate: %s\r\n" SKEWED_BODY, date);
+    return out;
+}
+
+/* The hour a request was signed for: "x-amz-date: 20130524T00". */
+static void check_signed_for(const char *head, int64_t ahead_s)
+{
+    time_t at = (time_t)((int64_t)(clock_wall_ns(clock_real()) / 1000000000) + ahead_s);
+    const char *found = strcasestr(head, "x-amz-date: ");
+    struct tm tm = {0};
+    int64_t off;
+
+    assert_non_null(found);
+    assert_non_null(strptime(found + 12, "%Y%m%dT%H%M%SZ", &tm));
+    off = (int64_t)timegm(&tm) - (int64_t)at;
+    assert_in_range((uint64_t)(off + 100), 0, 200);
+}
+
+enum { THREE_HOURS = 3 * 3600, YEAR = 365 * 86400 };
 
 static void a_skewed_clock_is_mended_once(void **state)
 {
-    static const struct http_line lines[] = {{.answer = SKEWED}, {.answer = HTTP_OK HTTP_EMPTY}};
-    static const struct http_line always[] = {{.answer = SKEWED}};
+    char ahead[256];
+    char right[256];
+    const struct http_line lines[] = {{.answer = skewed(ahead, THREE_HOURS)},
+                                      {.answer = HTTP_OK HTTP_EMPTY},
+                                      {.answer = HTTP_OK HTTP_EMPTY},
+                                      {.answer = skewed(right, 0)},
+                                      {.answer = HTTP_OK HTTP_EMPTY}};
+    const struct http_line always[] = {{.answer = ahead}};
     struct objstore_req req = PUT;
     struct s3_try t;
 
     (void)state;
     s3_try_open(&t, lines, COUNT_OF(lines));
     assert_int_equal(ask_free(&t, PUT), OBJSTORE_OK);
-    check_lacks(http_script_head(t.server, 0), "x-amz-date: 2013");
-    check_has(http_script_head(t.server, 1), "x-amz-date: 20130524T0000");
+    check_signed_for(http_script_head(t.server, 0), 0);
+    check_signed_for(http_script_head(t.server, 1), THREE_HOURS);
     assert_int_equal(http_script_body_bytes(t.server, 1), 4);
     assert_int_equal(ask_free(&t, PUT), OBJSTORE_OK); /* it is remembered */
-    check_has(http_script_head(t.server, 2), "x-amz-date: 20130524T0000");
+    check_signed_for(http_script_head(t.server, 2), THREE_HOURS);
+    assert_int_equal(ask_free(&t, PUT), OBJSTORE_OK); /* our clock was set: corrected again */
+    check_signed_for(http_script_head(t.server, 3), THREE_HOURS);
+    check_signed_for(http_script_head(t.server, 4), 0);
     s3_try_close(&t);
     s3_try_open(&t, always, 1);
     assert_int_equal(ask(&t, &req), OBJSTORE_REFRESHABLE);
     assert_int_equal(http_script_requests(t.server), 2);
     check_has(req.result.err.text, "set the clock of this machine");
     objstore_result_fini(&req.result);
+    s3_try_close(&t);
+}
+
+/* What is signed for next year could be sent again next year by whoever said it is next year. */
+static void nothing_is_signed_for_another_day(void **state)
+{
+    char answer[256];
+    struct objstore_req req = PUT;
+
+    (void)state;
+    for (int sign = -1; sign <= 1; sign += 2) {
+        const struct http_line lines[] = {{.answer = skewed(answer, sign * YEAR)}};
+        struct s3_try t;
+
+        s3_try_open(&t, lines, 1);
+        assert_int_equal(ask(&t, &req), OBJSTORE_REFRESHABLE);
+        assert_int_equal(http_script_requests(t.server), 1);
+        check_has(req.result.err.text, "set the clock of this machine");
+        objstore_req_reset(&req);
+        s3_try_close(&t);
+    }
+}
+
+/* "123456789" has the crc32c 0xe3069283. */
+#define NINE(crc) HTTP_OK "x-amz-checksum-crc32c: " crc "\r\nContent-Length: 9\r\n\r\n123456789"
+#define NINE_CHUNKED(crc)                                                                          \
+    HTTP_OK "x-amz-checksum-crc32c: " crc                                                          \
+            "\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n123456789\r\n0\r\n\r\n"
+
+/* By the store's own sum: asked again over another connection, and wrong bytes when that says the
+ * same. */
+static void an_object_is_compared_with_the_stores_checksum(void **state)
+{
+    static const struct http_line once[][2] = {
+        {{.answer = NINE("AAAAAA==")}, {.answer = NINE("4waSgw==")}},
+        {{.answer = NINE_CHUNKED("AAAAAA==")}, {.answer = NINE_CHUNKED("4waSgw==")}},
+        {{.answer = HTTP_OK "x-amz-checksum-crc32c: AAAAAQ==\r\n" HTTP_EMPTY},
+         {.answer = HTTP_OK "x-amz-checksum-crc32c: AAAAAA==\r\n" HTTP_EMPTY}},
+    };
+    static const struct http_line of_parts = {.answer = NINE("4waSgg==-3")};
+    static const struct http_line wrong = {.answer = NINE("4waSgg==")};
+    struct objstore_req req = GET;
+    struct s3_try t;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(once); i++) {
+        s3_try_open(&t, once[i], 2);
+        assert_int_equal(ask(&t, &req), OBJSTORE_OK);
+        assert_int_equal(req.result.body.bytes, i < 2 ? 9 : 0);
+        check_has(http_script_head(t.server, 0), "\r\nx-amz-checksum-mode: ENABLED\r\n");
+        assert_int_equal(http_script_requests(t.server), 2);
+        assert_int_equal(http_script_connections(t.server), 2);
+        objstore_req_reset(&req);
+        s3_try_close(&t);
+    }
+    s3_try_open(&t, &wrong, 1);
+    assert_int_equal(ask(&t, &req), OBJSTORE_INTEGRITY);
+    assert_int_equal(req.result.body.bytes, 0);
+    assert_int_equal(http_script_requests(t.server), 2);
+    assert_int_equal(http_script_connections(t.server), 2);
+    check_has(req.result.err.text, "do not have the checksum the store keeps");
+    objstore_req_reset(&req);
+    req.range_offset = 1; /* it is no part's */
+    assert_int_equal(ask(&t, &req), OBJSTORE_PERMANENT);
+    check_lacks(http_script_head(t.server, 2), "checksum");
+    objstore_result_fini(&req.result);
+    s3_try_close(&t);
+    assert_int_equal(
+        s3_try_once(&of_parts, &(struct objstore_req){.op = OBJSTORE_HEAD, .key = "k"}),
+        OBJSTORE_OK);
+}
+
+static void who_asks_for_a_fresh_connection_gets_one(void **state)
+{
+    struct objstore_req req = PUT;
+    struct s3_try t;
+
+    (void)state;
+    s3_try_open(&t, &FINE, 1);
+    for (unsigned i = 0; i < 6; i++) {
+        req.fresh_connection = i % 2 == 1;
+        assert_int_equal(ask_free(&t, req), OBJSTORE_OK);
+        assert_int_equal(http_script_connections(t.server), 1 + (i + 1) / 2);
+    }
     s3_try_close(&t);
 }
 
@@ -494,6 +615,9 @@ int main(void)
         cmocka_unit_test(bulk_does_not_starve_the_others),
         cmocka_unit_test(a_request_under_way_is_cancelled_at_once),
         cmocka_unit_test(a_skewed_clock_is_mended_once),
+        cmocka_unit_test(nothing_is_signed_for_another_day),
+        cmocka_unit_test(an_object_is_compared_with_the_stores_checksum),
+        cmocka_unit_test(who_asks_for_a_fresh_connection_gets_one),
         cmocka_unit_test(the_wrong_region_is_mended_once),
         cmocka_unit_test(an_expired_token_is_mended_once),
         cmocka_unit_test(without_keys_each_request_says_where_was_looked),

@@ -7,6 +7,7 @@ static void submit(struct objstore *s, struct objstore_req *req)
     struct counting_store *c = (struct counting_store *)(void *)s;
 
     atomic_fetch_add(&c->counts[req->op], 1);
+    atomic_fetch_add(&c->fresh, req->fresh_connection);
     if (atomic_fetch_add(&c->all, 1) + 1 == c->stop_at)
         atomic_store(c->stop, true);
     objstore_submit(c->inner, req);

@@ -12,7 +12,8 @@ struct counting_store {
     struct objstore *inner;
     _Atomic uint64_t counts[OBJSTORE_OPS];
     _Atomic uint64_t all;
-    uint64_t stop_at; /* 0: never; 1: the first */
+    _Atomic uint64_t fresh; /* that asked for a connection of their own */
+    uint64_t stop_at;       /* 0: never; 1: the first */
     _Atomic bool *stop;
 };
 void counting_store_init(struct counting_store *c, struct objstore *inner);

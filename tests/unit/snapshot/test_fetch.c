@@ -226,6 +226,8 @@ static void slow_and_failing_requests_change_no_order(void **state)
     assert_int_equal(fetch_open(&b.ask, 6, 10000, name_next, &b, &f, NULL), ST_OK);
     take_all(f);
     assert_true(fetch_requests(f) > OBJECTS);
+    assert_int_equal(b.counting.fresh,
+                     fetch_requests(f) - OBJECTS); /* what broke off, and no more */
     fetch_close(f);
     bin_close(&b);
 }
@@ -277,6 +279,49 @@ static void an_object_that_is_not_there_is_asked_for_three_times(void **state)
     bin_close(&b);
 }
 
+static status get_once(struct bin *b, char key[FETCH_KEY_BYTES])
+{
+    struct buf body = {0};
+    status st = ask_get(&b->ask, key, (size_t)4 * OBJECT_BYTES, &body, NULL, NULL);
+
+    buf_free(&body);
+    return st;
+}
+
+/* 500 tokens: 35 retries at 14 each, whoever they are of; then each gets its first answer. A
+ * success gives one back. Without a budget each has its own. */
+static void those_who_wait_share_their_retries(void **state)
+{
+    const struct objstore_fault broken = {.kind = OBJSTORE_FAULT_REFUSE,
+                                          .class = OBJSTORE_TRANSIENT,
+                                          .times = OBJSTORE_FAULT_FOR_EVER};
+    struct objstore_retry_budget budget;
+    char key[FETCH_KEY_BYTES];
+    struct bin b;
+
+    (void)state;
+    key_of(3, key);
+    bin_open(&b);
+    objstore_retry_budget_init(&budget);
+    b.ask.budget = &budget;
+    b.ask.policy.max_ms = 1;
+    assert_int_equal(objstore_faults_add(b.faults, &broken, NULL, NULL), ST_OK);
+    for (int i = 0; i < 40; i++)
+        assert_int_equal(get_once(&b, key), ST_UNAVAILABLE);
+    assert_int_equal(b.counting.counts[OBJSTORE_GET], 40 + 500 / 14);
+    objstore_faults_clear(b.faults);
+    for (int i = 0; i < 4; i++) /* 10 are left */
+        assert_int_equal(get_once(&b, key), ST_OK);
+    assert_int_equal(budget.tokens, 14);
+    assert_int_equal(objstore_faults_add(b.faults, &broken, NULL, NULL), ST_OK);
+    assert_int_equal(get_once(&b, key), ST_UNAVAILABLE);
+    assert_int_equal(b.counting.counts[OBJSTORE_GET], 40 + 500 / 14 + 4 + 2);
+    b.ask.budget = NULL;
+    assert_int_equal(get_once(&b, key), ST_UNAVAILABLE);
+    assert_int_equal(b.counting.counts[OBJSTORE_GET], 40 + 500 / 14 + 4 + 2 + 4);
+    bin_close(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -286,6 +331,7 @@ int main(void)
         cmocka_unit_test(large_objects_are_learned_about),
         cmocka_unit_test(slow_and_failing_requests_change_no_order),
         cmocka_unit_test(closing_waits_for_what_is_in_flight),
+        cmocka_unit_test(those_who_wait_share_their_retries),
         cmocka_unit_test(an_object_that_is_not_there_is_asked_for_three_times),
     };
 

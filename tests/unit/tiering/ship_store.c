@@ -43,6 +43,7 @@ static void count_locked(struct ship_store *s, const struct objstore_req *req,
     struct ship_counts *c = &s->counts;
 
     c->all++;
+    c->fresh += req->fresh_connection;
     if (req->op == OBJSTORE_LIST)
         c->lists++;
     else if (req->op == OBJSTORE_HEAD)

@@ -23,6 +23,7 @@ struct ship_counts {
     uint64_t all, lists, heads, root_reads, root_writes, group_puts, group_gets, orphan_puts, other;
     uint64_t groups_stored; /* PUTs of groups answered with OK by the store below */
     uint64_t unchanged;     /* root reads answered with 304 */
+    uint64_t fresh;         /* that asked for a connection of their own */
 };
 struct ship_store;
 

@@ -105,6 +105,7 @@ static void a_lost_answer_is_one_upload(void **state)
     assert_int_equal(c.group_puts, 2);
     assert_int_equal(c.group_gets, 1);
     assert_int_equal(c.groups_stored, 1);
+    assert_int_equal(c.fresh, 1); /* the second PUT, and nothing behind it */
     assert_int_equal(now.uploads, 1);
     assert_int_equal(now.retries, 1);
     assert_int_equal(now.permanent_failures, 0);
