@@ -253,7 +253,7 @@ struct tier {
         uint64_t opened_ms; /* ... since then */
         bool refused;       /* a request was refused for good, none of its kind went well since */
         enum objstore_op refused_op;
-        bool broke_off; /* the last answer did: what follows goes over connections of its own */
+        bool broke_off;   /* the last answer did: what follows goes over connections of its own */
         struct root root; /* scratch */
         struct stream_effects effects;
     } ship;
