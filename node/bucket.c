@@ -1,12 +1,19 @@
 /* Snapshots and compaction by command, ownership by command, and the breaker. What waits for the
  * network runs on the publish thread. */
 #include "node/node_internal.h"
+#include "snapshot/pin.h"
 
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
 
-enum { PIN_TRIES = 20, PIN_PAUSE_MS = 500 };
+enum {
+    PIN_TRIES = 3,  /* of what may be permanent */
+    PIN_ROUNDS = 3, /* a collector may have passed what is pinned */
+    PIN_BACKOFF_MS = 500,
+    PIN_BACKOFF_MAX_MS = 2000,
+    PIN_GIVE_UP_MS = 10000, /* somebody waits */
+};
 
 const char *node_durability_name(enum node_durability d)
 {
@@ -55,57 +62,57 @@ static void snapshot_end(struct snapshot_job *job, status st, const struct err *
     mem_free(job);
 }
 
-static status put_pin(struct snapshot_job *job, struct err *err)
+/* What the bucket has of the collection now. */
+static status make_pin(struct snapshot_job *job, struct pin *pin, struct err *err)
 {
     struct collection *c = job->c;
-    struct node *node = c->node;
     struct tier_stream_status s;
     struct root *root = mem_alloc(sizeof *root);
-    char key[OBJKEY_BYTES];
-    struct buf bytes;
-    struct pin pin = {.created_at_ns = clock_wall_ns(node->options.clock), .lsn = job->result.lsn};
-    status st = ST_OK;
 
     if (root == NULL)
         return err_set(err, ST_NOMEM, "out of memory");
-    if (!ship_status(c, &s) || !publish_root(c, root))
-        st = err_set(err, ST_UNAVAILABLE, "the collection is not open");
-    if (st == ST_OK) {
-        memcpy(pin.collection, c->id, sizeof pin.collection);
-        uuid_make_v4(node->options.rand, pin.id);
-        (void)snprintf(pin.name, sizeof pin.name, "%s", job->name);
-        pin.root_revision = root->revision;
-        pin.manifest_revision = root->manifest_revision;
-        pin.manifest = root->manifest;
-        pin.epoch = s.shipped.epoch;
-        pin.seq = s.shipped.seq == 0 ? 0 : s.shipped.seq - 1;
+    if (!ship_status(c, &s) || !publish_root(c, root)) {
+        mem_free(root);
+        return err_set(err, ST_UNAVAILABLE, "the collection is not open");
+    }
+    *pin = (struct pin){.created_at_ns = clock_wall_ns(c->node->options.clock),
+                        .lsn = job->result.lsn,
+                        .root_revision = root->revision,
+                        .manifest_revision = root->manifest_revision,
+                        .manifest = root->manifest};
+    memcpy(pin->collection, c->id, sizeof pin->collection);
+    uuid_make_v4(c->node->options.rand, pin->id);
+    (void)snprintf(pin->name, sizeof pin->name, "%s", job->name);
+    if (s.shipped.seq > 1) {
+        pin->epoch = s.shipped.epoch;
+        pin->seq = s.shipped.seq - 1;
+    } else if (root->lineage_count > 0) { /* none in this epoch yet: the last one before it */
+        pin->epoch = root->lineages[root->lineage_count - 1].epoch;
+        pin->seq = root->lineages[root->lineage_count - 1].end_seq;
     }
     mem_free(root);
-    buf_init(&bytes, 4096);
-    if (st == ST_OK)
-        st = pin_encode(&pin, &bytes, err);
-    objkey_pin(c->id, pin.id, key);
-    for (int i = 0; st == ST_OK && i < PIN_TRIES; i++) {
-        struct objstore_req req = {.op = OBJSTORE_PUT,
-                                   .pool = OBJSTORE_LOG,
-                                   .key = key,
-                                   .body = buf_slice(&bytes),
-                                   .condition = OBJSTORE_IF_ABSENT};
-        enum objstore_class class;
+    return ST_OK;
+}
 
-        st = objstore_wait(node->options.store, &req, err);
-        class = req.result.class;
-        objstore_result_fini(&req.result);
-        if (class == OBJSTORE_PRECONDITION) /* ours: the id is random */
-            st = ST_OK;
+static status put_pin(struct snapshot_job *job, struct err *err)
+{
+    struct node *node = job->c->node;
+    const struct ask ask = {
+        .store = node->options.store,
+        .clock = node->options.clock,
+        .rand = node->options.rand,
+        .stop = &node->stopping,
+        .policy = objstore_retry_background(PIN_BACKOFF_MS, PIN_BACKOFF_MAX_MS, PIN_TRIES),
+        .give_up_ms = PIN_GIVE_UP_MS,
+    };
+    struct pin pin;
+    status st = ST_CONFLICT;
+
+    for (unsigned i = 0; st == ST_CONFLICT && i < PIN_ROUNDS; i++) {
+        st = make_pin(job, &pin, err);
         if (st == ST_OK)
-            break;
-        if (objstore_class_retries(class) && i + 1 < PIN_TRIES && !atomic_load(&node->stopping)) {
-            bucket_pause(node, PIN_PAUSE_MS);
-            st = ST_OK;
-        }
+            st = pin_put(&ask, &pin, err);
     }
-    buf_free(&bytes);
     if (st == ST_OK)
         uuid_format(pin.id, job->result.pin);
     return st == ST_OK ? ST_OK : err_wrap(err, st, "pin the snapshot");

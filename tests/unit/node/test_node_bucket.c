@@ -276,6 +276,31 @@ static void an_image_spares_linking(void **state)
     nworld_fini(&w);
 }
 
+/* A named snapshot right after a start: the new epoch has no group of its own yet. */
+static void a_snapshot_is_named_in_an_empty_epoch(void **state)
+{
+    struct nworld w;
+    struct collection *c;
+    struct node_snapshot_result snapshot = {0};
+
+    (void)state;
+    nworld_init(&w, false, 2);
+    nworld_bucket(&w, "named");
+    nworld_open(&w);
+    c = make(&w, "docs", NODE_LOCAL);
+    put_range(c, 1, 50, 1);
+    neventually(is_confirmed(c));
+    node_collection_unpin(c);
+    nworld_close(&w);
+    nworld_open(&w);
+    c = npin(&w, "docs");
+    assert_int_equal(nsnapshot(c, "morning", &snapshot, NULL), ST_OK);
+    assert_true(snapshot.pin[0] != '\0');
+    assert_int_equal(snapshot.lsn, ninfo(c).last_lsn);
+    node_collection_unpin(c);
+    nworld_fini(&w);
+}
+
 /* A restart on the same directory sends nothing for what is shipped, and ships the rest. */
 static void a_restart_goes_on(void **state)
 {
@@ -553,6 +578,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(comes_back_from_the_bucket_alone),
         cmocka_unit_test(a_write_that_fits_into_no_object_is_refused),
         cmocka_unit_test(an_image_spares_linking),
+        cmocka_unit_test(a_snapshot_is_named_in_an_empty_epoch),
         cmocka_unit_test(a_restart_goes_on),
         cmocka_unit_test(an_outage_is_lived_through),
         cmocka_unit_test(remote_means_remote),
