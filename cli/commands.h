@@ -15,5 +15,6 @@ int cli_dlq(int argc, char **argv);            /* cli_dlq.c */
 /* Of a data directory or a bucket, without a node. */
 int cli_restore(int argc, char **argv); /* cli_restore.c */
 int cli_verify(int argc, char **argv);  /* cli_verify.c */
+int cli_probe(int argc, char **argv);   /* cli_probe.c */
 
 #endif

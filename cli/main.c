@@ -29,6 +29,7 @@ static const char help_text[] =
     "without a node:\n"
     "  restore         a data directory made anew from a bucket\n"
     "  verify          checks a data directory and a bucket\n"
+    "  probe           what a store can do, and whether a node can rely on it\n"
     "\n"
     "Each command has --help. Everything else is REST: docs/api.md.\n";
 
@@ -57,7 +58,8 @@ int main(int argc, char **argv)
                     {"dlq", cli_dlq},
                     {"take-ownership", cli_take_ownership},
                     {"restore", cli_restore},
-                    {"verify", cli_verify}};
+                    {"verify", cli_verify},
+                    {"probe", cli_probe}};
 
     if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
                       strcmp(argv[1], "help") == 0)) {

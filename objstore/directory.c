@@ -17,6 +17,8 @@ static void run_put(struct directory *d, struct objstore_req *req)
     struct err err = {0};
     status st = ST_OK;
 
+    if (!objstore_checksum_holds(req))
+        return;
     /* Who has lost already need not write first. */
     directory_object_path(d, req->key, path);
     if (req->condition != OBJSTORE_ALWAYS)

@@ -178,9 +178,12 @@ static bool put_locked(struct bucket *b, struct objstore_req *req, struct memory
 static void run_put(struct memory *m, struct objstore_req *req)
 {
     struct bucket *b = m->bucket;
-    struct memory_object *object = object_of_body(m, req);
+    struct memory_object *object;
     bool kept;
 
+    if (!objstore_checksum_holds(req))
+        return;
+    object = object_of_body(m, req);
     if (object == NULL)
         return;
     lock_take(&b->lock);

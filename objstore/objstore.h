@@ -108,6 +108,7 @@ struct objstore_result {
     int http_status;    /* 0: none came */
     char s3_code[64];   /* "AccessDenied"; "": none */
     char request_id[64];
+    char server[64];         /* what the answer calls itself, of S3; "": it does not say */
     uint64_t retry_after_ms; /* the store's wish; 0: none */
     uint64_t date_ns; /* the store's clock when it answered, wall; 0: not told. Of S3 in seconds */
     uint64_t sent_bytes, received_bytes; /* of bodies */
@@ -147,6 +148,7 @@ struct objstore_req {
     uint32_t part_number;              /* 1..OBJSTORE_PARTS_MAX */
     const struct objstore_part *parts; /* UPLOAD_COMPLETE, numbers rising */
     size_t part_count;
+    const uint32_t *crc32c; /* PUT: the body's, which the store shall compare; NULL: as it likes */
     bool fresh_connection; /* over none that was used before: once an answer broke off, or its bytes
                             * were wrong, the next is heard by another way */
     uint64_t timeout_ms;   /* without progress it ends sooner; 0: the store's default by size */

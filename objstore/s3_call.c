@@ -412,6 +412,7 @@ enum s3_mend s3_call_end(struct s3_call *call, CURLcode code)
 
     count_bytes(call);
     r->http_status = call->reply.http_status;
+    memcpy(r->server, call->reply.server, sizeof r->server);
     r->date_ns = (uint64_t)call->reply.date_s * UINT64_C(1000000000);
     if (r->class != OBJSTORE_OK) {
         buf_free(&r->body);

@@ -90,6 +90,8 @@ static void take_header(struct s3_reply *r, const char *name, const char *value)
         take_text(r->request_id, sizeof r->request_id, value);
     else if (strcasecmp(name, "x-amz-bucket-region") == 0)
         take_text(r->region, sizeof r->region, value);
+    else if (strcasecmp(name, "server") == 0)
+        take_text(r->server, sizeof r->server, value);
     else if (strcasecmp(name, "date") == 0)
         r->date_s = s3_reply_date(value);
     else if (strcasecmp(name, "content-length") == 0)

@@ -14,6 +14,7 @@ struct s3_reply {
     char etag[OBJSTORE_ETAG_BYTES];
     char request_id[64];
     char region[64];
+    char server[64];
     int64_t date_s; /* the store's clock; 0: not told */
     uint64_t retry_after_ms;
     int64_t retry_at_s; /* Retry-After as a date; 0: not so */

@@ -105,19 +105,27 @@ static void add_range(struct builder *b, const struct objstore_req *req)
         add(b, "range", "bytes=%" PRIu64 "-%" PRIu64, req->range_offset, last);
 }
 
+static void add_crc32c(struct builder *b, uint32_t crc)
+{
+    const uint8_t bytes[4] = {(uint8_t)(crc >> 24), (uint8_t)(crc >> 16), (uint8_t)(crc >> 8),
+                              (uint8_t)crc};
+    char text[9];
+
+    crypto_base64(bytes, sizeof bytes, text);
+    add(b, "x-amz-checksum-crc32c", "%s", text);
+}
+
 static status add_payload(struct builder *b, const struct objstore_req *req, bool tls,
                           char hash[CRYPTO_SHA256_HEX_BYTES], struct err *err)
 {
+    bool unsigned_body = tls && req->op == OBJSTORE_PUT;
     status st;
 
-    if (tls && req->op == OBJSTORE_PUT) {
-        uint32_t crc = crc32c(0, req->body.data, req->body.bytes);
-        const uint8_t bytes[4] = {(uint8_t)(crc >> 24), (uint8_t)(crc >> 16), (uint8_t)(crc >> 8),
-                                  (uint8_t)crc};
-        char text[9];
-
-        crypto_base64(bytes, sizeof bytes, text);
-        add(b, "x-amz-checksum-crc32c", "%s", text);
+    if (req->op == OBJSTORE_PUT && req->crc32c != NULL)
+        add_crc32c(b, *req->crc32c);
+    else if (unsigned_body)
+        add_crc32c(b, crc32c(0, req->body.data, req->body.bytes));
+    if (unsigned_body) {
         (void)snprintf(hash, CRYPTO_SHA256_HEX_BYTES, "%s", SIGV4_UNSIGNED_PAYLOAD);
     } else {
         /* Parts too over TLS: a part's checksum would have to be declared when the upload begins

@@ -1,5 +1,6 @@
 #include "objstore/store.h"
 
+#include "base/crc32c.h"
 #include "base/hash.h"
 
 #include <assert.h>
@@ -154,6 +155,14 @@ bool objstore_req_check(struct objstore_req *req)
     if (req->op == OBJSTORE_GET && req->range_suffix && req->range_bytes == 0)
         return refuse(req, "the last 0 bytes of an object were asked for");
     return req->op < OBJSTORE_UPLOAD_BEGIN || upload_check(req);
+}
+
+bool objstore_checksum_holds(struct objstore_req *req)
+{
+    if (req->crc32c == NULL || *req->crc32c == crc32c(0, req->body.data, req->body.bytes))
+        return true;
+    objstore_answer(req, OBJSTORE_INTEGRITY, 400, "BadDigest", "the body has another crc32c");
+    return false;
 }
 
 bool objstore_condition_holds(struct objstore_req *req, const char *etag)

@@ -27,6 +27,9 @@ void objstore_answer_status(struct objstore_req *req, status st, const struct er
  * answer is given. */
 NODISCARD
 bool objstore_condition_holds(struct objstore_req *req, const char *etag);
+/* Whether the body is what req->crc32c says; else the answer is given. */
+NODISCARD
+bool objstore_checksum_holds(struct objstore_req *req);
 /* Whether a GET has more to say than 304; else the answer is given. */
 NODISCARD
 bool objstore_condition_changed(struct objstore_req *req, const char *etag);

@@ -7,7 +7,13 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { U64_DIGITS = 16, UUID_DIGITS = UUID_TEXT_BYTES - 1, DIR_BYTES = 5 + UUID_DIGITS + 1 };
+#define OBJKEY_PROBES "probe/"
+enum {
+    U64_DIGITS = 16,
+    UUID_DIGITS = UUID_TEXT_BYTES - 1,
+    DIR_BYTES = 5 + UUID_DIGITS + 1,
+    PROBER_BYTES_MAX = 100,
+};
 
 static_assert(DIR_BYTES + 7 + U64_DIGITS + 1 + UUID_DIGITS + 1 + U64_DIGITS < OBJKEY_BYTES,
               "the longest name, of an orphan, fits");
@@ -95,6 +101,22 @@ void objkey_prefix_pins(const uint8_t collection[16], char out[OBJKEY_BYTES])
 void objkey_prefix_manifests(const uint8_t collection[16], char out[OBJKEY_BYTES])
 {
     put(collection, out, "m/");
+}
+
+void objkey_prefix_probe(const char *prober, char out[OBJKEY_BYTES])
+{
+    char name[PROBER_BYTES_MAX + 1];
+    size_t bytes = strnlen(prober, PROBER_BYTES_MAX);
+
+    for (size_t i = 0; i < bytes; i++) {
+        char c = prober[i];
+        bool kept = (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+                    c == '-' || c == '_';
+
+        name[i] = (char)(kept ? c : '_');
+    }
+    name[bytes] = '\0';
+    (void)snprintf(out, OBJKEY_BYTES, OBJKEY_PROBES "%s/", bytes == 0 ? "_" : name);
 }
 
 /* What is left of a name; NULL once it is not what was asked for. */
@@ -189,6 +211,8 @@ static bool read_name(struct objkey *k, struct cut c, char again[OBJKEY_BYTES])
     case OBJKEY_OTHER:
     case OBJKEY_IS_FORMAT:
     case OBJKEY_IS_CATALOG:
+    case OBJKEY_IS_PINNED:
+    case OBJKEY_IS_PROBE:
         break;
     }
     return false;
@@ -204,6 +228,10 @@ struct objkey objkey_parse(const char *key)
         return (struct objkey){.kind = OBJKEY_IS_FORMAT};
     if (strcmp(key, OBJKEY_CATALOG) == 0)
         return (struct objkey){.kind = OBJKEY_IS_CATALOG};
+    if (strcmp(key, OBJKEY_PINNED) == 0)
+        return (struct objkey){.kind = OBJKEY_IS_PINNED};
+    if (strncmp(key, OBJKEY_PROBES, strlen(OBJKEY_PROBES)) == 0)
+        return (struct objkey){.kind = OBJKEY_IS_PROBE};
     cut_text(&c, "c/");
     if (c.at == NULL || strnlen(c.at, 3) < 3)
         return k;

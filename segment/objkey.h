@@ -12,6 +12,8 @@
  *   c/<h2>/<id>/g/<uuid>                   segments and graph images
  *   c/<h2>/<id>/pin/<uuid>                 what garbage collection must keep
  *   c/<h2>/<id>/orphan/<epoch>/<session uuid>/<first lsn>
+ *   meta/pinned                            the one node that may write a store without conditions
+ *   probe/<prober>/...                     what a probe of the store tries itself on
  *
  * Threads    pure. On disk: docs/formats/object-keys.md, version 1. */
 #ifndef SEGMENT_OBJKEY_H
@@ -23,6 +25,7 @@ enum { OBJKEY_BYTES = 160 }; /* of every name, with the NUL */
 
 #define OBJKEY_FORMAT  "meta/format"
 #define OBJKEY_CATALOG "meta/catalog"
+#define OBJKEY_PINNED  "meta/pinned"
 
 void objkey_root(const uint8_t collection[16], char out[OBJKEY_BYTES]);
 void objkey_group(const uint8_t collection[16], uint64_t epoch, uint64_t seq,
@@ -40,6 +43,9 @@ void objkey_prefix_groups(const uint8_t collection[16], uint64_t epoch, char out
 void objkey_prefix_pins(const uint8_t collection[16], char out[OBJKEY_BYTES]);
 void objkey_prefix_manifests(const uint8_t collection[16], char out[OBJKEY_BYTES]);
 
+/* Of one prober's own objects: its name, with what keys may not have as '_', cut to 100 bytes. */
+void objkey_prefix_probe(const char *prober, char out[OBJKEY_BYTES]);
+
 enum objkey_kind {
     OBJKEY_OTHER = 0, /* none of ours */
     OBJKEY_IS_FORMAT,
@@ -50,6 +56,8 @@ enum objkey_kind {
     OBJKEY_IS_DATA,
     OBJKEY_IS_PIN,
     OBJKEY_IS_ORPHAN,
+    OBJKEY_IS_PINNED,
+    OBJKEY_IS_PROBE, /* whatever lies under probe/ */
 };
 struct objkey {
     enum objkey_kind kind;

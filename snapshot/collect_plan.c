@@ -313,6 +313,8 @@ static bool is_garbage(const struct collect *c, const struct objkey *key)
     case OBJKEY_IS_PIN:
     case OBJKEY_IS_FORMAT:
     case OBJKEY_IS_CATALOG:
+    case OBJKEY_IS_PINNED:
+    case OBJKEY_IS_PROBE:
     case OBJKEY_OTHER:
         break;
     }

@@ -47,6 +47,28 @@ static void names_are_what_the_page_says(void **state)
     assert_string_equal(key, DIR "m/");
 }
 
+static void a_prober_has_a_place_of_its_own(void **state)
+{
+    char key[OBJKEY_BYTES];
+    char name[300];
+
+    (void)state;
+    objkey_prefix_probe("node-1.example:9", key);
+    assert_string_equal(key, "probe/node-1_example_9/");
+    objkey_prefix_probe("", key);
+    assert_string_equal(key, "probe/_/");
+    objkey_prefix_probe("../..", key);
+    assert_string_equal(key, "probe/_____/");
+    memset(name, 'n', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    objkey_prefix_probe(name, key);
+    assert_int_equal(strlen(key), 6 + 100 + 1);
+    assert_int_equal(objkey_parse("probe/node/0123456789abcdef/7").kind, OBJKEY_IS_PROBE);
+    assert_int_equal(objkey_parse("meta/pinned").kind, OBJKEY_IS_PINNED);
+    assert_int_equal(objkey_parse("meta/pinned/").kind, OBJKEY_OTHER);
+    assert_int_equal(objkey_parse("probes").kind, OBJKEY_OTHER);
+}
+
 static struct objkey random_key(struct rand_source *rand, char key[OBJKEY_BYTES])
 {
     struct objkey k = {.kind = (enum objkey_kind)(1 + rand_below(rand, OBJKEY_IS_ORPHAN))};
@@ -60,6 +82,8 @@ static struct objkey random_key(struct rand_source *rand, char key[OBJKEY_BYTES]
         k.epoch = rand_u64(rand) >> rand_below(rand, 64);
     switch (k.kind) {
     case OBJKEY_OTHER:
+    case OBJKEY_IS_PINNED:
+    case OBJKEY_IS_PROBE:
         break;
     case OBJKEY_IS_FORMAT:
         (void)snprintf(key, OBJKEY_BYTES, "%s", OBJKEY_FORMAT);
@@ -202,6 +226,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_are_what_the_page_says),
+        cmocka_unit_test(a_prober_has_a_place_of_its_own),
         cmocka_unit_test(what_was_built_parses_back),
         cmocka_unit_test(no_two_names_are_one_thing),
         cmocka_unit_test(strangers_are_none_of_ours),
