@@ -47,6 +47,7 @@ void bucket_status(struct node *node, struct node_status *out)
 {
     struct tier_status s;
     struct dlq_counts counts;
+    char keys[ERR_TEXT_BYTES];
 
     dlq_count(node->dlq, NULL, &counts);
     out->dlq_total = counts.letters;
@@ -57,7 +58,10 @@ void bucket_status(struct node *node, struct node_status *out)
     tier_status(node->tier, &s);
     out->has_bucket = true;
     (void)snprintf(out->bucket, sizeof out->bucket, "%s", node->options.store->description);
-    (void)snprintf(out->bucket_trouble, sizeof out->bucket_trouble, "%s", s.trouble);
+    objstore_trouble(node->options.store, keys);
+    (void)snprintf(out->bucket_trouble, sizeof out->bucket_trouble, "%s%.220s",
+                   s.trouble[0] == '\0' && keys[0] != '\0' ? "keys: " : "",
+                   s.trouble[0] != '\0' ? s.trouble : keys);
     out->breaker = breaker_state_name(s.breaker);
     out->unshipped_bytes = s.unshipped_bytes;
     out->unshipped_records = s.unshipped_records;
@@ -70,6 +74,7 @@ void bucket_health(struct node *node, struct node_health *out)
 {
     struct tier_status s;
     struct dlq_counts counts;
+    char keys[ERR_TEXT_BYTES];
     char text[256];
     char reason[256];
     char catalog_reason[256];
@@ -82,6 +87,12 @@ void bucket_health(struct node *node, struct node_health *out)
                        "the bucket does not answer as it should, uploads wait and are tried again: "
                        "%.140s",
                        s.trouble);
+        health_add(out, text);
+    }
+    objstore_trouble(node->options.store, keys);
+    if (keys[0] != '\0') {
+        (void)snprintf(text, sizeof text, "the keys for the bucket cannot be renewed: %.200s",
+                       keys);
         health_add(out, text);
     }
     dlq_count(node->dlq, NULL, &counts);

@@ -2,8 +2,9 @@
 
 #include "base/mem.h"
 #include "objstore/credentials_file.h"
+#include "objstore/credentials_internal.h"
+#include "objstore/credentials_read.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <strings.h>
 #include <unistd.h>
@@ -22,20 +23,7 @@ const char *credentials_env(char *const *env, const char *name)
     return NULL;
 }
 
-/* What one profile says in one file. */
-struct profile {
-    struct credentials *out;
-    bool is_there;
-    char access[CREDENTIALS_ACCESS_BYTES];
-    char secret[CREDENTIALS_SECRET_BYTES];
-    char token[CREDENTIALS_TOKEN_BYTES];
-    char asks_for[64]; /* a key that this version does not follow */
-    const char *fault;
-};
-
-/* The reasons why nothing was found, one behind the other. */
-static void note(struct credentials *c, const char *format, ...) PRINTF_LIKE(2, 3);
-static void note(struct credentials *c, const char *format, ...)
+void credentials_note(struct credentials *c, const char *format, ...)
 {
     size_t used = strlen(c->source);
     va_list args;
@@ -49,13 +37,30 @@ static void note(struct credentials *c, const char *format, ...)
     va_end(args);
 }
 
-/* False when it does not fit, or holds what cannot stand in a header. */
-static bool take(char *out, size_t bytes_max, struct slice value)
+bool credentials_plain(struct slice value)
+{
+    for (size_t i = 0; i < value.bytes; i++)
+        if (value.data[i] <= 0x20 || value.data[i] > 0x7e)
+            return false;
+    return true;
+}
+
+bool credentials_take(char *out, size_t bytes_max, struct slice value)
+{
+    if (value.bytes >= bytes_max || !credentials_plain(value))
+        return false;
+    memcpy(out, value.data, value.bytes);
+    out[value.bytes] = '\0';
+    return true;
+}
+
+/* A path or a command: blanks and what is beyond ASCII too. */
+static bool take_line(char *out, size_t bytes_max, struct slice value)
 {
     if (value.bytes >= bytes_max)
         return false;
     for (size_t i = 0; i < value.bytes; i++)
-        if (value.data[i] <= 0x20 || value.data[i] > 0x7e)
+        if (value.data[i] < 0x20 || value.data[i] == 0x7f)
             return false;
     memcpy(out, value.data, value.bytes);
     out[value.bytes] = '\0';
@@ -70,27 +75,47 @@ static bool key_is(struct slice key, const char *name)
 /* What the environment said already stays. */
 static bool take_if_empty(char *out, size_t bytes_max, struct slice value)
 {
-    return out[0] != '\0' || take(out, bytes_max, value);
+    return out[0] != '\0' || credentials_take(out, bytes_max, value);
 }
 
 static void on_key(void *arg, struct slice key, struct slice value)
 {
-    static const char *const others[] = {
-        "role_arn",    "source_profile", "credential_process", "web_identity_token_file",
-        "sso_session", "sso_start_url",  "credential_source"};
-    struct profile *p = arg;
+    static const char *const others[] = {"source_profile", "credential_source", "sso_session",
+                                         "sso_start_url", "login_session"};
+    struct credentials_profile *p = arg;
     struct credentials *c = p->out;
+    const struct {
+        const char *name;
+        char *out;
+        size_t bytes_max;
+        bool line;
+        const char *fault;
+    } known[] = {
+        {"aws_access_key_id", p->access, sizeof p->access, false,
+         "an aws_access_key_id that is too long or holds blanks"},
+        {"aws_secret_access_key", p->secret, sizeof p->secret, false,
+         "an aws_secret_access_key that is too long or holds blanks"},
+        {"aws_session_token", p->token, sizeof p->token, false,
+         "an aws_session_token that is too long or holds blanks"},
+        {"role_arn", p->role, sizeof p->role, false, "a role_arn that is none"},
+        {"role_session_name", p->session, sizeof p->session, false,
+         "a role_session_name that is too long or holds blanks"},
+        {"web_identity_token_file", p->token_file, sizeof p->token_file, true,
+         "a web_identity_token_file that is too long"},
+        {"credential_process", p->command, sizeof p->command, true,
+         "a credential_process that is too long"},
+        {"endpoint_url", p->endpoint, sizeof p->endpoint, false, "an endpoint_url that is none"},
+    };
 
-    if (key_is(key, "aws_access_key_id") && !take(p->access, sizeof p->access, value))
-        p->fault = "an aws_access_key_id that is too long or holds blanks";
-    else if (key_is(key, "aws_secret_access_key") && !take(p->secret, sizeof p->secret, value))
-        p->fault = "an aws_secret_access_key that is too long or holds blanks";
-    else if (key_is(key, "aws_session_token") && !take(p->token, sizeof p->token, value))
-        p->fault = "an aws_session_token that is too long or holds blanks";
-    else if (key_is(key, "region") && !take_if_empty(c->region, sizeof c->region, value))
+    for (size_t i = 0; i < COUNT_OF(known); i++)
+        if (key_is(key, known[i].name) &&
+            !(known[i].line ? take_line(known[i].out, known[i].bytes_max, value)
+                            : credentials_take(known[i].out, known[i].bytes_max, value)))
+            p->fault = known[i].fault;
+    if (key_is(key, "region") && !take_if_empty(c->region, sizeof c->region, value))
         p->fault = "a region that is none";
-    else if (key_is(key, "endpoint_url") && !take_if_empty(c->endpoint, sizeof c->endpoint, value))
-        p->fault = "an endpoint_url that is none";
+    else if (key_is(key, "endpoint_url"))
+        (void)take_if_empty(c->endpoint, sizeof c->endpoint, value);
     else if (key_is(key, "ca_bundle"))
         (void)take_if_empty(c->ca_file, sizeof c->ca_file, value);
     for (size_t i = 0; i < COUNT_OF(others); i++)
@@ -98,9 +123,8 @@ static void on_key(void *arg, struct slice key, struct slice value)
             (void)snprintf(p->asks_for, sizeof p->asks_for, "%s", others[i]);
 }
 
-/* "~/x" is x in the home directory. */
-static bool path_of(char *const *env, const char *given, const char *in_home,
-                    char out[FS_PATH_BYTES])
+bool credentials_path(char *const *env, const char *given, const char *in_home,
+                      char out[FS_PATH_BYTES])
 {
     const char *home = credentials_env(env, "HOME");
     int written;
@@ -116,89 +140,64 @@ static bool path_of(char *const *env, const char *given, const char *in_home,
     return written > 0 && written < FS_PATH_BYTES;
 }
 
-static void settle(struct profile *p, const char *name, const char *path)
+static status read_profile(struct credentials_profile *p, struct fs *fs, struct err *err)
 {
-    struct credentials *c = p->out;
-
-    if (p->fault != NULL)
-        note(c, "profile %.60s of %.200s has %s", name, path, p->fault);
-    else if (p->access[0] != '\0' && p->secret[0] != '\0') {
-        c->found = true;
-        memcpy(c->access, p->access, sizeof c->access);
-        memcpy(c->secret, p->secret, sizeof c->secret);
-        memcpy(c->token, p->token, sizeof c->token);
-        (void)snprintf(c->source, sizeof c->source, "profile %.60s of %.300s", name, path);
-    } else if (p->access[0] != '\0' || p->secret[0] != '\0')
-        note(c, "profile %.60s of %.200s (has %s alone)", name, path,
-             p->access[0] != '\0' ? "aws_access_key_id" : "aws_secret_access_key");
-    else if (p->asks_for[0] != '\0')
-        note(c, "profile %.60s of %.200s (asks for %s, which this version does not do)", name, path,
-             p->asks_for);
-    else
-        note(c,
-             p->is_there ? "profile %.60s of %.200s (has no keys)"
-                         : "profile %.60s of %.200s (not there)",
-             name, path);
-}
-
-static status load_file(struct credentials *c, struct fs *fs, const char *path, const char *name,
-                        bool config, struct err *err)
-{
-    struct profile *p = mem_zero(sizeof *p);
     struct err why = {0};
     struct buf text;
     status st;
 
-    if (p == NULL)
-        return err_set(err, ST_NOMEM, "no memory to read %s", path);
-    p->out = c;
     buf_init(&text, FILE_BYTES_MAX);
-    st = fs_read_file(fs, path, FILE_BYTES_MAX, &text, &why);
-    if (st == ST_NOMEM) {
+    st = fs_read_file(fs, p->path, FILE_BYTES_MAX, &text, &why);
+    if (st == ST_OK) {
+        p->is_there = profile_read(buf_slice(&text), p->name, p->is_config, on_key, p);
+        explicit_bzero(text.data, text.bytes);
+    } else if (st == ST_NOMEM) {
         (void)err_set(err, st, "%s", why.text);
-    } else if (st != ST_OK) {
-        if (!c->found)
-            note(c, st == ST_NOT_FOUND ? "%.200s (no such file)" : "%.200s (cannot be read)", path);
-        st = ST_OK;
     } else {
-        bool found = c->found;
-
-        p->is_there = profile_read(buf_slice(&text), name, config, on_key, p);
-        if (!found)
-            settle(p, name, path);
-        if (text.data != NULL)
-            explicit_bzero(text.data, text.bytes);
+        p->fault = st == ST_NOT_FOUND ? "" : "cannot be read";
+        st = ST_OK;
     }
-    explicit_bzero(p, sizeof *p);
-    mem_free(p);
     buf_free(&text);
     return st;
 }
 
-static void load_env_keys(struct credentials *c, char *const *env)
+/* False: the environment has keys that cannot be used. */
+static bool load_env_keys(struct credentials *c, char *const *env)
 {
     const char *access = credentials_env(env, "AWS_ACCESS_KEY_ID");
     const char *secret = credentials_env(env, "AWS_SECRET_ACCESS_KEY");
     const char *token = credentials_env(env, "AWS_SESSION_TOKEN");
+    const char *end = credentials_env(env, "AWS_CREDENTIAL_EXPIRATION");
 
     if (token == NULL)
         token = credentials_env(env, "AWS_SECURITY_TOKEN");
     if (access == NULL && secret == NULL) {
-        note(c, "the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY not set)");
-        if (credentials_env(env, "AWS_WEB_IDENTITY_TOKEN_FILE") != NULL)
-            note(c, "AWS_WEB_IDENTITY_TOKEN_FILE is set, which this version does not do");
-    } else if (access == NULL || secret == NULL) {
-        note(c, "the environment (%s is set, %s is not)",
-             access != NULL ? "AWS_ACCESS_KEY_ID" : "AWS_SECRET_ACCESS_KEY",
-             access != NULL ? "AWS_SECRET_ACCESS_KEY" : "AWS_ACCESS_KEY_ID");
-    } else if (!take(c->access, sizeof c->access, slice_text(access)) ||
-               !take(c->secret, sizeof c->secret, slice_text(secret)) ||
-               (token != NULL && !take(c->token, sizeof c->token, slice_text(token)))) {
-        note(c, "the environment (keys that are too long or hold blanks)");
-    } else {
-        c->found = true;
-        (void)snprintf(c->source, sizeof c->source, "the environment (AWS_ACCESS_KEY_ID)");
+        credentials_note(c,
+                         "the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY not set)");
+        return true;
     }
+    if (access == NULL || secret == NULL) {
+        credentials_note(c, "the environment (%s is set, %s is not)",
+                         access != NULL ? "AWS_ACCESS_KEY_ID" : "AWS_SECRET_ACCESS_KEY",
+                         access != NULL ? "AWS_SECRET_ACCESS_KEY" : "AWS_ACCESS_KEY_ID");
+        return false;
+    }
+    if (!credentials_take(c->access, sizeof c->access, slice_text(access)) ||
+        !credentials_take(c->secret, sizeof c->secret, slice_text(secret)) ||
+        (token != NULL && !credentials_take(c->token, sizeof c->token, slice_text(token)))) {
+        credentials_note(c, "the environment (keys that are too long or hold blanks)");
+        credentials_wipe(c);
+        return false;
+    }
+    if (end != NULL && !credentials_time(slice_text(end), &c->expires_s)) {
+        credentials_note(c, "the environment (AWS_CREDENTIAL_EXPIRATION is no date)");
+        credentials_wipe(c);
+        return false;
+    }
+    c->found = true;
+    c->from = CREDENTIALS_FROM_ENVIRONMENT;
+    (void)snprintf(c->source, sizeof c->source, "the environment (AWS_ACCESS_KEY_ID)");
+    return true;
 }
 
 static void load_env_rest(struct credentials *c, char *const *env)
@@ -219,26 +218,58 @@ static void load_env_rest(struct credentials *c, char *const *env)
         (void)snprintf(c->ca_file, sizeof c->ca_file, "%s", ca);
 }
 
-status credentials_load(char *const *env, struct fs *fs, struct credentials *out, struct err *err)
+bool credentials_says_true(const char *text)
 {
-    const char *name = credentials_env(env, "AWS_PROFILE");
-    const char *ignore = credentials_env(env, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
-    char path[FS_PATH_BYTES];
+    return text != NULL && strcasecmp(text, "true") == 0;
+}
+
+static status read_all(struct credentials_chain *c, struct fs *fs, struct err *err)
+{
+    const char *profile = credentials_env(c->env, "AWS_PROFILE");
+    bool sound;
+    bool named;
     status st = ST_OK;
 
+    if (profile == NULL)
+        profile = credentials_env(c->env, "AWS_DEFAULT_PROFILE");
+    named = profile != NULL;
+    c->shared->out = c->config->out = c->out;
+    c->shared->name = c->config->name = named ? profile : "default";
+    c->config->is_config = true;
+    sound = load_env_keys(c->out, c->env);
+    load_env_rest(c->out, c->env);
+    if (credentials_path(c->env, credentials_env(c->env, "AWS_SHARED_CREDENTIALS_FILE"),
+                         ".aws/credentials", c->shared->path))
+        st = read_profile(c->shared, fs, err);
+    if (st == ST_OK && credentials_path(c->env, credentials_env(c->env, "AWS_CONFIG_FILE"),
+                                        ".aws/config", c->config->path))
+        st = read_profile(c->config, fs, err);
+    if (st == ST_OK && !c->out->found && sound) {
+        credentials_follow(c, named);
+    } else if (st == ST_OK && !c->out->found) {
+        credentials_note_file(c->out, c->shared);
+        credentials_note_file(c->out, c->config);
+    }
+    return st;
+}
+
+status credentials_load(char *const *env, struct fs *fs, struct credentials *out,
+                        struct credentials_plan *plan, struct err *err)
+{
+    struct credentials_profile *profiles = mem_zero_array(2, sizeof *profiles);
+    struct credentials_chain c = {env, out, plan, profiles, profiles + 1};
+    status st;
+
     memset(out, 0, sizeof *out);
-    if (name == NULL)
-        name = credentials_env(env, "AWS_DEFAULT_PROFILE");
-    if (name == NULL)
-        name = "default";
-    load_env_keys(out, env);
-    load_env_rest(out, env);
-    if (path_of(env, credentials_env(env, "AWS_SHARED_CREDENTIALS_FILE"), ".aws/credentials", path))
-        st = load_file(out, fs, path, name, false, err);
-    if (st == ST_OK && path_of(env, credentials_env(env, "AWS_CONFIG_FILE"), ".aws/config", path))
-        st = load_file(out, fs, path, name, true, err);
-    if (ignore != NULL && strcasecmp(ignore, "true") == 0)
+    if (plan != NULL)
+        memset(plan, 0, sizeof *plan);
+    if (profiles == NULL)
+        return err_set(err, ST_NOMEM, "no memory to look for credentials");
+    st = read_all(&c, fs, err);
+    if (credentials_says_true(credentials_env(env, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")))
         out->endpoint[0] = '\0';
+    explicit_bzero(profiles, 2 * sizeof *profiles);
+    mem_free(profiles);
     return st;
 }
 

@@ -1,17 +1,27 @@
 /* credentials.h - whose keys requests are signed with, and what else the usual environment and
  * files say about a store.
  *
- * Looked for in this order: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN) of the
- * environment; the profile (AWS_PROFILE, AWS_DEFAULT_PROFILE, "default") in
- * AWS_SHARED_CREDENTIALS_FILE (~/.aws/credentials); the same in AWS_CONFIG_FILE (~/.aws/config).
- * Roles, web identity, credential processes and metadata services come behind these, and are not
- * here yet: a profile or an environment that asks for one is told so by name.
+ * Looked for in this order; the first that is configured is the one, and what is wrong with it is
+ * told rather than another's keys taken:
+ *   environment    AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN,
+ *                  AWS_CREDENTIAL_EXPIRATION
+ *   role           role_arn of the profile with source_profile or credential_source: told by name
+ *                  that this version does not do it
+ *   web identity   AWS_WEB_IDENTITY_TOKEN_FILE, AWS_ROLE_ARN, AWS_ROLE_SESSION_NAME, or the
+ *                  profile's web_identity_token_file, role_arn, role_session_name: asked of STS
+ *   shared file    the profile (AWS_PROFILE, AWS_DEFAULT_PROFILE, "default") in
+ *                  AWS_SHARED_CREDENTIALS_FILE (~/.aws/credentials)
+ *   process        credential_process of the profile, in either file
+ *   config file    the profile in AWS_CONFIG_FILE (~/.aws/config)
+ *   container      AWS_CONTAINER_CREDENTIALS_RELATIVE_URI or _FULL_URI
+ *   instance       IMDSv2, unless AWS_EC2_METADATA_DISABLED=true
  *
- * Files are read each time; what cannot be read or understood is told, never fatal. Texts name
- * places, never a secret.
+ * Environment and files are read here, each time; the others have to be asked
+ * (credentials_ask.h), which takes a while: the plan says whom. What cannot be read or understood
+ * is told, never fatal. Texts name places, never a secret.
  *
  * Threads    any; nothing is shared.
- * Ownership  struct credentials is the caller's memory and holds no pointer. */
+ * Ownership  the structs are the caller's memory and hold no pointer. */
 #ifndef OBJSTORE_CREDENTIALS_H
 #define OBJSTORE_CREDENTIALS_H
 
@@ -23,10 +33,30 @@ enum {
     CREDENTIALS_TOKEN_BYTES = 8192,
     CREDENTIALS_REGION_BYTES = 64,
     CREDENTIALS_ENDPOINT_BYTES = 320,
+    CREDENTIALS_ROLE_BYTES = 2049,
+    CREDENTIALS_SESSION_BYTES = 65,
+    CREDENTIALS_COMMAND_BYTES = 4096,
+    CREDENTIALS_URL_BYTES = 2048,
+    CREDENTIALS_BEARER_BYTES = 16 * 1024, /* of a container, or a web identity */
+};
+
+enum credentials_from { /* in the order of the chain */
+                        CREDENTIALS_FROM_NOWHERE = 0,
+                        CREDENTIALS_FROM_ENVIRONMENT,
+                        CREDENTIALS_FROM_WEB_IDENTITY,
+                        CREDENTIALS_FROM_SHARED_FILE,
+                        CREDENTIALS_FROM_PROCESS,
+                        CREDENTIALS_FROM_CONFIG_FILE,
+                        CREDENTIALS_FROM_CONTAINER,
+                        CREDENTIALS_FROM_INSTANCE,
 };
 
 struct credentials {
     bool found; /* access and secret are there */
+    bool ended; /* not found: there were some, and they have ended */
+    enum credentials_from from;
+    int64_t expires_s; /* when they end, since 1970; 0: they stay */
+    int64_t told_s;    /* what the provider's clock said then; 0: ours counts */
     char access[CREDENTIALS_ACCESS_BYTES];
     char secret[CREDENTIALS_SECRET_BYTES];
     char token[CREDENTIALS_TOKEN_BYTES]; /* "": none */
@@ -40,12 +70,33 @@ struct credentials {
     char ca_file[FS_PATH_BYTES];               /* AWS_CA_BUNDLE, the profile's ca_bundle */
 };
 
-/* env: "NAME=value", NULL-terminated; NULL: the process's own. ST_NOMEM alone is a failure. */
+/* Whom to ask, and how; from is NOWHERE where credentials_load() found keys, or nothing to ask. */
+struct credentials_plan {
+    enum credentials_from from;
+    char name[ERR_TEXT_BYTES / 2];   /* "credential_process of profile dev": for texts */
+    char url[CREDENTIALS_URL_BYTES]; /* of STS, the container, the instance */
+    char role[CREDENTIALS_ROLE_BYTES];
+    char session[CREDENTIALS_SESSION_BYTES];
+    char token_file[FS_PATH_BYTES];        /* of the web identity, or of the container's bearer */
+    char bearer[CREDENTIALS_BEARER_BYTES]; /* the container's */
+    char command[CREDENTIALS_COMMAND_BYTES];
+};
+
+/* env: "NAME=value", NULL-terminated; NULL: the process's own. plan: NULL where nobody is asked.
+ * ST_NOMEM alone is a failure. */
 NODISCARD
-status credentials_load(char *const *env, struct fs *fs, struct credentials *out, struct err *err);
+status credentials_load(char *const *env, struct fs *fs, struct credentials *out,
+                        struct credentials_plan *plan, struct err *err);
 void credentials_wipe(struct credentials *c); /* overwrites the secrets */
 
 /* The value of a name in env, or NULL; an empty value is NULL too. */
 const char *credentials_env(char *const *env, const char *name);
+/* What can stand in a header as one word. */
+bool credentials_plain(struct slice value);
+/* Copies it; false when it does not fit or is not plain. */
+NODISCARD
+bool credentials_take(char *out, size_t bytes_max, struct slice value);
+/* Appends a reason to c->source, behind a comma. */
+void credentials_note(struct credentials *c, const char *format, ...) PRINTF_LIKE(2, 3);
 
 #endif

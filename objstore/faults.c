@@ -358,6 +358,11 @@ static void on_reload(struct objstore *s)
     objstore_reload(faults_of(s)->inner);
 }
 
+static void on_trouble(struct objstore *s, char text[ERR_TEXT_BYTES])
+{
+    objstore_trouble(faults_of(s)->inner, text);
+}
+
 /* First what waits here ends, then the inner store ends the rest; answers it gives now are passed
  * on at once. */
 static void on_close(struct objstore *s)
@@ -378,8 +383,11 @@ static void on_close(struct objstore *s)
 status objstore_faults_open(struct objstore *inner, uint64_t seed, struct objstore **out,
                             struct err *err)
 {
-    static const struct objstore_ops ops = {
-        .submit = on_submit, .cancel = on_cancel, .reload = on_reload, .close = on_close};
+    static const struct objstore_ops ops = {.submit = on_submit,
+                                            .cancel = on_cancel,
+                                            .reload = on_reload,
+                                            .trouble = on_trouble,
+                                            .close = on_close};
     struct faults *f = mem_zero(sizeof *f);
     status st;
 

@@ -68,6 +68,11 @@ static void on_reload(struct objstore *s)
     objstore_reload(((struct meter *)s)->inner);
 }
 
+static void on_trouble(struct objstore *s, char text[ERR_TEXT_BYTES])
+{
+    objstore_trouble(((struct meter *)s)->inner, text);
+}
+
 static void on_close(struct objstore *s)
 {
     objstore_close(((struct meter *)s)->inner);
@@ -120,8 +125,11 @@ static void make_metrics(struct meter *m, struct stats *stats)
 status objstore_meter_open(struct objstore *inner, struct stats *stats, struct clock *clock,
                            struct objstore **out, struct err *err)
 {
-    static const struct objstore_ops ops = {
-        .submit = on_submit, .cancel = on_cancel, .reload = on_reload, .close = on_close};
+    static const struct objstore_ops ops = {.submit = on_submit,
+                                            .cancel = on_cancel,
+                                            .reload = on_reload,
+                                            .trouble = on_trouble,
+                                            .close = on_close};
     struct meter *m = mem_zero(sizeof *m);
 
     if (m == NULL)

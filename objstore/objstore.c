@@ -99,6 +99,13 @@ void objstore_reload(struct objstore *s)
         s->ops->reload(s);
 }
 
+void objstore_trouble(struct objstore *s, char text[ERR_TEXT_BYTES])
+{
+    text[0] = '\0';
+    if (s->ops->trouble != NULL)
+        s->ops->trouble(s, text);
+}
+
 void objstore_close(struct objstore *s)
 {
     if (s != NULL)

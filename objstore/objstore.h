@@ -182,6 +182,8 @@ struct objstore_ops {
     void (*cancel)(struct objstore *s, struct objstore_req *req);
     /* Credentials and the like are read again. May be NULL. */
     void (*reload)(struct objstore *s);
+    /* See objstore_trouble(). May be NULL. */
+    void (*trouble)(struct objstore *s, char text[ERR_TEXT_BYTES]);
     /* Every request ends before it returns. */
     void (*close)(struct objstore *s);
 };
@@ -192,6 +194,9 @@ struct objstore { /* first member of every store */
 void objstore_submit(struct objstore *s, struct objstore_req *req);
 void objstore_cancel(struct objstore *s, struct objstore_req *req);
 void objstore_reload(struct objstore *s);
+/* What a person should mend while requests still go through: keys that cannot be renewed. "" else.
+ */
+void objstore_trouble(struct objstore *s, char text[ERR_TEXT_BYTES]);
 void objstore_close(struct objstore *s); /* accepts NULL */
 
 /* Blocking, for the cli and tests only: submits, waits, returns objstore_class_status(); err says

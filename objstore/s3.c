@@ -15,7 +15,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
-enum { WAIT_MS = 10000, SKEW_S_MAX = 86400 };
+enum { WAIT_MS = 10000, WAIT_FOR_KEYS_MS = 100, SKEW_S_MAX = 86400 };
 enum { STATE_ASKED = 0, STATE_CANCELLED = 1 }; /* of objstore_req.state */
 
 static void push(struct s3_queue *q, struct objstore_req *req)
@@ -65,30 +65,15 @@ void s3_cancel(struct objstore *store, struct objstore_req *req)
 
 void s3_reload(struct objstore *store)
 {
-    struct s3 *s = (struct s3 *)store;
+    keys_reload(((struct s3 *)store)->keys); /* whoever is submitted behind this waits for it */
+}
 
-    lock_take(&s->shared.lock);
-    s->shared.reload = true;
-    lock_drop(&s->shared.lock);
-    (void)curl_multi_wakeup(s->multi);
+void s3_trouble(struct objstore *store, char text[ERR_TEXT_BYTES])
+{
+    keys_trouble(((struct s3 *)store)->keys, text);
 }
 
 /* --- the thread --- */
-
-static void load_keys(struct s3 *s)
-{
-    struct credentials *fresh = mem_alloc(sizeof *fresh);
-    struct err why = {0};
-
-    if (fresh == NULL || credentials_load(s->env, s->fs, fresh, &why) != ST_OK) {
-        log_warn("credentials could not be read again", "store=%s", s->store.description);
-    } else {
-        credentials_wipe(s->worker.keys);
-        *s->worker.keys = *fresh;
-        credentials_wipe(fresh);
-    }
-    mem_free(fresh);
-}
 
 static void end_unsent(struct objstore_req *req, const char *why)
 {
@@ -109,6 +94,7 @@ static bool begin_transfer(struct s3 *s, struct s3_call *call)
 {
     call->asked.target = &s->worker.target;
     call->asked.keys_source = s->worker.keys->source;
+    call->round = s->worker.round;
     call->asked.now_s =
         (int64_t)(clock_wall_ns(s->clock) / UINT64_C(1000000000)) + s->worker.skew_s;
     if (!s3_call_prepare(call, s->worker.keys, &s->timings, s->ca_file))
@@ -145,6 +131,8 @@ static void start(struct s3 *s, struct objstore_req *req)
 
 static void start_waiting(struct s3 *s)
 {
+    if (s->worker.keys_state == KEYS_WAIT)
+        return;
     for (size_t pool = 0; pool < OBJSTORE_POOLS; pool++)
         while (s->worker.waiting[pool].first != NULL &&
                aimd_may_send(&s->worker.aimd[pool], s->worker.active[pool], now_ns()))
@@ -157,6 +145,8 @@ static int wait_ms(const struct s3 *s)
     uint64_t now = now_ns();
     uint64_t wait = (uint64_t)WAIT_MS * 1000000;
 
+    if (s->worker.keys_state == KEYS_WAIT) /* news wakes us; a reload's time may run out */
+        return WAIT_FOR_KEYS_MS;
     for (size_t pool = 0; pool < OBJSTORE_POOLS; pool++) {
         const struct aimd *a = &s->worker.aimd[pool];
 
@@ -207,7 +197,20 @@ static bool mend_region(struct s3 *s, const struct s3_call *call)
     return true;
 }
 
-/* True: the request is under way again. */
+/* Other keys than it was signed with: at once where they are here, else the call is held until the
+ * provider has answered. */
+static bool mend_keys(struct s3 *s, struct s3_call *call)
+{
+    if (call->round == s->worker.round) {
+        if (!keys_refused(s->keys, call->round))
+            return false;
+        call->held = true;
+        s->worker.held++;
+    }
+    return true;
+}
+
+/* True: the request is under way again, or held. */
 static bool mend(struct s3 *s, struct s3_call *call, enum s3_mend how)
 {
     unsigned bit = 1u << how;
@@ -221,13 +224,12 @@ static bool mend(struct s3 *s, struct s3_call *call, enum s3_mend how)
     } else if (how == S3_MEND_REGION) {
         mended = mend_region(s, call);
     } else if (how == S3_MEND_KEYS) {
-        load_keys(s);
-        mended = true;
+        mended = mend_keys(s, call);
     } else {
         mended = true;
     }
-    if (!mended)
-        return false;
+    if (!mended || call->held)
+        return mended;
     objstore_result_fini(&call->req->result);
     return begin_transfer(s, call);
 }
@@ -243,6 +245,38 @@ static void finish(struct s3 *s, struct s3_call *call, CURLcode code)
     learn(s, call);
     release(s, call);
     req->done(req);
+}
+
+/* New keys have come, or none will: what the store said of the old ones is then the answer. */
+static void end_hold(struct s3 *s, struct s3_call *call)
+{
+    struct objstore_req *req = call->req;
+
+    call->held = false;
+    s->worker.held--;
+    if (s->worker.keys_state == KEYS_READY && call->round != s->worker.round) {
+        objstore_result_fini(&req->result);
+        if (begin_transfer(s, call))
+            return;
+    } else {
+        s3_call_still_refused(call, s->keys);
+    }
+    release(s, call);
+    req->done(req);
+}
+
+static void look_at_keys(struct s3 *s)
+{
+    bool busy = keys_busy(s->keys);
+
+    s->worker.keys_state = keys_look(s->keys, &s->worker.round, s->worker.keys);
+    for (size_t i = 0; s->worker.held > 0 && i < s->worker.call_count; i++) {
+        struct s3_call *call = &s->worker.calls[i];
+
+        if (call->held && (!busy || call->round != s->worker.round) &&
+            s->worker.keys_state != KEYS_WAIT)
+            end_hold(s, call);
+    }
 }
 
 /* How many ended. */
@@ -288,6 +322,8 @@ static void end_active(struct s3 *s, bool all)
 
         if (req == NULL || (!all && atomic_load(&req->state) != STATE_CANCELLED))
             continue;
+        s->worker.held -= call->held;
+        call->held = false;
         s3_call_cancelled(call);
         (void)curl_multi_remove_handle(s->multi, call->easy);
         release(s, call);
@@ -313,7 +349,6 @@ static bool take_shared(struct s3 *s)
 {
     struct s3_queue asked;
     bool cancelled;
-    bool again;
     bool stopping;
 
     lock_take(&s->shared.lock);
@@ -321,12 +356,8 @@ static bool take_shared(struct s3 *s)
     s->shared.asked = (struct s3_queue){NULL, NULL};
     cancelled = s->shared.cancelled;
     s->shared.cancelled = false;
-    again = s->shared.reload;
-    s->shared.reload = false;
     stopping = s->shared.stopping;
     lock_drop(&s->shared.lock);
-    if (again)
-        load_keys(s);
     queue_asked(s, &asked);
     if (cancelled && !stopping) {
         end_waiting(s, false, "cancelled before it was sent");
@@ -360,6 +391,7 @@ void s3_run(void *arg)
     int running;
 
     while (take_shared(s)) {
+        look_at_keys(s);
         start_waiting(s);
         (void)curl_multi_perform(s->multi, &running);
         if (finish_ended(s) == 0) /* else there is room, and perhaps news, at once */

@@ -298,8 +298,11 @@ bool s3_call_prepare(struct s3_call *call, const struct credentials *keys,
 
     forget_answer(call);
     if (!keys->found) {
-        objstore_answer(req, OBJSTORE_PERMANENT, 0, "", "no credentials; looked in %s",
-                        keys->source);
+        if (keys->ended)
+            objstore_answer(req, OBJSTORE_REFRESHABLE, 0, "", "%s", keys->source);
+        else
+            objstore_answer(req, OBJSTORE_PERMANENT, 0, "", "no credentials; looked in %s",
+                            keys->source);
         return false;
     }
     curl_easy_reset(call->easy);
@@ -420,6 +423,19 @@ enum s3_mend s3_call_end(struct s3_call *call, CURLcode code)
         r->object_bytes = 0;
     }
     return mend;
+}
+
+void s3_call_still_refused(struct s3_call *call, struct keys *keys)
+{
+    struct err *err = &call->req->result.err;
+    char before[ERR_TEXT_BYTES];
+    char why[ERR_TEXT_BYTES];
+
+    keys_trouble(keys, why);
+    memcpy(before, err->text, sizeof before);
+    if (why[0] != '\0')
+        (void)snprintf(err->text, sizeof err->text, "%.260s; and no others are to be had: %.210s",
+                       before, why);
 }
 
 void s3_call_cancelled(struct s3_call *call)

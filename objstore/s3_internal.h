@@ -5,6 +5,7 @@
 
 #include "base/lock.h"
 #include "objstore/aimd.h"
+#include "objstore/keys.h"
 #include "objstore/s3.h"
 #include "objstore/s3_answer.h"
 #include "objstore/s3_request.h"
@@ -47,6 +48,8 @@ struct s3_call {
     size_t header_bytes; /* of all answers to this request */
     uint64_t sent_ns;    /* when it was begun, by the real clock */
     unsigned mended;     /* 1 << enum s3_mend: tried already */
+    uint64_t round;      /* of the keys it was signed with */
+    bool held;           /* ended, its keys were refused: it waits for others */
     char words[CURL_ERROR_SIZE];
 };
 
@@ -61,6 +64,8 @@ bool s3_call_prepare(struct s3_call *call, const struct credentials *keys,
 /* Fills the result from how the transfer ended. */
 enum s3_mend s3_call_end(struct s3_call *call, CURLcode code);
 void s3_call_cancelled(struct s3_call *call);
+/* Its keys were refused and no others came: why goes into its text. */
+void s3_call_still_refused(struct s3_call *call, struct keys *keys);
 /* Frees what was one request's. */
 void s3_call_reset(struct s3_call *call);
 
@@ -73,8 +78,7 @@ struct s3 {
     struct objstore store; /* first */
     /* Set by open. */
     struct clock *clock; /* borrowed */
-    struct fs *fs;       /* borrowed */
-    char **env;          /* copied; NULL: the process's own */
+    struct keys *keys;
     char *ca_file;
     struct s3_timings timings;
     struct rand_source *rand; /* borrowed */
@@ -86,12 +90,14 @@ struct s3 {
         struct lock lock; /* LOCK_RANK_OBJSTORE */
         struct s3_queue asked;
         bool cancelled; /* someone is: look */
-        bool reload;
         bool stopping;
     } shared;
     struct { /* the thread's alone */
         struct s3_target target;
-        struct credentials *keys;
+        struct credentials *keys; /* as last looked at */
+        uint64_t round;           /* keys_look() */
+        enum keys_state keys_state;
+        size_t held;    /* calls that wait for keys */
         int64_t skew_s; /* the store's clock minus ours */
         struct s3_queue waiting[OBJSTORE_POOLS];
         uint32_t active[OBJSTORE_POOLS];
@@ -108,5 +114,6 @@ void s3_run(void *arg);
 void s3_submit(struct objstore *store, struct objstore_req *req);
 void s3_cancel(struct objstore *store, struct objstore_req *req);
 void s3_reload(struct objstore *store);
+void s3_trouble(struct objstore *store, char text[ERR_TEXT_BYTES]);
 
 #endif

@@ -15,14 +15,12 @@ static void destroy(struct s3 *s)
     for (size_t i = 0; i < s->worker.call_count; i++)
         s3_call_fini(&s->worker.calls[i]);
     mem_free(s->worker.calls);
+    keys_close(s->keys); /* its thread wakes multi */
     if (s->multi != NULL)
         (void)curl_multi_cleanup(s->multi);
     if (s->worker.keys != NULL)
         credentials_wipe(s->worker.keys);
     mem_free(s->worker.keys);
-    for (char **at = s->env; at != NULL && *at != NULL; at++)
-        mem_free(*at);
-    mem_free(s->env);
     mem_free(s->ca_file);
     lock_fini(&s->shared.lock);
     mem_free(s);
@@ -40,24 +38,34 @@ static void close_store(struct objstore *store)
     destroy(s);
 }
 
-static const struct objstore_ops OPS = {
-    .submit = s3_submit, .cancel = s3_cancel, .reload = s3_reload, .close = close_store};
+static const struct objstore_ops OPS = {.submit = s3_submit,
+                                        .cancel = s3_cancel,
+                                        .reload = s3_reload,
+                                        .trouble = s3_trouble,
+                                        .close = close_store};
 
-static bool copy_env(struct s3 *s, char *const *env)
+static void on_news(void *arg)
 {
-    size_t count = 0;
+    const struct s3 *s = arg;
 
-    if (env == NULL)
-        return true;
-    while (env[count] != NULL)
-        count++;
-    s->env = mem_zero_array(count + 1, sizeof *s->env);
-    for (size_t i = 0; s->env != NULL && i < count; i++) {
-        s->env[i] = mem_strdup(env[i]);
-        if (s->env[i] == NULL)
-            return false;
-    }
-    return s->env != NULL;
+    (void)curl_multi_wakeup(s->multi);
+}
+
+static status open_keys(struct s3 *s, const struct objstore_options *options, struct err *err)
+{
+    const struct keys_options keys = {.env = options->env,
+                                      .fs = options->fs != NULL ? options->fs : fs_real(),
+                                      .clock = s->clock,
+                                      .rand = options->rand != NULL ? options->rand : rand_kernel(),
+                                      .stats = options->stats,
+                                      .ca_file = options->ca_file,
+                                      .on_news = on_news,
+                                      .arg = s};
+
+    s->worker.keys = mem_zero(sizeof *s->worker.keys);
+    if (s->worker.keys == NULL)
+        return err_set(err, ST_NOMEM, "no memory for a store");
+    return keys_open(&keys, &s->keys, err);
 }
 
 static bool take_limits(struct s3 *s, const struct objstore_options *options)
@@ -108,14 +116,12 @@ static status find_target(struct s3 *s, const struct objstore_options *options,
 {
     struct s3_target *t = &s->worker.target;
     const char *ca = options->ca_file;
-    status st = credentials_load(s->env, s->fs, s->worker.keys, err);
+    status st = s3_target_make(options, url, keys_first(s->keys), t, err);
 
-    if (st == ST_OK)
-        st = s3_target_make(options, url, s->worker.keys, t, err);
     if (st != ST_OK)
         return st;
     if (ca == NULL || ca[0] == '\0')
-        ca = s->worker.keys->ca_file;
+        ca = keys_first(s->keys)->ca_file;
     s->ca_file = mem_strdup(ca);
     if (s->ca_file == NULL)
         return err_set(err, ST_NOMEM, "no memory for a store");
@@ -144,18 +150,20 @@ status objstore_s3_open_timed(const struct objstore_options *options,
     lock_init(&s->shared.lock, LOCK_RANK_OBJSTORE, "s3");
     s->store.ops = &OPS;
     s->clock = options->clock != NULL ? options->clock : clock_real();
-    s->fs = options->fs != NULL ? options->fs : fs_real();
     s->rand = options->rand != NULL ? options->rand : rand_kernel();
     if (options->stats != NULL)
         objstore_meter_pools(options->stats, s->limits);
     s->timings = *timings;
-    s->worker.keys = mem_alloc(sizeof *s->worker.keys);
-    if (s->worker.keys == NULL || !copy_env(s, options->env) || !take_limits(s, options))
+    if (!take_limits(s, options))
         st = err_set(err, ST_NOMEM, "no memory for a store");
+    if (st == ST_OK)
+        st = open_keys(s, options, err);
     if (st == ST_OK)
         st = find_target(s, options, url, err);
     if (st == ST_OK)
         st = make_calls(s, err);
+    if (st == ST_OK)
+        st = keys_start(s->keys, s->store.description, err);
     if (st == ST_OK)
         st = thread_start(&s->thread, "s3", THREAD_NORMAL, s3_run, s, err);
     if (st != ST_OK) {

@@ -132,6 +132,7 @@ static status walk(struct slice body, text_fn *fn, void *arg, struct err *err)
                          (unsigned long)XML_GetCurrentLineNumber(w->parser));
     }
     XML_ParserFree(w->parser);
+    explicit_bzero(w->text, sizeof w->text); /* it may have been a key */
     mem_free(w);
     return st;
 }
@@ -361,6 +362,32 @@ status s3_xml_complete(struct slice body, char etag[OBJSTORE_ETAG_BYTES], struct
     if (found[0] != '\0')
         (void)snprintf(etag, OBJSTORE_ETAG_BYTES, found[0] == '"' ? "%s" : "\"%s\"", found);
     return ST_OK;
+}
+
+struct fields {
+    const struct s3_xml_field *at;
+    size_t count;
+};
+
+static bool on_fields(void *arg, const char *path, const char *text)
+{
+    const struct fields *f = arg;
+
+    for (size_t i = 0; i < f->count; i++)
+        if (strcmp(path, f->at[i].path) == 0) {
+            if (strlen(text) >= f->at[i].bytes_max)
+                return false;
+            memcpy(f->at[i].out, text, strlen(text) + 1);
+        }
+    return true;
+}
+
+status s3_xml_fields(struct slice body, const struct s3_xml_field *fields, size_t count,
+                     struct err *err)
+{
+    struct fields f = {fields, count};
+
+    return walk(body, on_fields, &f, err);
 }
 
 static void put_escaped(struct buf *out, const char *text)

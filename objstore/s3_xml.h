@@ -14,7 +14,8 @@
 enum {
     S3_XML_DEPTH_MAX = 8,
     S3_XML_PATH_BYTES = 256,
-    S3_XML_TEXT_BYTES_MAX = 4096, /* a key of 1024 bytes, each escaped as %XX, fits */
+    S3_XML_TEXT_BYTES_MAX =
+        8192, /* a key of 1024 bytes, each escaped as %XX, and a session token */
     S3_MESSAGE_BYTES = 256,
 };
 
@@ -40,6 +41,17 @@ NODISCARD
 status s3_xml_complete(struct slice body, char etag[OBJSTORE_ETAG_BYTES], struct err *err);
 /* Appends what a completion sends. */
 void s3_xml_put_parts(struct buf *out, const struct objstore_part *parts, size_t count);
+
+/* The texts of single elements by their path, "Error/Code"; out stays as it is where there is none.
+ * ST_CORRUPT: no XML, or a text that does not fit; ST_NOMEM. */
+struct s3_xml_field {
+    const char *path;
+    char *out;
+    size_t bytes_max;
+};
+NODISCARD
+status s3_xml_fields(struct slice body, const struct s3_xml_field *fields, size_t count,
+                     struct err *err);
 
 /* Seconds of "2026-01-02T03:04:05.678Z" since 1970, in ns; 0 when it is none. */
 uint64_t s3_xml_time_ns(const char *text);

@@ -270,7 +270,9 @@ static void the_page_and_the_exposition_are_one(void **state)
     struct families *page = calloc(1, sizeof *page);
     struct families *live = calloc(1, sizeof *live);
     struct objstore_req get = {.op = OBJSTORE_GET, .key = "nothing"};
+    char *const keys[] = {(char *)"AWS_ACCESS_KEY_ID=a", (char *)"AWS_SECRET_ACCESS_KEY=b", NULL};
     struct objstore *store = NULL;
+    struct objstore *remote = NULL;
     struct nworld w;
     char *text;
 
@@ -286,7 +288,13 @@ static void the_page_and_the_exposition_are_one(void **state)
         ST_OK);
     assert_int_equal(objstore_wait(store, &get, NULL), ST_NOT_FOUND);
     objstore_result_fini(&get.result);
+    assert_int_equal(objstore_open(&(struct objstore_options){.url = "http://127.0.0.1:1/bucket",
+                                                              .env = keys,
+                                                              .stats = w.stats},
+                                   &remote, NULL),
+                     ST_OK);
     text = expose(&w);
+    objstore_close(remote);
     objstore_close(store);
     read_exposition(text, live);
     free(text);

@@ -35,7 +35,7 @@ static struct credentials load(struct fs_sim *sim, char *const *env)
     static struct credentials c;
     struct err err;
 
-    assert_int_equal(credentials_load(env, fs_sim_fs(sim), &c, &err), ST_OK);
+    assert_int_equal(credentials_load(env, fs_sim_fs(sim), &c, NULL, &err), ST_OK);
     return c;
 }
 
@@ -197,7 +197,7 @@ static void damaged_files_are_borne(void **state)
 static status load_once(void *arg)
 {
     struct credentials *c = malloc(sizeof *c);
-    status st = credentials_load(HOME_ONLY, arg, c, NULL);
+    status st = credentials_load(HOME_ONLY, arg, c, NULL, NULL);
 
     if (st == ST_OK)
         assert_true(c->found);

@@ -494,7 +494,8 @@ static void an_expired_token_is_mended_once(void **state)
         {.answer = HTTP_OK HTTP_EMPTY}};
     char path[] = "/tmp/tiervec-keys-XXXXXX";
     char variable[64];
-    char *env[] = {variable, (char *)"AWS_CONFIG_FILE=/nowhere", NULL};
+    char *env[] = {variable, (char *)"AWS_CONFIG_FILE=/nowhere",
+                   (char *)"AWS_EC2_METADATA_DISABLED=true", NULL};
     struct objstore_options options = {.env = env};
     struct s3_try t;
     int fd = mkstemp(path);
@@ -523,7 +524,8 @@ static void an_expired_token_is_mended_once(void **state)
 static void without_keys_each_request_says_where_was_looked(void **state)
 {
     char *env[] = {(char *)"AWS_SHARED_CREDENTIALS_FILE=/nowhere/keys",
-                   (char *)"AWS_CONFIG_FILE=/nowhere/config", NULL};
+                   (char *)"AWS_CONFIG_FILE=/nowhere/config",
+                   (char *)"AWS_EC2_METADATA_DISABLED=true", NULL};
     struct objstore_options options = {.env = env};
     struct objstore_req req = PUT;
     struct s3_try t;
