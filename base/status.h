@@ -42,7 +42,8 @@ enum { ERR_TEXT_BYTES = 512 };
 
 struct err {
     status code;
-    char text[ERR_TEXT_BYTES]; /* NUL terminated; cut at a character when too long */
+    char text[ERR_TEXT_BYTES]; /* NUL terminated UTF-8, cut at a character when too long; what
+                                * cannot be printed (line ends too) is a question mark */
 };
 
 /* Fills err (if not NULL) and returns code. */

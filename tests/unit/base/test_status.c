@@ -126,6 +126,22 @@ static void many_wraps_never_lose_the_front_nor_overflow(void **state)
     }
 }
 
+/* Texts hold names from files, buckets and clients: they go to logs, terminals and headers. */
+static void what_cannot_be_printed_is_replaced(void **state)
+{
+    struct err err;
+
+    (void)state;
+    (void)err_set(&err, ST_CORRUPT, "name %s end", "a\nb\x1b[1m\x7f\t");
+    assert_string_equal(err.text, "name a?b?[1m?? end");
+    (void)err_set(&err, ST_CORRUPT, "%s", "caf\xc3\xa9 \xc3( \xff \xed\xa0\x80 \xc2\x9b.");
+    assert_string_equal(err.text, "caf\xc3\xa9 ?( ? ??? ??.");
+    (void)err_wrap(&err, ST_CORRUPT, "line\r\n");
+    assert_memory_equal(err.text, "line??: caf", 11);
+    (void)err_set_errno(&err, 5, "file %s", "\001x\xe2\x82");
+    assert_memory_equal(err.text, "file ?x??: Input", 16);
+}
+
 static void every_code_has_a_name_of_its_own(void **state)
 {
     (void)state;
@@ -154,6 +170,7 @@ int main(void)
         cmocka_unit_test(an_errno_chooses_the_code),
         cmocka_unit_test(a_text_too_long_is_cut_at_a_character),
         cmocka_unit_test(many_wraps_never_lose_the_front_nor_overflow),
+        cmocka_unit_test(what_cannot_be_printed_is_replaced),
         cmocka_unit_test(every_code_has_a_name_of_its_own),
         cmocka_unit_test(what_may_be_tried_again_is_said_once),
     };
