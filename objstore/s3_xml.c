@@ -334,6 +334,15 @@ static bool on_field(void *arg, const char *path, const char *text)
     return true;
 }
 
+/* It goes into headers and addresses of later requests. */
+static status check_token(const char *token, const char *what, struct err *err)
+{
+    for (const char *c = token; *c != '\0'; c++)
+        if (*c <= 0x20 || *c >= 0x7F)
+            return err_set(err, ST_CORRUPT, "XML with %s that is none", what);
+    return ST_OK;
+}
+
 status s3_xml_upload_id(struct slice body, char out[OBJSTORE_UPLOAD_BYTES], struct err *err)
 {
     struct field f = {"InitiateMultipartUploadResult/UploadId", "InitiateMultipartUploadResult",
@@ -344,7 +353,7 @@ status s3_xml_upload_id(struct slice body, char out[OBJSTORE_UPLOAD_BYTES], stru
     st = walk(body, on_field, &f, err);
     if (st == ST_OK && out[0] == '\0')
         st = err_set(err, ST_CORRUPT, "XML without the id of an upload");
-    return st;
+    return st == ST_OK ? check_token(out, "the id of an upload", err) : st;
 }
 
 status s3_xml_complete(struct slice body, char etag[OBJSTORE_ETAG_BYTES], struct err *err)
@@ -356,6 +365,8 @@ status s3_xml_complete(struct slice body, char etag[OBJSTORE_ETAG_BYTES], struct
 
     if (st == ST_OK && !f.saw_root)
         st = err_set(err, ST_CORRUPT, "XML that does not say what the completion came to");
+    if (st == ST_OK)
+        st = check_token(found, "an ETag", err);
     if (st != ST_OK)
         return st;
     etag[0] = '\0';

@@ -181,6 +181,26 @@ static void uploads_are_read(void **state)
         ST_CORRUPT);
 }
 
+/* Both go into later requests: If-Match, and an address. */
+static void an_etag_or_id_with_a_line_end_is_none(void **state)
+{
+    char id[OBJSTORE_UPLOAD_BYTES];
+    char etag[OBJSTORE_ETAG_BYTES];
+    struct err err;
+
+    (void)state;
+    assert_int_equal(s3_xml_complete(slice_text("<CompleteMultipartUploadResult>"
+                                                "<ETag>\"a&#13;\nX-Evil: 1\"</ETag>"
+                                                "</CompleteMultipartUploadResult>"),
+                                     etag, &err),
+                     ST_CORRUPT);
+    assert_string_equal(err.text, "XML with an ETag that is none");
+    assert_int_equal(s3_xml_upload_id(slice_text("<InitiateMultipartUploadResult><UploadId>a\nb"
+                                                 "</UploadId></InitiateMultipartUploadResult>"),
+                                      id, &err),
+                     ST_CORRUPT);
+}
+
 static void parts_are_written(void **state)
 {
     const struct objstore_part parts[] = {{1, "\"a&<>\""}, {10000, "b"}};
@@ -269,6 +289,7 @@ int main(void)
         cmocka_unit_test(what_is_no_listing_is_refused),
         cmocka_unit_test(bounds_are_kept),
         cmocka_unit_test(uploads_are_read),
+        cmocka_unit_test(an_etag_or_id_with_a_line_end_is_none),
         cmocka_unit_test(parts_are_written),
         cmocka_unit_test(times_are_read),
         cmocka_unit_test(damage_is_borne),
