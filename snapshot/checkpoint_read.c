@@ -63,7 +63,7 @@ status ckpt_live_open(struct ckpt_live *l, struct container *c, const struct ckp
     if (st == ST_OK)
         st = container_stream_open(c, CKPT_SECTION_LIVE, &l->stream, err);
     if (st == ST_NOT_FOUND)
-        st = ST_CORRUPT;
+        st = err_set(err, ST_CORRUPT, "the section is missing");
     if (st != ST_OK)
         return st;
     l->lsns = mem_alloc_array(m->block_slots, sizeof *l->lsns);
@@ -173,7 +173,7 @@ status ckpt_graph_open(struct ckpt_graph *g, struct container *c, const struct c
     if (st == ST_OK)
         st = container_stream_open(c, CKPT_SECTION_GRAPH, &g->stream, err);
     if (st == ST_NOT_FOUND)
-        st = ST_CORRUPT;
+        st = err_set(err, ST_CORRUPT, "the section is missing");
     if (st != ST_OK)
         return st;
     g->links = mem_alloc_array(CKPT_NODE_LINKS_MAX, sizeof *g->links);
