@@ -13,11 +13,11 @@ packages_build=(
 )
 # To try it as scripts/run suggests.
 packages_run=(curl=curl)
-# To build and run every test: cmocka, libs3 as a second opinion, the formatter, python for the scripts, npm (which asks
+# To build and run every test: cmocka, clang for the fuzzers, libs3 as a second opinion, the formatter, python for the scripts, npm (which asks
 # registries over TLS) for the word vectors of scripts/demo, a file system of their own for the
 # integration tests that fill a disk or cut its power, virtual environments and a certificate for scripts/s3_servers.
 packages_test=(
-    libcmocka-dev libs3-dev clang-format-14=clang-format-14 python3=python3 npm=npm ca-certificates
+    libcmocka-dev libs3-dev clang-14=clang-14 libclang-rt-14-dev clang-format-14=clang-format-14 python3=python3 npm=npm ca-certificates
     curl=curl e2fsprogs=mkfs.ext4 xfsprogs=mkfs.xfs mount=mount openssl=openssl python3-venv
 )
 

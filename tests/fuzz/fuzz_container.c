@@ -1,86 +1,83 @@
-/* Any bytes under good outer checksums as a container: must not read outside, must end. */
-#include "base/crc32c.h"
-#include "base/mem.h"
-#include "segment/container.h"
+/* Any bytes under good checksums as a container: what is accepted is read to the end section by
+ * section, as units and as a stream, which give the same bytes. */
+#include "segment/container_memory.h"
+#include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/mutate.h"
+#include "tests/support/seal.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
+#include <stdlib.h>
 
-enum { HEADER = 32, ENTRY = 40, TRAILER = 64 };
-static const uint8_t OWNER[16] = {1};
-
-struct memory_source {
-    struct container_source source;
-    const uint8_t *data;
-};
-
-static status source_read(struct container_source *source, uint64_t offset, void *out, size_t bytes,
-                          struct err *err)
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t bytes, size_t bytes_max, unsigned seed)
 {
-    const struct memory_source *m = (const struct memory_source *)source;
-
-    (void)err;
-    if (offset > source->bytes || bytes > source->bytes - offset)
-        __builtin_trap();
-    memcpy(out, m->data + offset, bytes);
-    return ST_OK;
+    return mutate_container(data, bytes, bytes_max, seed, CONTAINER_IMAGE, NULL);
 }
 
-static void seal(uint8_t *data, size_t bytes)
+/* Of a section's payload; false when it is damaged. */
+static bool read_units(struct container *c, uint16_t section, uint64_t *bytes, uint32_t *crc)
 {
-    uint8_t *trailer = data + bytes - TRAILER;
-    uint64_t table;
-    uint64_t count;
+    struct container_cursor cursor;
+    struct slice payload;
+    struct err err = {0};
+    status st = container_seek(c, section, &cursor, &err);
 
-    memcpy(data, "TVC1", 4);
-    le_put_u16(data + 6, CONTAINER_IMAGE);
-    memcpy(data + 8, OWNER, sizeof OWNER);
-    le_put_u32(data + 24, 0);
-    le_put_u32(data + 28, crc32c(0, data, 28));
-    memcpy(trailer, "TVCE", 4);
-    le_put_u16(trailer + 6, CONTAINER_IMAGE);
-    le_put_u64(trailer + 24, bytes);
-    memcpy(trailer + 32, data + 28, 4);
-    memset(trailer + 36, 0, 24);
-    table = le_u64(trailer + 8);
-    count = le_u32(trailer + 16);
-    if (table <= bytes && count * ENTRY <= bytes - table)
-        le_put_u32(trailer + 20, crc32c(0, data + table, count * ENTRY));
-    le_put_u32(trailer + 60, crc32c(0, trailer, 60));
-}
-
-static void read_all(struct container *c)
-{
-    for (size_t i = 0; i < container_section_count(c); i++) {
-        struct container_section_info info;
-        struct container_cursor cursor;
-        struct slice payload;
-        status st;
-
-        container_section_at(c, i, &info);
-        st = container_seek(c, info.section, &cursor, NULL);
-        while (st == ST_OK)
-            st = container_next(&cursor, &payload, NULL);
+    *bytes = 0;
+    *crc = 0;
+    FUZZ_CHECK(st == ST_OK);
+    while (st == ST_OK) {
+        st = container_next(&cursor, &payload, &err);
+        if (st == ST_OK) {
+            FUZZ_CHECK(payload.bytes > 0 && payload.bytes <= CONTAINER_UNIT_BYTES_MAX);
+            *bytes += payload.bytes;
+            *crc = crc32c(*crc, payload.data, payload.bytes);
+        }
     }
+    return st == ST_NOT_FOUND || fuzz_said(st, &err) == ST_OK;
+}
+
+static void read_stream(struct container *c, uint16_t section, uint64_t bytes, uint32_t want)
+{
+    struct container_stream s;
+    struct slice piece;
+    struct err err = {0};
+    uint32_t crc = 0;
+    size_t step = 1;
+
+    FUZZ_CHECK(container_stream_open(c, section, &s, &err) == ST_OK);
+    FUZZ_CHECK(container_stream_left(&s) == bytes);
+    for (; container_stream_left(&s) > 0; step = step * 3 + 1) {
+        if (step > container_stream_left(&s))
+            step = (size_t)container_stream_left(&s);
+        FUZZ_CHECK(container_stream_take(&s, step, &piece, &err) == ST_OK);
+        crc = crc32c(crc, piece.data, piece.bytes);
+    }
+    FUZZ_CHECK(container_stream_end(&s, &err) == ST_OK && crc == want);
+    FUZZ_CHECK(fuzz_said(container_stream_take(&s, 1, &piece, &err), &err) == ST_CORRUPT);
+    container_stream_close(&s);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
-    struct memory_source m = {.source = {.read = source_read, .bytes = bytes}};
+    uint8_t *copy = fuzz_copy(data, bytes);
+    struct container_memory_source m;
     struct container *c;
-    uint8_t *copy;
+    struct err err = {0};
 
-    if (bytes < HEADER + TRAILER)
-        return 0;
-    copy = mem_alloc(bytes);
-    if (copy == NULL)
-        return 0;
-    memcpy(copy, data, bytes);
-    seal(copy, bytes);
-    m.data = copy;
-    if (container_open(&m.source, CONTAINER_IMAGE, OWNER, &c, NULL) == ST_OK) {
-        read_all(c);
+    container_memory_source_init(&m, slice_make(copy, bytes));
+    if (bytes >= SEAL_HEADER_BYTES &&
+        fuzz_said(container_open(&m.source, CONTAINER_IMAGE, copy + 8, &c, &err), &err) == ST_OK) {
+        for (size_t i = 0; i < container_section_count(c); i++) {
+            struct container_section_info info;
+            uint64_t payload;
+            uint32_t crc;
+
+            container_section_at(c, i, &info);
+            if (read_units(c, info.section, &payload, &crc)) {
+                FUZZ_CHECK(payload == info.bytes);
+                read_stream(c, info.section, payload, crc);
+            }
+        }
         container_close(c);
     }
-    mem_free(copy);
+    free(copy);
     return 0;
 }

@@ -1,0 +1,221 @@
+/* The native door with a node in memory behind it. The input's first line is a method and a path,
+ * the rest a body; it is framed as it should be, so that what is tried is the routes, what they
+ * read of paths, queries and JSON, and the rows of an insert.
+ *
+ * Every request has one answer that is HTTP and JSON (or says what else it is); what a client sends
+ * never gets a 5xx but the 501 of what is not built; a problem has a detail that can be printed. */
+#include "api/api.h"
+#include "base/json.h"
+#include "tests/fuzz/fuzz.h"
+#include "tests/support/fake_node.h"
+
+#include <arpa/inet.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { WAIT_MS = 20000, ANSWER_MAX = 1 << 20, LINE_MAX_BYTES = 512, BODY_MAX = 64 * 1024 };
+
+static struct exec *exec;
+static struct stats *stats;
+static struct node *node;
+static struct api *api;
+static struct rand_seeded rand_source;
+static struct jdoc *doc;
+static int fd = -1;
+static char answer[ANSWER_MAX];
+
+static void door_open(void)
+{
+    struct exec_options e = {.workers = 1, .clock = clock_real()};
+    struct api_options o = {.host = "127.0.0.1",
+                            .timeout_ms = 10000,
+                            .connections_max = 8,
+                            .header_bytes_max = 16 * 1024,
+                            .body_bytes_max = BODY_MAX,
+                            .batch_max = 100,
+                            .slow_query_ms = 1000,
+                            .metrics_enabled = true,
+                            .clock = clock_real(),
+                            .rand = &rand_source.source};
+
+    FUZZ_CHECK(exec_open(&e, &exec, NULL) == ST_OK && stats_create(&stats, NULL) == ST_OK);
+    node = fake_node_create();
+    rand_seeded_init(&rand_source, 11);
+    o.node = node;
+    o.exec = exec;
+    o.stats = stats;
+    FUZZ_CHECK(api_open(&o, &api, NULL) == ST_OK);
+}
+
+static void door_close(void)
+{
+    (void)close(fd);
+    fd = -1;
+    api_close(api);
+    FUZZ_CHECK(fake_node_pins(node) == 0);
+    exec_close(exec);
+    fake_node_destroy(node);
+    stats_destroy(stats);
+}
+
+static void connect_again(void)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(api_port(api))};
+    struct linger now = {.l_onoff = 1};
+    int one = 1;
+
+    if (fd >= 0)
+        (void)close(fd);
+    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    FUZZ_CHECK(fd >= 0 && connect(fd, (struct sockaddr *)&to, sizeof to) == 0);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+}
+
+static void send_all(const void *data, size_t bytes)
+{
+    for (const char *at = data; bytes > 0;) {
+        ssize_t n = send(fd, at, bytes, MSG_NOSIGNAL);
+
+        if (n <= 0)
+            return; /* refused already: the answer says why */
+        at += n;
+        bytes -= (size_t)n;
+    }
+}
+
+/* A whole answer; *closes says that the connection is of no more use. */
+static int receive(bool head_only, char **body, size_t *body_bytes, bool *closes)
+{
+    size_t have = 0, want = SIZE_MAX;
+    int http = 0;
+
+    while (have < want) {
+        struct pollfd wait = {.fd = fd, .events = POLLIN};
+        ssize_t n;
+        char *end;
+
+        FUZZ_CHECK(have < sizeof answer - 1);
+        FUZZ_CHECK(poll(&wait, 1, WAIT_MS) == 1);
+        n = recv(fd, answer + have, sizeof answer - 1 - have, 0);
+        FUZZ_CHECK(n > 0);
+        have += (size_t)n;
+        answer[have] = '\0';
+        end = strstr(answer, "\r\n\r\n");
+        if (want == SIZE_MAX && end != NULL) {
+            const char *length = strcasestr(answer, "\r\ncontent-length: ");
+
+            FUZZ_CHECK(sscanf(answer, "HTTP/1.1 %d ", &http) == 1);
+            FUZZ_CHECK(length != NULL || http == 204 || http == 304);
+            *body = end + 4;
+            *body_bytes = length == NULL ? 0 : strtoul(length + 18, NULL, 10);
+            want = (size_t)(*body - answer) + (head_only ? 0 : *body_bytes);
+        }
+    }
+    /* A head that is refused before its method is known is answered with a body, HEAD or not. */
+    FUZZ_CHECK(have == want || (head_only && have <= want + *body_bytes));
+    *closes = strcasestr(answer, "\r\nconnection: close") != NULL;
+    if (head_only)
+        *body_bytes = 0;
+    return http;
+}
+
+static void check_problem(struct jval root, int http)
+{
+    static const char *const TEXTS[] = {"type", "title", "detail", "code", "request_id"};
+    struct jval v;
+    uint64_t number;
+
+    FUZZ_CHECK(jval_member(root, "status", &v) && jval_u64(v, &number) && number == (uint64_t)http);
+    for (size_t i = 0; i < COUNT_OF(TEXTS); i++) {
+        struct slice text;
+
+        FUZZ_CHECK(jval_member(root, TEXTS[i], &v) && jval_type(v) == J_STRING);
+        text = jval_string(v);
+        FUZZ_CHECK(text.bytes > 0);
+        for (size_t b = 0; b < text.bytes; b++)
+            FUZZ_CHECK(text.data[b] >= 0x20 && text.data[b] != 0x7f);
+    }
+}
+
+static void check_answer(int http, const char *body, size_t bytes)
+{
+    bool json = strcasestr(answer, "\r\ncontent-type: application/json") != NULL;
+    bool problem = strcasestr(answer, "\r\ncontent-type: application/problem+json") != NULL;
+    struct jval root;
+
+    FUZZ_CHECK(http >= 200 && (http < 500 || http == 501));
+    FUZZ_CHECK((http >= 400) == problem);
+    if (bytes > 0 && (json || problem)) {
+        FUZZ_CHECK(jdoc_parse(doc, slice_make(body, bytes), &root, NULL) == ST_OK);
+        if (problem)
+            check_problem(root, http);
+    }
+}
+
+static void ask(const char *line, size_t line_bytes, struct slice body)
+{
+    char head[LINE_MAX_BYTES + 128];
+    char *said = NULL;
+    size_t said_bytes = 0;
+    bool closes = false;
+    int n = snprintf(head, sizeof head, "%.*s HTTP/1.1\r\nHost: a\r\nContent-Length: %zu\r\n\r\n",
+                     (int)line_bytes, line, body.bytes);
+    int http;
+
+    send_all(head, (size_t)n);
+    send_all(body.data, body.bytes);
+    http = receive(line_bytes > 5 && strncmp(line, "HEAD ", 5) == 0, &said, &said_bytes, &closes);
+    check_answer(http, said, said_bytes);
+    if (closes)
+        connect_again();
+}
+
+/* What changed the node must not be met by the next input. */
+static bool may_change(const uint8_t *line, size_t bytes)
+{
+    return bytes < 4 || memcmp(line, "GET ", 4) != 0;
+}
+
+static void make_collection(void)
+{
+    static const char LINE[] = "POST /api/v1/collections";
+
+    ask(LINE, sizeof LINE - 1, slice_text("{\"name\":\"c\",\"dimension\":3}"));
+    ask("POST /api/v1/collections/c/documents", 36,
+        slice_text("{\"doc_id\":1,\"vector\":[1,2,3],\"payload\":{\"a\":1}}"));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
+{
+    const uint8_t *end = bytes == 0 ? NULL : memchr(data, '\n', bytes);
+    size_t line = end == NULL ? bytes : (size_t)(end - data);
+    struct slice body = {0};
+    uint64_t writes;
+
+    if (line == 0 || line > LINE_MAX_BYTES || memchr(data, 0, line) != NULL ||
+        memchr(data, '\r', line) != NULL)
+        return 0;
+    if (end != NULL)
+        body = slice_make(end + 1, bytes - line - 1);
+    if (doc == NULL)
+        FUZZ_CHECK(jdoc_create(&doc, NULL) == ST_OK);
+    if (api == NULL) {
+        door_open();
+        connect_again();
+        make_collection();
+    }
+    writes = fake_node_writes(node);
+    ask((const char *)data, line, body);
+    if (may_change(data, line) &&
+        (fake_node_writes(node) != writes || strncmp(answer + 9, "20", 2) == 0)) {
+        door_close();
+        api = NULL;
+    }
+    return 0;
+}
