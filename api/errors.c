@@ -79,6 +79,13 @@ static const struct problem_row ROWS[PROBLEM_COUNT] = {
     [PROBLEM_UNSHIPPED_FULL] = {507, "unshipped_full", "Too much waits for the bucket", true, 0,
                                 "nothing was written; mend the bucket (GET /admin/health says what "
                                 "is wrong) or raise [storage] unshipped_bytes_max"},
+    [PROBLEM_DISK_LOW] = {429, "disk_nearly_full", "The disk is nearly full", true, 5,
+                          "make room on the disk of the data directory; GET /api/v1/status says "
+                          "how much is free"},
+    [PROBLEM_LOG_STOPPED] = {503, "log_stopped", "The disk failed, the log takes no writes", true,
+                             30,
+                             "nothing was written, reads go on; mend the disk that detail names, "
+                             "then restart the node"},
 
     [PROBLEM_NOT_FOUND] = {404, "not_found", "Not found", false, 0,
                            "detail says what was looked for"},
@@ -101,8 +108,8 @@ static const struct problem_row ROWS[PROBLEM_COUNT] = {
                           "timeout_seconds"},
     [PROBLEM_OUTCOME_UNKNOWN] = {503, "write_outcome_unknown", "Outcome of the write is unknown",
                                  false, 1,
-                                 "it may or may not be there: read it back, or send it again with "
-                                 "the same doc_id"},
+                                 "it may or may not be there after the next start: send it again "
+                                 "with the same doc_id, or read it back then"},
     [PROBLEM_NO_MEMORY] = {503, "out_of_memory", "Out of memory for this request", true, 1,
                            "try again, or ask for less at once"},
     [PROBLEM_DRAINING] = {503, "shutting_down", "Shutting down", true, 1,

@@ -45,6 +45,8 @@ enum problem {
     PROBLEM_STORE_UNAVAILABLE,
     PROBLEM_BACKPRESSURE,
     PROBLEM_UNSHIPPED_FULL,
+    PROBLEM_DISK_LOW,
+    PROBLEM_LOG_STOPPED,
     /* what the layers below say, by status */
     PROBLEM_NOT_FOUND,
     PROBLEM_EXISTS,

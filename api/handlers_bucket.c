@@ -16,13 +16,19 @@ static bool phase_is_foreign(const struct collection_info *info)
            (strcmp(info->phase, "foreign") == 0 || strcmp(info->phase, "fenced") == 0);
 }
 
-static bool pressure_at(struct request *req, const char *level, const char *or_level)
+/* What a refusal for want of room is, where the node pushes back. */
+static enum problem pressure_problem(struct request *req, status st)
 {
     struct node_status s;
+    bool red;
 
     node_status(req->api->options.node, &s);
-    return s.pressure != NULL &&
-           (strcmp(s.pressure, level) == 0 || strcmp(s.pressure, or_level) == 0);
+    red = s.pressure != NULL && strcmp(s.pressure, "red") == 0;
+    if (st == ST_NOSPACE)
+        return red && !s.pressure_disk ? PROBLEM_UNSHIPPED_FULL : PROBLEM_NO_SPACE;
+    if (!red && (s.pressure == NULL || strcmp(s.pressure, "orange") != 0))
+        return problem_of_status(st);
+    return s.pressure_disk ? PROBLEM_DISK_LOW : PROBLEM_BACKPRESSURE;
 }
 
 static enum problem write_problem(struct request *req, status st)
@@ -33,16 +39,16 @@ static enum problem write_problem(struct request *req, status st)
         node_collection_info(req->collection, &info);
     if (st == ST_DENIED && phase_is_foreign(&info))
         return PROBLEM_NOT_OWNER;
-    if (st == ST_LIMIT && info.has_bucket && pressure_at(req, "orange", "red"))
-        return PROBLEM_BACKPRESSURE;
-    if (st == ST_NOSPACE && info.has_bucket && pressure_at(req, "red", "red"))
-        return PROBLEM_UNSHIPPED_FULL;
+    if (st == ST_CLOSED && info.log_stopped)
+        return PROBLEM_LOG_STOPPED;
+    if ((st == ST_LIMIT || st == ST_NOSPACE) && info.has_bucket)
+        return pressure_problem(req, st);
     return problem_of_status(st);
 }
 
 void fail_write(struct request *req, status st, const struct err *err)
 {
-    bool refined = st == ST_DENIED || st == ST_LIMIT || st == ST_NOSPACE;
+    bool refined = st == ST_DENIED || st == ST_LIMIT || st == ST_NOSPACE || st == ST_CLOSED;
     enum problem p = refined ? write_problem(req, st) : problem_of_status(st);
 
     if (p == problem_of_status(st)) {

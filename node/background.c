@@ -234,8 +234,9 @@ static bool fold_due(struct collection *c)
     uint64_t ops_max = o->compaction_ops != 0 ? o->compaction_ops : 10000;
     uint64_t bytes_max = o->compaction_bytes != 0 ? o->compaction_bytes : 100 * 1024 * 1024;
 
-    return policy_has_bucket(atomic_load(&c->policy)) && (ops >= ops_max || bytes >= bytes_max) &&
-           ops >= slots_live_count(c->slots) / 4;
+    /* One that failed, as on a full disk, is tried again by age and not at every tick. */
+    return policy_has_bucket(atomic_load(&c->policy)) && !atomic_load(&c->checkpoint_failed) &&
+           (ops >= ops_max || bytes >= bytes_max) && ops >= slots_live_count(c->slots) / 4;
 }
 
 /* By age, and the collection whose log grew most when all logs together are over their bound. */

@@ -51,6 +51,9 @@ void bucket_status(struct node *node, struct node_status *out)
 
     dlq_count(node->dlq, NULL, &counts);
     out->dlq_total = counts.letters;
+    lock_take(&node->bucket.lock);
+    out->pressure_disk = node->bucket.now.disk;
+    lock_drop(&node->bucket.lock);
     out->pressure = pressure_level_name((enum pressure_level)atomic_load(&node->pressure));
     out->breaker = breaker_state_name(BREAKER_CLOSED);
     if (node->tier == NULL)

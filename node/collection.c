@@ -402,6 +402,17 @@ static const char *state_name(enum collection_state state)
     return "dropped";
 }
 
+bool collection_log_stopped_locked(struct collection *c, char *why, size_t why_bytes)
+{
+    struct err err = {0};
+
+    if (atomic_load_explicit(&c->seq.state, memory_order_acquire) != COLLECTION_SERVING ||
+        c->seq.wal == NULL || wal_state(c->seq.wal, &err) == ST_OK)
+        return false;
+    (void)snprintf(why, why_bytes, "%s", err.text);
+    return true;
+}
+
 void node_collection_info(struct collection *c, struct collection_info *out)
 {
     enum collection_state state;
@@ -435,6 +446,9 @@ void node_collection_info(struct collection *c, struct collection_info *out)
     (void)snprintf(out->reason, sizeof out->reason, "%s",
                    c->seq.reason[0] == '\0' && c->seq.fenced ? c->seq.fence_reason : c->seq.reason);
     if (state == COLLECTION_SERVING && c->seq.fenced)
+        state = COLLECTION_READ_ONLY;
+    out->log_stopped = collection_log_stopped_locked(c, out->reason, sizeof out->reason);
+    if (state == COLLECTION_SERVING && out->log_stopped)
         state = COLLECTION_READ_ONLY;
     lock_drop(&c->seq.lock);
     bucket_info(c, out);

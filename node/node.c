@@ -362,14 +362,8 @@ static void health_of_collection(struct collection *c, struct node_health *out)
     lock_take(&c->seq.lock);
     state = atomic_load(&c->seq.state);
     memcpy(why, c->seq.reason, sizeof why);
-    if (state == COLLECTION_SERVING && c->seq.wal != NULL) {
-        struct err err = {0};
-
-        if (wal_state(c->seq.wal, &err) != ST_OK) {
-            state = COLLECTION_READ_ONLY;
-            (void)snprintf(why, sizeof why, "%.255s", err.text);
-        }
-    }
+    if (collection_log_stopped_locked(c, why, sizeof why))
+        state = COLLECTION_READ_ONLY;
     lock_drop(&c->seq.lock);
     if (state == COLLECTION_SERVING && atomic_load(&c->checkpoint_failed)) {
         (void)snprintf(text, sizeof text,

@@ -123,6 +123,7 @@ struct node_status {
     char bucket_trouble[256]; /* "" or what is wrong with the store as a whole */
     const char *breaker;      /* "closed", "half_open", "open" */
     const char *pressure;     /* "green", "yellow", "orange", "red" */
+    bool pressure_disk;       /* for want of room on the disk, not because of the bucket */
     uint64_t unshipped_bytes, unshipped_records;
     uint64_t lag_ms; /* age of the oldest write the bucket lacks; 0: none */
     uint32_t uploads_in_flight, uploads_queued;
@@ -157,6 +158,7 @@ struct collection_info {
     uint64_t last_checkpoint_ns; /* wall; 0: never */
     const char *state;           /* "loading", "serving", "read_only", "failed" */
     char reason[256];            /* of read_only and failed */
+    bool log_stopped;            /* read_only because the disk failed under its log */
     /* Of a bucket-backed collection; zeros and "" else. */
     bool has_bucket;
     bool arriving;     /* comes from the bucket, and is not whole on the local disk yet */

@@ -313,6 +313,8 @@ void collection_destroy(struct collection *c);
 void collection_pin(struct collection *c);
 struct collection *node_collection_pin_id(struct node *node, const uint8_t id[16]); /* or NULL */
 void collection_set_state(struct collection *c, enum collection_state state, const char *reason);
+/* Whether it serves and its log takes no writes any more, and why. */
+bool collection_log_stopped_locked(struct collection *c, char *why, size_t why_bytes);
 void collection_set_ef_search(struct collection *c, uint16_t ef_search);
 /* ST_UNAVAILABLE where rows and log are a loader's, or could not be loaded. They stay, once there,
  * as long as the collection is pinned. */

@@ -342,7 +342,8 @@ static void tick_pressure(struct node *node)
     node->bucket.now = now;
     lock_drop(&node->bucket.lock);
     if (atomic_exchange(&node->pressure, (int)now.level) != (int)now.level)
-        log_info("backpressure", "level=%s reason=%s", pressure_level_name(now.level), now.text);
+        log_at(now.level >= PRESSURE_ORANGE ? LOG_WARN : LOG_INFO, "backpressure",
+               "level=%s reason=%s", pressure_level_name(now.level), now.text);
 }
 
 static void tick_collection(struct collection *c, uint64_t now_ms)

@@ -18,7 +18,7 @@ packages_run=(curl=curl)
 # integration tests that fill a disk or cut its power, virtual environments and a certificate for scripts/s3_servers.
 packages_test=(
     libcmocka-dev libs3-dev clang-14=clang-14 libclang-rt-14-dev clang-format-14=clang-format-14 python3=python3 npm=npm ca-certificates
-    curl=curl e2fsprogs=mkfs.ext4 xfsprogs=mkfs.xfs mount=mount openssl=openssl python3-venv
+    curl=curl e2fsprogs=mkfs.ext4 xfsprogs=mkfs.xfs nbdkit=nbdkit libnbd-bin=nbdfuse mount=mount openssl=openssl python3-venv
 )
 
 # packages_missing <entry...>: prints the packages that have to be installed, one a line.

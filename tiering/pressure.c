@@ -67,9 +67,10 @@ static void say(const struct pressure_facts *f, enum pressure_level budget,
                        f->unshipped_bytes, f->unshipped_bytes_max, then);
     else if (disk == out->level)
         (void)snprintf(out->text, sizeof out->text,
-                       "%" PRIu64 " bytes are free on the data directory's disk, %" PRIu64
+                       "the data directory's disk is %s: %" PRIu64 " bytes are free, %" PRIu64
                        " are reserved; %s",
-                       f->disk_free, f->disk_reserve, then);
+                       disk == PRESSURE_RED ? "full" : "nearly full", f->disk_free, f->disk_reserve,
+                       then);
     else
         (void)snprintf(out->text, sizeof out->text,
                        "the oldest write the bucket lacks is %" PRIu64 " s old; %s",
@@ -90,6 +91,7 @@ void pressure_level(const struct pressure_facts *facts, struct pressure *out)
         out->retry_after_s = ORANGE_RETRY_S;
     if (out->level == PRESSURE_RED)
         out->retry_after_s = RED_RETRY_S;
+    out->disk = out->level != PRESSURE_GREEN && disk == out->level && budget < disk;
     if (out->level != PRESSURE_GREEN)
         say(facts, budget, disk, out);
 }

@@ -249,7 +249,8 @@ static status make_ready(struct wal *w, struct err *err)
         return ST_OK;
     }
     log_error("log opened, but it takes no writes", "log=%s err=%s", w->dir, why.text);
-    stop(w, ST_CLOSED, "log %s takes no writes: %s", w->dir, why.text);
+    stop(w, ST_CLOSED, "no writes until the disk is well and the node restarted: log %s: %s",
+         w->dir, why.text);
     return ST_OK;
 }
 

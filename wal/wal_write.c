@@ -311,6 +311,16 @@ static struct wal_batch *refuse(struct wal *w, struct wal_batch *b, size_t at, s
     return cut(w, b, false);
 }
 
+/* The innermost part of an error's text: what the system said. */
+static const char *cause(const char *text)
+{
+    const char *at = text;
+
+    for (const char *next = strstr(at, ": "); next != NULL; next = strstr(at, ": "))
+        at = next + 2;
+    return at;
+}
+
 /* A write or a sync failed: the file is never touched again. If a successor can state the cut, the
  * records are void and refused; if not, nobody knows. */
 static struct wal_batch *poison(struct wal *w, struct wal_batch *b, const struct chunk *c,
@@ -325,9 +335,10 @@ static struct wal_batch *poison(struct wal *w, struct wal_batch *b, const struct
     b->durable_count = c->from;
     b->unknown_end = stop ? c->to : c->from;
     if (stop) {
-        (void)err_wrap(&b->err, ST_IO,
-                       "log %s: write failed (%.200s) and the cut could not be recorded", w->dir,
-                       why.text);
+        /* Cause and remedy first: health has room for little more. */
+        (void)err_set(&b->err, ST_IO,
+                      "no writes until the disk is well and the node restarted (%s): log %s: %s",
+                      cause(why.text), w->dir, why.text);
         log_error("log takes no more writes until the node is restarted", "log=%s err=%s", w->dir,
                   b->err.text);
     } else {

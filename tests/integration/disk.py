@@ -20,7 +20,8 @@ def _run(*command):
         raise OSError(f"{' '.join(command)}: {done.stderr.strip() or done.stdout.strip()}")
 
 
-MAKE = {"ext4": ["mkfs.ext4", "-q", "-F", "-m", "0"], "xfs": ["mkfs.xfs", "-q", "-f"]}
+MAKE = {"ext4": ["mkfs.ext4", "-q", "-F", "-m", "0"], "unjournaled": ["mkfs.ext4", "-q", "-F", "-m", "0", "-O", "^has_journal"],
+        "xfs": ["mkfs.xfs", "-q", "-f"]}
 
 
 class LoopDisk:
@@ -34,13 +35,22 @@ class LoopDisk:
         with open(self.image, "wb") as f:
             f.truncate(size_bytes)
         try:
-            _run(*MAKE[kind], self.image)
+            self.make_device()
+            _run(*MAKE[kind], self.device)
             self.mount()
         except OSError as e:
+            self.close()
             cannot_run(what, f"no loop-mounted {kind} here: {e}")
 
+    @property
+    def device(self):
+        return self.image
+
+    def make_device(self):
+        pass
+
     def mount(self):
-        _run("mount", "-o", "loop", self.image, self.path)
+        _run("mount", "-o", "loop", self.device, self.path)
         self.mounted = True
 
     def unmount(self):
@@ -85,5 +95,68 @@ class LoopDisk:
         return self
 
     def __exit__(self, *_):
+        self.close()
+
+    def close(self):
         if self.mounted:
             self.unmount()
+
+
+class FailingDisk(LoopDisk):
+    """One whose device can be told to fail every write with EIO (nbdkit behind nbdfuse), and to be well again. An ext4
+    without a journal goes on after that; one with a journal is read-only from then on."""
+
+    def __init__(self, folder, what, size_bytes, journal=False):
+        self.folder, self.kind = folder, "ext4" if journal else "unjournaled"
+        self.processes = []
+        super().__init__(folder, what, size_bytes, self.kind)
+
+    @property
+    def device(self):
+        return os.path.join(self.folder, "device")
+
+    def make_device(self):
+        socket = os.path.join(self.folder, "device.sock")
+        with open(self.device, "wb"):
+            pass
+        log = open(os.path.join(self.folder, "device.log"), "wb")
+        try:
+            self.processes.append(subprocess.Popen(
+                ["nbdkit", "-f", "-U", socket, "--filter=error", "file", self.image, "error=EIO", f"error-file={self.bad}",
+                 "error-pwrite-rate=100%"], stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+            self._wait(lambda: os.path.exists(socket), "nbdkit")
+            self.processes.append(subprocess.Popen(["nbdfuse", self.device, "--unix", socket], stdin=subprocess.DEVNULL,
+                                                   stdout=log, stderr=log))
+            self._wait(lambda: os.path.getsize(self.device) > 0, "nbdfuse")
+        finally:
+            log.close()
+
+    def _wait(self, there, what):
+        for _ in range(200):
+            if there():
+                return
+            time.sleep(0.05)
+        with open(os.path.join(self.folder, "device.log"), encoding="utf-8", errors="replace") as f:
+            raise OSError(f"{what} does not come up: {f.read()[-400:]}")
+
+    @property
+    def bad(self):
+        return os.path.join(self.folder, "bad")
+
+    def fail(self):
+        with open(self.bad, "wb"):
+            pass
+
+    def heal(self):
+        os.unlink(self.bad)
+
+    def read_only(self):
+        with open("/proc/mounts", encoding="utf-8") as f:
+            return any(line.split()[1] == self.path and "ro" in line.split()[3].split(",") for line in f)
+
+    def close(self):
+        super().close()
+        subprocess.run(["umount", self.device], capture_output=True, check=False)
+        for process in reversed(self.processes):
+            process.terminate()
+            process.wait()

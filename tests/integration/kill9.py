@@ -56,10 +56,12 @@ class World:
         self.stop = threading.Event()
         self.power_cut.clear()
         self.threads = [self.writer(book) for book in self.books for _ in range(self.writers)]
-        self.threads.append(Churner(self.node.client(), self.catalog, random.Random(self.rng.random()), self.stop,
-                                    self.power_cut))
+        self.threads += self.churners()
         for thread in self.threads:
             thread.start()
+
+    def churners(self):
+        return [Churner(self.node.client(), self.catalog, random.Random(self.rng.random()), self.stop, self.power_cut)]
 
     def stop_threads(self):
         self.stop.set()

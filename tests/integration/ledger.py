@@ -64,6 +64,12 @@ class Book:
         self.count = {"acknowledged": 0, "refused": 0, "unknown": 0}
         self.complaints = []
 
+    def __getstate__(self):
+        return {**self.__dict__, "lock": None}
+
+    def __setstate__(self, state):
+        self.__dict__.update(state, lock=threading.Lock())
+
     def _doc(self, doc_id):
         return self.docs.setdefault(doc_id, Doc())
 
@@ -299,11 +305,16 @@ class Writer(threading.Thread):
         self.ids = ids
         self.power_cut = threading.Event()
         self.failure = None
+        self.pause = 0  # seconds between two writes
+        self.refusals = set(REFUSALS)
+        self.last = None  # answer
 
     def run(self):
         try:
             while not self.stop_flag.is_set():
                 self.step()
+                if self.pause:
+                    self.stop_flag.wait(self.pause)
         except (Gone, NotSent):
             pass
         except Exception as e:  # pylint: disable=broad-except
@@ -327,7 +338,7 @@ class Writer(threading.Thread):
         """One write, and its end into the ledger; at_answer runs the moment the answer has come."""
         self.book.sent(op)
         try:
-            answer = self.client.request(method, path, body)
+            answer = self.last = self.client.request(method, path, body)
             if at_answer is not None:
                 at_answer()
         except NotSent:
@@ -353,7 +364,7 @@ class Writer(threading.Thread):
             self.book.unknown(op)
         else:
             self.book.refused(op)
-            if not refusable and code not in REFUSALS:
+            if not refusable and code not in self.refusals:
                 raise AssertionError(f"{method} {path}: {answer}")
         return None
 

@@ -66,6 +66,17 @@ void fake_node_set_phase(struct node *n, const char *name, const char *phase, bo
     drop(n);
 }
 
+void fake_node_stop_log(struct node *n, const char *name)
+{
+    struct collection *c;
+
+    take(n);
+    c = fake_find_locked(n, name, strlen(name));
+    assert(c != NULL);
+    c->info.log_stopped = true;
+    drop(n);
+}
+
 uint64_t fake_node_add_letter(struct node *n, const char *name, struct letter letter)
 {
     struct collection *c;

@@ -12,6 +12,8 @@ void fake_node_destroy(struct node *n);
 void fake_node_hold(struct node *n, bool held);
 /* The next write, or query, fails with st. */
 void fake_node_fail_write(struct node *n, status st);
+/* The disk failed under the collection's log. */
+void fake_node_stop_log(struct node *n, const char *name);
 void fake_node_fail_query(struct node *n, status st);
 /* Every query takes this long on its worker, and is estimated so. */
 void fake_node_query_ms(struct node *n, uint32_t ms);

@@ -178,11 +178,37 @@ static void refusals_name_the_bucket_where_it_is_the_cause(void **state)
     fake_node_set_bucket(world.node, &s);
     fake_node_fail_write(world.node, ST_NOSPACE);
     check("POST", insert, "{\"vector\":[1,2,3]}", 507, "\"code\":\"unshipped_full\"");
+    s.pressure_disk = true; /* the bucket has nothing to do with it */
+    fake_node_set_bucket(world.node, &s);
+    fake_node_fail_write(world.node, ST_NOSPACE);
+    check("POST", insert, "{\"vector\":[1,2,3]}", 507, "\"code\":\"no_space\"");
+    s.pressure = "orange";
+    fake_node_set_bucket(world.node, &s);
+    fake_node_fail_write(world.node, ST_LIMIT);
+    check("POST", insert, "{\"vector\":[1,2,3]}", 429, "\"code\":\"disk_nearly_full\"");
     fake_node_fail_bucket(world.node, ST_UNAVAILABLE);
     a = ask(&world, "POST", "/api/v1/collections", "{\"name\":\"d\"," NEW_COLLECTION);
     assert_int_equal(a.status, 503);
     assert_non_null(strstr(a.body, "\"code\":\"store_unavailable\""));
     assert_true(answer_has_header(&a, "Retry-After: 5\r\n"));
+    answer_free(&a);
+}
+
+static void a_log_that_takes_no_writes_is_no_shutdown(void **state)
+{
+    static const char insert[] = "/api/v1/collections/c/insert";
+    struct answer a;
+
+    (void)state;
+    fake_node_fail_write(world.node, ST_CLOSED);
+    check("POST", insert, "{\"vector\":[1,2,3]}", 503, "\"code\":\"shutting_down\"");
+    fake_node_stop_log(world.node, "c");
+    fake_node_fail_write(world.node, ST_CLOSED);
+    a = ask(&world, "POST", insert, "{\"vector\":[1,2,3]}");
+    assert_int_equal(a.status, 503);
+    assert_non_null(strstr(a.body, "\"code\":\"log_stopped\""));
+    assert_non_null(strstr(a.body, "restart the node"));
+    assert_true(answer_has_header(&a, "Retry-After: 30\r\n"));
     answer_free(&a);
 }
 
@@ -389,6 +415,7 @@ int main(void)
         T(aliases_stand_for_collections),
         T(ownership_is_told_and_taken),
         T(refusals_name_the_bucket_where_it_is_the_cause),
+        T(a_log_that_takes_no_writes_is_no_shutdown),
         T(status_and_health_tell_of_the_bucket),
         T(letters_are_listed_in_pages),
         T(letters_are_retried_exported_and_replayed),

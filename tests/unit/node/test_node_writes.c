@@ -239,7 +239,8 @@ static void a_disk_that_stays_broken_leaves_the_outcome_unknown(void **state)
         }
         assert_int_equal(unknown, 1);
         reads_must_go_on(c, 1);
-        assert_true(nhealth_has(&w, "docs"));
+        assert_true(nhealth_has(&w, "no writes until the disk is well and the node restarted"));
+        nstate(c, "read_only", "no writes until the disk is well and the node restarted");
         node_collection_unpin(c);
         nworld_power_cut(&w);
         nworld_open(&w);

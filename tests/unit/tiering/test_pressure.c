@@ -63,15 +63,23 @@ static void the_worst_is_told(void **state)
     assert_int_equal(p.level, PRESSURE_RED);
     assert_non_null(strstr(p.text, "950 of at most 1000"));
     assert_non_null(strstr(p.text, "refused"));
+    assert_false(p.disk);
     f.unshipped_bytes = 600;
     pressure_level(&f, &p);
     assert_int_equal(p.level, PRESSURE_ORANGE);
-    assert_non_null(strstr(p.text, "150 bytes are free"));
+    assert_non_null(strstr(p.text, "disk is nearly full: 150 bytes are free"));
+    assert_true(p.disk);
+    f.disk_free = 99;
+    pressure_level(&f, &p);
+    assert_int_equal(p.level, PRESSURE_RED);
+    assert_non_null(strstr(p.text, "disk is full: 99 bytes are free"));
+    assert_true(p.disk);
     f.disk_free = 1000;
     f.unshipped_bytes = 1;
     pressure_level(&f, &p);
     assert_int_equal(p.level, PRESSURE_YELLOW);
     assert_non_null(strstr(p.text, "60 s old"));
+    assert_false(p.disk);
 }
 
 int main(void)
