@@ -323,3 +323,130 @@ void nversions(struct collection *c, uint32_t *out, size_t count)
     for (size_t id = 1; id < count; id++)
         out[id] = nversion(c, id);
 }
+
+/* --- documents --- */
+
+struct collection *nmake(struct nworld *w, const char *name, enum node_durability durability)
+{
+    struct err err = {0};
+
+    if (ncreate_s3(w, name, NDIM, durability, &err) != ST_OK)
+        fail_msg("create: %s", err.text);
+    return npin(w, name);
+}
+
+void nput_range(struct collection *c, uint64_t first, uint64_t last, uint32_t version)
+{
+    struct err err = {0};
+
+    for (uint64_t id = first; id <= last; id++) {
+        if (nput(c, id, version, &err) != ST_OK)
+            fail_msg("put %llu: %s", (unsigned long long)id, err.text);
+    }
+}
+
+void nput_batch(struct collection *c, uint64_t first, uint64_t last, uint32_t version)
+{
+    size_t count = (size_t)(last - first + 1);
+    struct write_row *rows = mem_zero_array(count, sizeof *rows);
+    float *vectors = mem_alloc_array(count * NDIM, sizeof *vectors);
+    struct buf payload;
+
+    assert_true(rows != NULL && vectors != NULL);
+    npayload(version, &payload);
+    for (size_t i = 0; i < count; i++) {
+        nvector(first + i, version, NDIM, vectors + i * NDIM);
+        rows[i] = (struct write_row){.id = docid_u64(first + i),
+                                     .vector = vectors + i * NDIM,
+                                     .payload = buf_slice(&payload)};
+    }
+    assert_int_equal(nwrite(c, rows, count, NULL, NULL), ST_OK);
+    buf_free(&payload);
+    mem_free(vectors);
+    mem_free(rows);
+}
+
+void nhas_range(struct collection *c, uint64_t first, uint64_t last, uint32_t version)
+{
+    for (uint64_t id = first; id <= last; id++)
+        assert_int_equal(nversion(c, id), version);
+}
+
+/* --- how it stands --- */
+
+bool nconfirmed(struct collection *c)
+{
+    struct bucket_marks marks;
+
+    ship_marks(c, &marks);
+    return marks.hint_lsn >= ninfo(c).last_lsn;
+}
+
+bool nstate_is(struct nworld *w, const char *name, const char *state)
+{
+    struct collection *c = node_collection_pin(w->node, name, strlen(name));
+    bool is = c != NULL && strcmp(ninfo(c).state, state) == 0;
+
+    node_collection_unpin(c);
+    return is;
+}
+
+bool nphase_is(struct nworld *w, const char *name, const char *phase)
+{
+    struct collection *c = node_collection_pin(w->node, name, strlen(name));
+    bool is =
+        c != NULL && strcmp(ninfo(c).phase, phase) == 0 && strcmp(ninfo(c).state, "loading") != 0;
+
+    node_collection_unpin(c);
+    return is;
+}
+
+unsigned nfault(struct nworld *w, struct objstore_fault f)
+{
+    unsigned id = 0;
+
+    assert_int_equal(objstore_faults_add(w->bucket, &f, &id, NULL), ST_OK);
+    return id;
+}
+
+status ndiscard_all(struct collection *c, bool drop, struct err *err)
+{
+    struct node_dlq_result result = {0};
+    status st = ndlq_discard(c, 0, 0, drop, &result, err);
+
+    return st == ST_CONFLICT ? ndlq_discard(c, result.lsn_first, result.lsn_last, drop, NULL, err)
+                             : st;
+}
+
+status nrepublish(struct collection *c, struct err *err)
+{
+    struct call call;
+
+    call_init(&call);
+    node_republish(c, call_admin_done, &call);
+    call_wait(&call);
+    *err = call.err;
+    return call.st;
+}
+
+void nchange_catalog(struct nworld *w, void (*change)(struct catalog *, void *), void *arg)
+{
+    struct objstore_req get = {.op = OBJSTORE_GET, .key = OBJKEY_CATALOG};
+    struct objstore_req put = {.op = OBJSTORE_PUT, .key = OBJKEY_CATALOG};
+    struct catalog catalog;
+    struct buf bytes;
+
+    assert_int_equal(objstore_wait(w->bucket, &get, NULL), ST_OK);
+    assert_int_equal(catalog_decode(buf_slice(&get.result.body), &catalog, NULL), ST_OK);
+    objstore_result_fini(&get.result);
+    change(&catalog, arg);
+    catalog.revision++;
+    w->rand.source.fill(&w->rand.source, catalog.nonce, sizeof catalog.nonce);
+    buf_init(&bytes, CATALOG_BYTES_MAX);
+    assert_int_equal(catalog_encode(&catalog, &bytes, NULL), ST_OK);
+    put.body = buf_slice(&bytes);
+    assert_int_equal(objstore_wait(w->bucket, &put, NULL), ST_OK);
+    objstore_result_fini(&put.result);
+    buf_free(&bytes);
+    catalog_free(&catalog);
+}

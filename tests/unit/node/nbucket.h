@@ -59,4 +59,23 @@ void nlog(void);
 status nalias(struct nworld *w, const char *alias, struct collection *c, struct err *err);
 bool nthere(struct nworld *w, const char *name);
 
+enum { NDIM = 8 };
+/* A MemoryS3 collection of NDIM numbers, pinned. */
+struct collection *nmake(struct nworld *w, const char *name, enum node_durability durability);
+/* Ids first to last, a record each; nput_batch(): all in one. */
+void nput_range(struct collection *c, uint64_t first, uint64_t last, uint32_t version);
+void nput_batch(struct collection *c, uint64_t first, uint64_t last, uint32_t version);
+void nhas_range(struct collection *c, uint64_t first, uint64_t last, uint32_t version);
+/* A root read behind everything has shown our epoch; what a restart relies on. */
+bool nconfirmed(struct collection *c);
+/* By name each time: a collection that is loaded anew is another one. */
+bool nstate_is(struct nworld *w, const char *name, const char *state);
+bool nphase_is(struct nworld *w, const char *name, const char *phase);
+unsigned nfault(struct nworld *w, struct objstore_fault f);
+/* All letters of the collection; the range is asked for first. */
+status ndiscard_all(struct collection *c, bool drop, struct err *err);
+status nrepublish(struct collection *c, struct err *err);
+/* The bucket's catalog as another node would change it. */
+void nchange_catalog(struct nworld *w, void (*change)(struct catalog *, void *), void *arg);
+
 #endif

@@ -1,74 +1,9 @@
 /* A node and its bucket: what was acknowledged reaches it in order, comes back from it alone, and
  * nobody else writes there unnoticed. The store is in memory, behind faults. */
-#include "tests/unit/node/nworld.h"
+#include "tests/unit/node/nbucket.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-enum { DIM = 8 };
-
-static void put_range(struct collection *c, uint64_t first, uint64_t last, uint32_t version)
-{
-    struct err err = {0};
-
-    for (uint64_t id = first; id <= last; id++) {
-        if (nput(c, id, version, &err) != ST_OK)
-            fail_msg("put %llu: %s", (unsigned long long)id, err.text);
-    }
-}
-
-static void has_range(struct collection *c, uint64_t first, uint64_t last, uint32_t version)
-{
-    for (uint64_t id = first; id <= last; id++)
-        assert_int_equal(nversion(c, id), version);
-}
-
-static bool is_shipped(struct collection *c)
-{
-    struct collection_info info = ninfo(c);
-
-    return info.shipped_lsn >= info.last_lsn && info.unshipped_bytes == 0;
-}
-
-/* A root read behind it has shown our epoch; what a restart relies on. */
-static bool is_confirmed(struct collection *c)
-{
-    struct bucket_marks marks;
-
-    ship_marks(c, &marks);
-    return marks.hint_lsn >= ninfo(c).last_lsn;
-}
-
-static bool is_phase(struct collection *c, const char *phase)
-{
-    return strcmp(ninfo(c).phase, phase) == 0;
-}
-
-/* By name each time: a collection that is loaded anew is another one. */
-static bool has_phase(struct nworld *w, const char *name, const char *phase)
-{
-    struct collection *c = npin(w, name);
-    bool is = is_phase(c, phase) && strcmp(ninfo(c).state, "loading") != 0;
-
-    node_collection_unpin(c);
-    return is;
-}
-
-static struct collection *make(struct nworld *w, const char *name, enum node_durability durability)
-{
-    struct err err = {0};
-
-    if (ncreate_s3(w, name, DIM, durability, &err) != ST_OK)
-        fail_msg("create: %s", err.text);
-    return npin(w, name);
-}
-
-static void power_and_disk_lost(struct nworld *w)
-{
-    nworld_close(w);
-    assert_int_equal(fs_remove_all(fs_real(), w->dir, NULL), ST_OK);
-    assert_int_equal(fs_mkdir_all(fs_real(), w->dir, NULL), ST_OK);
-}
 
 /* Inserts, replacements and deletes, the machine lost, everything back from the bucket alone. */
 static void comes_back_from_the_bucket_alone(void **state)
@@ -80,29 +15,29 @@ static void comes_back_from_the_bucket_alone(void **state)
     nworld_init(&w, false, 1);
     nworld_bucket(&w, "alone");
     nworld_open(&w);
-    c = make(&w, "docs", NODE_LOCAL);
-    put_range(c, 1, 300, 1);
-    put_range(c, 50, 100, 2);
+    c = nmake(&w, "docs", NODE_LOCAL);
+    nput_range(c, 1, 300, 1);
+    nput_range(c, 50, 100, 2);
     for (uint64_t id = 10; id < 20; id++)
         assert_int_equal(ndel(c, id, NULL), ST_OK);
-    neventually(is_shipped(c));
+    neventually(nshipped(c));
     node_collection_unpin(c);
-    power_and_disk_lost(&w);
+    nlose_disk(&w);
 
     nworld_open(&w);
     c = npin(&w, "docs");
     assert_int_equal(ncount(c), 290);
-    has_range(c, 1, 9, 1);
-    has_range(c, 10, 19, 0);
-    has_range(c, 20, 49, 1);
-    has_range(c, 50, 100, 2);
-    has_range(c, 101, 300, 1);
+    nhas_range(c, 1, 9, 1);
+    nhas_range(c, 10, 19, 0);
+    nhas_range(c, 20, 49, 1);
+    nhas_range(c, 50, 100, 2);
+    nhas_range(c, 101, 300, 1);
     neventually(strcmp(ninfo(c).state, "serving") == 0); /* our node id: writes are taken again */
-    put_range(c, 301, 310, 1);
-    neventually(is_shipped(c));
+    nput_range(c, 301, 310, 1);
+    neventually(nshipped(c));
     ninvariants(c);
     node_collection_unpin(c);
-    power_and_disk_lost(&w);
+    nlose_disk(&w);
 
     nworld_open(&w);
     c = npin(&w, "docs");
@@ -139,7 +74,7 @@ static void a_write_that_fits_into_no_object_is_refused(void **state)
     assert_non_null(strstr(err.text, "in parts"));
     assert_int_equal(ncount(c), 0);
     assert_int_equal(nwrite(c, rows, FEWER, NULL, &err), ST_OK);
-    neventually(is_shipped(c));
+    neventually(nshipped(c));
     assert_int_equal(ncount(c), FEWER);
     node_collection_unpin(c);
     buf_free(&payload);
@@ -178,18 +113,18 @@ static void rows_keep_their_lsn_and_time(void **state)
     nworld_init(&w, false, 11);
     nworld_bucket(&w, "times");
     nworld_open(&w);
-    c = make(&w, "docs", NODE_LOCAL);
+    c = nmake(&w, "docs", NODE_LOCAL);
     for (int i = 0; i < 6; i++)
-        put_range(c, 1, 40, 2);
-    put_range(c, 1, 30, 3);
+        nput_range(c, 1, 40, 2);
+    nput_range(c, 1, 30, 3);
     assert_int_equal(ncompact(c, NULL, NULL), ST_OK);
     assert_true(ninfo(c).segments >= 1);
-    put_range(c, 3, 3, 4);
+    nput_range(c, 3, 3, 4);
     for (uint64_t id = 1; id <= 3; id++)
         before[id - 1] = see(c, id);
-    neventually(is_shipped(c));
+    neventually(nshipped(c));
     node_collection_unpin(c);
-    power_and_disk_lost(&w);
+    nlose_disk(&w);
     nworld_open(&w);
     c = npin(&w, "docs");
     for (uint64_t id = 1; id <= 3; id++) {
@@ -198,8 +133,8 @@ static void rows_keep_their_lsn_and_time(void **state)
         assert_int_equal(now.lsn, before[id - 1].lsn);
         assert_int_equal(now.inserted_at_ns, before[id - 1].inserted_at_ns);
     }
-    has_range(c, 4, 30, 3);
-    has_range(c, 31, 40, 2);
+    nhas_range(c, 4, 30, 3);
+    nhas_range(c, 31, 40, 2);
     node_collection_unpin(c);
     nworld_fini(&w);
 }
@@ -254,16 +189,16 @@ static void an_image_spares_linking(void **state)
     nworld_init(&w, false, 2);
     nworld_bucket(&w, "image");
     nworld_open(&w);
-    c = make(&w, "docs", NODE_LOCAL);
-    put_range(c, 1, 1500, 1);
+    c = nmake(&w, "docs", NODE_LOCAL);
+    nput_range(c, 1, 1500, 1);
     neventually(ninfo(c).pending_rows == 0);
     assert_int_equal(nsnapshot(c, NULL, &snapshot, NULL), ST_OK);
     assert_true(snapshot.objects >= 1);
     assert_int_equal(snapshot.lsn, ninfo(c).last_lsn);
-    put_range(c, 1501, 1520, 1);
-    neventually(is_shipped(c));
+    nput_range(c, 1501, 1520, 1);
+    neventually(nshipped(c));
     node_collection_unpin(c);
-    power_and_disk_lost(&w);
+    nlose_disk(&w);
 
     nworld_open(&w);
     c = npin(&w, "docs");
@@ -271,7 +206,7 @@ static void an_image_spares_linking(void **state)
     assert_int_equal(info.document_count, 1520);
     neventually(ninfo(c).pending_rows == 0);
     ninvariants(c);
-    has_range(c, 1, 1520, 1);
+    nhas_range(c, 1, 1520, 1);
     node_collection_unpin(c);
     nworld_fini(&w);
 }
@@ -287,9 +222,9 @@ static void a_snapshot_is_named_in_an_empty_epoch(void **state)
     nworld_init(&w, false, 2);
     nworld_bucket(&w, "named");
     nworld_open(&w);
-    c = make(&w, "docs", NODE_LOCAL);
-    put_range(c, 1, 50, 1);
-    neventually(is_confirmed(c));
+    c = nmake(&w, "docs", NODE_LOCAL);
+    nput_range(c, 1, 50, 1);
+    neventually(nconfirmed(c));
     node_collection_unpin(c);
     nworld_close(&w);
     nworld_open(&w);
@@ -311,24 +246,24 @@ static void a_restart_goes_on(void **state)
     nworld_init(&w, false, 3);
     nworld_bucket(&w, "restart");
     nworld_open(&w);
-    c = make(&w, "docs", NODE_LOCAL);
-    put_range(c, 1, 50, 1);
-    neventually(is_confirmed(c));
+    c = nmake(&w, "docs", NODE_LOCAL);
+    nput_range(c, 1, 50, 1);
+    neventually(nconfirmed(c));
     node_collection_unpin(c);
     nworld_close(&w);
     nworld_open(&w);
     c = npin(&w, "docs");
     npause_ms(200);
-    assert_true(is_phase(c, "idle")); /* nothing to ship, nothing asked */
-    put_range(c, 51, 100, 1);
-    neventually(is_shipped(c));
-    assert_true(is_phase(c, "owned"));
+    assert_true(strcmp(ninfo(c).phase, "idle") == 0); /* nothing to ship, nothing asked */
+    nput_range(c, 51, 100, 1);
+    neventually(nshipped(c));
+    assert_true(strcmp(ninfo(c).phase, "owned") == 0);
     assert_int_equal(ninfo(c).epoch, 2);
     node_collection_unpin(c);
-    power_and_disk_lost(&w);
+    nlose_disk(&w);
     nworld_open(&w);
     c = npin(&w, "docs");
-    has_range(c, 1, 100, 1);
+    nhas_range(c, 1, 100, 1);
     node_collection_unpin(c);
     nworld_fini(&w);
 }
@@ -345,29 +280,29 @@ static void an_outage_is_lived_through(void **state)
     nworld_init(&w, false, 4);
     nworld_bucket(&w, "outage");
     nworld_open(&w);
-    c = make(&w, "docs", NODE_LOCAL);
-    put_range(c, 1, 20, 1);
-    neventually(is_shipped(c));
+    c = nmake(&w, "docs", NODE_LOCAL);
+    nput_range(c, 1, 20, 1);
+    neventually(nshipped(c));
     assert_int_equal(objstore_faults_add(w.bucket, &outage, NULL, NULL), ST_OK);
-    put_range(c, 21, 200, 1);
+    nput_range(c, 21, 200, 1);
     neventually(nhealth_has(&w, "bucket"));
     assert_true(ninfo(c).lag_ms > 0);
-    assert_int_equal(ncreate_s3(&w, "other", DIM, NODE_LOCAL, &err), ST_UNAVAILABLE);
+    assert_int_equal(ncreate_s3(&w, "other", NDIM, NODE_LOCAL, &err), ST_UNAVAILABLE);
     node_collection_unpin(c);
     nworld_close(&w); /* and a restart in the middle of it */
     nworld_open(&w);
     c = npin(&w, "docs");
-    has_range(c, 1, 200, 1);
-    put_range(c, 201, 220, 1);
+    nhas_range(c, 1, 200, 1);
+    nput_range(c, 201, 220, 1);
     objstore_faults_clear(w.bucket);
-    neventually(is_shipped(c));
+    neventually(nshipped(c));
     neventually(!nhealth_has(&w, "bucket"));
     assert_int_equal(ninfo(c).lag_ms, 0);
     node_collection_unpin(c);
-    power_and_disk_lost(&w);
+    nlose_disk(&w);
     nworld_open(&w);
     c = npin(&w, "docs");
-    has_range(c, 1, 220, 1);
+    nhas_range(c, 1, 220, 1);
     node_collection_unpin(c);
     nworld_fini(&w);
 }
@@ -380,7 +315,7 @@ static void remote_means_remote(void **state)
     struct collection *c;
     struct write_result result = {0};
     struct write_row row;
-    float vector[DIM];
+    float vector[NDIM];
     struct buf payload;
 
     (void)state;
@@ -388,30 +323,30 @@ static void remote_means_remote(void **state)
     nworld_bucket(&w, "remote");
     w.options.remote_wait_ms = 300;
     nworld_open(&w);
-    c = make(&w, "docs", NODE_REMOTE);
+    c = nmake(&w, "docs", NODE_REMOTE);
     npayload(1, &payload);
     for (uint64_t id = 1; id <= 20; id++) {
-        nvector(id, 1, DIM, vector);
+        nvector(id, 1, NDIM, vector);
         row = (struct write_row){
             .id = docid_u64(id), .vector = vector, .payload = buf_slice(&payload)};
         assert_int_equal(nwrite(c, &row, 1, &result, NULL), ST_OK);
         if (result.short_of_remote) /* a slow machine: the bound is the test's own */
-            neventually(is_shipped(c));
+            neventually(nshipped(c));
         else
             assert_string_equal(result.durability, "remote");
     }
     assert_int_equal(objstore_faults_add(w.bucket, &outage, NULL, NULL), ST_OK);
-    nvector(21, 1, DIM, vector);
+    nvector(21, 1, NDIM, vector);
     row = (struct write_row){.id = docid_u64(21), .vector = vector, .payload = buf_slice(&payload)};
     assert_int_equal(nwrite(c, &row, 1, &result, NULL), ST_OK);
     assert_true(result.short_of_remote);
     assert_string_equal(result.durability, "local");
     node_collection_unpin(c);
-    power_and_disk_lost(&w);
+    nlose_disk(&w);
     objstore_faults_clear(w.bucket);
     nworld_open(&w);
     c = npin(&w, "docs");
-    has_range(c, 1, 20, 1);
+    nhas_range(c, 1, 20, 1);
     assert_int_equal(nversion(c, 21), 0);
     node_collection_unpin(c);
     buf_free(&payload);
@@ -436,27 +371,27 @@ static void a_second_node_does_not_disturb_the_first(void **state)
     a.options.node_id = "node-a";
     b.options.node_id = "node-b";
     nworld_open(&a);
-    ca = make(&a, "docs", NODE_LOCAL);
-    put_range(ca, 1, 100, 1);
-    neventually(is_shipped(ca));
+    ca = nmake(&a, "docs", NODE_LOCAL);
+    nput_range(ca, 1, 100, 1);
+    neventually(nshipped(ca));
 
     nworld_open(&b);
     cb = npin(&b, "docs");
-    has_range(cb, 1, 100, 1);
-    neventually(is_phase(cb, "foreign"));
+    nhas_range(cb, 1, 100, 1);
+    neventually(strcmp(ninfo(cb).phase, "foreign") == 0);
     assert_int_equal(nput(cb, 500, 1, &err), ST_DENIED);
     assert_non_null(strstr(err.text, "node-a"));
     node_collection_unpin(cb);
     nworld_close(&b);
     nworld_open(&b); /* now from its own disk: still not ours */
     cb = npin(&b, "docs");
-    neventually(is_phase(cb, "foreign"));
+    neventually(strcmp(ninfo(cb).phase, "foreign") == 0);
     assert_int_equal(nput(cb, 500, 1, &err), ST_DENIED);
     node_collection_unpin(cb);
     nworld_close(&b);
 
-    put_range(ca, 101, 120, 1);  /* the first never noticed */
-    neventually(is_shipped(ca)); /* and what it remembers of it may lag behind */
+    nput_range(ca, 101, 120, 1); /* the first never noticed */
+    neventually(nshipped(ca));   /* and what it remembers of it may lag behind */
     assert_int_equal(ninfo(ca).epoch, 1);
 
     b.options.take_ownership = true;
@@ -464,18 +399,18 @@ static void a_second_node_does_not_disturb_the_first(void **state)
         const struct objstore_fault outage = objstore_fault_outage();
 
         assert_int_equal(objstore_faults_add(a.bucket, &outage, NULL, NULL), ST_OK);
-        put_range(ca, 121, 130, 2); /* acknowledged by the first, cut off from the bucket */
+        nput_range(ca, 121, 130, 2); /* acknowledged by the first, cut off from the bucket */
     }
     nworld_open(&b);
-    neventually(has_phase(&b, "docs", "owned"));
+    neventually(nphase_is(&b, "docs", "owned"));
     cb = npin(&b, "docs");
-    put_range(cb, 200, 210, 3);
-    neventually(is_shipped(cb));
-    has_range(cb, 1, 120, 1);
-    has_range(cb, 121, 130, 0);
+    nput_range(cb, 200, 210, 3);
+    neventually(nshipped(cb));
+    nhas_range(cb, 1, 120, 1);
+    nhas_range(cb, 121, 130, 0);
 
     objstore_faults_clear(a.bucket);
-    neventually(is_phase(ca, "fenced"));
+    neventually(strcmp(ninfo(ca).phase, "fenced") == 0);
     assert_int_equal(nput(ca, 131, 1, &err), ST_DENIED);
     neventually(ninfo(ca).dlq == 1);
     node_collection_unpin(ca);
@@ -485,11 +420,11 @@ static void a_second_node_does_not_disturb_the_first(void **state)
     a.options.take_ownership = true; /* back to the first, which takes the bucket's state */
     nworld_close(&a);
     nworld_open(&a);
-    neventually(has_phase(&a, "docs", "owned"));
+    neventually(nphase_is(&a, "docs", "owned"));
     ca = npin(&a, "docs");
-    has_range(ca, 1, 120, 1);
-    has_range(ca, 200, 210, 3);
-    has_range(ca, 121, 130, 0);
+    nhas_range(ca, 1, 120, 1);
+    nhas_range(ca, 200, 210, 3);
+    nhas_range(ca, 121, 130, 0);
     assert_int_equal(ninfo(ca).dlq, 1);
     node_collection_unpin(ca);
     nworld_fini(&a);
@@ -507,26 +442,26 @@ static void a_live_switch_publishes_the_base(void **state)
     nworld_init(&w, false, 8);
     nworld_bucket(&w, "switch");
     nworld_open(&w);
-    assert_int_equal(ncreate(&w, "docs", DIM, VMETRIC_L2, 64, &err), ST_OK);
+    assert_int_equal(ncreate(&w, "docs", NDIM, VMETRIC_L2, 64, &err), ST_OK);
     c = npin(&w, "docs");
-    put_range(c, 1, 200, 1);
-    put_range(c, 1, 50, 2);
+    nput_range(c, 1, 200, 1);
+    nput_range(c, 1, 50, 2);
     assert_int_equal(ncheckpoint(c, NULL), ST_OK);
     if (npatch_policy(&w, c, NODE_MEMORY_S3, &err) != ST_OK)
         fail_msg("switch: %s", err.text);
-    put_range(c, 201, 260, 1);
+    nput_range(c, 201, 260, 1);
     assert_int_equal(ndel(c, 60, NULL), ST_OK);
     neventually(!ninfo(c).switching && ninfo(c).published_lsn > 0);
-    neventually(is_shipped(c));
+    neventually(nshipped(c));
     node_collection_unpin(c);
-    power_and_disk_lost(&w);
+    nlose_disk(&w);
     nworld_open(&w);
     c = npin(&w, "docs");
     assert_int_equal(ncount(c), 259);
-    has_range(c, 1, 50, 2);
-    has_range(c, 51, 59, 1);
-    has_range(c, 60, 60, 0);
-    has_range(c, 61, 260, 1);
+    nhas_range(c, 1, 50, 2);
+    nhas_range(c, 51, 59, 1);
+    nhas_range(c, 60, 60, 0);
+    nhas_range(c, 61, 260, 1);
     node_collection_unpin(c);
     nworld_fini(&w);
 }
@@ -544,8 +479,8 @@ static void the_catalog_comes_back(void **state)
     nworld_init(&w, false, 9);
     nworld_bucket(&w, "catalog");
     nworld_open(&w);
-    c = make(&w, "first", NODE_LOCAL);
-    dropped = make(&w, "second", NODE_LOCAL);
+    c = nmake(&w, "first", NODE_LOCAL);
+    dropped = nmake(&w, "second", NODE_LOCAL);
     assert_int_equal(npatch(&w, c, "renamed", 77, NULL), ST_OK);
     call_init(&call);
     node_alias_set(w.node, "alias", c, call_admin_done, &call);
@@ -553,14 +488,14 @@ static void the_catalog_comes_back(void **state)
     assert_int_equal(call.st, ST_OK);
     assert_int_equal(ndrop(&w, dropped, NULL), ST_OK);
     node_collection_unpin(dropped);
-    put_range(c, 1, 5, 1);
-    neventually(is_shipped(c));
+    nput_range(c, 1, 5, 1);
+    neventually(nshipped(c));
     node_collection_unpin(c);
-    power_and_disk_lost(&w);
+    nlose_disk(&w);
     nworld_open(&w);
     c = npin(&w, "renamed");
     assert_int_equal(ninfo(c).ef_search, 77);
-    has_range(c, 1, 5, 1);
+    nhas_range(c, 1, 5, 1);
     assert_null(node_collection_pin(w.node, "second", 6));
     neventually(node_alias_list(w.node, NULL, aliases, 4) == 1);
     assert_string_equal(aliases[0].alias, "alias");
