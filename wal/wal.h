@@ -109,6 +109,21 @@ status wal_open(const struct wal_options *options, struct wal **out, struct wal_
 /* Waits for what was submitted (callbacks run), writes a last marker, frees. Accepts NULL. */
 void wal_close(struct wal *wal);
 
+/* What can still be read of a damaged log: for whoever has the rest elsewhere (node/heal.c). */
+struct wal_salvage {
+    uint64_t first_lsn;       /* of the first record read; 0: none */
+    uint64_t last_lsn;        /* of the last one */
+    uint64_t durable_lsn;     /* the largest that anything readable states: up to here records were
+                               * acknowledged, whole or not */
+    bool unknown;             /* a file whose header cannot be mended may have held more */
+    char file[FS_PATH_BYTES]; /* which */
+};
+/* Hands every readable record that no later file voids to fn (NULL: none), by rising lsn, over
+ * whatever is damaged between them; nothing is written. Not beside a log that is written to. */
+NODISCARD
+status wal_salvage(struct fs *fs, const char *dir, const uint8_t log_id[16], wal_replay_fn *fn,
+                   void *arg, struct wal_salvage *out, struct err *err);
+
 /* Copies one record (the concatenation of `parts`) into the log buffer and gives it the next lsn;
  * done is called once, later, never from inside this call.
  * ST_INVALID      payload empty or over WAL_PAYLOAD_BYTES_MAX

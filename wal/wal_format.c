@@ -47,6 +47,35 @@ status wal_head_decode(const uint8_t in[WAL_HEAD_BYTES], struct wal_head *out, s
     return ST_OK;
 }
 
+/* The checksum is linear: a flipped bit changes it by the same amount whatever the other bits are,
+ * and a zero byte behind it moves that amount on. */
+static uint32_t moved_on(uint32_t difference, uint8_t byte)
+{
+    return ~crc32c(~difference, &byte, 1);
+}
+
+bool wal_head_mend(uint8_t block[WAL_HEAD_BYTES])
+{
+    uint32_t syndrome = crc32c(0, block, WAL_HEAD_CRC) ^ le_u32(block + WAL_HEAD_CRC);
+    uint32_t effect[8];
+
+    for (unsigned bit = 0; bit < 8; bit++)
+        effect[bit] = moved_on(0, (uint8_t)(1u << bit));
+    for (size_t at = WAL_HEAD_CRC; at-- > 0;) {
+        for (unsigned bit = 0; bit < 8; bit++) {
+            if (effect[bit] == syndrome) {
+                block[at] ^= (uint8_t)(1u << bit);
+                return true;
+            }
+            effect[bit] = moved_on(effect[bit], 0);
+        }
+    }
+    if (syndrome == 0 || (syndrome & (syndrome - 1)) != 0)
+        return false;
+    le_put_u32(block + WAL_HEAD_CRC, crc32c(0, block, WAL_HEAD_CRC));
+    return true;
+}
+
 uint32_t wal_head_seed(const struct wal_head *head)
 {
     uint8_t bytes[32];

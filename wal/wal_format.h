@@ -66,6 +66,10 @@ void wal_head_encode(const struct wal_head *head, uint8_t out[WAL_HEAD_BYTES]);
 /* ST_CORRUPT, or ST_UNSUPPORTED for a whole header of another version. */
 NODISCARD
 status wal_head_decode(const uint8_t in[WAL_HEAD_BYTES], struct wal_head *out, struct err *err);
+/* A header block whose checksum fails and would pass with one bit changed: changes it. A checksum
+ * of 32 bits tells every single bit of so short a block apart. */
+NODISCARD
+bool wal_head_mend(uint8_t block[WAL_HEAD_BYTES]);
 /* What the checksums of this file's records begin with. */
 uint32_t wal_head_seed(const struct wal_head *head);
 

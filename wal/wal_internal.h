@@ -102,6 +102,15 @@ void wal_reader_close(struct wal_reader *r);
 NODISCARD
 status wal_reader_next(struct wal_reader *r, uint64_t lsn, enum wal_step *step, struct wal_rec *rec,
                        struct slice *payload, struct err *err);
+/* After ST_CORRUPT of wal_reader_open(): one flipped bit of the header block is found by its
+ * checksum and mended in memory. For salvage alone; false: nothing is known of the file. */
+NODISCARD
+bool wal_reader_mend(struct wal_reader *r, uint64_t number);
+/* The next whole record header at or behind r->offset, wherever it is; *payload has no data where
+ * its body is damaged. false: there is none. Moves behind it. */
+NODISCARD
+status wal_reader_find(struct wal_reader *r, bool *found, struct wal_rec *rec,
+                       struct slice *payload, struct err *err);
 /* Searches behind r->offset for headers of records with at least this lsn: *found, and the largest
  * durable_lsn they state. */
 NODISCARD

@@ -77,6 +77,24 @@ status wal_reader_open(struct wal_reader *r, struct fs *fs, const char *dir, uin
     return ST_OK;
 }
 
+bool wal_reader_mend(struct wal_reader *r, uint64_t number)
+{
+    uint8_t block[WAL_HEAD_BYTES];
+    const uint8_t *at;
+    size_t have;
+
+    if (r->file == NULL || view(r, 0, WAL_HEAD_BYTES, &at, &have, NULL) != ST_OK ||
+        have < WAL_HEAD_BYTES)
+        return false;
+    memcpy(block, at, sizeof(block));
+    if (!wal_head_mend(block) || wal_head_decode(block, &r->head, NULL) != ST_OK ||
+        r->head.number != number)
+        return false;
+    r->seed = wal_head_seed(&r->head);
+    r->offset = WAL_HEAD_BYTES;
+    return true;
+}
+
 void wal_reader_close(struct wal_reader *r)
 {
     fs_close(r->fs, r->file);
@@ -156,6 +174,52 @@ status wal_reader_search(struct wal_reader *r, uint64_t lsn, bool *found, uint64
         search_window(r, at, have, offset, lsn, found, claim);
         /* The last header that fits into the window was looked at; go on with the next one. */
         offset += (have - WAL_REC_HEADER_BYTES) / WAL_REC_ALIGN * WAL_REC_ALIGN + WAL_REC_ALIGN;
+    }
+    return ST_OK;
+}
+
+/* The header at `offset`, if there is one: moves behind the record where its body can be there. */
+static status found_at(struct wal_reader *r, uint64_t offset, const struct wal_rec *rec,
+                       struct slice *payload, struct err *err)
+{
+    size_t frame_bytes = wal_rec_frame_bytes(rec->payload_bytes);
+    const uint8_t *at;
+    size_t have;
+    status st;
+
+    *payload = (struct slice){0};
+    r->offset = offset + WAL_REC_HEADER_BYTES;
+    if (rec->kind != WAL_KIND_DATA || frame_bytes > r->file_bytes - offset)
+        return ST_OK;
+    st = view(r, offset, frame_bytes, &at, &have, err);
+    if (st != ST_OK || have < frame_bytes)
+        return st;
+    r->offset = offset + frame_bytes;
+    if (wal_rec_check_body(at, r->seed, offset, rec))
+        *payload = slice_make(at + WAL_REC_HEADER_BYTES, rec->payload_bytes);
+    return ST_OK;
+}
+
+status wal_reader_find(struct wal_reader *r, bool *found, struct wal_rec *rec,
+                       struct slice *payload, struct err *err)
+{
+    *found = false;
+    while (r->offset + WAL_REC_HEADER_BYTES <= r->file_bytes) {
+        const uint8_t *at;
+        size_t have;
+        status st = view(r, r->offset, WAL_REC_HEADER_BYTES, &at, &have, err);
+
+        if (st != ST_OK)
+            return st;
+        if (have < WAL_REC_HEADER_BYTES)
+            break;
+        for (size_t i = 0; i + WAL_REC_HEADER_BYTES <= have; i += WAL_REC_ALIGN) {
+            if (!wal_rec_check_header(at + i, r->seed, r->offset + i, rec))
+                continue;
+            *found = true;
+            return found_at(r, r->offset + i, rec, payload, err);
+        }
+        r->offset += (have - WAL_REC_HEADER_BYTES) / WAL_REC_ALIGN * WAL_REC_ALIGN + WAL_REC_ALIGN;
     }
     return ST_OK;
 }

@@ -326,6 +326,70 @@ static void a_corrupt_log_serves_what_is_whole_and_writes_nothing(void **state)
     drop_log();
 }
 
+struct left {
+    bool seen[RECORDS + 1];
+    size_t count;
+};
+
+static status note_left(void *arg, uint64_t lsn, struct slice payload, struct err *err)
+{
+    struct left *left = arg;
+
+    (void)err;
+    if (lsn < 1 || lsn > RECORDS || left->seen[lsn])
+        fail_msg("record %" PRIu64 " out of nothing", lsn);
+    if (payload.bytes != test_payload_bytes(lsn - 1))
+        fail_msg("record %" PRIu64 " has %zu bytes", lsn, payload.bytes);
+    left->seen[lsn] = true;
+    left->count++;
+    return ST_OK;
+}
+
+/* Over one flipped bit, wherever it is, all other records are read, and what the log states of its
+ * end is known, or one record short of it. */
+static void salvage_reads_all_records_but_the_damaged_one(void **state)
+{
+    (void)state;
+    make_log(true);
+    find_places();
+    for (size_t file = 0; file < image.files; file++) {
+        size_t bytes = image.bytes[file].bytes;
+
+        for (size_t at = 0; at < bytes; at += at < 64 ? 1 : 3) {
+            uint64_t hit = record_at(file, at);
+            struct left left = {0};
+            struct wal_salvage found;
+
+            put(file, at, image.bytes[file].data[at] ^ (uint8_t)(1u << (at * 7 % 8)));
+            assert_st_ok(wal_salvage(t.fs, TEST_DIR, (const uint8_t *)"0123456789abcde", note_left,
+                                     &left, &found, NULL));
+            put(file, at, image.bytes[file].data[at]);
+            if (found.unknown || left.count < RECORDS - (hit != 0))
+                fail_msg("file %zu byte %zu: %zu records of %d, hit %" PRIu64, file, at, left.count,
+                         RECORDS, hit);
+            if (found.durable_lsn > RECORDS || found.durable_lsn + 1 < image.claim_lsn)
+                fail_msg("file %zu byte %zu: durable %" PRIu64, file, at, found.durable_lsn);
+        }
+    }
+    drop_log();
+}
+
+/* A header beyond mending: what was in its file, and what it voided, is said not to be known. */
+static void salvage_says_which_header_is_beyond_mending(void **state)
+{
+    struct wal_salvage found;
+
+    (void)state;
+    make_log(true);
+    put(1, 8, 0xff);
+    put(1, 44, (uint8_t)~image.bytes[1].data[44]);
+    assert_st_ok(
+        wal_salvage(t.fs, TEST_DIR, (const uint8_t *)"0123456789abcde", NULL, NULL, &found, NULL));
+    assert_true(found.unknown);
+    assert_string_equal(found.file, image.path[1]);
+    drop_log();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -334,6 +398,8 @@ int main(void)
         cmocka_unit_test(a_file_cut_at_any_byte_gives_whole_records_only),
         cmocka_unit_test(a_missing_file_is_corruption),
         cmocka_unit_test(files_under_each_others_names_are_corruption),
+        cmocka_unit_test(salvage_reads_all_records_but_the_damaged_one),
+        cmocka_unit_test(salvage_says_which_header_is_beyond_mending),
         cmocka_unit_test(a_corrupt_log_serves_what_is_whole_and_writes_nothing),
     };
 
