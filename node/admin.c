@@ -296,7 +296,7 @@ void bury(struct collection *c)
 
     collection_close_log(c);
     dlq_remove_collection(c->node->dlq, c->id); /* what its stream still put until now */
-    if (remove_files(c->node, c->id_text, &err) != ST_OK)
+    if (remove_all_files(c->node, c->id_text, &err) != ST_OK)
         log_warn("files of a dropped collection stay until the next start",
                  "collection_id=%s err=%s", c->id_text, err.text);
     node_collection_unpin(c); /* the table's pin */

@@ -114,6 +114,27 @@ status remove_files(struct node *node, const char *id_text, struct err *err)
     return st == ST_OK ? fs_remove_all(node->options.fs, path, err) : st;
 }
 
+static status remove_below(struct node *node, const char *dir, const char *name, struct err *err)
+{
+    char path[FS_PATH_BYTES];
+    status st = fs_join(path, dir, name, err);
+
+    return st == ST_OK ? fs_remove_all(node->options.fs, path, err) : st;
+}
+
+/* The log directory last: it is what a start finds. */
+status remove_all_files(struct node *node, const char *id_text, struct err *err)
+{
+    char aside[UUID_TEXT_BYTES + 16];
+    status st;
+
+    (void)snprintf(aside, sizeof aside, "%s" NODE_ASIDE, id_text);
+    st = remove_below(node, node->snapshot_dir, aside, err);
+    if (st == ST_OK)
+        st = remove_below(node, node->wal_dir, aside, err);
+    return st == ST_OK ? remove_files(node, id_text, err) : st;
+}
+
 enum { INTENTS_AT_ONCE = 256 };
 struct intents {
     uint8_t ids[INTENTS_AT_ONCE][16];
@@ -200,7 +221,7 @@ static status look_at_directory(void *arg, const char *name, bool is_dir, struct
         return ST_OK;
     }
     if (was_dropped(&d->node->catalog, id)) {
-        if (remove_files(d->node, name, &why) != ST_OK)
+        if (remove_all_files(d->node, name, &why) != ST_OK)
             log_warn("files of a dropped collection stay until the next start",
                      "collection_id=%s err=%s", name, why.text);
         return ST_OK;

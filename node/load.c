@@ -20,15 +20,6 @@
 static const char RESTORE[] = "restore/";
 enum { LOAD_AGAIN_MS = 1000 };
 
-struct load_job {
-    struct meta_job job;
-    struct node *node;
-    struct collection *c;            /* pinned */
-    struct catalog_collection entry; /* of one that is new here */
-    bool adopt;
-    bool again; /* its local log was not the bucket's */
-};
-
 /* --- intents --- */
 
 enum { INTENT_KIND_BYTES_MAX = 16 };
@@ -71,6 +62,11 @@ bool intent_stands(struct node *node, const char *kind, const uint8_t id[16])
     return st == ST_OK;
 }
 
+static status load_intend(struct node *node, const uint8_t id[16], struct err *err)
+{
+    return intent_write(node, RESTORE, id, err);
+}
+
 bool load_intended(struct node *node, const uint8_t id[16])
 {
     return intent_stands(node, RESTORE, id);
@@ -102,26 +98,49 @@ static status do_adopt(void *arg, struct err *err)
 
 /* --- the rows --- */
 
+struct reading {
+    struct collection *c;
+    const struct load_terms *terms;
+};
+
 static void on_reclaim(void *arg)
 {
-    struct collection *c = arg;
-
-    reclaim_wait(c->node);
+    reclaim_wait(((struct reading *)arg)->c->node);
 }
 
-static status read_rows(struct load_job *load, bool without_image,
-                        struct restore_into_report *report, char owner[ROOT_NODE_ID_BYTES],
-                        struct err *err)
+static status on_record(void *arg, uint64_t lsn, struct slice payload, struct err *err)
 {
-    struct collection *c = load->c;
-    struct node *node = load->node;
+    const struct load_terms *terms = ((struct reading *)arg)->terms;
+
+    return terms->on_record(terms->arg, lsn, payload, err);
+}
+
+static status check_root(const struct root *root, struct err *err)
+{
+    if (root->state == ROOT_LIVE)
+        return ST_OK;
+    return err_set(err, ST_DENIED,
+                   root->state == ROOT_SWITCHING
+                       ? "it is not yet restorable: its rows were on their way to the bucket when "
+                         "its owner was last seen. What lies on the local disk is kept"
+                       : "the bucket says that it was dropped. What lies on the local disk is "
+                         "kept");
+}
+
+status load_read_rows(struct collection *c, const struct load_terms *terms,
+                      struct restore_into_report *report, char owner[ROOT_NODE_ID_BYTES],
+                      struct err *err)
+{
+    struct node *node = c->node;
+    struct reading reading = {.c = c, .terms = terms};
     const struct checkpoint_field field = {.id = 0, .vindex = c->vindex, .dim = c->dim};
     struct restore_options options = {
         .store = node->options.store,
         .clock = node->options.clock,
         .rand = node->options.rand,
         .stop = &node->stopping,
-        .without_image = without_image,
+        .without_image = terms->without_image,
+        .give_up_ms = terms->give_up_ms,
     };
     const struct restore_rows rows = {
         .slots = c->slots,
@@ -129,21 +148,16 @@ static status read_rows(struct load_job *load, bool without_image,
         .field_count = 1,
         .epoch = node->epoch,
         .reclaim = on_reclaim,
-        .arg = c,
+        .on_record = terms->on_record != NULL ? on_record : NULL,
+        .arg = &reading,
     };
     struct restore_plan plan = {0};
     status st;
 
     memcpy(options.collection, c->id, sizeof options.collection);
     st = restore_plan_read(&options, &plan, err);
-    if (st == ST_OK && plan.root.state != ROOT_LIVE)
-        st =
-            err_set(err, ST_DENIED,
-                    plan.root.state == ROOT_SWITCHING
-                        ? "it is not yet restorable: its rows were on their way to the bucket when "
-                          "its owner was last seen. What lies on the local disk is kept"
-                        : "the bucket says that it was dropped. What lies on the local disk is "
-                          "kept");
+    if (st == ST_OK)
+        st = check_root(&plan.root, err);
     if (st == ST_OK) {
         memcpy(owner, plan.root.node_id, ROOT_NODE_ID_BYTES);
         st = restore_into(&options, &plan, &rows, report, err);
@@ -188,7 +202,8 @@ static status read_with_patience(struct load_job *load, struct restore_into_repo
     bool without_image = false;
 
     for (;;) {
-        status st = read_rows(load, without_image, report, owner, err);
+        const struct load_terms terms = {.without_image = without_image};
+        status st = load_read_rows(load->c, &terms, report, owner, err);
 
         if (st == ST_CORRUPT && !without_image) {
             /* No row rests on the image. What is wrong with anything else is so the second time
@@ -209,23 +224,33 @@ static status read_with_patience(struct load_job *load, struct restore_into_repo
     }
 }
 
-/* What was here goes only now that all of the bucket's is read: until then it may be all there is.
- */
-static status begin_log(struct load_job *load, uint64_t lsn, struct err *err)
+/* A tail that a healing had kept goes back to where it was, behind what came from the bucket. */
+static status load_open_log(struct collection *c, uint64_t lsn, struct err *err)
 {
-    struct collection *c = load->c;
-    status st = intent_write(load->node, RESTORE, c->id, err);
+    status st = collection_open_log_at(c, lsn, err);
 
     if (st == ST_OK)
-        st = remove_files(load->node, c->id_text, err);
-    if (st == ST_OK)
-        st = collection_open_log_at(c, lsn, err);
+        st = heal_tail_append(c, lsn, err);
     if (st != ST_OK)
         collection_close_log(c);
     return st;
 }
 
-static status begin_log_with_patience(struct load_job *load, uint64_t lsn, struct err *err)
+/* What was here goes only now that all of the bucket's is read: until then it may be all there is.
+ */
+static status begin_log(struct load_job *load, uint64_t lsn, struct err *err)
+{
+    struct collection *c = load->c;
+    status st = load_intend(load->node, c->id, err);
+
+    if (st == ST_OK && heal_intended(load->node, c->id))
+        st = heal_move_aside(load->node, c, err);
+    else if (st == ST_OK)
+        st = remove_files(load->node, c->id_text, err);
+    return st == ST_OK ? load_open_log(c, lsn, err) : st;
+}
+
+status load_begin_log(struct load_job *load, uint64_t lsn, struct err *err)
 {
     status st;
 
@@ -245,7 +270,6 @@ static void serve(struct load_job *load, const struct restore_report *report)
                        "it comes from the bucket and is being written to the local disk; reads are "
                        "served, writes are taken in a moment");
     collection_set_state(c, COLLECTION_SERVING, NULL);
-    atomic_fetch_sub(&c->node->loading, 1);
     if (vindex_pending(c->vindex) > 0 && vindex_graph_wanted(c->vindex))
         linkers_want(c);
     log_info("collection loaded from the bucket",
@@ -311,13 +335,24 @@ static void load_one(struct load_job *load)
         bucket_pause(load->node, LOAD_AGAIN_MS);
     st = read_with_patience(load, &report, owner, &err);
     if (st == ST_OK)
-        st = begin_log_with_patience(load, report.bucket.last_lsn, &err);
+        st = load_begin_log(load, report.bucket.last_lsn, &err);
     if (st != ST_OK) {
         fail_load(load, st, &err);
         return;
     }
-    serve(load, &report.bucket);
-    note_marks(load, &report, owner);
+    load_finish(load, &report, owner);
+}
+
+void load_finish(struct load_job *load, const struct restore_into_report *report, const char *owner)
+{
+    struct collection *c = load->c;
+    struct err err = {0};
+    status st;
+
+    serve(load, &report->bucket);
+    if (!load->heals)
+        atomic_fetch_sub(&c->node->loading, 1);
+    note_marks(load, report, owner);
     while ((st = settle_here(load, &err)) != ST_OK && worth_another_try(load, st)) {
         ship_refuse_writes(c, err.text);
         bucket_pause(load->node, NODE_BUCKET_RETRY_MS);

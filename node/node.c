@@ -353,7 +353,7 @@ static void health_of_collection(struct collection *c, struct node_health *out)
 {
     enum collection_state state;
     char name[CATALOG_NAME_BYTES_MAX + 1];
-    char why[256];
+    char why[sizeof c->seq.reason];
     char text[sizeof out->reasons[0]];
 
     lock_take(&c->node->table.lock);
@@ -374,7 +374,7 @@ static void health_of_collection(struct collection *c, struct node_health *out)
     }
     if (state == COLLECTION_READ_ONLY || state == COLLECTION_FAILED ||
         (state == COLLECTION_LOADING && why[0] != '\0')) {
-        (void)snprintf(text, sizeof text, "collection %.64s: %.170s", name, why);
+        (void)snprintf(text, sizeof text, "collection %.64s: %.420s", name, why);
         health_add(out, text);
     }
     bucket_health_of_collection(c, name, out);

@@ -97,12 +97,12 @@ typedef void node_reload_done_fn(void *arg, status st, const struct buf *json,
 void node_reload(struct node *node, node_reload_done_fn *done, void *arg);
 
 /* Health: "healthy" or "degraded" with reasons, each a text a person can act on. */
-enum { NODE_REASONS_MAX = 16 };
+enum { NODE_REASONS_MAX = 16, NODE_REASON_BYTES = 512 };
 struct node_health {
     bool degraded;
     bool disk_full; /* writes are refused until there is room */
     size_t reason_count;
-    char reasons[NODE_REASONS_MAX][256];
+    char reasons[NODE_REASONS_MAX][NODE_REASON_BYTES];
 };
 void node_health(struct node *node, struct node_health *out);
 /* Reasons that come from outside node (anonymous listener, ignored keys): added once at start. */
@@ -155,10 +155,10 @@ struct collection_info {
     uint64_t last_lsn, durable_lsn, snapshot_lsn;
     uint64_t pending_rows, linked_rows, dead_rows;
     uint64_t memory_bytes, wal_bytes, checkpoint_bytes;
-    uint64_t last_checkpoint_ns; /* wall; 0: never */
-    const char *state;           /* "loading", "serving", "read_only", "failed" */
-    char reason[256];            /* of read_only and failed */
-    bool log_stopped;            /* read_only because the disk failed under its log */
+    uint64_t last_checkpoint_ns;    /* wall; 0: never */
+    const char *state;              /* "loading", "serving", "read_only", "failed" */
+    char reason[NODE_REASON_BYTES]; /* of read_only and failed */
+    bool log_stopped;               /* read_only because the disk failed under its log */
     /* Of a bucket-backed collection; zeros and "" else. */
     bool has_bucket;
     bool arriving;     /* comes from the bucket, and is not whole on the local disk yet */

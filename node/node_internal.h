@@ -20,6 +20,7 @@
 #include "snapshot/checkpoint.h"
 #include "snapshot/publish.h"
 #include "snapshot/restore.h"
+#include "snapshot/restore_rows.h"
 #include "tiering/tier.h"
 #include "wal/wal.h"
 
@@ -46,6 +47,9 @@ enum {
     NODE_DISK_RESERVE_BYTES = 64 * 1024 * 1024,
     NODE_EXPORT_BYTES_MAX = 512 * 1024 * 1024,
 };
+
+/* wal/<id> and snapshots/<id> of a collection that was healed, as they were. */
+#define NODE_ASIDE ".damaged"
 
 enum collection_state {
     COLLECTION_LOADING,
@@ -165,7 +169,7 @@ struct collection {
         struct lock lock;                     /* LOCK_RANK_SEQUENCER */
         _Atomic enum collection_state state;  /* changed under lock, read without */
         struct wal *wal;                      /* NULL while loading and once dropped */
-        char reason[256];                     /* why READ_ONLY */
+        char reason[NODE_REASON_BYTES];       /* why READ_ONLY */
         struct tier_stream *stream;           /* NULL: Memory, or not open */
         struct shipped_counts shipped_before; /* counters never fall */
         uint32_t log_holders;                 /* who read the log; it is not closed meanwhile */
@@ -219,7 +223,7 @@ struct node {
         uint32_t count;
         struct collection *graves; /* no pin left; freed by the upkeep thread */
         size_t reason_count;
-        char reasons[NODE_REASONS_MAX][256];
+        char reasons[NODE_REASONS_MAX][NODE_REASON_BYTES];
     } table;
 
     struct catalog catalog; /* the meta thread's alone once node_open() returned */
@@ -357,6 +361,9 @@ status intent_remove(struct node *node, const uint8_t id[16], struct err *err);
  * is there, a start finds the rest. */
 NODISCARD
 status remove_files(struct node *node, const char *id_text, struct err *err);
+/* And what a healing moved aside. */
+NODISCARD
+status remove_all_files(struct node *node, const char *id_text, struct err *err);
 
 /* admin.c */
 NODISCARD
@@ -572,11 +579,56 @@ status intent_write(struct node *node, const char *kind, const uint8_t id[16], s
 NODISCARD
 status intent_clear(struct node *node, const char *kind, const uint8_t id[16], struct err *err);
 bool load_intended(struct node *node, const uint8_t id[16]);
+
+struct load_job {
+    struct meta_job job;
+    struct node *node;
+    struct collection *c;            /* pinned */
+    struct catalog_collection entry; /* of one that is new here */
+    bool adopt;
+    bool again; /* its local log was not the bucket's */
+    bool heals; /* it replaces one that was served read-only: not counted as loading */
+};
+struct load_terms {
+    bool without_image;
+    uint64_t give_up_ms; /* 0: restore.h's */
+    status (*on_record)(void *arg, uint64_t lsn, struct slice payload, struct err *err);
+    void *arg;
+};
+/* What the bucket has of c, into its empty rows. On the load thread, as all of these. */
+NODISCARD
+status load_read_rows(struct collection *c, const struct load_terms *terms,
+                      struct restore_into_report *report, char owner[ROOT_NODE_ID_BYTES],
+                      struct err *err);
+/* A new log behind lsn, with the tail that a healing had kept for it, in the place of the old one.
+ * Tried again until the disk takes it. */
+NODISCARD
+status load_begin_log(struct load_job *load, uint64_t lsn, struct err *err);
+/* c is in the table and has its log: it serves, is written to the local disk, and is shipped. */
+void load_finish(struct load_job *load, const struct restore_into_report *report,
+                 const char *owner);
 /* c is in the table, loading, and counted as such. again: not at once. */
 NODISCARD
 status load_again(struct collection *c, bool again, struct err *err);
 bool intent_stands(struct node *node, const char *kind, const uint8_t id[16]);
 void load_count(struct node *node); /* one more that is being loaded */
+
+/* heal.c: c is served read-only up to lsn `reach` or not at all, as its local files are damaged;
+ * `reach` is also what a checkpoint knows to have been durable. It comes from the bucket if that
+ * holds all that is damaged here. Any thread; told as c's reason. */
+void heal_start(struct collection *c, uint64_t reach, const char *damage);
+/* Whether what lies in c's directories is damaged, and to be kept when another takes its place. */
+bool heal_intended(struct node *node, const uint8_t id[16]);
+NODISCARD
+status heal_move_aside(struct node *node, const struct collection *c, struct err *err);
+
+/* heal_tail.c: what only the local log has, across the moment when its files are moved aside. */
+/* The readable records [first, last] of c's log directory, durably, as letters. */
+NODISCARD
+status heal_tail_keep(struct collection *c, uint64_t first, uint64_t last, struct err *err);
+/* Appends those that go on at lsn + 1 to c's log, and puts their rows. */
+NODISCARD
+status heal_tail_append(struct collection *c, uint64_t lsn, struct err *err);
 
 /* reset.c: any thread; everything up to kept_lsn is in the bucket or in letters. */
 void load_diverged(struct collection *c, uint64_t kept_lsn);

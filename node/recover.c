@@ -179,7 +179,17 @@ static bool comes_from_bucket(struct collection *c)
            log_must_be_there(c->node->options.fs, wal_dir, NULL) == ST_CORRUPT;
 }
 
-static status load(struct collection *c, struct err *err)
+/* Served as far as it is whole, or not at all; one that has a bucket is healed from it. */
+static void is_damaged(struct collection *c, enum collection_state state, uint64_t reach,
+                       const char *reason)
+{
+    collection_set_state(c, state, reason);
+    if (policy_has_bucket(atomic_load(&c->policy)) && c->node->tier != NULL)
+        heal_start(c, reach, reason);
+}
+
+/* *reach: what the checkpoint or the log knew of its end, if it fails. */
+static status load(struct collection *c, uint64_t *reach, struct err *err)
 {
     char wal_dir[FS_PATH_BYTES];
     char snapshot_dir[FS_PATH_BYTES];
@@ -197,6 +207,7 @@ static status load(struct collection *c, struct err *err)
         st = log_must_be_there(c->node->options.fs, wal_dir, err);
     if (st == ST_OK)
         st = load_checkpoint(c, snapshot_dir, &start_lsn, &lsn_max, &damage, err);
+    *reach = lsn_max;
     field = field_of(c); /* a damaged checkpoint leaves others than there were */
     r.slots = c->slots;
     r.make_room = make_room;
@@ -218,12 +229,12 @@ static status load(struct collection *c, struct err *err)
         (void)snprintf(reason, sizeof reason,
                        "its log is damaged, read-only up to lsn %" PRIu64 ": %.160s",
                        report.last_lsn, report.text);
-        collection_set_state(c, COLLECTION_READ_ONLY, reason);
+        is_damaged(c, COLLECTION_READ_ONLY, c->seq.last_lsn, reason);
     } else if (has_hole(c, &r, start_lsn, &first)) {
         (void)snprintf(reason, sizeof reason,
                        "documents before lsn %" PRIu64 " are missing, read-only: %.140s", first,
                        damage.text[0] != '\0' ? damage.text : "its checkpoint is gone");
-        collection_set_state(c, COLLECTION_READ_ONLY, reason);
+        is_damaged(c, COLLECTION_READ_ONLY, c->seq.last_lsn, reason);
     } else {
         st = ship_open(c, err);
         if (st == ST_OK)
@@ -235,18 +246,22 @@ static status load(struct collection *c, struct err *err)
 static void recover_one(struct collection *c)
 {
     struct err err = {0};
-    char reason[256];
+    uint64_t reach = 0;
+    status st;
 
     log_context_set(NULL, c->id_text);
     if (comes_from_bucket(c) && load_again(c, false, &err) == ST_OK) {
         log_context_set(NULL, NULL);
         return; /* the load thread counts it */
     }
-    if (load(c, &err) != ST_OK) {
+    st = load(c, &reach, &err);
+    if (st != ST_OK) {
         log_error("collection could not be loaded", "err=%s", err.text);
-        (void)snprintf(reason, sizeof reason, "%.255s", err.text);
         collection_rows_drop(c); /* the memory is the others' */
-        collection_set_state(c, COLLECTION_FAILED, reason);
+        if (st == ST_CORRUPT)
+            is_damaged(c, COLLECTION_FAILED, reach, err.text);
+        else
+            collection_set_state(c, COLLECTION_FAILED, err.text);
     } else {
         atomic_store(&c->checkpoint_mono_ns, clock_mono_ns(c->node->options.clock));
         if (vindex_pending(c->vindex) > 0 && vindex_graph_wanted(c->vindex))

@@ -221,6 +221,8 @@ static status on_record(void *arg, uint64_t lsn, struct slice payload, struct er
 
     if (st == ST_OK)
         st = map_complete(p, err);
+    if (st == ST_OK && p->rows->on_record != NULL)
+        st = p->rows->on_record(p->rows->arg, lsn, payload, err);
     return st == ST_OK ? replay_record(&p->replay, lsn, payload, err) : st;
 }
 

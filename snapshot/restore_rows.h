@@ -29,6 +29,8 @@ struct restore_rows {
     /* May be NULL. */
     void (*on_progress)(void *arg, uint64_t objects_done, uint64_t objects, uint64_t bytes_done);
     void (*on_gap)(void *arg, uint64_t first_lsn, uint64_t last_lsn);
+    /* Each record of the log before it is applied; a status other than ST_OK ends the restore. */
+    status (*on_record)(void *arg, uint64_t lsn, struct slice payload, struct err *err);
     void *arg;
 };
 struct restore_into_report {
