@@ -1,0 +1,141 @@
+/* Usage: explore [--config NAME] [--twin NAME] [--states MAX] [--path NUMBERS] [--quiet]
+ *
+ * Walks all states of a configuration. Exit status 0: the search finished and every check held, or,
+ * with --twin, a check failed; 1 else. What the search was bounded by is printed with what came of
+ * it. */
+#include "explore.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct {
+    const char *name;
+    struct ex_bounds bounds;
+} CONFIGS[] = {
+    /* CI: `tiny` under sanitizers, `small` as users run it */
+    {"tiny", {.writes = 2, .remote = 2, .crashes = 1, .in_flight = 2, .settle = 16}},
+    {"small", {.writes = 3, .remote = 2, .crashes = 1, .in_flight = 2, .settle = 16}},
+    /* scripts/explore: each finishes; together they are what docs say of it */
+    {"records", {.writes = 3, .remote = 2, .crashes = 1, .in_flight = 3, .settle = 1}},
+    {"faults", {.writes = 3, .remote = 1, .crashes = 1, .faults = 1, .in_flight = 2, .settle = 64}},
+    {"takes", {.writes = 3, .remote = 1, .crashes = 1, .takes = 1, .in_flight = 2, .settle = 64}},
+    {"reader", {.writes = 3, .remote = 1, .crashes = 1, .readers = 1, .in_flight = 2}},
+    {"publish",
+     {.writes = 3, .remote = 1, .crashes = 1, .commits = 1, .in_flight = 2, .settle = 64}},
+    /* what the twins are found in */
+    {"twin", {.writes = 2, .remote = 1, .crashes = 1, .faults = 1, .in_flight = 2}},
+    {"twin_commit",
+     {.writes = 1, .remote = 1, .faults = 2, .commits = 1, .takes = 1, .in_flight = 1}},
+};
+
+static const struct {
+    const char *name, *config;
+    uint32_t twin;
+} TWINS[] = {
+    {"skip_epoch_check", "twin", STREAM_TWIN_SKIP_EPOCH_CHECK},
+    {"skip_fence_read", "twin", STREAM_TWIN_SKIP_FENCE_READ},
+    {"forget_open", "twin", STREAM_TWIN_FORGET_OPEN},
+    {"trust_404", "twin", STREAM_TWIN_TRUST_404},
+    {"cursor_from_local", "twin", STREAM_TWIN_CURSOR_FROM_LOCAL},
+    {"409_as_412", "twin_commit", STREAM_TWIN_409_AS_412},
+    {"reuse_nonce", "twin_commit", STREAM_TWIN_REUSE_NONCE},
+    {"advance_over_hole", "twin", STREAM_TWIN_ADVANCE_OVER_HOLE},
+    {"lose_tail", "twin", EX_TWIN_LOSE_TAIL},
+    {"check_reaches", "twin", EX_TWIN_CHECK_REACHES},
+};
+
+void world_begin(struct ex_world *w, const struct ex_bounds *bounds, struct stream *streams)
+{
+    memset(w, 0, sizeof *w);
+    w->bounds = bounds;
+    w->root = (struct ex_root){.state = ROOT_LIVE,
+                               .revision = 1,
+                               .epoch = 1,
+                               .floor_epoch = 1,
+                               .floor_seq = 1,
+                               .floor_code = 1};
+    w->writes = bounds->writes;
+    w->faults = bounds->faults;
+    w->takes = bounds->takes;
+    w->commits = bounds->commits;
+    w->readers = bounds->readers;
+    w->remote = 1;
+    for (size_t i = 0; i < EX_NODES; i++) {
+        struct ex_node *n = &w->node[i];
+
+        n->s = &streams[i];
+        n->log = n->hint = n->hint_before = 1;
+        n->log_first = 1;
+        n->crashes = bounds->crashes;
+        node_start(w, i);
+    }
+}
+
+static const struct ex_bounds *bounds_of(const char *name)
+{
+    for (size_t i = 0; i < COUNT_OF(CONFIGS); i++)
+        if (strcmp(CONFIGS[i].name, name) == 0)
+            return &CONFIGS[i].bounds;
+    fprintf(stderr, "no configuration is called %s\n", name);
+    exit(2);
+}
+
+static size_t twin_of(const char *name)
+{
+    for (size_t i = 0; i < COUNT_OF(TWINS); i++)
+        if (strcmp(TWINS[i].name, name) == 0)
+            return i;
+    fprintf(stderr, "no twin is called %s\n", name);
+    exit(2);
+}
+
+static void say(const char *config, const struct ex_bounds *b, const struct ex_result *r)
+{
+    printf(
+        "%s: 2 nodes, %d records of one group each, %d in flight a node, %d crashes each, %d lost "
+        "or wrong answers, %d takeovers by command, %d publishes, %d readers\n",
+        config, b->writes, b->in_flight, b->crashes, b->faults, b->takes, b->commits, b->readers);
+    printf("%s: %" PRIu64 " states, %" PRIu64 " transitions, depth %" PRIu64 ", %" PRIu64
+           " at rest, %" PRIu64 " settled, %.1f s, %s\n",
+           config, r->states, r->transitions, r->deepest, r->quiet, r->settled, r->seconds,
+           r->violated   ? r->problem
+           : r->finished ? "search finished"
+                         : "search not finished");
+}
+
+int main(int argc, char **argv)
+{
+    const char *config = NULL, *twin = NULL, *path = NULL;
+    uint64_t states_max = UINT32_MAX - 1;
+    bool quiet = false;
+    struct ex_bounds bounds;
+    struct ex_result result;
+
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--quiet") == 0)
+            quiet = true;
+        else if (strcmp(argv[i], "--config") == 0 && i + 1 < argc)
+            config = argv[++i];
+        else if (strcmp(argv[i], "--twin") == 0 && i + 1 < argc)
+            twin = argv[++i];
+        else if (strcmp(argv[i], "--path") == 0 && i + 1 < argc)
+            path = argv[++i];
+        else if (strcmp(argv[i], "--states") == 0 && i + 1 < argc)
+            states_max = strtoull(argv[++i], NULL, 10);
+        else
+            return 2;
+    }
+    if (config == NULL)
+        config = twin != NULL ? TWINS[twin_of(twin)].config : "small";
+    bounds = *bounds_of(config);
+    if (twin != NULL)
+        bounds.twins = TWINS[twin_of(twin)].twin;
+    if (path != NULL)
+        return search_replay(&bounds, path) ? 0 : 1;
+    search_run(&bounds, states_max, quiet, &result);
+    say(config, &bounds, &result);
+    if (twin != NULL)
+        return result.violated ? 0 : 1;
+    return result.finished ? 0 : 1;
+}
