@@ -150,7 +150,8 @@ static status read_profile(struct credentials_profile *p, struct fs *fs, struct 
     st = fs_read_file(fs, p->path, FILE_BYTES_MAX, &text, &why);
     if (st == ST_OK) {
         p->is_there = profile_read(buf_slice(&text), p->name, p->is_config, on_key, p);
-        explicit_bzero(text.data, text.bytes);
+        if (text.data != NULL) /* an empty file has none */
+            explicit_bzero(text.data, text.bytes);
     } else if (st == ST_NOMEM) {
         (void)err_set(err, st, "%s", why.text);
     } else {

@@ -194,6 +194,166 @@ static void damaged_files_are_borne(void **state)
         }
 }
 
+/* Everything is configured; then what won is taken away, until nothing is left. */
+static void each_wins_over_those_behind_it(void **state)
+{
+    static const struct {
+        const char *variables; /* blank-separated; those of all behind it are set too */
+        const char *shared;    /* lines of the profile in the shared file */
+        const char *config;
+        enum credentials_from from;
+        const char *name; /* how it is called */
+    } links[] = {
+        {"AWS_ACCESS_KEY_ID=AK AWS_SECRET_ACCESS_KEY=env", "", "", CREDENTIALS_FROM_ENVIRONMENT,
+         "the environment (AWS_ACCESS_KEY_ID)"},
+        {"AWS_WEB_IDENTITY_TOKEN_FILE=/token AWS_ROLE_ARN=arn:e", "", "",
+         CREDENTIALS_FROM_WEB_IDENTITY, "web identity (AWS_WEB_IDENTITY_TOKEN_FILE)"},
+        {"", "", "web_identity_token_file=/t\nrole_arn=arn:p\n", CREDENTIALS_FROM_WEB_IDENTITY,
+         "web identity of profile p"},
+        {"", "aws_access_key_id=AS\naws_secret_access_key=shared\n", "",
+         CREDENTIALS_FROM_SHARED_FILE, "profile p of /home/a/.aws/credentials"},
+        {"", "credential_process=/bin/one\n", "", CREDENTIALS_FROM_PROCESS,
+         "credential_process of profile p"},
+        {"", "", "credential_process=/bin/two\n", CREDENTIALS_FROM_PROCESS,
+         "credential_process of profile p"},
+        {"", "", "aws_access_key_id=AC\naws_secret_access_key=config\n",
+         CREDENTIALS_FROM_CONFIG_FILE, "profile p of /home/a/.aws/config"},
+        {"AWS_CONTAINER_CREDENTIALS_RELATIVE_URI=/v2/x", "", "", CREDENTIALS_FROM_CONTAINER,
+         "the container (AWS_CONTAINER_CREDENTIALS_RELATIVE_URI)"},
+        {"AWS_CONTAINER_CREDENTIALS_FULL_URI=http://127.0.0.1/y", "", "",
+         CREDENTIALS_FROM_CONTAINER, "the container (AWS_CONTAINER_CREDENTIALS_FULL_URI)"},
+        {"AWS_EC2_METADATA_SERVICE_ENDPOINT=http://127.0.0.1:1", "", "", CREDENTIALS_FROM_INSTANCE,
+         "instance metadata"},
+    };
+    static struct credentials c;
+    static struct credentials_plan plan;
+
+    for (size_t first = 0; first < COUNT_OF(links); first++) {
+        char shared[1024] = "[p]\n";
+        char config[1024] = "[profile p]\n";
+        char variables[1024] = "HOME=/home/a AWS_PROFILE=p";
+        char *env[32];
+        size_t count = 0;
+
+        for (size_t i = first; i < COUNT_OF(links); i++) {
+            strcat(shared, links[i].shared);
+            strcat(config, links[i].config);
+            strcat(strcat(variables, " "), links[i].variables);
+        }
+        for (char *at = strtok(variables, " "); at != NULL; at = strtok(NULL, " "))
+            env[count++] = at;
+        env[count] = NULL;
+        write_file(fs_sim_fs(*state), "/home/a/.aws/credentials", shared);
+        write_file(fs_sim_fs(*state), "/home/a/.aws/config", config);
+        assert_int_equal(credentials_load(env, fs_sim_fs(*state), &c, &plan, NULL), ST_OK);
+        assert_int_equal(c.found ? c.from : plan.from, links[first].from);
+        assert_int_equal(c.found, plan.from == CREDENTIALS_FROM_NOWHERE);
+        assert_string_equal(c.found ? c.source : plan.name, links[first].name);
+        if (first == 1)
+            assert_string_equal(plan.role, "arn:e");
+        if (first == 2)
+            assert_string_equal(plan.role, "arn:p");
+        if (first == 4)
+            assert_string_equal(plan.command, "/bin/one");
+        if (first == 7)
+            assert_string_equal(plan.url, "http://169.254.170.2/v2/x");
+    }
+}
+
+static enum credentials_from whom(struct fs_sim *sim, char *const *env, const char *shared,
+                                  const char *config, struct credentials *c)
+{
+    static struct credentials_plan plan;
+
+    write_file(fs_sim_fs(sim), "/home/a/.aws/credentials", shared);
+    write_file(fs_sim_fs(sim), "/home/a/.aws/config", config);
+    assert_int_equal(credentials_load(env, fs_sim_fs(sim), c, &plan, NULL), ST_OK);
+    return c->found ? c->from : plan.from;
+}
+
+/* What is configured and wrong is told; whoever stands behind it would be someone else. */
+static void what_is_wrong_ends_the_chain(void **state)
+{
+    char *const home[] = {(char *)"HOME=/home/a", NULL};
+    char *const named[] = {(char *)"HOME=/home/a", (char *)"AWS_PROFILE=gone", NULL};
+    char *const half[] = {(char *)"HOME=/home/a", (char *)"AWS_ACCESS_KEY_ID=AK", NULL};
+    char *const undated[] = {(char *)"HOME=/home/a", (char *)"AWS_ACCESS_KEY_ID=AK",
+                             (char *)"AWS_SECRET_ACCESS_KEY=s",
+                             (char *)"AWS_CREDENTIAL_EXPIRATION=tomorrow", NULL};
+    char *const off[] = {(char *)"HOME=/home/a", (char *)"AWS_EC2_METADATA_DISABLED=true", NULL};
+    static const char keys[] = "[default]\naws_access_key_id=A\naws_secret_access_key=S\n";
+    static struct credentials c;
+
+    assert_int_equal(whom(*state, home, "", "", &c), CREDENTIALS_FROM_INSTANCE);
+    assert_int_equal(whom(*state, off, "", "", &c), CREDENTIALS_FROM_NOWHERE);
+    assert_int_equal(whom(*state, home, keys, "", &c), CREDENTIALS_FROM_SHARED_FILE);
+    assert_int_equal(whom(*state, half, keys, "", &c), CREDENTIALS_FROM_NOWHERE);
+    assert_int_equal(whom(*state, undated, keys, "", &c), CREDENTIALS_FROM_NOWHERE);
+    assert_non_null(strstr(c.source, "AWS_CREDENTIAL_EXPIRATION is no date"));
+    assert_string_equal(c.secret, "");
+    assert_int_equal(whom(*state, named, keys, "", &c), CREDENTIALS_FROM_NOWHERE);
+    assert_non_null(strstr(c.source, "profile gone of /home/a/.aws/config (not there)"));
+    assert_int_equal(whom(*state, home, "[default]\naws_access_key_id=A\n", keys, &c),
+                     CREDENTIALS_FROM_NOWHERE);
+    assert_int_equal(whom(*state, home, "[default]\nregion=a b\n", "", &c),
+                     CREDENTIALS_FROM_NOWHERE);
+    /* A role that would have to be taken on is not left out in silence. */
+    assert_int_equal(
+        whom(*state, home, keys, "[default]\nrole_arn=arn:x\nsource_profile=default\n", &c),
+        CREDENTIALS_FROM_NOWHERE);
+    assert_non_null(strstr(c.source, "asks for role_arn, which this version does not do"));
+    assert_int_equal(whom(*state, home, "", "[default]\nsso_session=x\n", &c),
+                     CREDENTIALS_FROM_NOWHERE);
+    assert_non_null(strstr(c.source, "asks for sso_session, which this version does not do"));
+}
+
+static void where_sts_is(void **state)
+{
+    static const struct {
+        const char *variables[4];
+        const char *config;
+        const char *wanted;
+    } tries[] = {
+        {{NULL}, "", "https://sts.amazonaws.com"},
+        {{"AWS_REGION=eu-1"}, "", "https://sts.eu-1.amazonaws.com"},
+        {{"AWS_REGION=cn-north-1"}, "", "https://sts.cn-north-1.amazonaws.com.cn"},
+        {{"AWS_ENDPOINT_URL=http://a", "AWS_ENDPOINT_URL_S3=http://s3"}, "", "http://a"},
+        {{"AWS_ENDPOINT_URL=http://a", "AWS_ENDPOINT_URL_STS=http://b"},
+         "endpoint_url=http://c\n",
+         "http://b"},
+        {{"AWS_ENDPOINT_URL_S3=http://s3"}, "endpoint_url=http://c\n", "http://c"},
+        {{"AWS_ENDPOINT_URL_STS=http://b", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=true"},
+         "",
+         "https://sts.amazonaws.com"},
+    };
+    static struct credentials_plan plan;
+    static struct credentials c;
+
+    for (size_t i = 0; i < COUNT_OF(tries); i++) {
+        char *env[8] = {(char *)"HOME=/home/a", (char *)"AWS_WEB_IDENTITY_TOKEN_FILE=/t",
+                        (char *)"AWS_ROLE_ARN=arn:x"};
+        char config[128] = "[default]\n";
+
+        for (size_t v = 0; tries[i].variables[v] != NULL; v++) {
+            env[3 + v] = (char *)malloc(strlen(tries[i].variables[v]) + 1);
+            strcpy(env[3 + v], tries[i].variables[v]);
+        }
+        write_file(fs_sim_fs(*state), "/home/a/.aws/config", strcat(config, tries[i].config));
+        assert_int_equal(credentials_load(env, fs_sim_fs(*state), &c, &plan, NULL), ST_OK);
+        assert_string_equal(plan.url, tries[i].wanted);
+        for (size_t v = 3; env[v] != NULL; v++)
+            free(env[v]);
+    }
+}
+
+static void the_environment_may_say_when_its_keys_end(void **state)
+{
+    char *const env[] = {(char *)"AWS_ACCESS_KEY_ID=AK", (char *)"AWS_SECRET_ACCESS_KEY=s",
+                         (char *)"AWS_CREDENTIAL_EXPIRATION=2026-11-21T12:00:00+00:00", NULL};
+
+    assert_int_equal(load(*state, env).expires_s, 1795262400);
+}
+
 static status load_once(void *arg)
 {
     struct credentials *c = malloc(sizeof *c);
@@ -219,6 +379,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(shared_files_come_next, set_up, tear_down),
         cmocka_unit_test_setup_teardown(configured_endpoints_may_be_ignored, set_up, tear_down),
         cmocka_unit_test_setup_teardown(places_are_named_when_nothing_is_found, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(each_wins_over_those_behind_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_is_wrong_ends_the_chain, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(where_sts_is, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_environment_may_say_when_its_keys_end, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(files_are_read_each_time, set_up, tear_down),
         cmocka_unit_test(damaged_files_are_borne),
         cmocka_unit_test_setup_teardown(each_allocation_may_fail, set_up, tear_down),
