@@ -85,7 +85,9 @@ bool credentials_url_is_safe(const char *url)
     char *host = url_part(url, CURLUPART_HOST);
     bool safe = scheme != NULL && host != NULL && strcasecmp(scheme, "https") == 0;
 
-    if (scheme != NULL && host != NULL && strcasecmp(scheme, "http") == 0) {
+    if (strchr(url, '@') != NULL) /* where one reader sees a host, another sees a user */
+        safe = false;
+    else if (scheme != NULL && host != NULL && strcasecmp(scheme, "http") == 0) {
         safe = host_is_loopback(host);
         for (size_t i = 0; i < COUNT_OF(hosts); i++)
             safe |= strcasecmp(host, hosts[i]) == 0;

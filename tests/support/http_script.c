@@ -19,6 +19,7 @@ enum { CONNECTIONS_MAX = 64 };
 
 struct seen {
     char head[HTTP_SCRIPT_TEXT_BYTES];
+    char body[HTTP_SCRIPT_TEXT_BYTES];
     size_t body_bytes;
 };
 
@@ -87,7 +88,7 @@ static bool read_head(int fd, char head[HTTP_SCRIPT_TEXT_BYTES])
     return false;
 }
 
-static size_t read_body(int fd, const char *head)
+static size_t read_body(int fd, const char *head, char kept[HTTP_SCRIPT_TEXT_BYTES])
 {
     static const char name[] = "\r\ncontent-length:";
     const char *at = strcasestr(head, name);
@@ -100,6 +101,8 @@ static size_t read_body(int fd, const char *head)
 
         if (got <= 0)
             break;
+        for (size_t i = 0; i < (size_t)got && done + i + 1 < HTTP_SCRIPT_TEXT_BYTES; i++)
+            kept[done + i] = chunk[i];
         done += (size_t)got;
         left -= (size_t)got;
     }
@@ -153,10 +156,12 @@ static void serve(void *arg)
         if (line->says_continue)
             (void)send_all(c->fd, "HTTP/1.1 100 Continue\r\n\r\n", 25);
         if (!line->before_body) {
-            size_t bytes = read_body(c->fd, head);
+            char body[HTTP_SCRIPT_TEXT_BYTES] = "";
+            size_t bytes = read_body(c->fd, head, body);
 
             lock_take(&h->lock);
             seen->body_bytes = bytes;
+            memcpy(seen->body, body, sizeof body);
             lock_drop(&h->lock);
         }
         lock_take(&h->lock);
@@ -276,6 +281,12 @@ size_t http_script_body_bytes(struct http_script *h, size_t n)
     bytes = h->seen[n].body_bytes;
     lock_drop(&h->lock);
     return bytes;
+}
+
+const char *http_script_body(struct http_script *h, size_t n)
+{
+    http_script_wait(h, n + 1);
+    return h->seen[n].body;
 }
 
 void http_script_wait(struct http_script *h, size_t requests)

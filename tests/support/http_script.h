@@ -41,6 +41,8 @@ size_t http_script_connections(struct http_script *h);
 /* Head of the n-th request, and how many bytes of body came behind it. */
 const char *http_script_head(struct http_script *h, size_t n);
 size_t http_script_body_bytes(struct http_script *h, size_t n);
+/* Its first HTTP_SCRIPT_TEXT_BYTES - 1 bytes, as a text. */
+const char *http_script_body(struct http_script *h, size_t n);
 /* Waits until so many requests have arrived. */
 void http_script_wait(struct http_script *h, size_t requests);
 
