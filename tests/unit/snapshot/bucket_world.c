@@ -369,3 +369,59 @@ void bucket_restore_and_check(struct bucket *b, struct restore_into_report *repo
     world_check(&to);
     world_close(&to);
 }
+
+/* --- what many tests begin with --- */
+
+void bucket_ok(status st, const struct err *err, const struct bucket *b)
+{
+    if (st != ST_OK)
+        fail_msg("%s seed=%llu", err->text, (unsigned long long)b->w.seed);
+}
+
+void bucket_open_full(struct bucket *b, uint64_t s)
+{
+    struct publish_report report;
+    struct err err = {0};
+
+    bucket_open(b, s);
+    world_ops(&b->w, 100);
+    bucket_ship(b, b->w.lsn);
+    bucket_take(b, false);
+    world_ops(&b->w, 20);
+    bucket_ship(b, b->w.lsn);
+    bucket_ok(bucket_publish(b, PUBLISH_BASE, &report, &err), &err, b);
+    world_ops(&b->w, 20);
+    while (vindex_link(b->w.vindex, 16) > 0)
+        ;
+    b->w.ops_per_step = 0;
+    bucket_checkpoint(b);
+    bucket_ship(b, b->w.lsn);
+    bucket_take(b, false);
+    world_ops(&b->w, 8);
+    bucket_ship(b, b->w.lsn);
+    bucket_ok(bucket_publish(b, PUBLISH_IMAGE, &report, &err), &err, b);
+    bucket_take(b, true);
+    world_ops(&b->w, 8);
+    bucket_ship(b, b->w.lsn);
+}
+
+status bucket_try_restore(struct bucket *b, struct err *err)
+{
+    struct restore_into_report report;
+    struct world to;
+    status st;
+
+    world_open(&to, b->w.seed);
+    st = bucket_restore_into(b, &to, &report, err);
+    world_close(&to);
+    return st;
+}
+
+status bucket_try_read(struct bucket *b, struct err *err)
+{
+    struct restore_report report;
+    struct restore_options options;
+
+    bucket_restore_options(b, &options);
+    return restore_verify(&options, &report, err);
+}

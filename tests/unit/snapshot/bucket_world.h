@@ -59,4 +59,13 @@ status bucket_restore_into(struct bucket *b, struct world *to, struct restore_in
 /* The same, compared with the model, and thrown away. */
 void bucket_restore_and_check(struct bucket *b, struct restore_into_report *report);
 
+/* Fails the test, with the seed, unless st is ST_OK. */
+void bucket_ok(status st, const struct err *err, const struct bucket *b);
+/* Everything a bucket may have: base, image, two closed epochs, an open one, a current one. */
+void bucket_open_full(struct bucket *b, uint64_t seed);
+/* Into a world of its own; err says why not. */
+status bucket_try_restore(struct bucket *b, struct err *err);
+/* Read and checked, handed to nobody. */
+status bucket_try_read(struct bucket *b, struct err *err);
+
 #endif

@@ -10,18 +10,12 @@
 static uint64_t seed = 20261121;
 enum { HISTORIES = 40 };
 
-static void fail_on(status st, const struct err *err, const struct bucket *b)
-{
-    if (st != ST_OK)
-        fail_msg("%s seed=%llu", err->text, (unsigned long long)b->w.seed);
-}
-
 static void publish(struct bucket *b, unsigned what)
 {
     struct publish_report report;
     struct err err = {0};
 
-    fail_on(bucket_publish(b, what, &report, &err), &err, b);
+    bucket_ok(bucket_publish(b, what, &report, &err), &err, b);
 }
 
 static void only_a_log(void **state)

@@ -10,12 +10,6 @@
 
 static uint64_t seed = 20261122;
 
-static void fail_on(status st, const struct err *err, const struct bucket *b)
-{
-    if (st != ST_OK)
-        fail_msg("%s seed=%llu", err->text, (unsigned long long)b->w.seed);
-}
-
 /* A collection with a graph, a checkpoint, a log in the bucket, and writes after all of it. */
 static void open_full(struct bucket *b, uint64_t s)
 {
@@ -65,7 +59,7 @@ static void a_stop_after_every_request_leaves_the_old_or_the_new_state(void **st
         bucket_restore_and_check(&b, &restored);
         assert_int_equal(restored.bucket.used_image, st == ST_OK);
         b.stop = false; /* the next process */
-        fail_on(bucket_publish(&b, PUBLISH_BASE | PUBLISH_IMAGE, &report, &err), &err, &b);
+        bucket_ok(bucket_publish(&b, PUBLISH_BASE | PUBLISH_IMAGE, &report, &err), &err, &b);
         bucket_restore_and_check(&b, &restored);
         assert_true(restored.bucket.used_image);
         bucket_close(&b);
@@ -94,7 +88,7 @@ static void transient_failures_and_lost_answers_are_sent_again(void **state)
 
             open_full(&b, seed);
             assert_int_equal(objstore_faults_add(b.faults, &fault, &id, NULL), ST_OK);
-            fail_on(bucket_publish(&b, PUBLISH_BASE | PUBLISH_IMAGE, &report, &err), &err, &b);
+            bucket_ok(bucket_publish(&b, PUBLISH_BASE | PUBLISH_IMAGE, &report, &err), &err, &b);
             met = objstore_faults_met(b.faults, id);
             assert_true(met > 0 || n > 5);
             bucket_restore_and_check(&b, &restored);
@@ -161,7 +155,7 @@ static void a_checkpoint_in_between_takes_nothing_away(void **state)
         open_full(&b, seed);
         b.w.ops_per_step = 0;
         b.checkpoint_at = n;
-        fail_on(bucket_publish(&b, PUBLISH_IMAGE, &report, &err), &err, &b);
+        bucket_ok(bucket_publish(&b, PUBLISH_IMAGE, &report, &err), &err, &b);
         reached = b.checkpoint_at == 0;
         assert_true(reached || n > 2);
         bucket_restore_and_check(&b, &restored);
@@ -199,7 +193,7 @@ static void without_a_graph_the_manifest_names_no_image(void **state)
     world_upsert(&b.w, 1);
     bucket_checkpoint(&b);
     bucket_ship(&b, b.w.lsn);
-    fail_on(bucket_publish(&b, PUBLISH_IMAGE | PUBLISH_BASE, &report, &err), &err, &b);
+    bucket_ok(bucket_publish(&b, PUBLISH_IMAGE | PUBLISH_BASE, &report, &err), &err, &b);
     assert_int_equal(b.manifest.image_count, 0);
     assert_int_equal(b.manifest.segment_count, 1);
     bucket_restore_and_check(&b, &restored);
@@ -230,7 +224,7 @@ static void a_switching_collection_becomes_restorable_with_its_base(void **state
     assert_int_equal(bucket_restore_into(&b, &to, &restored, &err), ST_UNAVAILABLE);
     assert_non_null(strstr(err.text, "not yet restorable"));
     world_close(&to);
-    fail_on(bucket_publish(&b, PUBLISH_BASE, &report, &err), &err, &b);
+    bucket_ok(bucket_publish(&b, PUBLISH_BASE, &report, &err), &err, &b);
     bucket_restore_and_check(&b, &restored);
     bucket_close(&b);
 }
@@ -254,17 +248,17 @@ static void lineages_move_into_the_manifest_and_go_with_the_floor(void **state)
         bucket_take(&b, false);
     }
     assert_int_equal(b.root.lineage_count, 90);
-    fail_on(bucket_publish(&b, 0, &report, &err), &err, &b);
+    bucket_ok(bucket_publish(&b, 0, &report, &err), &err, &b);
     assert_int_equal(b.root.lineage_count, 1);
     assert_int_equal(b.manifest.lineage_count, 89);
     bucket_restore_and_check(&b, &restored);
     world_upsert(&b.w, 3);
     bucket_ship(&b, b.w.lsn);
     bucket_take(&b, false);
-    fail_on(bucket_publish(&b, 0, &report, &err), &err, &b);
+    bucket_ok(bucket_publish(&b, 0, &report, &err), &err, &b);
     assert_int_equal(b.root.lineage_count, 2);
     bucket_restore_and_check(&b, &restored);
-    fail_on(bucket_publish(&b, PUBLISH_BASE, &report, &err), &err, &b);
+    bucket_ok(bucket_publish(&b, PUBLISH_BASE, &report, &err), &err, &b);
     assert_int_equal(b.manifest.lineage_count, 0);
     assert_int_equal(b.root.lineage_count, 1);
     bucket_restore_and_check(&b, &restored);
@@ -313,7 +307,7 @@ static void each_allocation_may_fail(void **state)
     (void)state;
     open_full(&b, seed);
     b.busy = false;
-    fail_on(bucket_publish(&b, PUBLISH_BASE, &report, &err), &err, &b);
+    bucket_ok(bucket_publish(&b, PUBLISH_BASE, &report, &err), &err, &b);
     assert_true(alloc_sweep(publish_once, &b) > 20);
     bucket_close(&b);
 }

@@ -15,62 +15,6 @@
 
 static uint64_t seed = 20261123;
 
-static void fail_on(status st, const struct err *err, const struct bucket *b)
-{
-    if (st != ST_OK)
-        fail_msg("%s seed=%llu", err->text, (unsigned long long)b->w.seed);
-}
-
-/* Everything a bucket may have: base, image, two closed epochs, an open one, a current one. */
-static void open_full(struct bucket *b, uint64_t s)
-{
-    struct publish_report report;
-    struct err err = {0};
-
-    bucket_open(b, s);
-    world_ops(&b->w, 100);
-    bucket_ship(b, b->w.lsn);
-    bucket_take(b, false);
-    world_ops(&b->w, 20);
-    bucket_ship(b, b->w.lsn);
-    fail_on(bucket_publish(b, PUBLISH_BASE, &report, &err), &err, b);
-    world_ops(&b->w, 20);
-    while (vindex_link(b->w.vindex, 16) > 0)
-        ;
-    b->w.ops_per_step = 0;
-    bucket_checkpoint(b);
-    bucket_ship(b, b->w.lsn);
-    bucket_take(b, false);
-    world_ops(&b->w, 8);
-    bucket_ship(b, b->w.lsn);
-    fail_on(bucket_publish(b, PUBLISH_IMAGE, &report, &err), &err, b);
-    bucket_take(b, true);
-    world_ops(&b->w, 8);
-    bucket_ship(b, b->w.lsn);
-}
-
-/* Into a world of its own; err says why not. */
-static status try_restore(struct bucket *b, struct err *err)
-{
-    struct restore_into_report report;
-    struct world to;
-    status st;
-
-    world_open(&to, b->w.seed);
-    st = bucket_restore_into(b, &to, &report, err);
-    world_close(&to);
-    return st;
-}
-
-static status try_read(struct bucket *b, struct err *err)
-{
-    struct restore_report report;
-    struct restore_options options;
-
-    bucket_restore_options(b, &options);
-    return restore_verify(&options, &report, err);
-}
-
 static void everything_a_bucket_may_have_is_read(void **state)
 {
     struct restore_into_report report;
@@ -80,12 +24,12 @@ static void everything_a_bucket_may_have_is_read(void **state)
     struct bucket b;
 
     (void)state;
-    open_full(&b, seed);
+    bucket_open_full(&b, seed);
     bucket_restore_and_check(&b, &report);
     assert_true(report.bucket.used_image && report.nodes > 0 && report.bucket.rows > 0 &&
                 report.bucket.records > 0);
     bucket_restore_options(&b, &options);
-    fail_on(restore_verify(&options, &verified, &err), &err, &b);
+    bucket_ok(restore_verify(&options, &verified, &err), &err, &b);
     assert_int_equal(verified.last_lsn, b.shipped_lsn);
     assert_int_equal(verified.chain, b.chain);
     assert_int_equal(verified.rows, report.bucket.rows);
@@ -101,11 +45,11 @@ static void a_dropped_collection_says_so(void **state)
     struct bucket b;
 
     (void)state;
-    open_full(&b, seed);
+    bucket_open_full(&b, seed);
     b.root.state = ROOT_DROPPED;
     b.root.dropped_at_ns = UINT64_C(1795000000000000000);
     bucket_root_put(&b);
-    assert_int_equal(try_restore(&b, &err), ST_NOT_FOUND);
+    assert_int_equal(bucket_try_restore(&b, &err), ST_NOT_FOUND);
     assert_non_null(strstr(err.text, "dropped at 2026-"));
     bucket_close(&b);
 }
@@ -120,7 +64,7 @@ static void no_root_is_not_found(void **state)
     bucket_open(&b, seed);
     objkey_root(b.w.state.collection_id, key);
     bucket_delete(&b, key);
-    assert_int_equal(try_restore(&b, &err), ST_NOT_FOUND);
+    assert_int_equal(bucket_try_restore(&b, &err), ST_NOT_FOUND);
     bucket_close(&b);
 }
 
@@ -184,7 +128,7 @@ static void another_history_is_refused(void **state)
     b.chain ^= 1;
     world_ops(&b.w, 30);
     bucket_ship(&b, b.w.lsn);
-    assert_int_equal(try_restore(&b, &err), ST_CORRUPT);
+    assert_int_equal(bucket_try_restore(&b, &err), ST_CORRUPT);
     assert_non_null(strstr(err.text, "another history"));
     bucket_close(&b);
 }
@@ -201,11 +145,11 @@ static void a_log_that_ends_before_the_manifest_rests_on_it_is_refused(void **st
     world_ops(&b.w, 60);
     bucket_ship(&b, b.w.lsn);
     b.w.ops_per_step = 3;
-    fail_on(bucket_publish(&b, PUBLISH_BASE, &report, &err), &err, &b);
+    bucket_ok(bucket_publish(&b, PUBLISH_BASE, &report, &err), &err, &b);
     assert_true(b.manifest.lsn > b.manifest.floor.lsn);
     objkey_group(b.w.state.collection_id, 1, b.next_seq - 1, key);
     bucket_delete(&b, key);
-    assert_int_equal(try_restore(&b, &err), ST_CORRUPT);
+    assert_int_equal(bucket_try_restore(&b, &err), ST_CORRUPT);
     assert_non_null(strstr(err.text, "the log ends at lsn"));
     bucket_close(&b);
 }
@@ -238,17 +182,17 @@ static void a_gap_is_told_and_the_log_goes_on(void **state)
     bucket_gap(&b, b.w.lsn - 1);
     bucket_ship(&b, b.w.lsn);
     bucket_restore_options(&b, &options);
-    fail_on(restore_plan_read(&options, &plan, &err), &err, &b);
-    fail_on(restore_run(&options, &plan, &(struct restore_sink){.arg = &gap, .on_gap = see_gap},
-                        &report, &err),
-            &err, &b);
+    bucket_ok(restore_plan_read(&options, &plan, &err), &err, &b);
+    bucket_ok(restore_run(&options, &plan, &(struct restore_sink){.arg = &gap, .on_gap = see_gap},
+                          &report, &err),
+              &err, &b);
     assert_int_equal(report.gaps, 1);
     assert_int_equal(gap.first, first);
     assert_int_equal(gap.last, b.w.lsn - 1);
     assert_int_equal(report.last_lsn, b.w.lsn);
     assert_int_equal(report.records, first);
     restore_plan_free(&plan);
-    fail_on(try_restore(&b, &err), &err, &b);
+    bucket_ok(bucket_try_restore(&b, &err), &err, &b);
     bucket_close(&b);
 }
 
@@ -282,13 +226,13 @@ static void a_root_in_order_lists_one_epoch(void **state)
     struct bucket b;
 
     (void)state;
-    open_full(&b, seed);
+    bucket_open_full(&b, seed);
     b.root.open_count = 0; /* as after the second CAS, but for its lineage */
     b.root.epoch = 3;
     bucket_root_put(&b);
     counting_store_init(&counting, b.direct);
     b.store = &counting.store;
-    fail_on(try_read(&b, &err), &err, &b);
+    bucket_ok(bucket_try_read(&b, &err), &err, &b);
     assert_int_equal(counting.counts[OBJSTORE_LIST], 1);
     bucket_close(&b);
 }
@@ -311,7 +255,7 @@ static void an_image_of_rows_that_are_gone_is_not_taken_over(void **state)
         ;
     bucket_checkpoint(&b);
     bucket_ship(&b, b.w.lsn);
-    fail_on(bucket_publish(&b, PUBLISH_IMAGE, &published, &err), &err, &b);
+    bucket_ok(bucket_publish(&b, PUBLISH_IMAGE, &published, &err), &err, &b);
     assert_int_equal(published.image_nodes, WORLD_IDS);
     for (uint32_t id = 0; id < WORLD_IDS - 5; id++)
         world_upsert(&b.w, id);
@@ -319,7 +263,7 @@ static void an_image_of_rows_that_are_gone_is_not_taken_over(void **state)
     bucket_restore_and_check(&b, &report); /* the rows of the image are in the log */
     assert_false(report.graph_left_out);
     assert_int_equal(report.nodes, WORLD_IDS);
-    fail_on(bucket_publish(&b, PUBLISH_BASE, &published, &err), &err, &b);
+    bucket_ok(bucket_publish(&b, PUBLISH_BASE, &published, &err), &err, &b);
     bucket_restore_and_check(&b, &report); /* and now they are not */
     assert_true(report.graph_left_out);
     assert_int_equal(report.placed, 5);

@@ -16,62 +16,6 @@
 
 static uint64_t seed = 20261126;
 
-static void fail_on(status st, const struct err *err, const struct bucket *b)
-{
-    if (st != ST_OK)
-        fail_msg("%s seed=%llu", err->text, (unsigned long long)b->w.seed);
-}
-
-/* Everything a bucket may have: base, image, two closed epochs, an open one, a current one. */
-static void open_full(struct bucket *b, uint64_t s)
-{
-    struct publish_report report;
-    struct err err = {0};
-
-    bucket_open(b, s);
-    world_ops(&b->w, 100);
-    bucket_ship(b, b->w.lsn);
-    bucket_take(b, false);
-    world_ops(&b->w, 20);
-    bucket_ship(b, b->w.lsn);
-    fail_on(bucket_publish(b, PUBLISH_BASE, &report, &err), &err, b);
-    world_ops(&b->w, 20);
-    while (vindex_link(b->w.vindex, 16) > 0)
-        ;
-    b->w.ops_per_step = 0;
-    bucket_checkpoint(b);
-    bucket_ship(b, b->w.lsn);
-    bucket_take(b, false);
-    world_ops(&b->w, 8);
-    bucket_ship(b, b->w.lsn);
-    fail_on(bucket_publish(b, PUBLISH_IMAGE, &report, &err), &err, b);
-    bucket_take(b, true);
-    world_ops(&b->w, 8);
-    bucket_ship(b, b->w.lsn);
-}
-
-/* Into a world of its own; err says why not. */
-static status try_restore(struct bucket *b, struct err *err)
-{
-    struct restore_into_report report;
-    struct world to;
-    status st;
-
-    world_open(&to, b->w.seed);
-    st = bucket_restore_into(b, &to, &report, err);
-    world_close(&to);
-    return st;
-}
-
-static status try_read(struct bucket *b, struct err *err)
-{
-    struct restore_report report;
-    struct restore_options options;
-
-    bucket_restore_options(b, &options);
-    return restore_verify(&options, &report, err);
-}
-
 /* Whether a restore reads it. */
 static bool counts(const struct bucket *b, const char *key)
 {
@@ -92,7 +36,7 @@ static void every_flipped_bit_is_found_and_its_object_named(void **state)
     char *key;
 
     (void)state;
-    open_full(&b, seed);
+    bucket_open_full(&b, seed);
     b.store = b.direct; /* faster */
     for (size_t n = 0; (key = bucket_key(&b, n)) != NULL; n++) {
         struct buf body = bucket_get(&b, key);
@@ -104,7 +48,7 @@ static void every_flipped_bit_is_found_and_its_object_named(void **state)
 
             body.data[at] ^= bit;
             bucket_put(&b, key, buf_slice(&body));
-            st = try_read(&b, &err);
+            st = bucket_try_read(&b, &err);
             if (st != ST_CORRUPT && st != ST_UNSUPPORTED)
                 fail_msg("%s byte %zu bit %u: %s %s", key, at, bit, status_name(st), err.text);
             if (strstr(err.text, key) == NULL)
@@ -127,7 +71,7 @@ static void a_missing_object_is_corruption_that_names_it(void **state)
     char *key;
 
     (void)state;
-    open_full(&b, seed);
+    bucket_open_full(&b, seed);
     for (size_t n = 0; (key = bucket_key(&b, n)) != NULL; n++) {
         struct objkey k = objkey_parse(key);
         struct buf body = bucket_get(&b, key);
@@ -135,7 +79,7 @@ static void a_missing_object_is_corruption_that_names_it(void **state)
         status st;
 
         bucket_delete(&b, key);
-        st = try_restore(&b, &err);
+        st = bucket_try_restore(&b, &err);
         if (k.kind == OBJKEY_IS_ROOT) {
             assert_int_equal(st, ST_NOT_FOUND);
         } else if (k.kind == OBJKEY_IS_GROUP && k.epoch >= b.root.open[0]) {
@@ -146,7 +90,7 @@ static void a_missing_object_is_corruption_that_names_it(void **state)
                 fail_msg("%s: %s %s", key, status_name(st), err.text);
             missed++;
         } else {
-            fail_on(st, &err, &b);
+            bucket_ok(st, &err, &b);
         }
         bucket_put(&b, key, buf_slice(&body));
         buf_free(&body);
@@ -182,7 +126,7 @@ static void what_is_wrong_once_is_asked_again(void **state)
     struct bucket b;
 
     (void)state;
-    open_full(&b, seed);
+    bucket_open_full(&b, seed);
     for (size_t i = 0; i < COUNT_OF(faults); i++) {
         struct objstore_fault fault = faults[i];
         struct restore_into_report report;
@@ -204,7 +148,7 @@ static void a_store_in_trouble_is_waited_for(void **state)
     struct bucket b;
 
     (void)state;
-    open_full(&b, seed);
+    bucket_open_full(&b, seed);
     for (uint32_t n = 1; n < 60; n += 3) {
         const struct objstore_fault fault = {
             .kind = OBJSTORE_FAULT_REFUSE, .class = OBJSTORE_TRANSIENT, .nth = n};
@@ -231,14 +175,14 @@ static void an_outage_ends_it_in_time_and_a_stop_at_once(void **state)
     struct bucket b;
 
     (void)state;
-    open_full(&b, seed);
+    bucket_open_full(&b, seed);
     bucket_restore_options(&b, &options);
     options.give_up_ms = 100;
-    fail_on(restore_plan_read(&options, &plan, &err), &err, &b);
+    bucket_ok(restore_plan_read(&options, &plan, &err), &err, &b);
     assert_int_equal(objstore_faults_add(b.faults, &outage, NULL, NULL), ST_OK);
     assert_int_equal(restore_run(&options, &plan, &(struct restore_sink){0}, &report, &err),
                      ST_UNAVAILABLE);
-    assert_int_equal(try_read(&b, &err), ST_UNAVAILABLE);
+    assert_int_equal(bucket_try_read(&b, &err), ST_UNAVAILABLE);
     objstore_faults_clear(b.faults);
     assert_int_equal(objstore_faults_add(b.faults, &denied, NULL, NULL), ST_OK);
     assert_int_equal(restore_run(&options, &plan, &(struct restore_sink){0}, &report, &err),
@@ -270,7 +214,7 @@ static void a_request_that_hangs_holds_up_no_stop(void **state)
         struct bucket b;
         status st;
 
-        open_full(&b, seed);
+        bucket_open_full(&b, seed);
         counting_store_init(&counting, b.faults);
         counting.stop = &b.stop;
         counting.stop_at = n;
@@ -296,7 +240,7 @@ static void each_allocation_may_fail(void **state)
     int64_t n;
 
     (void)state;
-    open_full(&b, seed);
+    bucket_open_full(&b, seed);
     b.store = b.direct;
     for (n = 0; failed; n++) {
         struct restore_into_report report;
@@ -391,9 +335,9 @@ static void an_image_that_lies_changes_no_row(void **state)
         b.w.ops_per_step = 0;
         bucket_checkpoint(&b);
         bucket_ship(&b, b.w.lsn / 2);
-        fail_on(bucket_publish(&b, n % 2 == 0 ? PUBLISH_IMAGE : PUBLISH_IMAGE | PUBLISH_BASE,
-                               &published, &err),
-                &err, &b);
+        bucket_ok(bucket_publish(&b, n % 2 == 0 ? PUBLISH_IMAGE : PUBLISH_IMAGE | PUBLISH_BASE,
+                                 &published, &err),
+                  &err, &b);
         assert_int_equal(b.manifest.image_count, 1);
         lies = (struct lies){.b = &b, .rand = &b.w.rand.source};
         slots_end = 1 + (uint32_t)some(&lies, 300);
@@ -414,7 +358,7 @@ static void an_image_that_lies_changes_no_row(void **state)
         image_writer_destroy(w);
 
         buf_init(&manifest, MANIFEST_BYTES_MAX);
-        fail_on(manifest_encode(&b.manifest, &manifest, &err), &err, &b);
+        bucket_ok(manifest_encode(&b.manifest, &manifest, &err), &err, &b);
         b.root.manifest.bytes = manifest.bytes;
         b.root.manifest.crc = crc32c(0, manifest.data, manifest.bytes);
         objkey_manifest(b.w.state.collection_id, b.manifest.revision, b.root.manifest.uuid, key);
@@ -440,20 +384,20 @@ static void without_its_image_a_damaged_bucket_is_read(void **state)
     char key[OBJKEY_BYTES];
 
     (void)state;
-    open_full(&b, seed);
+    bucket_open_full(&b, seed);
     objkey_data(b.w.state.collection_id, b.manifest.images[0].object.uuid, key);
     bucket_delete(&b, key);
-    assert_int_equal(try_restore(&b, &err), ST_CORRUPT);
+    assert_int_equal(bucket_try_restore(&b, &err), ST_CORRUPT);
     bucket_restore_options(&b, &options);
     options.without_image = true;
     world_open(&to, seed);
-    fail_on(restore_plan_read(&options, &plan, &err), &err, &b);
-    fail_on(restore_into(
-                &options, &plan,
-                &(struct restore_rows){
-                    .slots = to.slots, .fields = &to.field, .field_count = 1, .epoch = to.epoch},
-                &report, &err),
-            &err, &b);
+    bucket_ok(restore_plan_read(&options, &plan, &err), &err, &b);
+    bucket_ok(restore_into(
+                  &options, &plan,
+                  &(struct restore_rows){
+                      .slots = to.slots, .fields = &to.field, .field_count = 1, .epoch = to.epoch},
+                  &report, &err),
+              &err, &b);
     assert_false(report.bucket.used_image);
     world_expected_at(&b.w, b.shipped_lsn, to.expected);
     world_check(&to);
