@@ -249,6 +249,76 @@ static void a_log_that_parted_is_found_out_and_its_tail_kept(void **state)
     expect_letter(one, &l, 11, 17);
 }
 
+static status expect_log(void *arg, uint64_t lsn, struct slice payload, struct err *err)
+{
+    struct expected *e = arg;
+    struct buf want;
+
+    (void)err;
+    assert_int_equal(lsn, e->next++);
+    buf_init(&want, 4096);
+    ship_copy_record(e->n, lsn, &want);
+    assert_int_equal(payload.bytes, want.bytes);
+    assert_memory_equal(payload.data, want.data, want.bytes);
+    buf_free(&want);
+    return ST_OK;
+}
+
+/* A letter of an earlier history lies at the same lsns: the new tail is kept beside it, whole. */
+static void a_tail_of_another_history_has_its_own_letter(void **state)
+{
+    struct ship_node *one = ship_node(&w, "one");
+    struct ship_node *two = ship_node(&w, "two");
+    struct ship_node *anew;
+    const struct dlq_filter filter = {.kind = LETTER_DIVERGENT_TAIL};
+    struct expected e;
+    struct letter all[4];
+    struct err err;
+    size_t total;
+
+    (void)state;
+    ship_create(one);
+    ship_append(one, 10);
+    ship_run(&w, 7000, 100);
+    ship_close(one);
+    ship_append(one, 7);
+    copy_log(one, two, 10);
+    two->options.take_ownership = true;
+    ship_append(two, 4);
+    ship_open(two);
+    ship_run(&w, 10000, 100);
+    one->options.take_ownership = true;
+    ship_open(one);
+    ship_run(&w, 10000, 100);
+    assert_int_equal(tails(one, all), 1);
+    ship_close(one);
+
+    anew = ship_node(&w, "one"); /* loaded from the bucket, and nothing is remembered of it */
+    copy_log(two, anew, 14);
+    anew->options.dlq = one->dlq;
+    anew->options.fs = fs_sim_fs(one->sim);
+    ship_append(anew, 10);                      /* 15..24 */
+    tier_stream_flush(two->stream, NULL, NULL); /* it finds out that it is fenced */
+    ship_append(two, 3);                        /* 15..17 */
+    ship_run(&w, 20000, 100);
+    tier_stream_take(two->stream);
+    ship_run(&w, 20000, 100);
+    assert_int_equal(two->phase, STREAM_OWNED);
+    anew->options.take_ownership = true;
+    ship_open(anew);
+    ship_run(&w, 10000, 100);
+    assert_int_equal(anew->phase, STREAM_DIVERGED);
+    assert_int_equal(dlq_list(one->dlq, &filter, 0, all, COUNT_OF(all), &total), 2);
+    expect_letter(one, &all[0], 11, 17);
+    assert_true(all[1].lsn_first <= 15);
+    assert_int_equal(all[1].lsn_last, 24);
+    e = (struct expected){.n = anew, .next = all[1].lsn_first};
+    if (tier_letter_read(fs_sim_fs(one->sim), "/node", NULL, &all[1], expect_log, &e, &err) !=
+        ST_OK)
+        fail_msg("%s", err.text);
+    assert_int_equal(e.next, 25);
+}
+
 /* The disk refuses the letter's file: the node is not told to load anew before it is written. */
 static void a_tail_that_cannot_be_kept_is_tried_until_it_is(void **state)
 {
@@ -374,6 +444,7 @@ int main(void)
         TEST(a_fenced_owner_keeps_its_tail_as_a_letter),
         TEST(a_tail_that_is_the_collections_after_all_leaves),
         TEST(a_log_that_parted_is_found_out_and_its_tail_kept),
+        TEST(a_tail_of_another_history_has_its_own_letter),
         TEST(a_tail_that_cannot_be_kept_is_tried_until_it_is),
         TEST(a_kept_tail_survives_a_power_cut),
         TEST(damaged_letters_are_refused),
