@@ -1,5 +1,7 @@
 /* Objects in parts: nothing is there before the completion, then all of it at once. */
 #include "base/mem.h"
+#include "objstore/faults.h"
+#include "objstore/upload.h"
 #include "tests/conformance/objstore_conformance.h"
 
 #include <setjmp.h>
@@ -252,6 +254,77 @@ static void uploads_of_one_key_do_not_meet(void **state)
     oc_expect_content(oc, key, slice_text("a"));
 }
 
+static struct upload_options upload_of(const char *key, struct slice *object)
+{
+    return (struct upload_options){.key = key,
+                                   .bytes = object->bytes,
+                                   .read = upload_read_slice,
+                                   .arg = object,
+                                   .pool = OBJSTORE_BULK,
+                                   .policy = objstore_retry_foreground(),
+                                   .part_bytes = PART,
+                                   .clock = clock_real(),
+                                   .rand = rand_kernel()};
+}
+
+static void an_object_of_any_size_goes_up(void **state)
+{
+    static const size_t sizes[] = {0, 1000, PART, PART + 1, 3 * PART + 17};
+    struct oc *oc = *state;
+    uint8_t *bytes = oc_bytes(3 * (size_t)PART + 17, 9);
+
+    for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+        const char *key = oc_key(oc, "large");
+        struct slice object = slice_make(bytes, sizes[i]);
+        struct upload_options options = upload_of(key, &object);
+        struct upload_report report;
+        struct err err = {0};
+
+        options.condition = oc->subject->no_conditions ? OBJSTORE_ALWAYS : OBJSTORE_IF_ABSENT;
+        if (objstore_upload(oc->s, &options, &report, &err) != ST_OK)
+            fail_msg("%zu bytes: %s", sizes[i], err.text);
+        assert_false(report.found);
+        oc_expect_content(oc, key, object);
+        expect_etag(oc, key, report.etag);
+        if (oc->subject->no_conditions)
+            continue;
+        assert_int_equal(objstore_upload(oc->s, &options, &report, NULL), ST_OK);
+        assert_true(report.found);
+        oc_expect_free(oc, (struct objstore_req){.op = OBJSTORE_DELETE, .key = key}, OBJSTORE_OK);
+    }
+    mem_free(bytes);
+}
+
+/* What the store says to the second completion decides nothing; the object does. */
+static void an_upload_whose_completion_was_lost_is_there(void **state)
+{
+    struct oc *oc = *state;
+    uint8_t *bytes = oc_bytes(PART + 17, 10);
+    struct slice object = slice_make(bytes, PART + 17);
+
+    for (unsigned round = 0; round < 2; round++) {
+        const struct objstore_fault lost = {.kind = OBJSTORE_FAULT_LOSE,
+                                            .ops = 1u << OBJSTORE_UPLOAD_COMPLETE};
+        struct upload_options options = upload_of(oc_key(oc, "large"), &object);
+        struct objstore *faults = NULL;
+        struct upload_report report;
+        struct err err = {0};
+
+        if (round == 1 && !oc->subject->no_conditions)
+            options.condition = OBJSTORE_IF_ABSENT;
+        assert_int_equal(objstore_faults_open(oc_open(oc), 1, &faults, NULL), ST_OK);
+        assert_int_equal(objstore_faults_add(faults, &lost, NULL, NULL), ST_OK);
+        if (objstore_upload(faults, &options, &report, &err) != ST_OK)
+            fail_msg("%s", err.text);
+        assert_false(report.left_behind);
+        objstore_close(faults);
+        oc_expect_content(oc, options.key, object);
+        oc_expect_free(oc, (struct objstore_req){.op = OBJSTORE_DELETE, .key = options.key},
+                       OBJSTORE_OK);
+    }
+    mem_free(bytes);
+}
+
 size_t oc_uploads(struct CMUnitTest *out)
 {
     static const struct CMUnitTest tests[] = {
@@ -264,6 +337,8 @@ size_t oc_uploads(struct CMUnitTest *out)
         cmocka_unit_test(a_completion_keeps_to_its_condition),
         cmocka_unit_test(a_repeated_completion_changes_nothing),
         cmocka_unit_test(uploads_of_one_key_do_not_meet),
+        cmocka_unit_test(an_object_of_any_size_goes_up),
+        cmocka_unit_test(an_upload_whose_completion_was_lost_is_there),
     };
 
     memcpy(out, tests, sizeof tests);
