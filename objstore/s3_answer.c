@@ -416,21 +416,37 @@ enum s3_mend s3_answer_damaged(struct objstore_req *req, const struct s3_reply *
 void s3_answer_broken(struct objstore_req *req, enum s3_break how, const char *what, bool sent,
                       const struct s3_asked *asked)
 {
+    const char *ca =
+        asked->ca_file != NULL && asked->ca_file[0] != '\0' ? asked->ca_file : "the system's";
     static const struct {
         enum objstore_class class;
         const char *said;
+        bool of_authorities; /* where from matters */
     } breaks[] = {
         [S3_BREAK_CONNECT] = {OBJSTORE_TRANSIENT, "no connection; is the store running, and the "
                                                   "address right?"},
-        [S3_BREAK_TRUST] = {OBJSTORE_PERMANENT, "its certificate is not trusted; give the "
-                                                "authority's in AWS_CA_BUNDLE"},
+        [S3_BREAK_TRUST] = {OBJSTORE_PERMANENT,
+                            "its certificate is not trusted; put its authority's into a file and "
+                            "name that in [storage] s3_ca_file or AWS_CA_BUNDLE",
+                            true},
+        [S3_BREAK_EXPIRED] = {OBJSTORE_PERMANENT,
+                              "its certificate has expired or is not valid yet; give the store a "
+                              "new one, or set the clock of this machine"},
+        [S3_BREAK_NAME] = {OBJSTORE_PERMANENT,
+                           "its certificate is for another name; use one that it has as the "
+                           "endpoint, or give the store a certificate for this"},
+        [S3_BREAK_CA_FILE] = {OBJSTORE_PERMANENT,
+                              "the authorities cannot be read; correct [storage] s3_ca_file or "
+                              "AWS_CA_BUNDLE",
+                              true},
         [S3_BREAK_ADDRESS] = {OBJSTORE_PERMANENT, "the address cannot be used; correct it"},
         [S3_BREAK_TIMEOUT] = {OBJSTORE_TRANSIENT, "no answer in time"},
         [S3_BREAK_CUT] = {OBJSTORE_TRANSIENT, "the answer broke off"},
         [S3_BREAK_MEMORY] = {OBJSTORE_TRANSIENT, "no memory for the request"},
     };
 
-    answer(req, breaks[how].class, req->result.http_status, "", asked, "%s (%.160s)",
-           breaks[how].said, what);
+    answer(req, breaks[how].class, req->result.http_status, "", asked, "%s (%.160s%s%.150s)",
+           breaks[how].said, what, breaks[how].of_authorities ? "; authorities: " : "",
+           breaks[how].of_authorities ? ca : "");
     req->result.maybe_applied = sent && is_write(req->op);
 }

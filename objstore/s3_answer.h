@@ -21,13 +21,17 @@ enum s3_mend { /* what to try before the answer is given, once each */
 struct s3_asked { /* what texts and decisions need of who asked */
     const struct s3_target *target;
     const char *keys_source; /* credentials.source */
+    const char *ca_file;     /* NULL or "": the system's */
     int64_t now_s;           /* our clock, when it was signed */
     char region[64];         /* out: of S3_MEND_REGION */
 };
 
 enum s3_break {                   /* how a transfer ended without a whole answer */
                 S3_BREAK_CONNECT, /* nothing was sent */
-                S3_BREAK_TRUST,   /* the certificate is not believed */
+                S3_BREAK_TRUST,   /* nobody we know vouches for the certificate */
+                S3_BREAK_EXPIRED, /* or not valid yet */
+                S3_BREAK_NAME,    /* it is another host's */
+                S3_BREAK_CA_FILE, /* our authorities cannot be read */
                 S3_BREAK_ADDRESS, /* the URL cannot be: configuration */
                 S3_BREAK_TIMEOUT,
                 S3_BREAK_CUT, /* reset, closed early, not HTTP */

@@ -17,6 +17,7 @@ enum {
     CONNECTION_IDLE_S = 25,         /* below what servers close after (MinIO: 30) */
     CONNECTION_LIFE_S = 120,        /* then new addresses of the name get their share */
     ADDRESSES_S = 30,
+    AUTHORITIES_S = 300, /* then a file that was exchanged is read again */
 };
 
 const struct s3_timings S3_TIMINGS = {.connect_ms = 5000,
@@ -240,6 +241,7 @@ static bool set_transport(struct s3_call *call, const struct s3_timings *t, cons
     }
     if (is_loopback(call->asked.target->host)) /* no proxy can get there */
         SET(CURLOPT_PROXY, "");
+    SET(CURLOPT_CA_CACHE_TIMEOUT, (long)AUTHORITIES_S);
     if (ca_file != NULL && ca_file[0] != '\0')
         SET(CURLOPT_CAINFO, ca_file);
     return ok;
@@ -296,6 +298,7 @@ bool s3_call_prepare(struct s3_call *call, const struct credentials *keys,
     struct objstore_req *req = call->req;
     struct err why = {0};
 
+    call->asked.ca_file = ca_file;
     forget_answer(call);
     if (!keys->found) {
         if (keys->ended)
@@ -324,7 +327,22 @@ static bool was_sent(struct s3_call *call)
     return bytes > 0;
 }
 
-static enum s3_break break_of(CURLcode code, bool sent)
+/* Why a certificate was refused: OpenSSL's numbers (x509_vfy.h), which curl passes on; 1 is what it
+ * says before it has one. */
+static enum s3_break refusal_of(struct s3_call *call, CURLcode code)
+{
+    enum { FINE = 0, UNSPECIFIED = 1, NOT_YET_VALID = 9, HAS_EXPIRED = 10 };
+    long verified = UNSPECIFIED;
+
+    if (code == CURLE_SSL_CACERT_BADFILE || code == CURLE_SSL_CERTPROBLEM)
+        return S3_BREAK_CA_FILE;
+    (void)curl_easy_getinfo(call->easy, CURLINFO_SSL_VERIFYRESULT, &verified);
+    if (verified == NOT_YET_VALID || verified == HAS_EXPIRED)
+        return S3_BREAK_EXPIRED;
+    return verified == FINE || verified == UNSPECIFIED ? S3_BREAK_NAME : S3_BREAK_TRUST;
+}
+
+static enum s3_break break_of(struct s3_call *call, CURLcode code, bool sent)
 {
     /* Of the hundred codes those that are not simply a transfer that ended early. */
     if (code == CURLE_COULDNT_RESOLVE_HOST || code == CURLE_COULDNT_RESOLVE_PROXY ||
@@ -332,7 +350,7 @@ static enum s3_break break_of(CURLcode code, bool sent)
         return S3_BREAK_CONNECT;
     if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE ||
         code == CURLE_SSL_ISSUER_ERROR || code == CURLE_SSL_CERTPROBLEM)
-        return S3_BREAK_TRUST;
+        return refusal_of(call, code);
     /* The second, once something was sent: what answers does not speak HTTP. */
     if (code == CURLE_URL_MALFORMAT || (code == CURLE_UNSUPPORTED_PROTOCOL && !sent))
         return S3_BREAK_ADDRESS;
@@ -352,7 +370,7 @@ static void end_broken(struct s3_call *call, CURLcode code)
                         "an object that goes on beyond the %zu bytes that were expected",
                         call->req->result.body.bytes_max);
     else
-        s3_answer_broken(call->req, break_of(code, was_sent(call)), words, was_sent(call),
+        s3_answer_broken(call->req, break_of(call, code, was_sent(call)), words, was_sent(call),
                          &call->asked);
 }
 
