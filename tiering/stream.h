@@ -234,7 +234,9 @@ enum stream_event_kind {
  * chain before lsn 1), over the log's records to T and compared with the bucket's there. A log that
  * ends before T is BEHIND only if it has nothing behind what is remembered. T before what is
  * remembered: DIVERGED where that was loaded, as a restore that reads during a takeover may have
- * read groups that were not counted in the end; AHEAD where it was confirmed. Without anything
+ * read groups that were not counted in the end; AHEAD where it was confirmed. A log that ended
+ * before what is remembered when it was opened (a disk that lied) is BEHIND, or DIVERGED from that
+ * end if it was written since, whatever its chain. Without anything
  * remembered, of a log that
  * was trimmed, or that cannot be read in between (a gap may stand there): group (epoch, seq)'s own
  * records against the log's, and DIVERGED where that cannot be done either. */

@@ -53,6 +53,16 @@ static struct verdict ends_before(const struct tier_stream *s, uint64_t durable)
     return durable <= s->ship.hint_lsn ? behind() : diverged(s->ship.hint_lsn);
 }
 
+/* It ended before what is remembered when it was opened: a disk that lied, or an older one. What
+ * was written since has lsns that the bucket knows as others, whatever the chain says further on.
+ */
+static struct verdict lost_its_end(const struct tier_stream *s, uint64_t durable)
+{
+    uint64_t began = s->ship.core.remote_lsn;
+
+    return durable > began ? diverged(began) : behind();
+}
+
 /* ---- by the chain ---- */
 
 struct walk {
@@ -115,8 +125,16 @@ static bool by_chain(struct tier_stream *s, const struct stream_effect *e, struc
     uint64_t durable = durable_of(s);
     status st = ST_OK;
 
+    if (end < hint && !s->options.hint_loaded) {
+        *out = ahead();
+        return true;
+    }
+    if (s->ship.core.remote_lsn < s->ship.hint_lsn) {
+        *out = lost_its_end(s, durable);
+        return true;
+    }
     if (end < hint) {
-        *out = s->options.hint_loaded ? diverged(hint) : ahead();
+        *out = diverged(hint);
         return true;
     }
     if (durable < end) {

@@ -410,6 +410,33 @@ status wal_file_sync(struct wal *w, uint64_t number, struct err *err)
     return st;
 }
 
+/* A log that opened on a full disk has a tail that is still to be copied: with the next batch, or
+ * here. */
+static status settle_tail(struct wal *w, struct err *err)
+{
+    status st;
+
+    lock_take(&w->lock);
+    while (w->shared.trim_blocked && w->shared.scheduled)
+        cond_wait(&w->changed, &w->lock);
+    if (!w->shared.trim_blocked || w->shared.mode == WAL_MODE_STOPPED) {
+        st = w->shared.trim_blocked ? stopped_locked(w, err) : ST_OK;
+        lock_drop(&w->lock);
+        return st;
+    }
+    w->shared.scheduled = true;
+    lock_drop(&w->lock);
+    st = wal_make_successor(w, 0, err);
+    wal_file_close(w->fs, &w->sync.file);
+    lock_take(&w->lock);
+    w->shared.scheduled = w->shared.fill != NULL;
+    if (w->shared.scheduled)
+        wal_engine_ready_locked(w->engine, w);
+    cond_broadcast(&w->changed);
+    lock_drop(&w->lock);
+    return st == ST_OK ? ST_OK : err_wrap(err, st, "settle log %s", w->dir);
+}
+
 status wal_settle(struct wal *w, struct err *err)
 {
     struct wal_entries files;
@@ -417,7 +444,7 @@ status wal_settle(struct wal *w, struct err *err)
     bool ok;
 
     if (wal_engine_sync(w->engine) != WAL_SYNC_NONE)
-        return ST_OK;
+        return settle_tail(w, err);
     lock_take(&w->lock);
     ok = wal_entries_copy(&files, &w->shared.files);
     lock_drop(&w->lock);

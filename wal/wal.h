@@ -145,8 +145,9 @@ uint64_t wal_bytes(const struct wal *wal);    /* of all its files */
  * disk. The newest file stays. */
 NODISCARD
 status wal_trim(struct wal *wal, uint64_t lsn, struct err *err);
-/* Puts every record that was acknowledged so far on disk. Does something with WAL_SYNC_NONE only:
- * the others acknowledge nothing that is not. Blocks on disk; not beside wal_trim(). */
+/* Puts every record that was acknowledged or replayed so far on disk: before a checkpoint names
+ * them. Does something with WAL_SYNC_NONE, and where the log was opened on a full disk; else all of
+ * them are. Blocks on disk; not beside wal_trim(). ST_NOSPACE: the disk is still full. */
 NODISCARD
 status wal_settle(struct wal *wal, struct err *err);
 /* Reads durable records [from, to] again, in order; `to` may lie beyond the last one. Blocks on

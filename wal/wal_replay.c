@@ -47,12 +47,14 @@ static void judge(struct pass *p, size_t index, uint64_t offset, bool end_mark, 
 {
     struct wal_replay *r = p->r;
     const struct wal_entry *e = &r->files->at[index];
+    uint64_t stated;
 
     r->end_file = index;
     r->end_offset = offset;
     r->unsynced = (e->flags & WAL_FLAG_UNSYNCED) != 0;
     p->broke = true;
     lift(&claim, headers_claim(r->files, index));
+    stated = claim;
     if (!r->unsynced)
         lift(&claim, r->expect_lsn);
     if (claim >= p->next) {
@@ -63,7 +65,7 @@ static void judge(struct pass *p, size_t index, uint64_t offset, bool end_mark, 
             e->number, offset, what, p->next, claim);
         return;
     }
-    lift(&r->claim, claim);
+    lift(&r->claim, stated); /* a checkpoint has the rows, and says nothing about these bytes */
     if (end_mark && index + 1 == r->files->count) {
         r->ended = WAL_BREAK_NONE;
         return;

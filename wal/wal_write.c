@@ -455,7 +455,7 @@ void wal_run(struct wal *w)
         wal_engine_ready_locked(w->engine, w);
     } else {
         w->shared.scheduled = false;
-        if (w->shared.closing)
+        if (w->shared.closing || w->shared.trim_blocked)
             cond_broadcast(&w->changed);
     }
     lock_drop(&w->lock);

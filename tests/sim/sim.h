@@ -9,7 +9,9 @@
  *   sim_disk.c    its disk: the real log over a file system that forgets
  *   sim_engine.c  what writes that log, one step at a time
  *   sim_shell.c   the shell that docs/protocol.md asks for
- *   sim_store.c   the bucket, and the network before it
+ *   sim_send.c    what waits to be sent, the breaker before it, pressure on writers
+ *   sim_net.c     the network, and a bucket that is not well
+ *   sim_store.c   the bucket
  *   sim_check.c   what a restore would read, and what must be true of it
  *   sim_world.c   clock, events, chance, failing */
 #ifndef TESTS_SIM_H
@@ -18,6 +20,8 @@
 #include "segment/group.h"
 #include "sim_engine.h"
 #include "tests/support/fs_sim.h"
+#include "tiering/breaker.h"
+#include "tiering/pressure.h"
 #include "tiering/stream.h"
 
 enum {
@@ -38,10 +42,11 @@ enum {
 
 /* Broken twins of the shell, beside those of the core (enum stream_twin). */
 enum {
-    SIM_TWIN_TRIM_SHIPPED = 1 << 16,  /* the log is trimmed by shipped_lsn */
-    SIM_TWIN_LOSE_TAIL = 1 << 17,     /* a divergent tail is not kept */
-    SIM_TWIN_CHECK_REACHES = 1 << 18, /* a log that reaches T is taken for the same */
-    SIM_TWIN_FORGET_SYNC = 1 << 19,   /* the log says durable without having synced */
+    SIM_TWIN_TRIM_SHIPPED = 1 << 16,    /* the log is trimmed by shipped_lsn */
+    SIM_TWIN_LOSE_TAIL = 1 << 17,       /* a divergent tail is not kept */
+    SIM_TWIN_CHECK_REACHES = 1 << 18,   /* a log that reaches T is taken for the same */
+    SIM_TWIN_FORGET_SYNC = 1 << 19,     /* the log says durable without having synced */
+    SIM_TWIN_BELIEVE_PARTIAL = 1 << 20, /* a listing that is cut short is taken for all of it */
 };
 
 /* What the seeds together must reach; the run fails if one of these was never seen. */
@@ -74,6 +79,14 @@ enum sim_seen {
     SEEN_BIT_ROT,
     SEEN_DAMAGED_LOG,
     SEEN_HEALED_FROM_BUCKET,
+    SEEN_TAIL_SETTLED,
+    SEEN_END_LOST,
+    SEEN_THROTTLED,
+    SEEN_STORE_FULL,
+    SEEN_SLOW,
+    SEEN_PARTIAL,
+    SEEN_HALF_OPEN,
+    SEEN_RED,
     SEEN_COUNT,
 };
 extern const char *const SIM_SEEN_NAMES[SEEN_COUNT];
@@ -108,16 +121,20 @@ struct sim_content {   /* what a restore would have */
 
 struct sim_request {
     bool used;
+    bool waits, answered; /* to be sent; its core was told */
     int refs;
     size_t node;
-    uint64_t gen; /* of the process that asked */
+    uint64_t gen;     /* of the core that asked */
+    uint64_t sent_in; /* the process that did */
+    uint64_t order;
     struct stream_effect effect;
     struct root root;
     char etag[OBJSTORE_ETAG_BYTES];
     uint32_t values[SIM_GROUP_RECORDS];
     bool applied, replace; /* replace: the answer is `class`, whatever it came to */
     enum objstore_class class;
-    bool maybe;
+    bool maybe, cut_short;
+    uint64_t retry_after_ms;
     struct stream_event answer;
     struct root answer_root;
     char answer_etag[OBJSTORE_ETAG_BYTES];
@@ -132,6 +149,7 @@ enum sim_event_kind {
     EV_IDLE,   /* its marker */
     EV_SPACE,  /* a full disk has room again */
     EV_TAIL,   /* a divergent tail is in a letter's file */
+    EV_PUMP,   /* the breaker may admit another request */
     EV_LOCAL,
     EV_HINT,
     EV_START,
@@ -163,7 +181,8 @@ struct sim_disk {
     uint64_t active_ms;   /* when the log last worked */
     bool rotten, damaged; /* a bit turned; the log was found damaged */
     bool was_full;
-    uint32_t faults; /* planned since it was opened */
+    uint64_t space_max; /* 0: as much as is wanted */
+    uint32_t faults;    /* planned since it was opened */
 };
 enum sim_end { END_STOP = 0, END_KILL, END_POWER };
 
@@ -184,6 +203,9 @@ struct sim_node {
     uint64_t gen;     /* another with every start and every stream: who is answered */
     uint64_t session; /* another with every start */
     struct stream stream;
+    struct breaker breaker;
+    size_t waiting; /* requests that are not sent */
+    enum pressure_level pressure;
     uint64_t paused_until_ms;
     uint64_t crash_in; /* effects until it crashes; 0: does not */
     uint64_t end_lsn;  /* written, not synced behind durable_lsn */
@@ -198,7 +220,7 @@ struct sim_node {
 };
 
 struct sim_faults { /* per mille of requests */
-    uint32_t lost_before, lost_after, late, twice, error, conflict, miss, bad, encode;
+    uint32_t lost_before, lost_after, late, twice, error, conflict, miss, bad, encode, partial;
 };
 
 struct sim {
@@ -212,7 +234,9 @@ struct sim {
     size_t dropper; /* number + 1 of the node that drops the collection; 0: none does yet */
     uint64_t calm;  /* of 100 things that happen: clients write */
     struct sim_faults faults;
-    uint64_t outage_until_ms, deny_until_ms, miss_until_ms, end_ms;
+    uint64_t outage_until_ms, throttle_until_ms, full_until_ms, slow_until_ms;
+    uint64_t deny_until_ms, miss_until_ms, end_ms;
+    uint64_t unshipped_bytes_max, disk_bytes, disk_reserve; /* 0: not looked at */
     bool deny_all;
     struct sim_event events[SIM_EVENTS];
     size_t event_count;
@@ -250,14 +274,24 @@ bool sim_next(struct sim *w, struct sim_event *out);
 uint64_t sim_bytes(uint32_t value);
 
 /* sim_store.c */
-void store_send(struct sim *w, size_t node, const struct stream_effect *effect,
-                const uint32_t *values);
 void store_apply(struct sim *w, struct sim_request *r);
-void store_forget(struct sim *w, struct sim_request *r);
+enum stream_event_kind store_answer_kind(enum stream_effect_kind kind);
 const struct sim_group *store_group(const struct sim *w, uint64_t epoch, uint64_t seq);
 const struct sim_group *store_group_ever(const struct sim *w, uint64_t epoch, uint64_t seq);
 void store_collect(struct sim *w); /* groups behind the floor are gone */
+
+/* sim_net.c */
+void store_send(struct sim *w, struct sim_request *r);
+void store_forget(struct sim *w, struct sim_request *r);
 bool store_away(const struct sim *w);
+
+/* sim_send.c */
+void send_request(struct sim *w, size_t node, const struct stream_effect *effect,
+                  const uint32_t *values);
+void send_pump(struct sim *w, size_t node);
+void send_answered(struct sim *w, struct sim_request *r, enum objstore_class class);
+void send_forget(struct sim *w, size_t node);
+enum pressure_level send_pressure(struct sim *w, size_t node);
 
 /* sim_node.c */
 void node_start(struct sim *w, size_t node, bool take_ownership);
@@ -285,6 +319,7 @@ bool disk_has(struct sim *w, size_t node, uint64_t first_lsn, uint64_t last_lsn)
 void disk_rot(struct sim *w, size_t node);
 void disk_trouble(struct sim *w, size_t node);
 void disk_well(struct sim *w, size_t node);
+uint64_t disk_free_bytes(const struct sim_node *n);
 
 /* sim_shell.c */
 void node_step(struct sim *w, size_t node, struct stream_event e);

@@ -85,6 +85,8 @@ static void fs_new(struct sim *w, struct sim_node *n)
 {
     fs_sim_destroy(n->disk.fs);
     n->disk.fs = fs_sim_create();
+    n->disk.space_max = w->settling ? 0 : w->disk_bytes;
+    fs_sim_space_limit(n->disk.fs, n->disk.space_max);
     rand_seeded_init(&n->disk.rand, sim_random(w));
     n->disk.engine = (struct wal_engine){
         .fs = fs_sim_fs(n->disk.fs),
@@ -129,6 +131,14 @@ void disk_make(struct sim *w, size_t node, uint64_t lsn)
     n->on_disk = true;
 }
 
+static status say_file(void *arg, const char *name, bool is_dir, struct err *err)
+{
+    (void)is_dir;
+    (void)err;
+    sim_say(arg, "  %s", name);
+    return ST_OK;
+}
+
 /* Behind the break of a damaged log nothing is left of what this disk had. */
 static void lost_to_damage(struct sim *w, size_t node, uint64_t last_lsn)
 {
@@ -148,6 +158,8 @@ bool disk_open(struct sim *w, size_t node)
 
     if (n->disk.rotten) /* above the old chain nothing is to be believed */
         w->seen[SEEN_BIT_ROT] = true;
+    if (w->trace && fs_list(fs_sim_fs(n->disk.fs), LOG_DIR, say_file, w, NULL) != ST_OK)
+        sim_say(w, "  no files");
     opened = open_log(w, node, &r, &report);
     if (!opened)
         report.corrupt = true;
@@ -316,12 +328,25 @@ void disk_trim(struct sim *w, size_t node, uint64_t lsn)
     struct sim_node *n = &w->node[node];
     struct err err = {0};
 
+    if (n->disk.log != NULL && n->disk.engine.ready) /* it would be waited for */
+        disk_write(w, node);
+    if (n->disk.log == NULL || n->disk.engine.ready)
+        return;
+    if (wal_settle(n->disk.log, &err) != ST_OK) { /* no checkpoint then */
+        sim_say(w, "node %zu: %s", node, err.text);
+        (void)died(w, node);
+        return;
+    }
+    if (n->disk.sure_lsn < n->durable_lsn) {
+        n->disk.sure_lsn = n->durable_lsn;
+        w->seen[SEEN_TAIL_SETTLED] = true;
+    }
+    sim_say(w, "node %zu trims its log up to %" PRIu64, node, lsn);
     n->disk.kept_lsn = lsn;
     n->log_first = lsn + 1;
-    if (n->disk.log != NULL && wal_trim(n->disk.log, lsn, &err) != ST_OK)
+    if (wal_trim(n->disk.log, lsn, &err) != ST_OK)
         sim_say(w, "node %zu: %s", node, err.text);
-    if (n->disk.log != NULL)
-        (void)died(w, node);
+    (void)died(w, node);
 }
 
 bool disk_writable(const struct sim_node *n)
@@ -432,11 +457,13 @@ void disk_trouble(struct sim *w, size_t node)
         fs_sim_stop_after(n->disk.fs, sim_below(w, 12));
         break;
     default:
-        fs_sim_space_limit(n->disk.fs, fs_sim_space_used(n->disk.fs) + sim_below(w, 6000));
+        n->disk.space_max = fs_sim_space_used(n->disk.fs) + sim_below(w, 6000);
+        fs_sim_space_limit(n->disk.fs, n->disk.space_max);
         (void)sim_at(w, w->now_ms + 500 + sim_below(w, 20000), EV_SPACE, node);
         break;
     }
-    sim_say(w, "node %zu: its disk is in trouble", node);
+    sim_say(w, "node %zu: its disk is in trouble: op %d, call %" PRIu64 "%s%s", node, (int)f.op,
+            f.nth, f.for_ever ? " and all later" : "", f.after_effect ? ", done all the same" : "");
 }
 
 void disk_well(struct sim *w, size_t node)
@@ -445,10 +472,21 @@ void disk_well(struct sim *w, size_t node)
 
     if (n->disk.fs == NULL)
         return;
-    fs_sim_space_limit(n->disk.fs, 0);
+    n->disk.space_max = w->settling ? 0 : w->disk_bytes;
+    fs_sim_space_limit(n->disk.fs, n->disk.space_max);
     if (!w->settling)
         return;
     fs_sim_fail_clear(n->disk.fs);
     if (n->up && n->on_disk && !n->loading && !n->disk.damaged && !disk_writable(n))
         node_crash(w, node); /* who looks starts it again */
+}
+
+uint64_t disk_free_bytes(const struct sim_node *n)
+{
+    uint64_t used;
+
+    if (n->disk.fs == NULL || n->disk.space_max == 0)
+        return UINT64_MAX;
+    used = fs_sim_space_used(n->disk.fs);
+    return used < n->disk.space_max ? n->disk.space_max - used : 0;
 }

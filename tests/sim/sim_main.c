@@ -32,6 +32,14 @@ const char *const SIM_SEEN_NAMES[SEEN_COUNT] = {
     [SEEN_SAME_NAME_FENCED] = "two nodes of one name, one of them fenced",
     [SEEN_DROPPED_UNDER_FAULTS] = "a drop while others ship and requests are lost",
     [SEEN_HINT_LOST] = "a trimmed log without its hint that went on by its last group",
+    [SEEN_END_LOST] = "a log that ended before its hint",
+    [SEEN_TAIL_SETTLED] = "a tail that a full disk left, settled before a checkpoint",
+    [SEEN_THROTTLED] = "a store that throttles",
+    [SEEN_STORE_FULL] = "a full store",
+    [SEEN_SLOW] = "an answer after minutes",
+    [SEEN_PARTIAL] = "an answer that was cut short",
+    [SEEN_HALF_OPEN] = "a breaker that tries again",
+    [SEEN_RED] = "writes refused at red",
     [SEEN_TORN_TAIL] = "a log with a torn tail",
     [SEEN_POWER_CUT] = "a power cut",
     [SEEN_CRASH_IN_WRITE] = "a crash between two effects on the disk",
@@ -59,6 +67,7 @@ static const struct {
     {"trim_shipped", SIM_TWIN_TRIM_SHIPPED},
     {"lose_tail", SIM_TWIN_LOSE_TAIL},
     {"forget_sync", SIM_TWIN_FORGET_SYNC},
+    {"believe_partial", SIM_TWIN_BELIEVE_PARTIAL},
     {"check_reaches", SIM_TWIN_CHECK_REACHES},
 };
 

@@ -73,6 +73,7 @@ void node_start(struct sim *w, size_t node, bool take_ownership)
     n->session++;
     n->paused_until_ms = 0;
     n->crash_in = 0;
+    breaker_init(&n->breaker, 100 + sim_below(w, 1000), 8000, sim_random(w));
     n->loading = n->streams = false;
     if (n->on_disk && !disk_open(w, node) &&
         w->dropper != node + 1) { /* served up to the break; who looks loads it anew */
@@ -97,13 +98,20 @@ void node_start(struct sim *w, size_t node, bool take_ownership)
 void node_crash(struct sim *w, size_t node)
 {
     struct sim_node *n = &w->node[node];
+    enum sim_end how;
 
     if (!n->up)
         return;
     n->up = n->streams = false;
+    send_forget(w, node);
     memset(n->tails, 0, sizeof n->tails);
     n->gen++;
-    disk_close(w, node, (enum sim_end)sim_below(w, 3));
+    how = (enum sim_end)sim_below(w, 3);
+    sim_say(w, "node %zu %s", node,
+            how == END_STOP   ? "stops"
+            : how == END_KILL ? "is killed"
+                              : "loses its power");
+    disk_close(w, node, how);
     if (n->on_disk && n->created && !w->settling && w->root.state != ROOT_SWITCHING &&
         sim_chance(w, 30))
         disk_rot(w, node);
@@ -112,7 +120,6 @@ void node_crash(struct sim *w, size_t node)
         n->hint_chain = n->chain[0];
         n->hint_loaded = false;
     }
-    sim_say(w, "node %zu crashes", node);
     sim_at(w, w->now_ms + sim_below(w, 6000), EV_START, node);
 }
 
@@ -123,6 +130,8 @@ void node_write(struct sim *w, size_t node, size_t records, bool remote)
     struct sim_node *n = &w->node[node];
     uint64_t lsn;
 
+    if (send_pressure(w, node) == PRESSURE_RED)
+        return; /* refused, and told why */
     for (size_t i = 0; i < records; i++) {
         if (n->end_lsn >= SIM_LSNS - (w->settling ? 5u : 60u) || w->next_value >= SIM_VALUES ||
             !disk_submit(w, node, w->next_value, &lsn))
@@ -222,6 +231,7 @@ void node_load(struct sim *w, size_t node)
     n->loading = false;
     sim_say(w, "node %zu loaded everything up to %" PRIu64, node, c->last_lsn);
     n->gen++; /* what was asked before is answered to nobody */
+    send_forget(w, node);
     own = n->streams && n->stream.options.take_ownership;
     node_open(w, node, own);
     check_acked(w);

@@ -145,10 +145,19 @@ static void plan_network(struct sim *w)
 {
     uint64_t until = w->now_ms + 500 + sim_below(w, 15000);
 
-    switch (sim_below(w, 4)) {
+    switch (sim_below(w, 7)) {
     case 0:
     case 1:
         w->outage_until_ms = until;
+        break;
+    case 3:
+        w->throttle_until_ms = until;
+        break;
+    case 4:
+        w->full_until_ms = until;
+        break;
+    case 5:
+        w->slow_until_ms = until;
         break;
     case 2:
         w->deny_until_ms = until;

@@ -39,12 +39,14 @@ static void answer(struct sim *w, struct sim_request *r)
         e = other;
         e.class = r->class;
         e.maybe_applied = r->maybe;
+        e.retry_after_ms = r->retry_after_ms;
     } else if (e.class == OBJSTORE_OK && e.kind == STREAM_ROOT_READ) {
         e.root = &r->answer_root;
     }
     e.etag = r->answer_etag;
     if (lost)
         sim_fail(w, "a request was answered before it was applied");
+    send_answered(w, r, e.class);
     if (!stale) {
         if (objstore_class_retries(e.class) || e.class == OBJSTORE_PERMANENT)
             count_failure(w, r->node);
@@ -53,6 +55,7 @@ static void answer(struct sim *w, struct sim_request *r)
             w->seen[SEEN_COMMIT_RESOLVED] = true;
         node_step(w, r->node, e);
     }
+    send_pump(w, r->node);
     store_forget(w, r);
 }
 
@@ -93,6 +96,9 @@ static void happen(struct sim *w, struct sim_event *e)
         break;
     case EV_SPACE:
         disk_well(w, e->node);
+        break;
+    case EV_PUMP:
+        send_pump(w, e->node);
         break;
     case EV_TAIL:
         node_tails(w, e->node);
@@ -146,7 +152,14 @@ static void faults_begin(struct sim *w)
                                     .conflict = badness * (uint32_t)sim_below(w, 30),
                                     .miss = badness * (uint32_t)sim_below(w, 25),
                                     .bad = badness * (uint32_t)sim_below(w, 20),
-                                    .encode = badness * (uint32_t)sim_below(w, 10)};
+                                    .encode = badness * (uint32_t)sim_below(w, 10),
+                                    .partial = badness * (uint32_t)sim_below(w, 30)};
+    if (sim_chance(w, 500))
+        w->unshipped_bytes_max = 6000 + sim_below(w, 50000);
+    if (sim_chance(w, 300)) {
+        w->disk_reserve = 10000;
+        w->disk_bytes = 60000 + sim_below(w, 200000);
+    }
 }
 
 static void begin(struct sim *w)
@@ -198,7 +211,9 @@ static void settle_faults(struct sim *w)
 {
     w->settling = true;
     memset(&w->faults, 0, sizeof w->faults);
-    w->outage_until_ms = w->deny_until_ms = 0;
+    w->outage_until_ms = w->throttle_until_ms = w->full_until_ms = w->slow_until_ms = 0;
+    w->deny_until_ms = 0;
+    w->unshipped_bytes_max = w->disk_reserve = 0;
     if (w->miss_until_ms > w->now_ms)
         w->miss_until_ms = w->now_ms;
     for (size_t i = 0; i < w->nodes; i++) {
@@ -207,7 +222,7 @@ static void settle_faults(struct sim *w)
         disk_well(w, i);
     }
     sim_say(w, "faults end");
-    run_until(w, w->now_ms + 60000); /* what is late arrives, what crashed starts */
+    run_until(w, w->now_ms + 200000); /* what is late arrives, what crashed starts */
 }
 
 static void settle_phase(struct sim *w, size_t at)

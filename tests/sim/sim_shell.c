@@ -78,8 +78,14 @@ static void do_check_local(struct sim *w, size_t node, const struct stream_effec
     uint64_t end = effect->last_lsn;
 
     e.lsn = n->hint_lsn;
-    if (end < n->hint_lsn)
-        e.local = n->hint_loaded ? STREAM_LOCAL_DIVERGED : STREAM_LOCAL_AHEAD;
+    if (end < n->hint_lsn && !n->hint_loaded) {
+        e.local = STREAM_LOCAL_AHEAD;
+    } else if (n->stream.remote_lsn < n->hint_lsn) { /* it had lost its end when it was opened */
+        e.lsn = n->stream.remote_lsn;
+        e.local = n->durable_lsn > e.lsn ? STREAM_LOCAL_DIVERGED : STREAM_LOCAL_BEHIND;
+        w->seen[SEEN_END_LOST] = true;
+    } else if (end < n->hint_lsn)
+        e.local = STREAM_LOCAL_DIVERGED;
     else if (n->durable_lsn < end)
         e.local = n->durable_lsn <= n->hint_lsn ? STREAM_LOCAL_BEHIND : STREAM_LOCAL_DIVERGED;
     else
@@ -103,7 +109,7 @@ static void do_put_group(struct sim *w, size_t node, const struct stream_effect 
         for (uint64_t lsn = effect->first_lsn; lsn <= effect->last_lsn; lsn++)
             values[lsn - effect->first_lsn] = n->hist[lsn];
     }
-    store_send(w, node, effect, values);
+    send_request(w, node, effect, values);
 }
 
 static void do_remote(struct sim *w, size_t node, const struct stream_effect *effect)
@@ -252,7 +258,7 @@ static void do_request(struct sim *w, size_t node, const struct stream_effect *e
     if (effect->kind == STREAM_DO_PUT_GROUP)
         do_put_group(w, node, effect);
     else
-        store_send(w, node, effect, NULL);
+        send_request(w, node, effect, NULL);
 }
 
 static void do_effect(struct sim *w, size_t node, const struct stream_effect *effect)

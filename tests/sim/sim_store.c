@@ -1,5 +1,4 @@
-/* The bucket is linearizable: a request takes effect in one instant. The network before it loses
- * requests and answers, holds them back until nobody waits for them, and delivers them twice. */
+/* The bucket is linearizable: a request takes effect in one instant. */
 #include "sim.h"
 
 #include "base/hash.h"
@@ -33,11 +32,6 @@ const struct sim_group *store_group(const struct sim *w, uint64_t epoch, uint64_
     const struct sim_group *g = store_group_ever(w, epoch, seq);
 
     return g != NULL && !g->deleted ? g : NULL;
-}
-
-bool store_away(const struct sim *w)
-{
-    return w->now_ms < w->outage_until_ms || w->now_ms < w->miss_until_ms;
 }
 
 /* As a store without encryption does it: equal content, equal etag. */
@@ -154,10 +148,12 @@ static void apply_list(struct sim *w, struct sim_request *r)
 
     while (store_group(w, r->effect.epoch, seq) != NULL)
         seq++;
+    if (r->cut_short && seq > r->effect.seq)
+        seq = r->effect.seq + sim_below(w, seq - r->effect.seq);
     r->answer.end_seq = seq > r->effect.seq ? seq - 1 : 0;
 }
 
-static enum stream_event_kind answer_kind(enum stream_effect_kind kind)
+enum stream_event_kind store_answer_kind(enum stream_effect_kind kind)
 {
     switch ((int)kind) {
     case STREAM_DO_READ_ROOT:
@@ -188,7 +184,7 @@ void store_apply(struct sim *w, struct sim_request *r)
         memcpy(etag, r->answer_etag, sizeof etag);
     }
     r->answer =
-        (struct stream_event){.kind = answer_kind(r->effect.kind), .token = r->effect.token};
+        (struct stream_event){.kind = store_answer_kind(r->effect.kind), .token = r->effect.token};
     switch ((int)r->effect.kind) {
     case STREAM_DO_READ_ROOT:
         apply_read_root(w, r);
@@ -218,126 +214,6 @@ void store_apply(struct sim *w, struct sim_request *r)
     if (r->replace && r->class == OBJSTORE_TRANSIENT && r->effect.kind == STREAM_DO_PUT_ROOT &&
         r->answer.class == OBJSTORE_OK)
         w->seen[SEEN_LOST_200] = true;
-}
-
-void store_forget(struct sim *w, struct sim_request *r)
-{
-    (void)w;
-    if (--r->refs == 0)
-        r->used = false;
-}
-
-static struct sim_request *request_make(struct sim *w)
-{
-    for (size_t i = 0; i < SIM_REQUESTS; i++)
-        if (!w->requests[i].used)
-            return &w->requests[i];
-    return NULL;
-}
-
-static void request_at(struct sim *w, struct sim_request *r, enum sim_event_kind kind,
-                       uint64_t after_ms)
-{
-    sim_at(w, w->now_ms + after_ms, kind, r->node)->request = (size_t)(r - w->requests);
-    r->refs++;
-}
-
-static void instead(struct sim_request *r, enum objstore_class class, bool maybe)
-{
-    r->replace = true;
-    r->class = class;
-    r->maybe = maybe;
-}
-
-static bool writes(const struct sim_request *r)
-{
-    return r->effect.kind == STREAM_DO_PUT_ROOT || r->effect.kind == STREAM_DO_PUT_GROUP;
-}
-
-/* Periods: everything or all writes are answered with one class, and have no effect. */
-static bool period(struct sim *w, struct sim_request *r)
-{
-    if (w->now_ms < w->outage_until_ms) {
-        instead(r, sim_chance(w, 300) ? OBJSTORE_THROTTLE : OBJSTORE_TRANSIENT, false);
-        return true;
-    }
-    if (w->now_ms < w->deny_until_ms && (w->deny_all || r->effect.kind == STREAM_DO_PUT_GROUP)) {
-        instead(r, OBJSTORE_PERMANENT, false);
-        return true;
-    }
-    if (w->now_ms < w->miss_until_ms && r->effect.kind == STREAM_DO_READ_ROOT) {
-        instead(r, OBJSTORE_NOT_FOUND, false);
-        return true;
-    }
-    return false;
-}
-
-/* Refused before it had an effect. */
-static bool refusal(struct sim *w, struct sim_request *r)
-{
-    const struct sim_faults *f = &w->faults;
-
-    if (sim_chance(w, f->error))
-        instead(r, sim_chance(w, 500) ? OBJSTORE_THROTTLE : OBJSTORE_TRANSIENT, false);
-    else if (writes(r) && sim_chance(w, f->conflict))
-        instead(r, OBJSTORE_CONFLICT, false);
-    else if (sim_chance(w, f->lost_before))
-        instead(r, OBJSTORE_TRANSIENT, true);
-    else if (sim_chance(w, f->miss) &&
-             (r->effect.kind == STREAM_DO_READ_ROOT || r->effect.kind == STREAM_DO_READ_GROUP))
-        instead(r, OBJSTORE_NOT_FOUND, false);
-    else if (sim_chance(w, f->bad) && r->effect.kind == STREAM_DO_READ_GROUP)
-        instead(r, OBJSTORE_INTEGRITY, false);
-    return r->replace;
-}
-
-static void deliver(struct sim *w, struct sim_request *r)
-{
-    const struct sim_faults *f = &w->faults;
-    uint64_t there = 1 + sim_below(w, 20), back = 1 + sim_below(w, 20);
-    uint64_t gives_up = 1000 + sim_below(w, 4000);
-
-    if (period(w, r) || refusal(w, r)) {
-        request_at(w, r, EV_ANSWER, r->maybe ? gives_up : there + back);
-    } else if (sim_chance(w, f->late)) {
-        instead(r, OBJSTORE_TRANSIENT, true);
-        request_at(w, r, EV_ANSWER, gives_up);
-        request_at(w, r, EV_APPLY, gives_up + sim_below(w, 40000));
-    } else if (sim_chance(w, f->lost_after)) {
-        instead(r, OBJSTORE_TRANSIENT, true);
-        request_at(w, r, EV_APPLY, there);
-        request_at(w, r, EV_ANSWER, gives_up);
-    } else {
-        request_at(w, r, EV_APPLY, there);
-        if (sim_chance(w, f->twice))
-            request_at(w, r, EV_APPLY, there + 1 + sim_below(w, 20000));
-        request_at(w, r, EV_ANSWER, there + back);
-    }
-}
-
-void store_send(struct sim *w, size_t node, const struct stream_effect *effect,
-                const uint32_t *values)
-{
-    struct sim_request *r = request_make(w);
-
-    if (r == NULL) {
-        sim_fail(w, "the simulator has no room for more requests");
-        return;
-    }
-    memset(r, 0, sizeof *r);
-    r->used = true;
-    r->node = node;
-    r->gen = w->node[node].gen;
-    r->effect = *effect;
-    if (effect->root != NULL)
-        r->root = *effect->root;
-    if (effect->etag != NULL)
-        (void)snprintf(r->etag, sizeof r->etag, "%s", effect->etag);
-    if (values != NULL)
-        memcpy(r->values, values, sizeof r->values);
-    r->answer = (struct stream_event){.kind = answer_kind(effect->kind), .token = effect->token};
-    w->request_count++;
-    deliver(w, r);
 }
 
 void store_collect(struct sim *w)

@@ -167,6 +167,37 @@ static void an_old_hint_is_only_a_hint(void **state)
     assert_int_equal(ship_status(n).unshipped_bytes, 0);
 }
 
+/* A disk that lied about a sync: the log ends before what the bucket confirmed, and its lsns are
+ * written again before anybody could ask. Those are other records. */
+static void a_log_that_ends_before_its_hint_has_diverged_in_what_is_written_next(void **state)
+{
+    struct ship_node *n = ship_node(&w, "one");
+    const struct ship_fault down = {SHIP_ANY, SHIP_ANY, OBJSTORE_TRANSIENT, SHIP_FOR_EVER, false};
+
+    (void)state;
+    ship_create(n);
+    ship_append(n, 15);
+    ship_run(&w, 8000, 100);
+    fs_sim_sync_lies(n->sim, true);
+    ship_append(n, 5);
+    ship_run(&w, 8000, 100);
+    assert_int_equal(n->hint_lsn, 20);
+    ship_close(n);
+    fs_sim_power_cut(n->sim, NULL);
+    fs_sim_sync_lies(n->sim, false);
+    ship_restart_log(n);
+    assert_int_equal(wal_durable_lsn(n->wal), 15);
+    ship_store_fail(w.store, &down);
+    ship_open(n);
+    ship_append(n, 7);
+    ship_store_heal(w.store);
+    ship_run(&w, 20000, 100);
+    assert_int_equal(ship_status(n).phase, STREAM_DIVERGED);
+    assert_int_equal(n->diverged, 1);
+    assert_int_equal(n->diverged_first, 16);
+    assert_int_equal(n->diverged_last, 22);
+}
+
 static void a_run_of_many_groups_is_listed_by_pages(void **state)
 {
     struct ship_node *n = ship_node(&w, "one");
@@ -547,6 +578,7 @@ int main(void)
         TEST(a_node_that_starts_with_nothing_to_ship_sends_nothing),
         TEST(a_restart_goes_on_and_sends_no_record_again),
         TEST(an_old_hint_is_only_a_hint),
+        TEST(a_log_that_ends_before_its_hint_has_diverged_in_what_is_written_next),
         TEST(a_run_of_many_groups_is_listed_by_pages),
         TEST(groups_travel_together_and_count_in_order),
         TEST(remote_is_said_after_a_later_root_read_only),

@@ -264,6 +264,64 @@ static void a_log_opens_on_a_full_disk(void **state)
     }
 }
 
+/* One record that the kernel shows and the disk has not: its sync failed, the process was killed.
+ * It has sectors of its own. Returns its lsn; the log is open, and its disk full. */
+static uint64_t leave_a_tail_nobody_vouches_for(void)
+{
+    uint64_t lsn;
+
+    setup_log();
+    while (test_payload_bytes(r.ledger.count) < 2048)
+        test_log_append(&r.log, 1);
+    lsn = r.ledger.count + 1;
+    fs_sim_fail(r.sim, &(struct fs_sim_fault){
+                           .op = FS_SIM_SYNC, .nth = 1, .errnum = EIO, .for_ever = true});
+    assert_st_ok(ledger_submit(&r.ledger, r.log.wal));
+    ledger_wait(&r.ledger);
+    assert_int_equal(r.ledger.at[lsn - 1].st, ST_UNKNOWN);
+    fs_sim_process_crash(r.sim);
+    test_log_close(&r.log);
+    fs_sim_space_limit(r.sim, fs_sim_space_used(r.sim));
+    test_log_open_checked(&r.log);
+    assert_int_equal(r.log.report.last_lsn, lsn);
+    return lsn;
+}
+
+/* A checkpoint that has seen the record says nothing about the log's bytes. */
+static void a_tail_is_copied_whatever_a_checkpoint_has_seen(void **state)
+{
+    uint64_t lsn = leave_a_tail_nobody_vouches_for();
+
+    (void)state;
+    fs_sim_process_crash(r.sim);
+    test_log_close(&r.log);
+    fs_sim_space_limit(r.sim, 0);
+    r.log.expect_lsn = lsn;
+    test_log_open_checked(&r.log);
+    test_log_append(&r.log, 3);
+    reopen_after_power_cut();
+    assert_int_equal(r.log.report.last_lsn, lsn + 3);
+    teardown_log();
+}
+
+/* What a checkpoint is about to name is on disk, or it is not written. */
+static void a_log_that_opened_on_a_full_disk_settles_its_tail(void **state)
+{
+    uint64_t lsn = leave_a_tail_nobody_vouches_for();
+    struct err err;
+
+    (void)state;
+    assert_int_equal(wal_settle(r.log.wal, &err), ST_NOSPACE);
+    fs_sim_space_limit(r.sim, 0);
+    assert_st_ok(wal_settle(r.log.wal, &err));
+    r.log.expect_lsn = lsn;
+    reopen_after_power_cut();
+    assert_int_equal(r.log.report.last_lsn, lsn);
+    test_log_append(&r.log, 3);
+    assert_st_ok(wal_settle(r.log.wal, &err));
+    teardown_log();
+}
+
 /* Spares are given back before a record is refused. */
 static void spares_make_room_on_a_full_disk(void **state)
 {
@@ -337,6 +395,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(no_successor_means_unknown_and_closed),
         cmocka_unit_test(a_full_disk_refuses_and_space_brings_it_back),
         cmocka_unit_test(a_log_opens_on_a_full_disk),
+        cmocka_unit_test(a_tail_is_copied_whatever_a_checkpoint_has_seen),
+        cmocka_unit_test(a_log_that_opened_on_a_full_disk_settles_its_tail),
         cmocka_unit_test(spares_make_room_on_a_full_disk),
         cmocka_unit_test(each_allocation_may_fail),
         cmocka_unit_test(an_effect_that_fails_once_costs_only_what_was_in_flight),

@@ -233,6 +233,7 @@ status test_log_open(struct test_log *t)
                                         .file_bytes_max = t->file_bytes_max};
     struct wal_options log = {.dir = TEST_DIR,
                               .log_id = "0123456789abcde",
+                              .expect_lsn = t->expect_lsn,
                               .replay = ledger_replay,
                               .replay_arg = t->ledger,
                               .on_cut = ledger_on_cut,

@@ -73,6 +73,7 @@ struct test_log {
     enum wal_sync sync;
     uint64_t file_bytes_first;
     uint64_t file_bytes_max;
+    uint64_t expect_lsn; /* of a checkpoint */
     struct ledger *ledger;
     struct wal *wal;
     struct wal_report report;
