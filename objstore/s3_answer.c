@@ -270,6 +270,18 @@ static void answer_xml_fault(struct objstore_req *req, const struct s3_reply *re
     req->result.maybe_applied = is_write(req->op);
 }
 
+/* A portal or a proxy says 200 to everything, 202 or 203 to what it has made of it. */
+static const char PAGE[] = "an HTML page: something else than the store answers; is this the right "
+                           "endpoint, and does a proxy stand in between?";
+
+static bool is_success(const struct objstore_req *req, const struct s3_reply *reply)
+{
+    if (req->op == OBJSTORE_GET)
+        return reply->http_status == 200 || reply->http_status == 206;
+    return !reply->is_page &&
+           (reply->http_status == 200 || reply->http_status == 201 || reply->http_status == 204);
+}
+
 static void answer_ok(struct objstore_req *req, const struct s3_reply *reply, struct slice text,
                       const struct s3_asked *asked)
 {
@@ -277,9 +289,11 @@ static void answer_ok(struct objstore_req *req, const struct s3_reply *reply, st
     struct err why = {0};
     status st = ST_OK;
 
-    if (req->op == OBJSTORE_GET && reply->http_status != 200 && reply->http_status != 206) {
-        answer(req, OBJSTORE_PERMANENT, reply->http_status, "", asked,
-               "HTTP %d to a GET, which S3 does not say", reply->http_status);
+    if (!is_success(req, reply)) {
+        answer(req, OBJSTORE_PERMANENT, reply->http_status, "", asked, "HTTP %d%s%s",
+               reply->http_status, reply->is_page ? " and " : ", which S3 does not say to a ",
+               reply->is_page ? PAGE : objstore_op_name(req->op));
+        req->result.maybe_applied = is_write(req->op);
         return;
     }
     switch (req->op) {
@@ -375,6 +389,8 @@ bool s3_body_begins(struct objstore_req *req, const struct s3_reply *reply,
     uint64_t length = reply->has_length ? reply->length : UINT64_MAX;
 
     req->result.object_bytes = length;
+    if (reply->is_page)
+        return refuse_body(req, OBJSTORE_PERMANENT, reply, asked, PAGE);
     if (reply->is_encoded)
         return refuse_body(req, OBJSTORE_PERMANENT, reply, asked,
                            "and a Content-Encoding nobody asked for: something in between changes "

@@ -104,6 +104,8 @@ static void take_header(struct s3_reply *r, const char *name, const char *value)
         take_wish(r, value);
     else if (strcasecmp(name, "x-amz-checksum-crc32c") == 0 && strlen(value) == 8)
         take_text(r->crc32c, sizeof r->crc32c, value); /* "...-3" is of the parts' sums */
+    else if (strcasecmp(name, "content-type") == 0)
+        r->is_page = strncasecmp(value, "text/html", 9) == 0;
     else if (strcasecmp(name, "content-encoding") == 0)
         r->is_encoded = value[0] != '\0' && strcasecmp(value, "identity") != 0;
 }

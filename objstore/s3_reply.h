@@ -24,7 +24,8 @@ struct s3_reply {
     bool has_range; /* Content-Range: bytes first-last/total, and sound in itself */
     uint64_t range_first, range_last, range_total;
     char crc32c[S3_CRC_TEXT_BYTES]; /* of the whole object, base64; "": not told */
-    bool is_encoded;                /* Content-Encoding: compressed on the way, or stored so */
+    bool is_page;    /* Content-Type: text/html, which no object of ours and no success has */
+    bool is_encoded; /* Content-Encoding: compressed on the way, or stored so */
 };
 
 void s3_reply_line(struct s3_reply *r, struct slice line);

@@ -170,9 +170,9 @@ static void another_server_is_not_taken_for_a_store(void **state)
     changed.etag = "\"e\"";
     check(PORTAL, get(), OBJSTORE_PERMANENT, false);
     check(PORTAL, put(), OBJSTORE_PERMANENT, true);
-    check(PORTAL, list, OBJSTORE_TRANSIENT, false);
-    check(PORTAL, delete, OBJSTORE_TRANSIENT, true);
-    check(PORTAL, begin, OBJSTORE_TRANSIENT, true);
+    check(PORTAL, list, OBJSTORE_PERMANENT, false);
+    check(PORTAL, delete, OBJSTORE_PERMANENT, true);
+    check(PORTAL, begin, OBJSTORE_PERMANENT, true);
     check(NOT_HERE, get(), OBJSTORE_PERMANENT, false);
     check(NOT_HERE, put(), OBJSTORE_PERMANENT, false);
     check(NOT_HERE, list, OBJSTORE_PERMANENT, false);
