@@ -73,6 +73,9 @@ static const struct problem_row ROWS[PROBLEM_COUNT] = {
     [PROBLEM_STORE_UNAVAILABLE] = {503, "store_unavailable", "The bucket does not answer", true, 5,
                                    "nothing was done; GET /admin/health says what is wrong with "
                                    "the bucket"},
+    [PROBLEM_STORE_REFUSED] = {409, "store_refused", "Nothing is written to this bucket", false, 0,
+                               "nothing was done; `tiervec probe` says what the store does, and "
+                               "docs/bucket.md what can be done"},
     [PROBLEM_BACKPRESSURE] = {429, "backpressure", "Writes wait for the bucket", true, 5,
                               "too much waits for the bucket; GET /admin/health says why it is "
                               "behind"},

@@ -32,6 +32,7 @@ task_state handle_tier(struct request *req);
 task_state handle_tier_change(struct request *req);
 task_state handle_take_ownership(struct request *req);
 task_state handle_breaker_reset(struct request *req);
+task_state handle_probe_store(struct request *req);
 task_state handle_aliases(struct request *req);
 task_state handle_alias_set(struct request *req);
 task_state handle_alias_remove(struct request *req);

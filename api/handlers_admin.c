@@ -47,7 +47,10 @@ static void print_bucket(struct buf *out, const struct node_status *s)
                                     ? "requests failed in a row: one is tried now and then; POST "
                                       "/admin/circuit-breaker/reset tries at once"
                                     : "answers",
-                                {{"bucket", 0, s->bucket}, {"breaker", 0, s->breaker}}};
+                                {{"bucket", 0, s->bucket},
+                                 {"breaker", 0, s->breaker},
+                                 {s->store_grade == NULL ? NULL : "store_grade", 0, s->store_grade},
+                                 {"store_mode", 0, s->store_mode}}};
 
     print_component(out, false, &c);
 }

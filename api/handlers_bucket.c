@@ -69,16 +69,18 @@ static enum problem bucket_problem(struct request *req, status st)
         node_collection_info(req->collection, &info);
     if (st == ST_CONFLICT && info.has_bucket && info.switching)
         return PROBLEM_NOT_RESTORABLE;
+    node_status(req->api->options.node, &s);
+    if (st == ST_UNSUPPORTED && s.store_mode != NULL && strcmp(s.store_mode, "full") != 0)
+        return PROBLEM_STORE_REFUSED;
     if (st != ST_UNAVAILABLE ||
         (req->collection != NULL && (!info.has_bucket || strcmp(info.state, "loading") == 0)))
         return problem_of_status(st);
-    node_status(req->api->options.node, &s);
     return s.has_bucket ? PROBLEM_STORE_UNAVAILABLE : PROBLEM_UNAVAILABLE;
 }
 
 void fail_bucket(struct request *req, status st, const struct err *err)
 {
-    bool refined = st == ST_CONFLICT || st == ST_UNAVAILABLE;
+    bool refined = st == ST_CONFLICT || st == ST_UNAVAILABLE || st == ST_UNSUPPORTED;
     enum problem p = refined ? bucket_problem(req, st) : problem_of_status(st);
 
     if (p == problem_of_status(st))
@@ -319,6 +321,49 @@ task_state handle_breaker_reset(struct request *req)
     print_text(out, false, "after", after);
     buf_put_text(out, "}\n");
     reply_send(req, 200);
+    return TASK_DONE;
+}
+
+/* --- what the store can do --- */
+
+static void on_probed(void *arg, status st, const struct node_probe_result *r,
+                      const struct err *err)
+{
+    struct request *req = arg;
+    struct buf *out;
+
+    if (st != ST_OK) {
+        fail_bucket(req, st, err);
+        return;
+    }
+    out = reply_begin(req);
+    buf_put_text(out, "{");
+    print_text(out, true, "grade", r->grade);
+    print_text(out, false, "mode", r->mode);
+    print_text(out, false, "server", r->server);
+    print_text(out, false, "verdict", r->verdict);
+    print_text(out, false, "reason", r->text[0] == '\0' ? NULL : r->text);
+    print_text(out, false, "pinned_owner", r->pinned[0] == '\0' ? NULL : r->pinned);
+    buf_put_text(out, "}\n");
+    reply_send(req, 200);
+}
+
+task_state handle_probe_store(struct request *req)
+{
+    static const struct member members[] = {{"accept", false}};
+    bool accept = false;
+    struct parse p = {0};
+    struct jval root;
+
+    if (!request_parameters(req, NO_PARAMETERS) || !request_json(req, true, &root))
+        return TASK_DONE;
+    for (struct jiter it = jval_iter(root); jiter_next(&it);) {
+        int which = parse_member(&p, members, COUNT_OF(members), &it);
+
+        if (which < 0 || (which == 0 && !parse_bool(&p, "accept", it.value, &accept)))
+            return fail_parse(req, &p);
+    }
+    node_probe_store(req->api->options.node, accept, on_probed, req);
     return TASK_DONE;
 }
 

@@ -147,6 +147,8 @@ static void print_at_risk(struct buf *out, const struct node_status *s)
     print_text(out, true, "name", s->bucket);
     print_text(out, false, "breaker", s->breaker);
     print_text(out, false, "trouble", s->bucket_trouble[0] == '\0' ? NULL : s->bucket_trouble);
+    print_text(out, false, "store_grade", s->store_grade);
+    print_text(out, false, "store_mode", s->store_mode);
     buf_put_text(out, "}");
 }
 

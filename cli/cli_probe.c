@@ -1,6 +1,7 @@
 /* cli_probe.c - `tiervec probe`: what a store really does, as a table and a grade. */
 #include "cli/commands.h"
 #include "cli/offline.h"
+#include "cli/remote.h"
 
 #include "base/json.h"
 #include "base/log.h"
@@ -13,6 +14,7 @@
 
 static const char help_text[] =
     "usage: tiervec probe [BUCKET_URL]\n"
+    "       tiervec probe --node [--accept] [--url URL]\n"
     "\n"
     "Tries on some objects of its own, under probe/ in the bucket, whether the store does what a\n"
     "node relies on: conditions of writes, many writers at once, ranges, listings. Removes what "
@@ -25,6 +27,8 @@ static const char help_text[] =
     "         [storage] pinned_owner says that it alone does\n"
     "  unfit  reads, listings or ranges are wrong: no node can use it\n"
     "\n"
+    "  --node           a running node probes its store now and says what it does about it\n"
+    "  --accept         and trusts one it had found wanting, if it has grade A now\n"
     "  --config FILE    settings, as of serve\n"
     "  --endpoint URL   the store's address when it is not AWS\n"
     "  --region REGION  of the bucket\n"
@@ -151,10 +155,47 @@ static int run(const struct offline *o, const struct config *c)
     return code != CLI_OK ? code : exit_of(report.grade);
 }
 
+/* --- by a running node --- */
+
+static int ask_node(struct remote *r, bool accept)
+{
+    struct jval root;
+    struct buf out;
+    int code;
+
+    buf_init(&out, REPORT_BYTES_MAX);
+    buf_put_text(&out, accept ? "{\"accept\":true}" : "{}");
+    code = remote_ask(r, "probe the store", "POST", "/admin/bucket/probe", &out, &root);
+    buf_free(&out);
+    if (code != CLI_OK || remote_printed(r, &code))
+        return code;
+    buf_init(&out, REPORT_BYTES_MAX);
+    buf_put_text(&out, "server  ");
+    cli_put(&out, remote_text(root, "server"));
+    buf_put_text(&out, "\nmode    ");
+    cli_put(&out, remote_text(root, "mode"));
+    buf_put_text(&out, "\n\n");
+    cli_put(&out, remote_text(root, "verdict"));
+    buf_put_text(&out, "\n");
+    cli_put(&out, remote_text(root, "reason"));
+    buf_put_text(&out, remote_text(root, "reason").bytes > 0 ? "\n" : "");
+    code = cli_write(&out);
+    buf_free(&out);
+    if (code != CLI_OK || slice_equal(remote_text(root, "mode"), slice_text("full")))
+        return code;
+    return CLI_CONFLICT;
+}
+
 int cli_probe(int argc, char **argv)
 {
     struct offline o = {0};
-    const struct cli_flag flags[] = {OFFLINE_FLAGS(&o)};
+    struct remote r = {0};
+    bool node = false;
+    bool accept = false;
+    const struct cli_flag flags[] = {OFFLINE_FLAGS(&o),
+                                     {"--url", NULL, &r.url},
+                                     {"--node", &node, NULL},
+                                     {"--accept", &accept, NULL}};
     static struct cli_words words;
     struct config c;
     struct err err;
@@ -166,8 +207,15 @@ int cli_probe(int argc, char **argv)
         (void)fputs(help_text, stdout);
         return CLI_OK;
     }
-    if (words.count > 1 || (words.count == 1 && o.from != NULL))
+    if (words.count > 1 || (words.count == 1 && (node || o.from != NULL)) || (accept && !node))
         return cli_usage(help_text);
+    if (node) {
+        r.json = o.json;
+        r.quiet = o.quiet;
+        code = ask_node(&r, accept);
+        remote_close(&r);
+        return code;
+    }
     if (words.count == 1)
         o.from = words.words[0];
     if (offline_load(&o, &c, &err) != ST_OK)

@@ -36,6 +36,8 @@ static status set_bucket_options(const struct config *c, struct node_options *ou
 {
     if (!node_durability_parse(c->storage.durability, &out->durability))
         return err_set(err, ST_INVALID, "storage.durability: %s is none", c->storage.durability);
+    out->probe_store = true;
+    out->pinned_owner = c->storage.pinned_owner;
     out->rpo_ms = c->storage.rpo_ms;
     out->group_bytes = c->storage.group_bytes;
     out->unshipped_bytes_max = c->storage.unshipped_bytes_max;

@@ -70,6 +70,7 @@ struct config {
         char *s3_bucket; /* "": there is none */
         char *s3_region, *s3_endpoint, *s3_ca_file;
         char *s3_addressing;
+        char *pinned_owner; /* "": none */
         char *durability;
         uint32_t rpo_ms;
         bool enable_background_compaction;

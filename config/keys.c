@@ -160,6 +160,12 @@ const struct config_key config_keys[] = {
     {TEXT("storage", "s3_ca_file"), FIELD(storage.s3_ca_file), .fallback = "",
      .doc = "Authorities the store's certificate is checked with. Empty: AWS_CA_BUNDLE, the "
             "system's."},
+    {TEXT("storage", "pinned_owner"), FIELD(storage.pinned_owner), .rule = CONFIG_NAME,
+     .fallback = "",
+     .doc = "The node_id of the only node that may ever write to this bucket, for a store that "
+            "ignores conditions of writes (`tiervec probe` says which do). Such a store does not "
+            "keep two writers apart: nobody takes a collection over, and two processes of one "
+            "node_id would destroy each other's data. Empty: such a store is refused."},
     {NUMBER("storage", "cache_size"), LATER, COLD, RANGE(0, UINT32_MAX), .unit = "vectors",
      .fallback = "10000", .doc = "Vectors of S3Only collections kept in memory."},
     {NUMBER("storage", "cache_bytes"), LATER, COLD, RANGE(1, 1024 * TIB), .unit = "bytes",

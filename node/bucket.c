@@ -340,9 +340,13 @@ static void submit_take(struct collection *c, bool republish, node_admin_fn *don
 {
     struct take_job *job = mem_zero(sizeof *job);
     struct err err = {0};
+    status st = job == NULL ? err_set(&err, ST_NOMEM, "out of memory") : ST_OK;
 
-    if (job == NULL) {
-        done(arg, err_set(&err, ST_NOMEM, "out of memory"), NULL, &err);
+    if (st == ST_OK && !republish)
+        st = bucket_check_take(c->node, &err);
+    if (st != ST_OK) {
+        mem_free(job);
+        done(arg, st, NULL, &err);
         return;
     }
     *job = (struct take_job){

@@ -66,6 +66,19 @@ void node_take_ownership(struct collection *c, node_admin_fn *done, void *arg);
  * manifest_commit letter does the same. */
 void node_republish(struct collection *c, node_admin_fn *done, void *arg);
 
+struct node_probe_result {
+    const char *grade, *mode; /* as in struct node_status */
+    char server[64];          /* as the store calls itself */
+    char verdict[480];        /* what the store did, why it matters, what to do */
+    char text[320];           /* why the mode is not full; "" */
+    char pinned[256];         /* whom meta/pinned names; "" */
+};
+typedef void node_probe_fn(void *arg, status st, const struct node_probe_result *result,
+                           const struct err *err);
+/* The store is probed now. accept: one that was found wanting once and has grade A now is trusted
+ * again; ST_UNSUPPORTED where it has not, or another node is pinned. */
+void node_probe_store(struct node *node, bool accept, node_probe_fn *done, void *arg);
+
 /* Names of breaker states before and after; NULL without a bucket. */
 void node_breaker_reset(struct node *node, const char **before, const char **after);
 

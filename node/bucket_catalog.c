@@ -160,7 +160,7 @@ status bucket_check_refused(struct node *node, struct err *err)
     status st = ST_OK;
 
     if (!atomic_load(&node->bucket_refused))
-        return ST_OK;
+        return bucket_check_trust(node, err);
     lock_take(&node->bucket.lock);
     st = err_set(err, ST_UNSUPPORTED, "%s", node->bucket.bucket_reason);
     lock_drop(&node->bucket.lock);
@@ -231,6 +231,10 @@ status bucket_check_format(struct node *node, struct err *err)
         return st == ST_OK ? ST_OK : err_wrap(err, st, "the bucket's %s", OBJKEY_FORMAT);
     }
     objstore_result_fini(&get.result);
+    if (!bucket_writes_pass(node)) { /* an empty bucket gets it once it may be written */
+        atomic_store(&node->format_wanted, true);
+        return ST_OK;
+    }
     uuid_make_v4(node->options.rand, format.cluster_id);
     format.created_at_ns = clock_wall_ns(node->options.clock);
     buf_init(&bytes, 65536);

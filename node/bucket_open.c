@@ -112,6 +112,8 @@ status bucket_open(struct node *node, struct err *err)
     uuid_make_v4(node->options.rand, node->session);
     st = find_owner_id(node, err);
     if (st == ST_OK)
+        st = bucket_probe_open(node, err);
+    if (st == ST_OK)
         st = open_tier(node, err);
     if (st == ST_OK && node->letters_damaged > 0)
         node_add_reason(node, "some dead letters cannot be read; what they stood for is still in "
@@ -122,6 +124,7 @@ status bucket_open(struct node *node, struct err *err)
 void bucket_close(struct node *node)
 {
     tier_close(node->tier);
+    bucket_probe_close(node);
     dlq_close(node->dlq);
     mem_free(node->owner_id);
 }

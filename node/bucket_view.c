@@ -59,6 +59,7 @@ void bucket_status(struct node *node, struct node_status *out)
     if (node->tier == NULL)
         return;
     tier_status(node->tier, &s);
+    bucket_trust_status(node, out);
     out->has_bucket = true;
     (void)snprintf(out->bucket, sizeof out->bucket, "%s", node->options.store->description);
     objstore_trouble(node->options.store, keys);
@@ -98,6 +99,7 @@ void bucket_health(struct node *node, struct node_health *out)
                        keys);
         health_add(out, text);
     }
+    bucket_trust_health(node, out);
     dlq_count(node->dlq, NULL, &counts);
     if (counts.letters > 0) {
         (void)snprintf(text, sizeof text,

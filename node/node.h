@@ -70,7 +70,13 @@ struct node_options {
     void *reload_arg;
     /* The bucket. Borrowed; NULL: there is none, and only Memory collections can be made. */
     struct objstore *store;
-    bool take_ownership;             /* of collections another node owns */
+    bool take_ownership; /* of collections another node owns */
+    /* Whether the store keeps the conditions of writes is found out before the first write goes
+     * there. Without it the store is trusted: for tests, whose store is known. */
+    bool probe_store;
+    uint64_t pinned_quiet_ms; /* in pinned-owner mode a start waits so long; 0: 5,000 */
+    const char *pinned_owner; /* the only node that may write there, whatever the store does; NULL
+                               * or "": none. ST_INVALID with take_ownership */
     enum node_durability durability; /* of new bucket-backed collections; 0: local */
     uint64_t rpo_ms, group_bytes, unshipped_bytes_max; /* 0: 1,000, 4 MiB, 10 GiB */
     uint32_t max_in_flight;                            /* 0: 4 */
@@ -128,6 +134,8 @@ struct node_status {
     uint64_t lag_ms; /* age of the oldest write the bucket lacks; 0: none */
     uint32_t uploads_in_flight, uploads_queued;
     uint64_t dlq_total;
+    const char *store_grade; /* "A", "B", "C", "unfit"; "none": not probed */
+    const char *store_mode;  /* "full", "pinned", "refused", "unproven" */
 };
 void node_status(struct node *node, struct node_status *out);
 

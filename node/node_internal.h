@@ -14,6 +14,7 @@
 #include "index/vindex.h"
 #include "node/bucket.h"
 #include "node/node.h"
+#include "node/store_trust.h"
 #include "segment/catalog.h"
 #include "segment/objkey.h"
 #include "segment/record.h"
@@ -192,6 +193,25 @@ struct collection {
     } link;
 };
 
+/* What is known of the store, and what follows (bucket_probe.c). */
+struct store_trust {
+    struct objstore *raw; /* what the node was given; options.store is a gate in front of it. NULL:
+                           * the store is trusted as it is */
+    /* The publish thread's, once it runs. */
+    struct store_memory memory;
+    char marker[STORE_ID_BYTES]; /* whom meta/pinned names */
+    bool marker_known;
+    bool is_open;
+    uint64_t began_ms, next_ms, probed_ms, warned_ms;
+    unsigned failures;
+    struct store_shown { /* guarded by node->bucket.lock; the publish thread's to change */
+        enum store_mode mode;
+        enum probe_grade grade;
+        char text[STORE_TEXT_BYTES];
+        char trouble[256]; /* why the last try came to nothing; "" */
+    } shown;
+};
+
 struct job_queue {    /* jobs for one thread */
     struct lock lock; /* LOCK_RANK_QUEUE */
     struct cond wake;
@@ -262,6 +282,7 @@ struct node {
     _Atomic bool catalog_seen;     /* the bucket's, since the start */
     _Atomic bool sync_wanted;      /* it is to be read again */
     _Atomic bool bucket_refused;   /* it is for newer programs; bucket.bucket_reason says it */
+    _Atomic bool format_wanted;    /* meta/format is not there, and could not be written yet */
     _Atomic bool load_first;       /* an empty directory: not ready until the bucket was asked */
     _Atomic uint32_t remote_waits; /* in all collections */
     _Atomic bool waits_over;       /* the node stops: no write waits for the bucket any more */
@@ -274,6 +295,7 @@ struct node {
         char catalog_reason[256]; /* what of its catalog could not be taken over; "" */
         struct catalog aliases;   /* what node_alias_list() shows: a copy of the catalog's */
     } bucket;
+    struct store_trust trust;
     size_t letters_damaged;
     struct { /* recovery threads take the next collection from here */
         struct collection **items;
@@ -291,6 +313,7 @@ struct node {
     struct stats_family *memory_bytes, *collection_vectors;
     struct stats_metric *disk_free, *checkpoint_seconds;
     struct stats_metric *unshipped_seconds, *unshipped_bytes, *backpressure, *breaker;
+    struct stats_metric *store_grade, *store_pinned;
     struct stats_family *search_seconds, *insert_seconds, *inserts, *snapshot_timestamp, *seed[8];
     size_t seed_count;
     struct stats_metric *cpu_seconds, *resident_bytes, *virtual_bytes, *open_fds, *max_fds;
@@ -540,6 +563,22 @@ status bucket_check_refused(struct node *node, struct err *err);
 NODISCARD
 status bucket_check_format(struct node *node, struct err *err);
 void bucket_pause(struct node *node, uint64_t ms); /* shorter when the node stops */
+
+/* bucket_probe.c */
+/* Puts the gate in front of the store, with what is remembered of it. */
+NODISCARD
+status bucket_probe_open(struct node *node, struct err *err);
+void bucket_probe_close(struct node *node);
+void bucket_probe_step(struct node *node); /* what is due; the publish thread */
+bool bucket_writes_pass(struct node *node);
+/* ST_UNSUPPORTED with the reason where nothing is written to the store. */
+NODISCARD
+status bucket_check_trust(struct node *node, struct err *err);
+/* The same where no collection may be taken from another node. */
+NODISCARD
+status bucket_check_take(struct node *node, struct err *err);
+void bucket_trust_health(struct node *node, struct node_health *out);
+void bucket_trust_status(struct node *node, struct node_status *out);
 
 /* bucket_sync.c */
 /* Names, drops and new collections as the bucket's catalog has them; it is read here, on the

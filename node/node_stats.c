@@ -93,6 +93,8 @@ static void collect_bucket(struct node *node)
 {
     struct node_status s = {0};
     struct tier_status t = {0};
+    enum probe_grade grade;
+    enum store_mode mode;
 
     if (node->tier != NULL)
         tier_status(node->tier, &t);
@@ -101,6 +103,12 @@ static void collect_bucket(struct node *node)
     stats_set(node->unshipped_bytes, (double)s.unshipped_bytes);
     stats_set(node->backpressure, (double)atomic_load(&node->pressure));
     stats_set(node->breaker, (double)t.breaker);
+    lock_take(&node->bucket.lock);
+    grade = node->trust.shown.grade;
+    mode = node->trust.shown.mode;
+    lock_drop(&node->bucket.lock);
+    stats_set(node->store_grade, (double)grade);
+    stats_set(node->store_pinned, mode == STORE_PINNED ? 1.0 : 0.0);
 }
 
 static void collect(void *arg)
@@ -170,6 +178,11 @@ status node_stats_open(struct node *node, struct err *err)
                                "0 green, 1 yellow, 2 orange: writes get 429, 3 red: 507.");
     node->breaker = plain(node, "tiervec_breaker_state", STATS_GAUGE,
                           "Of the bucket: 0 closed, 1 half open, 2 open.");
+    node->store_grade =
+        plain(node, "tiervec_store_grade", STATS_GAUGE,
+              "Of the bucket's store: 1 A, 2 B, 3 C, 4 unfit; 0: it was not probed.");
+    node->store_pinned = plain(node, "tiervec_store_pinned_owner", STATS_GAUGE,
+                               "1: the store protects nothing, and this node writes there alone.");
     node->memory_bytes =
         stats_family(s, "tiervec_memory_bytes", STATS_GAUGE,
                      "Memory by kind; limit is [limits] memory_bytes.", KIND_LABEL, NULL, 0);

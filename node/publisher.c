@@ -395,7 +395,8 @@ static void tick(struct node *node)
     struct collection **items = NULL;
     size_t count = 0;
 
-    if (atomic_load(&node->bucket_refused) || table_snapshot(node, &items, &count, NULL) != ST_OK)
+    if (atomic_load(&node->bucket_refused) || !bucket_writes_pass(node) ||
+        table_snapshot(node, &items, &count, NULL) != ST_OK)
         return;
     for (size_t i = 0; i < count && !atomic_load(&node->stopping); i++)
         publish_due_now(items[i]);
@@ -457,6 +458,7 @@ void publish_loop(void *arg)
         struct meta_job *job;
 
         ask_catalog(node, &first);
+        bucket_probe_step(node);
         job = jobs_wait(&node->publish, (uint64_t)PUBLISH_TICK_MS * 1000000, &stopped);
         if (job != NULL)
             job->run(job);

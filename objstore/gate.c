@@ -93,6 +93,11 @@ static void on_reload(struct objstore *s)
     objstore_reload(((struct gate *)s)->inner);
 }
 
+static void on_trouble(struct objstore *s, char text[ERR_TEXT_BYTES])
+{
+    objstore_trouble(((struct gate *)s)->inner, text);
+}
+
 static void on_close(struct objstore *s)
 {
     struct gate *g = (struct gate *)s;
@@ -107,8 +112,11 @@ static void on_close(struct objstore *s)
     mem_free(g);
 }
 
-static const struct objstore_ops OPS = {
-    .submit = on_submit, .cancel = on_cancel, .reload = on_reload, .close = on_close};
+static const struct objstore_ops OPS = {.submit = on_submit,
+                                        .cancel = on_cancel,
+                                        .reload = on_reload,
+                                        .trouble = on_trouble,
+                                        .close = on_close};
 
 status objstore_gate_open(struct objstore *inner, struct objstore **out, struct err *err)
 {

@@ -104,14 +104,10 @@ void probe_verdict(const struct probe_report *report, char text[PROBE_VERDICT_BY
     static const char *const advice[] = {
         [PROBE_GRADE_NONE] = "it has no grade yet",
         [PROBE_GRADE_A] = "it keeps every condition the node relies on",
-        [PROBE_GRADE_B] =
-            "it cannot replace an object only if nobody else did, so two nodes that write a "
-            "collection would not notice each other; use another store, or let one node alone "
-            "write there: [storage] pinned_owner",
-        [PROBE_GRADE_C] =
-            "it overwrites what a condition protects, so two nodes that write a collection would "
-            "destroy each other's data unnoticed; use another store, or let one node alone write "
-            "there: [storage] pinned_owner",
+        [PROBE_GRADE_B] = "two nodes could replace each other's writes unnoticed: use another "
+                          "store, or [storage] pinned_owner (docs/bucket.md)",
+        [PROBE_GRADE_C] = "two nodes would destroy each other's data unnoticed: use another store, "
+                          "or [storage] pinned_owner (docs/bucket.md)",
         [PROBE_GRADE_UNFIT] = "what was acknowledged could not be found again; use another store",
     };
     enum probe_fact_id id = culprit(report);

@@ -238,7 +238,7 @@ static void status_and_health_tell_of_the_bucket(void **state)
         "\"durability_clock\":{\"oldest_unshipped_write_seconds\":12.345,\"bytes_at_risk\":7000,"
         "\"records_at_risk\":70},\"backpressure_level\":\"orange\",\"upload_queue\":3,\"uploads_in_"
         "flight\":2,\"dlq_total\":1,\"bucket\":{\"name\":\"file /b\",\"breaker\":\"open\","
-        "\"trouble\":null}");
+        "\"trouble\":null,\"store_grade\":null,\"store_mode\":null}");
     check("GET", "/admin/health", NULL, 200, "circuit-breaker/reset tries at once");
     check("GET", "/admin/health", NULL, 200,
           "\"message\":\"7000 bytes of log wait for the bucket: writes are slowed with 429");
@@ -247,6 +247,10 @@ static void status_and_health_tell_of_the_bucket(void **state)
     fake_node_set_bucket(world.node, &s);
     check("GET", "/admin/health", NULL, 200,
           "\"bucket\":{\"status\":\"degraded\",\"message\":\"403 AccessDenied\"");
+    check("POST", "/admin/bucket/probe", "{\"accept\":true}", 200,
+          "{\"grade\":\"A\",\"mode\":\"full\",\"server\":\"fake\",");
+    check("POST", "/admin/bucket/probe", "{\"accept\":1}", 400, "accept");
+    check("POST", "/admin/bucket/probe", "{\"except\":true}", 400, "except");
     check("POST", "/admin/circuit-breaker/reset", NULL, 200,
           "{\"before\":\"open\",\"after\":\"half_open\"}");
     s.has_bucket = false;
@@ -254,6 +258,7 @@ static void status_and_health_tell_of_the_bucket(void **state)
     check("GET", "/api/v1/status", NULL, 200, "\"oldest_unshipped_write_seconds\":null");
     check("GET", "/admin/health", NULL, 200, "\"dlq\":{\"status\":\"disabled\"");
     check("POST", "/admin/circuit-breaker/reset", "{}", 200, "{\"before\":null,\"after\":null}");
+    check("POST", "/admin/bucket/probe", "{}", 400, "no bucket to probe");
 }
 
 /* --- letters --- */
