@@ -307,7 +307,24 @@ static void cover_long(char *text)
     }
 }
 
-/* "secret is x", "Token: x", "password=x", "\"SecretAccessKey\": \"x\"" */
+/* What comes behind such a name in a sentence: "token is expired". Nothing else is let through. */
+static bool is_word(const char *text, size_t bytes)
+{
+    static const char *const words[] = {
+        "and",   "cannot",   "could",    "does",     "expired", "file",     "for",
+        "found", "from",     "has",      "have",     "in",      "included", "invalid",
+        "is",    "it",       "missing",  "must",     "no",      "not",      "of",
+        "or",    "provided", "provider", "required", "was",     "with"};
+
+    while (bytes > 0 && strchr(".,!)", text[bytes - 1]) != NULL)
+        bytes--;
+    for (size_t i = 0; i < COUNT_OF(words); i++)
+        if (strlen(words[i]) == bytes && strncasecmp(text, words[i], bytes) == 0)
+            return true;
+    return bytes == 0;
+}
+
+/* "Token: x", "password=x", "\"SecretAccessKey\": \"x\"", "secret is x1" */
 static void cover_named(char *text)
 {
     static const char *const names[] = {"secret",     "token",  "passw",
@@ -319,14 +336,16 @@ static void cover_named(char *text)
             size_t name = 0;
             size_t from;
             size_t to;
+            bool assigned;
 
             while (isalnum((unsigned char)at[name]) || at[name] == '_' || at[name] == '-')
                 name++;
             from = name + strspn(at + name, gaps);
+            assigned = strcspn(at + name, ":=\"'`>") < from - name;
             if (strncasecmp(at + from, "is ", 3) == 0)
                 from += 3 + strspn(at + from + 3, gaps);
             to = from + strcspn(at + from, " \t\"'`,;");
-            if (from > name)
+            if (from > name && (assigned || !is_word(at + from, to - from)))
                 cover(at, from, to);
             at += to > 0 ? to : 1;
         }

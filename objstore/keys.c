@@ -63,10 +63,10 @@ static void tell_lack_locked(struct keys *k, uint64_t now_ns, struct credentials
     out->ended = due->has;
     if (due->has)
         (void)snprintf(out->source, sizeof out->source,
-                       "the keys of %.120s ended %" PRIu64 " s ago and no new ones are to be had; "
-                       "%.260s; mend that, or give others and reload",
-                       k->shared.have.source, (now_ns - due->end_ns) / SECOND_NS,
-                       k->shared.trouble[0] != '\0' ? k->shared.trouble : "they cannot be renewed");
+                       "the keys ended %" PRIu64 " s ago and no new ones are to be had: %.380s; "
+                       "mend that, or give others and reload",
+                       (now_ns - due->end_ns) / SECOND_NS,
+                       k->shared.trouble[0] != '\0' ? k->shared.trouble : k->shared.have.source);
     else
         memcpy(out->source, k->shared.trouble, sizeof out->source);
 }
@@ -179,7 +179,7 @@ static void ask_provider(struct keys *k)
         c->source[ERR_TEXT_BYTES / 2] = '\0';
     else
         c->source[0] = '\0';
-    credentials_note(c, "%s (%s)", k->plan->name, why.text);
+    credentials_note(c, "%s: %s", k->plan->name, why.text);
 }
 
 /* Fills k->fresh; what is left of the keys, 0 where there are none. */
