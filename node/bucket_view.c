@@ -79,9 +79,9 @@ void bucket_health(struct node *node, struct node_health *out)
     struct tier_status s;
     struct dlq_counts counts;
     char keys[ERR_TEXT_BYTES];
-    char text[256];
-    char reason[256];
-    char catalog_reason[256];
+    char text[NODE_REASON_BYTES];
+    char reason[NODE_REASON_BYTES];
+    char catalog_reason[NODE_REASON_BYTES];
 
     if (node->tier == NULL)
         return;
@@ -89,7 +89,7 @@ void bucket_health(struct node *node, struct node_health *out)
     if (s.breaker != BREAKER_CLOSED) {
         (void)snprintf(text, sizeof text,
                        "the bucket does not answer as it should, uploads wait and are tried again: "
-                       "%.140s",
+                       "%.400s",
                        s.trouble);
         health_add(out, text);
     }
@@ -124,8 +124,8 @@ void bucket_health(struct node *node, struct node_health *out)
 void bucket_health_of_collection(struct collection *c, const char *name, struct node_health *out)
 {
     struct tier_stream_status s = {0};
-    char text[256];
-    char reason[256];
+    char text[NODE_REASON_BYTES];
+    char reason[NODE_REASON_BYTES];
     bool fenced;
     bool failed;
     bool lost;
@@ -138,7 +138,7 @@ void bucket_health_of_collection(struct collection *c, const char *name, struct 
         tier_stream_status(c->seq.stream, &s);
     lock_drop(&c->seq.lock);
     if (fenced) {
-        (void)snprintf(text, sizeof text, "collection %.64s is read-only here: %.160s", name,
+        (void)snprintf(text, sizeof text, "collection %.64s is read-only here: %.400s", name,
                        reason);
         health_add(out, text);
         return;
@@ -157,13 +157,13 @@ void bucket_health_of_collection(struct collection *c, const char *name, struct 
     else if (s.phase == STREAM_HALTED)
         (void)snprintf(text, sizeof text,
                        "collection %.64s: nothing is shipped until a person looks, then `tiervec "
-                       "dlq retry`: %.110s",
+                       "dlq retry`: %.350s",
                        name, s.reason);
     else if (s.trouble[0] != '\0')
-        (void)snprintf(text, sizeof text, "collection %.64s: its upload fails: %.160s", name,
+        (void)snprintf(text, sizeof text, "collection %.64s: its upload fails: %.400s", name,
                        s.trouble);
     else if (failed)
-        (void)snprintf(text, sizeof text, "collection %.64s: publishing fails: %.160s", name,
+        (void)snprintf(text, sizeof text, "collection %.64s: publishing fails: %.400s", name,
                        reason);
     else if (s.switching || switching)
         (void)snprintf(text, sizeof text,

@@ -125,11 +125,11 @@ struct node_status {
     uint64_t disk_bytes_free, disk_bytes_total;
     /* The bucket; all zero and "" without one. */
     bool has_bucket;
-    char bucket[256];         /* which, without secrets */
-    char bucket_trouble[256]; /* "" or what is wrong with the store as a whole */
-    const char *breaker;      /* "closed", "half_open", "open" */
-    const char *pressure;     /* "green", "yellow", "orange", "red" */
-    bool pressure_disk;       /* for want of room on the disk, not because of the bucket */
+    char bucket[256];                       /* which, without secrets */
+    char bucket_trouble[NODE_REASON_BYTES]; /* "" or what is wrong with the store as a whole */
+    const char *breaker;                    /* "closed", "half_open", "open" */
+    const char *pressure;                   /* "green", "yellow", "orange", "red" */
+    bool pressure_disk; /* for want of room on the disk, not because of the bucket */
     uint64_t unshipped_bytes, unshipped_records;
     uint64_t lag_ms; /* age of the oldest write the bucket lacks; 0: none */
     uint32_t uploads_in_flight, uploads_queued;
@@ -173,7 +173,7 @@ struct collection_info {
     bool switching;    /* its base is not published: not yet restorable */
     const char *phase; /* "idle", "owned", "foreign", "fenced", ... (tiering/stream.h) */
     char owner[256];   /* node id in the root as last seen; "": not seen */
-    char trouble[256]; /* last failure of an upload until one succeeds */
+    char trouble[NODE_REASON_BYTES]; /* last failure of an upload until one succeeds */
     uint64_t epoch;
     uint64_t shipped_lsn, remote_lsn;
     uint64_t unshipped_bytes, unshipped_records, lag_ms;

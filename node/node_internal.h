@@ -155,7 +155,7 @@ struct collection {
         bool dirty;                /* LMDB has others */
         uint64_t written_ms;
         bool publish_failed; /* the last try, and why */
-        char publish_reason[256];
+        char publish_reason[NODE_REASON_BYTES];
         bool root_lost;
     } bucket;
     _Atomic uint64_t last_write_ns; /* monotonic */
@@ -287,13 +287,15 @@ struct node {
     _Atomic uint32_t remote_waits; /* in all collections */
     _Atomic bool waits_over;       /* the node stops: no write waits for the bucket any more */
     _Atomic int pressure;          /* enum pressure_level */
-    uint64_t ship_ticked_ms;       /* the reclaim thread's */
-    struct {                       /* guarded by lock */
-        struct lock lock;          /* LOCK_RANK_LEAF */
+    _Atomic uint32_t pressure_turns; /* whose write waits next: ship_pressure() */
+    uint64_t ship_ticked_ms;         /* the reclaim thread's */
+    struct {                         /* guarded by lock */
+        struct lock lock;            /* LOCK_RANK_LEAF */
         struct pressure now;
-        char bucket_reason[256];  /* what is wrong with the bucket as a whole; "" */
-        char catalog_reason[256]; /* what of its catalog could not be taken over; "" */
-        struct catalog aliases;   /* what node_alias_list() shows: a copy of the catalog's */
+        char bucket_reason[NODE_REASON_BYTES]; /* what is wrong with the bucket as a whole; "" */
+        char
+            catalog_reason[NODE_REASON_BYTES]; /* what of its catalog could not be taken over; "" */
+        struct catalog aliases; /* what node_alias_list() shows: a copy of the catalog's */
     } bucket;
     struct store_trust trust;
     size_t letters_damaged;
@@ -518,9 +520,9 @@ void ship_set_marks(struct collection *c, const struct bucket_marks *marks);
 /* Changes some of them; what the stream says of the hint meanwhile is not lost. */
 typedef void marks_change_fn(const void *arg, struct bucket_marks *marks);
 void ship_change_marks(struct collection *c, marks_change_fn *change, const void *arg);
-/* ST_LIMIT or ST_NOSPACE when the bucket lags too far behind for another write. */
+/* ST_LIMIT or ST_NOSPACE when the bucket lags too far behind for another write of so many rows. */
 NODISCARD
-status ship_pressure(struct collection *c, struct err *err);
+status ship_pressure(struct collection *c, size_t rows, struct err *err);
 /* Calls of tier.h that end in a callback, as calls that wait; not for workers. */
 typedef void ship_start_fn(struct tier_stream *s, tier_done_fn *done, void *arg, const void *what);
 NODISCARD

@@ -351,7 +351,7 @@ void publish_told(struct collection *c, status st, const struct publish_report *
         put_letter(c, r, err);
     lock_take(&c->bucket.lock);
     c->bucket.publish_failed = st != ST_OK;
-    (void)snprintf(c->bucket.publish_reason, sizeof c->bucket.publish_reason, "%.255s",
+    (void)snprintf(c->bucket.publish_reason, sizeof c->bucket.publish_reason, "%.400s",
                    st == ST_OK ? "" : err->text);
     lock_drop(&c->bucket.lock);
 }
@@ -420,7 +420,7 @@ static void say_bucket(struct node *node, const char *text)
 
 static void ask_catalog(struct node *node, struct first_contact *first)
 {
-    char text[256];
+    char text[NODE_REASON_BYTES];
     struct err err = {0};
     uint64_t left_out;
     uint64_t now = now_ms(node);
@@ -436,7 +436,7 @@ static void ask_catalog(struct node *node, struct first_contact *first)
         return;
     }
     first->next_ms = now_ms(node) + NODE_BUCKET_RETRY_MS;
-    (void)snprintf(text, sizeof text, "the bucket's catalog could not be read yet: %.200s",
+    (void)snprintf(text, sizeof text, "the bucket's catalog could not be read yet: %.400s",
                    err.text);
     say_bucket(node, text);
     atomic_store(&node->bucket_refused, err.code == ST_UNSUPPORTED);

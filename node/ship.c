@@ -309,18 +309,28 @@ void ship_logged_locked(struct collection *c, uint64_t lsn, uint64_t payload_byt
         tier_stream_want_remote(c->seq.stream, lsn);
 }
 
-status ship_pressure(struct collection *c, struct err *err)
+/* Whether it is the turn of a write to be refused, of which `percent` in a hundred are: evenly. */
+static bool turn_to_wait(struct node *node, uint32_t percent)
+{
+    uint32_t sum = atomic_fetch_add_explicit(&node->pressure_turns, percent, memory_order_relaxed);
+
+    return sum % 100 + percent >= 100;
+}
+
+status ship_pressure(struct collection *c, size_t rows, struct err *err)
 {
     struct node *node = c->node;
-    status st;
+    status st = ST_OK;
 
     if (!policy_has_bucket(atomic_load_explicit(&c->policy, memory_order_relaxed)) ||
         atomic_load_explicit(&node->pressure, memory_order_relaxed) < PRESSURE_ORANGE)
         return ST_OK;
     lock_take(&node->bucket.lock);
-    st = node->bucket.now.level == PRESSURE_RED
-             ? err_set(err, ST_NOSPACE, "%s", node->bucket.now.text)
-             : err_set(err, ST_LIMIT, "%s", node->bucket.now.text);
+    if (node->bucket.now.level == PRESSURE_RED)
+        st = err_set(err, ST_NOSPACE, "%s", node->bucket.now.text);
+    else if (node->bucket.now.level == PRESSURE_ORANGE &&
+             (rows > 1 || turn_to_wait(node, node->bucket.now.refuse_percent)))
+        st = err_set(err, ST_LIMIT, "%s", node->bucket.now.text);
     lock_drop(&node->bucket.lock);
     return st;
 }

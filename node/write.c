@@ -536,7 +536,7 @@ static status prepare(struct collection *c, struct write_row *rows, size_t count
     status st = check_rows(rows, count, err);
 
     if (st == ST_OK && !terms->local) /* what relieves the pressure is not kept out by it */
-        st = ship_pressure(c, err);
+        st = ship_pressure(c, count, err);
     if (st != ST_OK)
         return st;
     lock_take(

@@ -42,6 +42,32 @@ static enum pressure_level of_disk(uint64_t free_bytes, uint64_t reserve)
     return free_bytes - reserve < reserve ? PRESSURE_ORANGE : PRESSURE_GREEN;
 }
 
+/* How far from ORANGE (1) to RED (100). */
+static uint32_t percent_of(uint64_t part, uint64_t whole)
+{
+    uint64_t percent =
+        part > UINT64_MAX / 100 ? part / (whole / 100) : part * 100 / (whole == 0 ? 1 : whole);
+
+    return percent < 1 ? 1 : percent > 100 ? 100 : (uint32_t)percent;
+}
+
+static uint32_t refuse_percent(const struct pressure_facts *f, enum pressure_level budget,
+                               enum pressure_level disk)
+{
+    uint64_t orange = share(f->unshipped_bytes_max, PRESSURE_ORANGE_PERCENT);
+    uint64_t red = share(f->unshipped_bytes_max, PRESSURE_RED_PERCENT);
+    uint32_t percent = 0;
+    uint32_t of_room = 0;
+
+    if (budget == PRESSURE_RED || disk == PRESSURE_RED)
+        return 100;
+    if (budget == PRESSURE_ORANGE)
+        percent = percent_of(f->unshipped_bytes - orange, red - orange);
+    if (disk == PRESSURE_ORANGE)
+        of_room = percent_of(f->disk_reserve - (f->disk_free - f->disk_reserve), f->disk_reserve);
+    return percent > of_room ? percent : of_room;
+}
+
 static enum pressure_level of_lag(uint64_t lag_ms, uint64_t rpo_ms)
 {
     return rpo_ms > 0 && lag_ms / LAGS_OF_RPO >= rpo_ms && lag_ms > LAGS_OF_RPO * rpo_ms
@@ -53,7 +79,8 @@ static const char *consequence(enum pressure_level level)
 {
     if (level == PRESSURE_RED)
         return "writes are refused until it is less";
-    return level == PRESSURE_ORANGE ? "bulk writes have to wait" : "nothing is refused yet";
+    return level == PRESSURE_ORANGE ? "writes of many documents wait, single ones are slowed"
+                                    : "nothing is refused yet";
 }
 
 static void say(const struct pressure_facts *f, enum pressure_level budget,
@@ -91,6 +118,7 @@ void pressure_level(const struct pressure_facts *facts, struct pressure *out)
         out->retry_after_s = ORANGE_RETRY_S;
     if (out->level == PRESSURE_RED)
         out->retry_after_s = RED_RETRY_S;
+    out->refuse_percent = refuse_percent(facts, budget, disk);
     out->disk = out->level != PRESSURE_GREEN && disk == out->level && budget < disk;
     if (out->level != PRESSURE_GREEN)
         say(facts, budget, disk, out);

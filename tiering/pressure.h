@@ -23,8 +23,11 @@ struct pressure_facts {
 struct pressure {
     enum pressure_level level;
     uint32_t retry_after_s; /* ORANGE and RED */
-    bool disk;              /* it is the disk's room, not what waits for the bucket */
-    char text[256];         /* why, and what to do; "" when green */
+    /* Of writes of one document, from ORANGE on: rises evenly to 100 at RED. Those of many wait
+     * all, so that who writes little still gets through. */
+    uint32_t refuse_percent;
+    bool disk;      /* it is the disk's room, not what waits for the bucket */
+    char text[256]; /* why, and what to do; "" when green */
 };
 void pressure_level(const struct pressure_facts *facts, struct pressure *out);
 

@@ -22,7 +22,7 @@
 enum {
     STREAM_FLIGHT_MAX = 16,
     STREAM_EFFECTS_MAX = 64,
-    STREAM_REASON_BYTES = 256,
+    STREAM_REASON_BYTES = 384,
     STREAM_FENCE_READ_MS = 5000, /* while local writes are shipped the root is read so often */
     STREAM_REMOTE_LINGER_MS = 100,
     STREAM_PARKED_RETRY_MS = 300000, /* of parked seals, and of a root that is lost */

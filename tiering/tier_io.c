@@ -254,7 +254,7 @@ static void note_answer(struct tier *t, const struct objstore_req *req)
     breaker_answer(&t->shared.breaker, r->class, r->retry_after_ms, tier_now_ms(t));
     after = t->shared.breaker.state;
     if (refused || after != BREAKER_CLOSED)
-        (void)snprintf(t->shared.trouble, sizeof t->shared.trouble, "%.100s: %.150s",
+        (void)snprintf(t->shared.trouble, sizeof t->shared.trouble, "%.80s: %.280s",
                        t->options.store->description, r->err.text);
     else if (!t->ship.refused || t->ship.refused_op == req->op)
         t->shared.trouble[0] = '\0'; /* reads that go well say nothing of refused writes */

@@ -53,7 +53,7 @@ struct node {
         struct completion *first, **last;
         bool held, stopping, ready, readonly;
         status fail_write, fail_query;
-        char reason[256];
+        char reason[NODE_REASON_BYTES];
         int pins;
         unsigned writes, queries;
         uint32_t query_ms;

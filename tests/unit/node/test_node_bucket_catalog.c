@@ -313,7 +313,7 @@ static bool is_healthy(struct nworld *w, char reason[256])
     struct node_health health;
 
     node_health(w->node, &health);
-    (void)snprintf(reason, 256, "%s", health.degraded ? health.reasons[0] : "");
+    (void)snprintf(reason, 256, "%.255s", health.degraded ? health.reasons[0] : "");
     return !health.degraded;
 }
 

@@ -82,11 +82,43 @@ static void the_worst_is_told(void **state)
     assert_false(p.disk);
 }
 
+/* Between orange and red ever more of what is written waits: all of it at red, a little at once. */
+static void what_waits_rises_with_the_level(void **state)
+{
+    struct pressure_facts f = {.unshipped_bytes_max = 1000};
+    struct pressure p;
+    uint32_t last = 0;
+
+    (void)state;
+    for (f.unshipped_bytes = 0; f.unshipped_bytes <= 1000; f.unshipped_bytes++) {
+        pressure_level(&f, &p);
+        assert_true(p.refuse_percent >= last && p.refuse_percent <= 100);
+        assert_int_equal(p.refuse_percent > 0, p.level >= PRESSURE_ORANGE);
+        assert_int_equal(p.refuse_percent == 100, p.level == PRESSURE_RED);
+        last = p.refuse_percent;
+    }
+    f = (struct pressure_facts){.unshipped_bytes_max = 1000, .disk_reserve = 100};
+    last = 100;
+    for (f.disk_free = 0; f.disk_free < 300; f.disk_free++) {
+        pressure_level(&f, &p);
+        assert_true(p.refuse_percent <= last);
+        assert_int_equal(p.refuse_percent > 0, p.level >= PRESSURE_ORANGE);
+        last = p.refuse_percent;
+    }
+    f = (struct pressure_facts){.unshipped_bytes = UINT64_MAX / 100 * 80,
+                                .unshipped_bytes_max = UINT64_MAX,
+                                .disk_free = UINT64_MAX,
+                                .disk_reserve = UINT64_MAX};
+    pressure_level(&f, &p);
+    assert_in_range(p.refuse_percent, 99, 100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(levels_begin_where_the_table_says),
         cmocka_unit_test(the_worst_is_told),
+        cmocka_unit_test(what_waits_rises_with_the_level),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
