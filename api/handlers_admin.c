@@ -37,16 +37,26 @@ static void print_component(struct buf *out, bool first, const struct component 
 
 /* --- the bucket's three --- */
 
+static bool store_is(const struct node_status *s, const char *mode)
+{
+    return s->store_mode != NULL && strcmp(s->store_mode, mode) == 0;
+}
+
 static void print_bucket(struct buf *out, const struct node_status *s)
 {
     const bool open = s->breaker != NULL && strcmp(s->breaker, "closed") != 0;
+    const char *trouble = s->bucket_trouble[0] != '\0' ? s->bucket_trouble
+                          : store_is(s, "refused") ? "nothing is written to it: GET /health says "
+                                                     "why, docs/bucket.md what can be done"
+                          : store_is(s, "pinned")
+                              ? "its store protects nothing: this node alone may "
+                                "write there (pinned-owner mode)"
+                          : open ? "requests failed in a row: one is tried now and then; POST "
+                                   "/admin/circuit-breaker/reset tries at once"
+                                 : NULL;
     const struct component c = {"bucket",
-                                s->bucket_trouble[0] != '\0' || open ? "degraded" : "healthy",
-                                s->bucket_trouble[0] != '\0' ? s->bucket_trouble
-                                : open
-                                    ? "requests failed in a row: one is tried now and then; POST "
-                                      "/admin/circuit-breaker/reset tries at once"
-                                    : "answers",
+                                trouble != NULL ? "degraded" : "healthy",
+                                trouble != NULL ? trouble : "answers",
                                 {{"bucket", 0, s->bucket},
                                  {"breaker", 0, s->breaker},
                                  {s->store_grade == NULL ? NULL : "store_grade", 0, s->store_grade},

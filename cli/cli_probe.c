@@ -139,6 +139,7 @@ static int run(const struct offline *o, const struct config *c)
     objkey_prefix_probe(prober, prefix);
     options.store = store;
     options.prefix = prefix;
+    options.leftovers = OBJKEY_PROBES;
     st = objstore_probe(&options, &report, &err);
     if (st != ST_OK) {
         code = cli_error(cli_exit_of(st), "probe", err.text, NULL);

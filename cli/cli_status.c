@@ -32,6 +32,13 @@ static void put_bucket(struct buf *out, struct jval root)
         return;
     }
     put_line(out, "bucket", remote_text(bucket, "name"));
+    if (remote_text(bucket, "store_grade").bytes > 0) {
+        buf_printf(out, "%-14s grade ", "store");
+        cli_put(out, remote_text(bucket, "store_grade"));
+        buf_put_text(out, ", ");
+        cli_put(out, remote_text(bucket, "store_mode"));
+        buf_put_text(out, "\n");
+    }
     put_line(out, "breaker", remote_text(bucket, "breaker"));
     if (remote_text(bucket, "trouble").bytes > 0)
         put_line(out, "trouble", remote_text(bucket, "trouble"));

@@ -238,6 +238,7 @@ static status run_probe(struct node *node, struct probe_report *report, struct e
                                           .clock = node->options.clock,
                                           .rand = node->options.rand,
                                           .prefix = prefix,
+                                          .leftovers = OBJKEY_PROBES,
                                           .stop = &node->stopping,
                                           .attempt_ms = MARKER_ATTEMPT_MS};
     status st;

@@ -200,9 +200,10 @@ struct store_trust {
     /* The publish thread's, once it runs. */
     struct store_memory memory;
     char marker[STORE_ID_BYTES]; /* whom meta/pinned names */
-    bool marker_known;
-    bool is_open;
-    uint64_t began_ms, next_ms, probed_ms, warned_ms;
+    _Atomic bool marker_known;
+    _Atomic bool is_open;
+    _Atomic uint64_t probed_ms;
+    uint64_t began_ms, next_ms, warned_ms;
     unsigned failures;
     struct store_shown { /* guarded by node->bucket.lock; the publish thread's to change */
         enum store_mode mode;

@@ -382,7 +382,10 @@ static void sweep(struct probe *p, uint64_t now_ns)
     char prefix[PROBE_PREFIX_BYTES_MAX + 32];
     char after[OBJSTORE_KEY_BYTES_MAX + 1] = "";
 
-    (void)snprintf(prefix, sizeof prefix, "%s%s", p->options.prefix, now_ns == 0 ? p->run : "");
+    if (now_ns == 0)
+        (void)snprintf(prefix, sizeof prefix, "%s%s/", p->options.prefix, p->run);
+    else
+        (void)snprintf(prefix, sizeof prefix, "%s", p->options.leftovers);
     for (unsigned page = 0; page < SWEEP_PAGES_MAX; page++) {
         struct objstore_req req = {
             .op = OBJSTORE_LIST, .key = prefix, .start_after = after[0] == '\0' ? NULL : after};
@@ -431,6 +434,8 @@ static void set_defaults(struct probe *p)
 
     if (o->attempt_ms == 0)
         o->attempt_ms = ATTEMPT_MS;
+    if (o->leftovers == NULL)
+        o->leftovers = o->prefix;
     if (o->pause_ms == 0)
         o->pause_ms = PAUSE_MS;
     if (o->racers == 0 || o->racers > PROBE_RACERS)

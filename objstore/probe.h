@@ -10,9 +10,9 @@
  *
  * Threads    objstore_probe() waits for the network; never on workers or a store's own thread.
  * Leaves     nothing, if it comes to its end; else objects under the prefix, which nobody reads and
- *            a later probe of the same prefix removes once they are an hour old by the store's own
- *            clock (a probe that runs beside this one keeps its own).
- * Cost       about 260 requests, as many PUTs as two races of 32 and three rounds take. */
+ *            a later probe removes once they are an hour old by the store's own clock (one that
+ * runs beside this one keeps its own). Cost       about 260 requests, as many PUTs as two races of
+ * 32 and three rounds take. */
 #ifndef OBJSTORE_PROBE_H
 #define OBJSTORE_PROBE_H
 
@@ -90,7 +90,8 @@ struct probe_options {
     struct objstore *store;
     struct clock *clock;
     struct rand_source *rand;
-    const char *prefix;       /* of all its keys, with the '/' at its end: one a prober */
+    const char *prefix;    /* of all its keys, with the '/' at its end: one a prober */
+    const char *leftovers; /* under which old ones of any prober go, '/' at its end; NULL: prefix */
     const _Atomic bool *stop; /* NULL: nobody stops it; looked at between requests */
     uint64_t attempt_ms;      /* of one request; 0: 10,000 */
     uint32_t racers;          /* 0: PROBE_RACERS */

@@ -7,7 +7,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define OBJKEY_PROBES "probe/"
 enum {
     U64_DIGITS = 16,
     UUID_DIGITS = UUID_TEXT_BYTES - 1,

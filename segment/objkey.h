@@ -26,6 +26,7 @@ enum { OBJKEY_BYTES = 160 }; /* of every name, with the NUL */
 #define OBJKEY_FORMAT  "meta/format"
 #define OBJKEY_CATALOG "meta/catalog"
 #define OBJKEY_PINNED  "meta/pinned"
+#define OBJKEY_PROBES  "probe/"
 
 void objkey_root(const uint8_t collection[16], char out[OBJKEY_BYTES]);
 void objkey_group(const uint8_t collection[16], uint64_t epoch, uint64_t seq,

@@ -185,6 +185,11 @@ class Relay:
         with self.lock:
             return len(self.seen)
 
+    def forget(self):
+        """As if nothing had passed yet."""
+        with self.lock:
+            self.seen.clear()
+
     def requests(self, op=None, key=None, condition=None, status=None, fate=None, since=0):
         """What passed, without what a probe of the store tried itself on where no key is asked for."""
         with self.lock:

@@ -156,6 +156,8 @@ def one_named_node_writes_there_and_loses_nothing():
         fine, why = health(client)
         check(not fine and "pinned-owner mode: the store protects nothing" in why, f"health: {why}")
         check(metric(client, "tiervec_store_pinned_owner") == 1, "the gauge says otherwise")
+        code, said = program(s3, "status", "--components", "--url", f"http://127.0.0.1:{node.port}")
+        check(code == 1 and "grade C, pinned" in said and "its store protects nothing" in said, f"status: {code} {said}")
         check([line for line in node.log_lines() if line["level"] == "warn" and "pinned-owner mode" in line["message"]],
               "the log does not warn")
         wait_for("the collection", lambda: client.request("POST", "/api/v1/collections", {

@@ -435,6 +435,10 @@ static void leave(struct objstore *s, const char *key)
 /* Those of a probe that may still run, and of other nodes, stay. Time is the store's. */
 static void old_leftovers_of_the_same_prober_go(void **state)
 {
+    struct probe_options all = {.clock = clock_real(),
+                                .rand = rand_kernel(),
+                                .prefix = "probe/node-1/",
+                                .leftovers = "probe/"};
     struct clock_manual clock;
     struct objstore *s = NULL;
     struct probe_report r;
@@ -457,6 +461,10 @@ static void old_leftovers_of_the_same_prober_go(void **state)
     assert_int_equal(objects(s, "probe/node-1/0123456789abcdef/"), 0);
     assert_int_equal(objects(s, "probe/node-1/"), 1);
     assert_int_equal(objects(s, ""), 3);
+    all.store = s;
+    assert_int_equal(objstore_probe(&all, &r, NULL), ST_OK);
+    assert_int_equal(objects(s, "probe/node-2/"), 0);
+    assert_int_equal(objects(s, ""), 2);
     objstore_close(s);
 }
 
