@@ -10,6 +10,7 @@
 #include "tests/support/fake_node.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
@@ -82,11 +83,30 @@ static void send_all(const void *data, size_t bytes)
     for (const char *at = data; bytes > 0;) {
         ssize_t n = send(fd, at, bytes, MSG_NOSIGNAL);
 
+        if (n < 0 && errno == EINTR)
+            continue;
         if (n <= 0)
             return; /* refused already: the answer says why */
         at += n;
         bytes -= (size_t)n;
     }
+}
+
+/* The next bytes of an answer; the fuzzer's own alarms come in between. */
+static size_t receive_some(char *to, size_t room)
+{
+    struct pollfd wait = {.fd = fd, .events = POLLIN};
+    ssize_t n;
+
+    do
+        n = poll(&wait, 1, WAIT_MS);
+    while (n < 0 && errno == EINTR);
+    FUZZ_CHECK(n == 1);
+    do
+        n = recv(fd, to, room, 0);
+    while (n < 0 && errno == EINTR);
+    FUZZ_CHECK(n > 0);
+    return (size_t)n;
 }
 
 /* A whole answer; *closes says that the connection is of no more use. */
@@ -96,15 +116,10 @@ static int receive(bool head_only, char **body, size_t *body_bytes, bool *closes
     int http = 0;
 
     while (have < want) {
-        struct pollfd wait = {.fd = fd, .events = POLLIN};
-        ssize_t n;
         char *end;
 
         FUZZ_CHECK(have < sizeof answer - 1);
-        FUZZ_CHECK(poll(&wait, 1, WAIT_MS) == 1);
-        n = recv(fd, answer + have, sizeof answer - 1 - have, 0);
-        FUZZ_CHECK(n > 0);
-        have += (size_t)n;
+        have += receive_some(answer + have, sizeof answer - 1 - have);
         answer[have] = '\0';
         end = strstr(answer, "\r\n\r\n");
         if (want == SIZE_MAX && end != NULL) {
