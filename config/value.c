@@ -2,6 +2,7 @@
 #include "config/config_internal.h"
 
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "objstore/url.h"
 
 #include <arpa/inet.h>
@@ -293,6 +294,8 @@ static const char *check_text(const struct config_key *key, const struct config_
         return "is longer than 4096 bytes";
     if (raw->text.bytes > 0 && memchr(raw->text.data, 0, raw->text.bytes) != NULL)
         return "holds a NUL";
+    if (!utf8_valid(raw->text.data, raw->text.bytes))
+        return "is not UTF-8";
     if (key->kind == CONFIG_CHOICE)
         return check_choice(key, raw->text, out);
     if (raw->text.bytes > 0)

@@ -137,6 +137,16 @@ static void odd_files_are_refused_with_their_line(void **state)
                             odd[i].part, "config.toml");
 }
 
+/* What a file could not say is no value of a variable either: what is shown could not be read. */
+static void a_variable_that_is_not_utf8_is_refused(void **state)
+{
+    (void)state;
+    config_case_refused(&(struct config_case){.env = {"TIERVEC_DATA_DIR=/x\xa6\xff"}},
+                        "TIERVEC_DATA_DIR", "is not UTF-8");
+    config_case_refused(&(struct config_case){.args = {"--data-dir=/x\xc3"}}, "--data-dir",
+                        "is not UTF-8");
+}
+
 static void a_huge_file_is_refused(void **state)
 {
     size_t bytes;
@@ -273,6 +283,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(deep_nesting_is_refused_before_the_parser),
         cmocka_unit_test(the_scan_steps_over_strings_and_comments),
         cmocka_unit_test(odd_files_are_refused_with_their_line),
+        cmocka_unit_test(a_variable_that_is_not_utf8_is_refused),
         cmocka_unit_test(a_huge_file_is_refused),
         cmocka_unit_test(cuts_and_flips_are_answered),
         cmocka_unit_test(random_pieces_are_answered),
