@@ -222,6 +222,13 @@ static void tell_failure(struct keys *k, const struct keys_due *due)
                  k->fresh->source);
 }
 
+/* Who was refused with them is not helped by them. */
+static bool same_keys(const struct credentials *a, const struct credentials *b)
+{
+    return strcmp(a->access, b->access) == 0 && strcmp(a->secret, b->secret) == 0 &&
+           strcmp(a->token, b->token) == 0;
+}
+
 static void publish(struct keys *k, uint64_t life_ns)
 {
     struct keys_effect effect;
@@ -230,10 +237,10 @@ static void publish(struct keys *k, uint64_t life_ns)
     bool changed;
 
     lock_take(&k->shared.lock);
-    changed = came && memcmp(k->shared.have.access, k->fresh->access, sizeof k->fresh->access) != 0;
+    changed = came && (!k->shared.due.has || !same_keys(&k->shared.have, k->fresh));
     if (came) {
         k->shared.have = *k->fresh;
-        k->shared.round++;
+        k->shared.round += changed;
         k->shared.trouble[0] = '\0';
     } else {
         memcpy(k->shared.trouble, k->fresh->source, sizeof k->shared.trouble);

@@ -45,7 +45,7 @@ enum keys_state {
     KEYS_LACK, /* none: out->source says why and what to do */
 };
 /* A cheap look. Where *round differs from the keys' own, *out and *round are set; a new round is
- * new keys, or another reason to have none. 0: nothing seen yet. */
+ * other keys. 0: none seen yet. */
 enum keys_state keys_look(struct keys *k, uint64_t *round, struct credentials *out);
 /* The store says that the keys of this round have ended. True: news will come. */
 NODISCARD

@@ -199,7 +199,8 @@ class Node:
     def environment(self):
         clean = {k: v for k, v in os.environ.items()
                  if not k.startswith(("TIERVEC_", "AKIDB_")) and k != "RUST_LOG"}
-        return {**clean, **self.env}
+        # Keys come from the test or from nowhere: the machine's own metadata service is not asked.
+        return {**clean, "AWS_EC2_METADATA_DISABLED": "true", **self.env}
 
     def launch(self, more=(), preexec=None, command=None):
         """Starts the process and waits for nothing."""

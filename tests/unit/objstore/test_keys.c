@@ -403,6 +403,35 @@ static void refused_keys_without_others_say_both(void **state)
     end(&w);
 }
 
+#define UNKNOWN                                                                                    \
+    "HTTP/1.1 403 Forbidden\r\nConnection: close\r\n\r\n"                                          \
+    "<Error><Code>InvalidAccessKeyId</Code></Error>"
+
+/* MinIO forgets keys that have ended: it does not know them any more. Others help; the same do not,
+ * and are not sent again. */
+static void forgotten_keys_are_asked_for_anew(void **state)
+{
+    static const struct http_line lines[] = {
+        {.answer = JSON("FIRST", "11:00:00"), .end = HTTP_CLOSE},
+        {.answer = JSON("SECOND", "11:00:00"), .end = HTTP_CLOSE}};
+    static const struct http_line answers[] = {{.answer = UNKNOWN, .end = HTTP_CLOSE},
+                                               {.answer = HTTP_OK HTTP_EMPTY},
+                                               {.answer = UNKNOWN, .end = HTTP_CLOSE}};
+    char why[ERR_TEXT_BYTES];
+    struct world w;
+
+    (void)state;
+    open_container(&w, lines, COUNT_OF(lines), answers, COUNT_OF(answers));
+    assert_int_equal(put(&w, NULL), OBJSTORE_OK);
+    assert_true(signed_with(&w, 0, "FIRST"));
+    assert_true(signed_with(&w, 1, "SECOND"));
+    assert_int_equal(http_script_requests(w.provider), 2);
+    assert_int_equal(put(&w, why), OBJSTORE_PERMANENT);
+    check_has(why, "the store does not know this access key");
+    assert_int_equal(http_script_requests(w.s3.server), 3);
+    end(&w);
+}
+
 static void a_provider_that_never_answered_is_named(void **state)
 {
     static const struct http_line oops = {.answer = OOPS, .end = HTTP_CLOSE};
@@ -507,6 +536,7 @@ int main(void)
         cmocka_unit_test(who_waits_for_the_first_keys_can_be_cancelled),
         cmocka_unit_test(refused_keys_are_asked_for_once),
         cmocka_unit_test(refused_keys_without_others_say_both),
+        cmocka_unit_test(forgotten_keys_are_asked_for_anew),
         cmocka_unit_test(a_provider_that_never_answered_is_named),
         cmocka_unit_test(a_reload_that_finds_nothing_keeps_the_old_keys),
         cmocka_unit_test(keys_of_the_environment_end),
