@@ -1,8 +1,10 @@
 #include "api/errors.h"
 
 #include "base/json.h"
+#include "base/utf8.h"
 
 #include <assert.h>
+#include <stdio.h>
 
 static const struct problem_row ROWS[PROBLEM_COUNT] = {
     [PROBLEM_BAD_HTTP] = {400, "malformed_http", "Malformed HTTP request", false, 0,
@@ -199,6 +201,16 @@ static void put_member(struct buf *out, const char *name, const char *text)
     json_put_string(out, slice_text(text));
 }
 
+/* It may hold names as a client sent them. */
+static void put_detail(struct buf *out, const char *detail)
+{
+    char shown[2 * ERR_TEXT_BYTES];
+
+    (void)snprintf(shown, sizeof shown, "%s", detail);
+    utf8_make_printable(shown);
+    put_member(out, "detail", shown);
+}
+
 void problem_print(struct buf *out, enum problem p, const char *detail, const char *request_id,
                    const char *members)
 {
@@ -210,7 +222,7 @@ void problem_print(struct buf *out, enum problem p, const char *detail, const ch
     put_member(out, "title", row->title);
     buf_put_text(out, ",\"status\":");
     json_put_u64(out, (uint64_t)row->http_status);
-    put_member(out, "detail", detail);
+    put_detail(out, detail);
     put_member(out, "code", row->code);
     put_member(out, "request_id", request_id);
     buf_put_text(out, row->retryable ? ",\"retryable\":true" : ",\"retryable\":false");

@@ -25,28 +25,6 @@ static void cut_at_character(char *text, size_t bytes)
     }
 }
 
-/* What cannot be printed becomes question marks: control characters (the two-byte ones of UTF-8
- * too), and bytes that are no character. */
-static void make_printable(char *text)
-{
-    uint8_t *at = (uint8_t *)text;
-    size_t left = strlen(text);
-
-    while (left > 0) {
-        size_t n = utf8_char(at, left);
-        bool prints = n > 0 && at[0] >= 0x20 && at[0] != 0x7F;
-
-        if (n == 0)
-            n = 1;
-        if (n == 2 && at[0] == 0xC2 && at[1] < 0xA0)
-            prints = false;
-        if (!prints)
-            memset(at, '?', n);
-        at += n;
-        left -= n;
-    }
-}
-
 static PRINTF_LIKE(2, 0) void format_text(char *out, const char *format, va_list args)
 {
     int n = vsnprintf(out, ERR_TEXT_BYTES, format, args);
@@ -55,7 +33,7 @@ static PRINTF_LIKE(2, 0) void format_text(char *out, const char *format, va_list
         out[0] = '\0';
     else if (n >= ERR_TEXT_BYTES)
         cut_at_character(out, ERR_TEXT_BYTES - 1);
-    make_printable(out);
+    utf8_make_printable(out);
 }
 
 status err_set(struct err *err, status code, const char *format, ...)

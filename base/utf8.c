@@ -1,5 +1,7 @@
 #include "base/utf8.h"
 
+#include <string.h>
+
 size_t utf8_char(const uint8_t *at, size_t left)
 {
     size_t bytes = at[0] < 0x80 ? 1 : at[0] < 0xE0 ? 2 : at[0] < 0xF0 ? 3 : 4;
@@ -30,4 +32,24 @@ bool utf8_valid(const void *text, size_t bytes)
         bytes -= n;
     }
     return true;
+}
+
+void utf8_make_printable(char *text)
+{
+    uint8_t *at = (uint8_t *)text;
+    size_t left = strlen(text);
+
+    while (left > 0) {
+        size_t n = utf8_char(at, left);
+        bool prints = n > 0 && at[0] >= 0x20 && at[0] != 0x7F;
+
+        if (n == 0)
+            n = 1;
+        if (n == 2 && at[0] == 0xC2 && at[1] < 0xA0)
+            prints = false;
+        if (!prints)
+            memset(at, '?', n);
+        at += n;
+        left -= n;
+    }
 }

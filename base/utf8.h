@@ -9,5 +9,8 @@
 /* Bytes of the character at `at`, of which `left` >= 1 bytes are there; 0 if it is not valid. */
 size_t utf8_char(const uint8_t *at, size_t left);
 bool utf8_valid(const void *text, size_t bytes);
+/* What cannot be printed becomes question marks, as many as it had bytes: control characters (those
+ * of two bytes too), and what is no character. NUL terminated. */
+void utf8_make_printable(char *text);
 
 #endif
