@@ -9,6 +9,7 @@
 #include "base/lock.h"
 #include "base/mem.h"
 #include "objstore/open.h"
+#include "tests/conformance/libs3_store.h"
 
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -176,6 +177,16 @@ static void name_and_clear(bool clear)
     }
 }
 
+static status open_store(const struct objstore_options *options, struct err *err)
+{
+#ifdef BENCH_LIBS3
+    (void)options;
+    return libs3_store_open(&store, err);
+#else
+    return objstore_open(options, &store, err);
+#endif
+}
+
 int main(int argc, char **argv)
 {
     const char *url = getenv("TIERVEC_TEST_S3_URL");
@@ -196,7 +207,7 @@ int main(int argc, char **argv)
     if (argc > 2)
         seconds = strtod(argv[2], NULL);
     options.url = url != NULL ? url : "memory:bench";
-    if (objstore_open(&options, &store, &err) != ST_OK) {
+    if (open_store(&options, &err) != ST_OK) {
         (void)fprintf(stderr, "bench_objstore: %s\n", err.text);
         return 1;
     }

@@ -457,6 +457,9 @@ static void the_wrong_region_is_mended_once(void **state)
     assert_int_equal(ask_free(&t, PUT), OBJSTORE_OK);
     check_has(http_script_head(t.server, 0), "/us-east-1/s3/aws4_request");
     check_has(http_script_head(t.server, 1), "/eu-central-1/s3/aws4_request");
+    assert_int_equal(ask_free(&t, GET), OBJSTORE_OK); /* it is remembered */
+    assert_int_equal(http_script_requests(t.server), 3);
+    check_has(http_script_head(t.server, 2), "/eu-central-1/s3/aws4_request");
     s3_try_close(&t);
     s3_try_open(&t, named, COUNT_OF(named));
     assert_int_equal(ask_free(&t, GET), OBJSTORE_OK);
