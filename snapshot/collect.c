@@ -380,6 +380,11 @@ static void failed(struct collect *c, const struct collect_event *e, struct coll
         try_again(c, out, e);
         return;
     }
+    if (c->at == COLLECT_AT_PIN && e->class == OBJSTORE_NOT_FOUND) { /* taken back meanwhile */
+        c->pins[c->next++].manifest_revision = 0;
+        pins_next(c, out);
+        return;
+    }
     if (dead_pin(c, e)) {
         pinned_next(c, out);
         return;
@@ -445,11 +450,6 @@ static void answered(struct collect *c, const struct collect_event *e, struct co
 {
     uint64_t now_ns = collect_twin(c, COLLECT_TWIN_LOCAL_CLOCK) ? e->wall_ns : e->date_ns;
 
-    if (c->at == COLLECT_AT_PIN && e->class == OBJSTORE_NOT_FOUND) { /* taken back meanwhile */
-        c->pins[c->next++].manifest_revision = 0;
-        pins_next(c, out);
-        return;
-    }
     if (e->class == OBJSTORE_OK)
         succeeded(c, e, now_ns, out);
     else

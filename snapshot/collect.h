@@ -81,7 +81,8 @@ struct collect_event {
     enum collect_event_kind kind;
     uint64_t now_ms;
     uint64_t wall_ns; /* the node's; for a twin alone */
-    /* ANSWER: what the effect came to. NOT_FOUND of a pin: it was taken back meanwhile. */
+    /* ANSWER: what the effect came to. NOT_FOUND of a pin, again and again: it was taken
+     * back meanwhile. */
     enum objstore_class class;
     const char *text;
     uint64_t date_ns;                     /* the store's clock when it answered; 0: not told */

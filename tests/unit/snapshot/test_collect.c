@@ -176,6 +176,23 @@ static void a_pin_that_cannot_be_read_ends_the_run(void **state)
     assert_int_equal(gc_asked(COLLECT_DELETE), 0);
 }
 
+/* 404 is no proof: the listing had it. */
+static void a_pin_that_is_not_found_once_is_asked_for_again(void **state)
+{
+    (void)state;
+    gc_two_versions();
+    gc_pin(1, 5, 11, 1, 2);
+    gc.fault_kind = COLLECT_READ_PIN;
+    gc.fault = OBJSTORE_NOT_FOUND;
+    gc.faults = COLLECT_TRIES;
+    assert_int_equal(gc_run(), OBJSTORE_OK);
+    assert_true(gc_manifest_there(5, 11));
+    assert_true(gc_data_there(21));
+    gc.faults = UINT32_MAX; /* it was taken back meanwhile */
+    assert_int_equal(gc_run(), OBJSTORE_OK);
+    assert_false(gc_manifest_there(5, 11));
+}
+
 /* --- order --- */
 
 static size_t first(enum collect_effect_kind kind, size_t from)
@@ -397,6 +414,7 @@ int main(void)
         GC_TRIAL(a_pin_keeps_what_it_needs),
         GC_TRIAL(a_pin_of_a_log_without_manifest_keeps_it_from_the_start),
         GC_TRIAL(a_pin_that_never_held_stops_nothing),
+        GC_TRIAL(a_pin_that_is_not_found_once_is_asked_for_again),
         GC_TRIAL(a_pin_that_cannot_be_read_ends_the_run),
         GC_TRIAL(the_pins_are_listed_behind_the_mark),
         GC_TRIAL(each_batch_is_behind_a_look_at_the_root),
