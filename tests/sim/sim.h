@@ -11,7 +11,10 @@
  *   sim_shell.c   the shell that docs/protocol.md asks for
  *   sim_send.c    what waits to be sent, the breaker before it, pressure on writers
  *   sim_net.c     the network, and a bucket that is not well
- *   sim_store.c   the bucket
+ *   sim_store.c   the bucket: root and groups
+ *   sim_gc.c      the rest of what lies there, listings, deletes, and what they must not touch
+ *   sim_collect.c publishing, and the shell of the collector
+ *   sim_reader.c  who reads while things change, with a pin and without
  *   sim_check.c   what a restore would read, and what must be true of it
  *   sim_world.c   clock, events, chance, failing */
 #ifndef TESTS_SIM_H
@@ -19,6 +22,7 @@
 
 #include "segment/group.h"
 #include "sim_engine.h"
+#include "snapshot/collect.h"
 #include "tests/support/fs_sim.h"
 #include "tiering/breaker.h"
 #include "tiering/pressure.h"
@@ -37,6 +41,14 @@ enum {
     SIM_MANIFESTS = 64,
     SIM_LETTERS = 64,
     SIM_TAILS = 8,
+    SIM_SEGMENTS = 200,
+    SIM_BASE_SEGMENTS = 4,
+    SIM_PINS = 48,
+    SIM_READERS = 3,
+    SIM_RUNS = 48,
+    SIM_PAGE = 40,
+    SIM_NAMES = 2000,
+    SIM_BATCH = 6,
     SIM_TEXT = 512,
 };
 
@@ -46,6 +58,8 @@ enum {
     SIM_TWIN_LOSE_TAIL = 1 << 17,       /* a divergent tail is not kept */
     SIM_TWIN_CHECK_REACHES = 1 << 18,   /* a log that reaches T is taken for the same */
     SIM_TWIN_FORGET_SYNC = 1 << 19,     /* the log says durable without having synced */
+    SIM_TWIN_BELIEVE_PIN = 1 << 21,     /* a pin holds once it is written */
+    SIM_TWIN_COLLECT_SHIFT = 24,        /* those of the collector (enum collect_twin) */
     SIM_TWIN_BELIEVE_PARTIAL = 1 << 20, /* a listing that is cut short is taken for all of it */
 };
 
@@ -79,6 +93,14 @@ enum sim_seen {
     SEEN_BIT_ROT,
     SEEN_DAMAGED_LOG,
     SEEN_HEALED_FROM_BUCKET,
+    SEEN_COLLECTED,
+    SEEN_COLLECTOR_FENCED,
+    SEEN_LATE_DELETE,
+    SEEN_DEAD_PIN,
+    SEEN_PIN_HELD,
+    SEEN_PIN_TOO_LATE,
+    SEEN_READER_404,
+    SEEN_READ_THROUGH,
     SEEN_TAIL_SETTLED,
     SEEN_END_LOST,
     SEEN_THROTTLED,
@@ -104,12 +126,59 @@ struct sim_group {
 };
 
 struct sim_manifest {
-    uint64_t id;       /* also the uuid's first bytes */
-    uint64_t base_lsn; /* rows of everything up to it are in its segments */
+    uint64_t id;       /* its number + 1, and the uuid's first bytes */
+    uint64_t revision; /* of its name */
+    uint64_t parent_revision;
+    struct log_floor floor;
+    uint64_t segments[SIM_BASE_SEGMENTS];
+    size_t segment_count;
+    bool there;
+    uint64_t modified_ms, replaced_ms; /* when the one after it was put; 0: not yet */
+    uint64_t base_lsn;                 /* rows of everything up to it are in its segments */
     uint32_t base[SIM_LSNS + 1];
     struct lineage lineages[ROOT_LINEAGES_MAX];
     size_t lineage_count;
     bool named, refused;
+};
+
+struct sim_segment {
+    bool there;
+    uint64_t modified_ms;
+};
+struct sim_pin { /* its uuid is its number + 1 */
+    bool there, holds;
+    uint64_t manifest;   /* its id; 0: none */
+    uint64_t epoch, seq; /* the last group it needs */
+};
+struct sim_run { /* groups that are read */
+    uint64_t epoch, first, last;
+};
+struct sim_reader {
+    bool on, pinned, holds;
+    int stage, rounds;
+    struct root root;
+    char etag[OBJSTORE_ETAG_BYTES];
+    uint64_t root_ms, pace_ms;
+    size_t pin; /* number + 1 */
+    struct sim_run runs[SIM_RUNS];
+    size_t run_count, index;
+    uint64_t seq;
+};
+struct sim_name {
+    char key[OBJKEY_BYTES];
+    uint64_t modified_ms;
+};
+struct sim_page { /* of a listing, of the request of this order */
+    uint64_t order;
+    bool truncated;
+    size_t count;
+    struct sim_name names[SIM_PAGE];
+};
+struct sim_publish {
+    bool on;
+    uint64_t manifest;
+    size_t segments, done; /* to put, and put */
+    struct stream_event commit;
 };
 
 struct sim_content {   /* what a restore would have */
@@ -128,6 +197,11 @@ struct sim_request {
     uint64_t sent_in; /* the process that did */
     uint64_t order;
     struct stream_effect effect;
+    bool collects; /* it is a collector's: */
+    struct collect_effect gc;
+    struct objkey names[SIM_BATCH];
+    size_t name_count;
+    uint64_t date_ns;
     struct root root;
     char etag[OBJSTORE_ETAG_BYTES];
     uint32_t values[SIM_GROUP_RECORDS];
@@ -149,7 +223,13 @@ enum sim_event_kind {
     EV_IDLE,   /* its marker */
     EV_SPACE,  /* a full disk has room again */
     EV_TAIL,   /* a divergent tail is in a letter's file */
-    EV_PUMP,   /* the breaker may admit another request */
+    EV_PUBLISH_BEGIN,
+    EV_PUBLISH,
+    EV_COLLECT_BEGIN,
+    EV_COLLECT, /* its timer */
+    EV_MARKED,  /* its mark was answered: local.class */
+    EV_READER,  /* request: which */
+    EV_PUMP,    /* the breaker may admit another request */
     EV_LOCAL,
     EV_HINT,
     EV_START,
@@ -216,6 +296,12 @@ struct sim_node {
     struct sim_letter tails[SIM_TAILS]; /* divergent ones that are not yet kept */
     uint64_t second, second_failures;
     uint64_t commit_id; /* of the commit under way; 0: none */
+    struct sim_publish publish;
+    struct collect collect;
+    uint64_t collect_order;            /* of its request under way */
+    enum objstore_class collect_class; /* what the last run came to */
+    struct sim_page page;
+    int64_t wall_off_ms; /* its wall clock against the store's */
     uint64_t effects;
 };
 
@@ -231,8 +317,9 @@ struct sim {
     uint32_t twins;
     size_t nodes;
     bool same_name, switching, will_drop;
-    size_t dropper; /* number + 1 of the node that drops the collection; 0: none does yet */
-    uint64_t calm;  /* of 100 things that happen: clients write */
+    uint64_t publishes; /* of 100 things that happen: publishing, collecting, reading each */
+    size_t dropper;     /* number + 1 of the node that drops the collection; 0: none does yet */
+    uint64_t calm;      /* of 100 things that happen: clients write */
     struct sim_faults faults;
     uint64_t outage_until_ms, throttle_until_ms, full_until_ms, slow_until_ms;
     uint64_t deny_until_ms, miss_until_ms, end_ms;
@@ -253,6 +340,15 @@ struct sim {
     uint16_t group_index[SIM_GROUP_SLOTS]; /* by epoch and seq: number + 1 */
     struct sim_manifest manifests[SIM_MANIFESTS];
     size_t manifest_count;
+    uint64_t root_modified_ms;
+    struct sim_segment segments[SIM_SEGMENTS];
+    uint64_t segment_next;
+    struct sim_pin pins[SIM_PINS];
+    size_t pin_count;
+    struct sim_reader readers[SIM_READERS];
+    uint64_t keep_ms, grace_ms;
+    uint32_t keep_versions;
+    uint64_t deletes;
     /* what was once true */
     uint8_t epoch_session[SIM_EPOCHS][16];
     bool epoch_known[SIM_EPOCHS];
@@ -278,7 +374,28 @@ void store_apply(struct sim *w, struct sim_request *r);
 enum stream_event_kind store_answer_kind(enum stream_effect_kind kind);
 const struct sim_group *store_group(const struct sim *w, uint64_t epoch, uint64_t seq);
 const struct sim_group *store_group_ever(const struct sim *w, uint64_t epoch, uint64_t seq);
-void store_collect(struct sim *w); /* groups behind the floor are gone */
+
+/* sim_gc.c */
+uint64_t gc_id(const uint8_t uuid[16]);
+struct sim_manifest *gc_manifest(struct sim *w, uint64_t id);
+uint64_t gc_date_ns(const struct sim *w, uint64_t at_ms);
+void gc_apply(struct sim *w, struct sim_request *r);
+const char *gc_problem(const struct sim *w);
+void gc_marked(struct sim *w); /* the mark has risen */
+void gc_check_end(struct sim *w);
+
+/* sim_collect.c */
+void publish_begin(struct sim *w, size_t node);
+void publish_step(struct sim *w, size_t node);
+void collect_open(struct sim *w, size_t node);
+void collect_begin(struct sim *w, size_t node);
+void collect_tick(struct sim *w, size_t node);
+void collect_marked(struct sim *w, size_t node, enum objstore_class class);
+void collect_answer(struct sim *w, struct sim_request *r);
+
+/* sim_reader.c */
+void reader_begin(struct sim *w, bool pinned);
+void reader_step(struct sim *w, size_t at);
 
 /* sim_net.c */
 void store_send(struct sim *w, struct sim_request *r);
@@ -286,6 +403,7 @@ void store_forget(struct sim *w, struct sim_request *r);
 bool store_away(const struct sim *w);
 
 /* sim_send.c */
+struct sim_request *send_make(struct sim *w, size_t node); /* NULL: there is no room */
 void send_request(struct sim *w, size_t node, const struct stream_effect *effect,
                   const uint32_t *values);
 void send_pump(struct sim *w, size_t node);
@@ -335,7 +453,7 @@ void check_same(struct sim *w, size_t node);
 
 /* sim_plan.c */
 void plan_one(struct sim *w);
-void plan_commit(struct sim *w);
+void plan_overtake(struct sim *w, size_t at); /* it stands still, another one takes */
 
 /* sim_run.c */
 struct sim_options {

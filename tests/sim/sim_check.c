@@ -70,6 +70,9 @@ void check_read(const struct sim *w, struct sim_content *c)
         c->problem = "no root";
         return;
     }
+    c->problem = gc_problem(w);
+    if (c->problem != NULL)
+        return;
     c->last_lsn = r->floor.lsn;
     c->chain = r->floor.chain;
     c->from_lsn = m != NULL ? 0 : r->floor.lsn;
@@ -103,6 +106,8 @@ void check_bucket(struct sim *w)
 {
     const struct sim_content *c = &w->content;
 
+    if (w->has_root && w->root.state == ROOT_DROPPED) /* what it had may go */
+        return;
     check_read(w, &w->content);
     if (c->problem != NULL) {
         sim_fail(w, "the bucket cannot be restored: %s", c->problem);
@@ -172,6 +177,10 @@ void check_root_change(struct sim *w, const struct root *before, const struct ro
         sim_fail(w, "the root went back");
     if (before->state == ROOT_DROPPED)
         sim_fail(w, "a dropped root was changed");
+    if (after->gc_mark < before->gc_mark)
+        sim_fail(w, "the mark went back");
+    if (after->gc_mark > before->gc_mark)
+        gc_marked(w);
     if (after->epoch > before->epoch)
         see_takeover(w, after);
     for (size_t i = 0; i < w->manifest_count; i++) {
@@ -180,6 +189,8 @@ void check_root_change(struct sim *w, const struct root *before, const struct ro
         if (!after->has_manifest || manifest_of(w, after) != m)
             continue;
         m->named = true;
+        if (before->has_manifest && manifest_of(w, before) != m && manifest_of(w, before) != NULL)
+            w->manifests[manifest_of(w, before)->id - 1].replaced_ms = m->modified_ms;
         if (m->refused)
             sim_fail(w, "a commit that was refused stands in the root");
     }
@@ -212,6 +223,8 @@ void check_remote(struct sim *w, size_t node, uint64_t lsn)
     const struct sim_node *n = &w->node[node];
     struct sim_content *c = &w->content;
 
+    if (w->root.state == ROOT_DROPPED)
+        return;
     check_read(w, c);
     if (c->problem != NULL || c->last_lsn < lsn) {
         sim_fail(w, "node %zu: remote up to %llu, but the bucket ends at %llu", node,
@@ -228,6 +241,8 @@ void check_acked(struct sim *w)
 {
     const struct sim_content *c = &w->content;
 
+    if (w->has_root && w->root.state == ROOT_DROPPED)
+        return;
     check_read(w, &w->content);
     for (uint32_t v = 1; v < w->next_value; v++) {
         const struct sim_record *r = &w->records[v];

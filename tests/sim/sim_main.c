@@ -3,7 +3,7 @@
  * Runs the seeds; the first that fails is printed as `seed N: why`, and the exit status is 1. With
  * --sweep each seed is run again and again, with a crash before the first effect, the second, ...
  * With --twin the core is broken in one place and a seed must fail: exit status 0 if one does.
- * Without, the seeds together must also have reached what is in SIM_SEEN_NAMES (from 500 seeds on).
+ * Without, the seeds together must also have reached what is in SIM_SEEN_NAMES (from 10,000 seeds on).
  */
 #include "sim.h"
 
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SEEDS = 1000, SEEN_FROM = 500 };
+enum { SEEDS = 3000, SEEN_FROM = 10000 };
 
 const char *const SIM_SEEN_NAMES[SEEN_COUNT] = {
     [SEEN_TAKEOVER_DURING_COMMIT] = "a takeover while a commit was under way",
@@ -33,6 +33,14 @@ const char *const SIM_SEEN_NAMES[SEEN_COUNT] = {
     [SEEN_DROPPED_UNDER_FAULTS] = "a drop while others ship and requests are lost",
     [SEEN_HINT_LOST] = "a trimmed log without its hint that went on by its last group",
     [SEEN_END_LOST] = "a log that ended before its hint",
+    [SEEN_COLLECTED] = "a run that collected something",
+    [SEEN_COLLECTOR_FENCED] = "a collector that lost the collection in the middle",
+    [SEEN_LATE_DELETE] = "a delete that arrived after its process",
+    [SEEN_DEAD_PIN] = "a pin whose manifest is not there",
+    [SEEN_PIN_HELD] = "a pin that held",
+    [SEEN_PIN_TOO_LATE] = "a pin that came too late",
+    [SEEN_READER_404] = "a reader that missed something",
+    [SEEN_READ_THROUGH] = "a reader that came to the end",
     [SEEN_TAIL_SETTLED] = "a tail that a full disk left, settled before a checkpoint",
     [SEEN_THROTTLED] = "a store that throttles",
     [SEEN_STORE_FULL] = "a full store",
@@ -68,6 +76,11 @@ static const struct {
     {"lose_tail", SIM_TWIN_LOSE_TAIL},
     {"forget_sync", SIM_TWIN_FORGET_SYNC},
     {"believe_partial", SIM_TWIN_BELIEVE_PARTIAL},
+    {"believe_pin", SIM_TWIN_BELIEVE_PIN},
+    {"collect_without_revalidating", COLLECT_TWIN_NO_REVALIDATION << SIM_TWIN_COLLECT_SHIFT},
+    {"delete_by_local_clock", COLLECT_TWIN_LOCAL_CLOCK << SIM_TWIN_COLLECT_SHIFT},
+    {"ignore_pins", COLLECT_TWIN_IGNORE_PINS << SIM_TWIN_COLLECT_SHIFT},
+    {"mark_last", COLLECT_TWIN_MARK_LAST << SIM_TWIN_COLLECT_SHIFT},
     {"check_reaches", SIM_TWIN_CHECK_REACHES},
 };
 

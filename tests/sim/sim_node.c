@@ -60,6 +60,7 @@ static void node_open(struct sim *w, size_t node, bool take_ownership)
     n->streams = true;
     stream_init(&n->stream, &o, n->durable_lsn, bytes_between(n, n->bytes_base_lsn, n->durable_lsn),
                 n->hint_lsn, w->now_ms);
+    collect_open(w, node);
 }
 
 void node_start(struct sim *w, size_t node, bool take_ownership)

@@ -15,61 +15,7 @@ static size_t some_node(struct sim *w)
     return (size_t)sim_below(w, w->nodes);
 }
 
-static struct sim_node *owner(struct sim *w, size_t *at)
-{
-    for (size_t i = 0; i < w->nodes; i++)
-        if (w->node[i].up && w->node[i].stream.phase == STREAM_OWNED && w->has_root &&
-            memcmp(w->node[i].stream.options.session, w->root.session, 16) == 0) {
-            *at = i;
-            return &w->node[i];
-        }
-    return NULL;
-}
-
 /* --- what people do --- */
-
-/* A base (or an image) is in the bucket; the root shall name it. */
-void plan_commit(struct sim *w)
-{
-    size_t at = 0;
-    struct sim_node *n = owner(w, &at);
-    struct stream_event e = {.kind = STREAM_COMMIT};
-    struct sim_manifest *m;
-    struct log_floor floor;
-
-    if (n == NULL || n->commit_id != 0 || n->paused_until_ms > w->now_ms ||
-        w->manifest_count == SIM_MANIFESTS || !stream_floor(&n->stream, &floor))
-        return;
-    m = &w->manifests[w->manifest_count];
-    memset(m, 0, sizeof *m);
-    m->id = ++w->manifest_count;
-    for (size_t i = 0; i + 1 < w->manifest_count && n->stream.root.has_manifest; i++)
-        if (memcmp(&w->manifests[i].id, n->stream.root.manifest.uuid, sizeof m->id) == 0) {
-            uint64_t id = m->id;
-
-            *m = w->manifests[i];
-            m->id = id;
-            m->named = m->refused = false;
-        }
-    if (n->stream.root.state == ROOT_SWITCHING || sim_chance(w, 500)) {
-        e.floor = floor;
-        e.base_complete = true;
-        m->base_lsn = floor.lsn;
-        memcpy(m->base, n->hist, (floor.lsn + 1) * sizeof m->base[0]);
-    } else if (!n->stream.root.has_manifest && n->stream.root.floor.lsn > 0) {
-        w->manifest_count--;
-        return;
-    }
-    if (n->stream.root.lineage_count > 1 && m->lineage_count < ROOT_LINEAGES_MAX / 2)
-        e.lineages_absorbed = sim_below(w, n->stream.root.lineage_count);
-    for (size_t i = 0; i < e.lineages_absorbed; i++)
-        m->lineages[m->lineage_count++] = n->stream.root.lineages[i];
-    memcpy(e.manifest.uuid, &m->id, sizeof m->id);
-    e.manifest.bytes = 1;
-    e.manifest_revision = n->stream.root.revision + 1;
-    n->commit_id = m->id;
-    tell(w, at, e);
-}
 
 static bool parked_encoded(const struct sim_node *n, uint64_t seq)
 {
@@ -188,6 +134,20 @@ static void plan_write(struct sim *w, size_t at)
         node_write(w, at, 1 + sim_below(w, 4), sim_chance(w, 300));
 }
 
+/* It stands still between two of its steps; another node takes. */
+void plan_overtake(struct sim *w, size_t at)
+{
+    size_t other = (at + 1) % w->nodes;
+
+    if (w->settling || w->node[at].collect.at == COLLECT_AT_REST) {
+        collect_begin(w, at);
+        return;
+    }
+    w->node[at].paused_until_ms = w->now_ms + 500 + sim_below(w, 10000);
+    if (other != at && w->node[other].up && w->node[other].streams && !w->node[other].loading)
+        tell(w, other, (struct stream_event){.kind = STREAM_TAKE});
+}
+
 static void plan_odd(struct sim *w, size_t at)
 {
     struct sim_node *n = &w->node[at];
@@ -221,7 +181,7 @@ static void plan_odd(struct sim *w, size_t at)
         plan_discard(w);
         break;
     case 7:
-        store_collect(w);
+        plan_overtake(w, at);
         break;
     case 8:
         if (sim_chance(w, 100))
@@ -244,8 +204,12 @@ void plan_one(struct sim *w)
         plan_drop(w, at);
     if (what < w->calm)
         plan_write(w, sim_chance(w, 700) ? 0 : at);
-    else if (what < w->calm + 6)
-        plan_commit(w);
+    else if (what < w->calm + w->publishes)
+        publish_begin(w, at);
+    else if (what < w->calm + 2 * w->publishes)
+        collect_begin(w, at);
+    else if (what < w->calm + 3 * w->publishes)
+        reader_begin(w, sim_chance(w, 400));
     else
         plan_odd(w, at);
     check_acked(w);

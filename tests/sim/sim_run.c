@@ -33,6 +33,11 @@ static void answer(struct sim *w, struct sim_request *r)
     bool stale = w->node[r->node].gen != r->gen;
     bool lost = !r->replace && !r->applied;
 
+    if (r->collects) {
+        collect_answer(w, r);
+        store_forget(w, r);
+        return;
+    }
     if (r->replace) {
         struct stream_event other = {.kind = e.kind, .token = e.token};
 
@@ -62,8 +67,8 @@ static void answer(struct sim *w, struct sim_request *r)
 static void happen(struct sim *w, struct sim_event *e)
 {
     struct sim_node *n = &w->node[e->node];
-    bool process =
-        e->kind != EV_APPLY && e->kind != EV_START && e->kind != EV_PLAN && e->kind != EV_SPACE;
+    bool process = e->kind != EV_APPLY && e->kind != EV_START && e->kind != EV_PLAN &&
+                   e->kind != EV_SPACE && e->kind != EV_READER;
 
     if (process && n->up && e->gen == n->gen && n->paused_until_ms > w->now_ms) {
         struct sim_event *later = sim_at(w, n->paused_until_ms, e->kind, e->node);
@@ -96,6 +101,24 @@ static void happen(struct sim *w, struct sim_event *e)
         break;
     case EV_SPACE:
         disk_well(w, e->node);
+        break;
+    case EV_PUBLISH_BEGIN:
+        publish_begin(w, e->node);
+        break;
+    case EV_COLLECT_BEGIN:
+        collect_begin(w, e->node);
+        break;
+    case EV_PUBLISH:
+        publish_step(w, e->node);
+        break;
+    case EV_COLLECT:
+        collect_tick(w, e->node);
+        break;
+    case EV_MARKED:
+        collect_marked(w, e->node, e->local.class);
+        break;
+    case EV_READER:
+        reader_step(w, e->request);
         break;
     case EV_PUMP:
         send_pump(w, e->node);
@@ -156,6 +179,15 @@ static void faults_begin(struct sim *w)
                                     .partial = badness * (uint32_t)sim_below(w, 30)};
     if (sim_chance(w, 500))
         w->unshipped_bytes_max = 6000 + sim_below(w, 50000);
+    w->segment_next = 1;
+    w->keep_ms = sim_chance(w, 500) ? 0 : sim_below(w, 30000);
+    w->keep_versions = 1 + (uint32_t)sim_below(w, 3);
+    w->grace_ms = sim_chance(w, 300) ? 0 : sim_below(w, 10000);
+    if (w->publishes > 10) {
+        w->keep_ms = 0;
+        w->keep_versions = 1;
+        w->grace_ms /= 10;
+    }
     if (sim_chance(w, 300)) {
         w->disk_reserve = 10000;
         w->disk_bytes = 60000 + sim_below(w, 200000);
@@ -171,6 +203,7 @@ static void begin(struct sim *w)
         (void)snprintf(w->node[i].name, sizeof w->node[i].name, "%c",
                        w->same_name ? 'a' : (char)('a' + i));
         w->node[i].world = w;
+        w->node[i].wall_off_ms = (int64_t)sim_below(w, 36000000) - 18000000;
         w->node[i].log_first = 1;
         w->node[i].chain[0] = group_chain_start(SIM_COLLECTION);
         w->node[i].hint_chain = w->node[i].chain[0];
@@ -236,6 +269,35 @@ static void settle_phase(struct sim *w, size_t at)
     run_until(w, w->now_ms + 60000);
 }
 
+/* What nothing needs is gone in the end. */
+static void collect_all(struct sim *w, size_t at)
+{
+    struct sim_node *n = &w->node[at];
+
+    for (size_t i = 0; i < SIM_READERS; i++)
+        w->readers[i].on = false;
+    run_until(w, w->now_ms + w->keep_ms + 60000);
+    if (w->root.state == ROOT_SWITCHING) /* nothing was replaced yet */
+        return;
+    n->collect_class = OBJSTORE_CANCELLED;
+    for (int run = 0; run < 4 && !w->failed; run++) { /* one may have been under way, or crash */
+        if (run > 1 && n->collect_class == OBJSTORE_OK)
+            break;
+        if (n->stream.phase == STREAM_IDLE)
+            node_step(w, at, (struct stream_event){.kind = STREAM_OWN});
+        run_until(w, w->now_ms + 60000);
+        collect_begin(w, at);
+        for (int i = 0; i < 60 && !w->failed && n->collect.at != COLLECT_AT_REST; i++)
+            run_until(w, w->now_ms + 200000);
+    }
+    if (!w->failed && (n->collect.at != COLLECT_AT_REST || n->collect_class != OBJSTORE_OK))
+        sim_fail(w, "at the end node %zu has not collected: %s, %s, %s", at,
+                 collect_step_name(n->collect.at), objstore_class_name(n->collect_class),
+                 n->collect.reason);
+    if (!w->failed)
+        gc_check_end(w);
+}
+
 static void settle(struct sim *w)
 {
     uint64_t effects, requests;
@@ -247,7 +309,7 @@ static void settle(struct sim *w)
         settle_phase(w, heir(w));
         node_write(w, heir(w), 1, false);
         run_until(w, w->now_ms + 60000);
-        plan_commit(w);
+        publish_begin(w, heir(w));
         run_until(w, w->now_ms + 60000);
     }
     run_until(w, w->now_ms + 400000); /* parked seals and lost roots are tried again */
@@ -274,6 +336,7 @@ static void settle(struct sim *w)
     for (size_t i = 0; i < SIM_LETTERS; i++)
         if (n->letters[i].used)
             sim_fail(w, "at the end node %zu has a letter for what is in the bucket", at);
+    collect_all(w, at);
     run_until(w, w->now_ms + 400000);
     requests = w->request_count;
     effects = n->effects;
@@ -299,6 +362,8 @@ static void drop(struct sim *w, size_t at)
     run_until(w, w->now_ms + 60000);
     if (!w->failed && (w->root.state != ROOT_DROPPED || n->stream.phase != STREAM_DROPPED))
         sim_fail(w, "the collection was dropped, and its root says %d", (int)w->root.state);
+    if (!w->failed)
+        collect_all(w, at);
 }
 
 static void finish(struct sim *w)
@@ -321,7 +386,7 @@ void sim_run(struct sim *w, const struct sim_options *options)
     bool seen[SEEN_COUNT];
 
     for (size_t i = 0; i < SIM_NODES; i++)
-        disk_free(&w->node[i]);
+        disk_free(&w->node[i]), collect_fini(&w->node[i].collect);
     memcpy(seen, w->seen, sizeof seen);
     memset(w, 0, sizeof *w);
     memcpy(w->seen, seen, sizeof seen);
@@ -336,6 +401,11 @@ void sim_run(struct sim *w, const struct sim_options *options)
     w->switching = sim_chance(w, 200);
     w->will_drop = sim_chance(w, 80);
     w->calm = 30 + sim_below(w, 60);
+    w->publishes = 3;
+    if (sim_chance(w, 300)) { /* much is replaced, and nothing kept for long */
+        w->calm = 30;
+        w->publishes = 16;
+    }
     faults_begin(w);
     begin(w);
     w->end_ms = w->now_ms + PLAN_MS_MIN + sim_below(w, PLAN_MS_MORE);

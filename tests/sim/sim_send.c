@@ -65,22 +65,32 @@ void send_pump(struct sim *w, size_t node)
     }
 }
 
+struct sim_request *send_make(struct sim *w, size_t node)
+{
+    struct sim_request *r = request_make(w);
+
+    if (r == NULL) {
+        sim_fail(w, "the simulator has no room for more requests");
+        return NULL;
+    }
+    memset(r, 0, sizeof *r);
+    r->used = true;
+    r->node = node;
+    r->gen = w->node[node].gen;
+    r->order = ++w->order;
+    return r;
+}
+
 void send_request(struct sim *w, size_t node, const struct stream_effect *effect,
                   const uint32_t *values)
 {
     struct sim_node *n = &w->node[node];
-    struct sim_request *r = request_make(w);
+    struct sim_request *r = send_make(w, node);
     size_t mine = 0;
 
-    if (r == NULL) {
-        sim_fail(w, "the simulator has no room for more requests");
+    if (r == NULL)
         return;
-    }
-    memset(r, 0, sizeof *r);
-    r->used = r->waits = true;
-    r->node = node;
-    r->gen = n->gen;
-    r->order = ++w->order;
+    r->waits = true;
     r->effect = *effect;
     if (effect->root != NULL)
         r->root = *effect->root;
@@ -93,7 +103,7 @@ void send_request(struct sim *w, size_t node, const struct stream_effect *effect
     n->waiting++;
     for (size_t i = 0; i < SIM_REQUESTS; i++)
         mine += w->requests[i].used && w->requests[i].gen == n->gen &&
-                w->requests[i].node == node && !w->requests[i].answered;
+                w->requests[i].node == node && !w->requests[i].answered && !w->requests[i].collects;
     if (mine > WAITING_MAX)
         sim_fail(w, "node %zu: %zu requests at a time", node, mine);
     send_pump(w, node);

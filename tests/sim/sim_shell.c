@@ -203,6 +203,8 @@ static void do_phase(struct sim *w, size_t node)
     sim_say(w, "node %zu is %s: %s", node, stream_phase_name(s->phase), s->reason);
     for (uint64_t lsn = 1; lsn <= n->end_lsn; lsn++)
         waits = waits || n->remote[lsn];
+    if (s->phase == STREAM_OWNED && !w->settling && sim_chance(w, 400))
+        sim_at(w, w->now_ms + 1 + sim_below(w, 3000), EV_PUBLISH_BEGIN, node);
     if (s->phase == STREAM_FENCED && waits)
         w->seen[SEEN_FENCED_WHILE_REMOTE_WAITS] = true;
     if (s->phase == STREAM_FENCED && w->same_name)
@@ -243,6 +245,8 @@ static void do_committed(struct sim *w, size_t node, const struct stream_effect 
         }
     }
     n->commit_id = 0;
+    if (effect->class == OBJSTORE_OK && !w->settling && sim_chance(w, 500))
+        sim_at(w, w->now_ms + 1 + sim_below(w, 3000), EV_COLLECT_BEGIN, node);
 }
 
 static void do_discarded(struct sim *w, size_t node, const struct stream_effect *effect)
@@ -307,7 +311,8 @@ static void do_effect(struct sim *w, size_t node, const struct stream_effect *ef
     case STREAM_DO_COMMITTED:
         do_committed(w, node, effect);
         break;
-    case STREAM_DO_MARKED:
+    case STREAM_DO_MARKED: /* the collector steps when this step is over */
+        sim_at(w, w->now_ms + 1, EV_MARKED, node)->local.class = effect->class;
         break;
     case STREAM_DO_CREATED:
         sim_say(w, "node %zu: created: %s", node, objstore_class_name(effect->class));

@@ -66,6 +66,7 @@ static void apply_put_root(struct sim *w, struct sim_request *r)
     }
     w->root = r->root;
     w->has_root = true;
+    w->root_modified_ms = w->now_ms;
     etag_of(&w->root, w->etag);
     memcpy(r->answer_etag, w->etag, sizeof r->answer_etag);
     sim_say(w, "  bucket: root rev %llu epoch %llu of %s open %zu lineages %zu",
@@ -179,6 +180,10 @@ void store_apply(struct sim *w, struct sim_request *r)
     char etag[OBJSTORE_ETAG_BYTES];
     bool again = r->applied;
 
+    if (r->collects) {
+        gc_apply(w, r);
+        return;
+    }
     if (again) {
         root = r->answer_root;
         memcpy(etag, r->answer_etag, sizeof etag);
@@ -214,17 +219,4 @@ void store_apply(struct sim *w, struct sim_request *r)
     if (r->replace && r->class == OBJSTORE_TRANSIENT && r->effect.kind == STREAM_DO_PUT_ROOT &&
         r->answer.class == OBJSTORE_OK)
         w->seen[SEEN_LOST_200] = true;
-}
-
-void store_collect(struct sim *w)
-{
-    const struct log_floor *floor = &w->root.floor;
-
-    for (size_t i = 0; w->has_root && i < w->group_count; i++) {
-        struct sim_group *g = &w->groups[i];
-
-        if (g->epoch < floor->epoch || (g->epoch == floor->epoch && g->seq < floor->seq))
-            g->deleted = true;
-    }
-    sim_say(w, "groups behind the floor are collected");
 }
