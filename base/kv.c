@@ -1,5 +1,5 @@
 /* LMDB is met here alone. docs/formats/kv.md has the layout of a value and how the file is made. */
-#include "base/kv.h"
+#include "base/kv_internal.h"
 
 #include "base/crc32c.h"
 #include "base/mem.h"
@@ -23,6 +23,7 @@ struct kv {
     MDB_dbi dbi;
     size_t page_bytes;
     size_t bytes_max;
+    size_t damaged;          /* values that failed their checksum at open */
     char dir[FS_PATH_BYTES]; /* for error texts */
 };
 
@@ -130,6 +131,80 @@ static status make_file_if_absent(const char *dir, size_t bytes_max, struct err 
     return st;
 }
 
+static uint32_t checksum(struct slice key, struct slice value)
+{
+    return crc32c(crc32c(0, key.data, key.bytes), value.data, value.bytes);
+}
+
+struct tallying {
+    size_t damaged;
+};
+
+static void tally(void *arg, struct slice key, struct slice stored)
+{
+    struct tallying *t = arg;
+    struct slice value = {0};
+
+    if (stored.bytes >= KV_CRC_BYTES)
+        value = slice_make(stored.data + KV_CRC_BYTES, stored.bytes - KV_CRC_BYTES);
+    if (stored.bytes < KV_CRC_BYTES || le_u32(stored.data) != checksum(key, value))
+        t->damaged++;
+}
+
+static status read_used(const char *path, struct buf *out, struct err *err)
+{
+    struct fs *fs = fs_real();
+    struct fs_file *file = NULL;
+    uint64_t bytes = 0;
+    size_t want;
+    status st = fs_open(fs, path, FS_READ, &file, err);
+
+    if (st == ST_OK)
+        st = fs_size(fs, file, &bytes, err);
+    want = bytes < KV_CHECK_BEGIN_BYTES ? (size_t)bytes : KV_CHECK_BEGIN_BYTES;
+    for (int i = 0; i < 2 && st == ST_OK; i++) { /* the beginning says how much there is */
+        buf_reset(out);
+        if (!buf_reserve(out, want))
+            st = buf_status(out, err);
+        if (st == ST_OK)
+            st = fs_pread_full(fs, file, out->data, want, 0, err);
+        if (st == ST_OK)
+            out->bytes = want;
+        if (st == ST_OK && kv_check_bytes(buf_slice(out), bytes) <= want)
+            break;
+        if (st == ST_OK)
+            want = kv_check_bytes(buf_slice(out), bytes);
+    }
+    fs_close(fs, file);
+    return st;
+}
+
+/* LMDB trusts what it reads. */
+static status check_pages(struct kv *kv, struct err *err)
+{
+    struct tallying t = {0};
+    char path[FS_PATH_BYTES];
+    struct buf used;
+    status st = fs_join(path, kv->dir, "data.mdb", err);
+
+    buf_init(&used, SIZE_MAX / 4);
+    if (st == ST_OK)
+        st = read_used(path, &used, err);
+    if (st == ST_OK) {
+        st = kv_check(buf_slice(&used), tally, &t, err);
+        if (st != ST_OK)
+            st = err_wrap(err, st, "%s", path);
+    }
+    buf_free(&used);
+    kv->damaged = t.damaged;
+    return st;
+}
+
+size_t kv_damaged(const struct kv *kv)
+{
+    return kv->damaged;
+}
+
 static int open_environment(struct kv *kv)
 {
     int dead = 0;
@@ -203,6 +278,8 @@ static status open_in(struct kv *kv, size_t bytes_max, struct err *err)
     st = fs_mkdir_all(fs_real(), kv->dir, err);
     if (st == ST_OK)
         st = make_file_if_absent(kv->dir, kv->bytes_max, err);
+    if (st == ST_OK)
+        st = check_pages(kv, err);
     if (st != ST_OK)
         return st;
     code = open_environment(kv);
@@ -247,11 +324,6 @@ static MDB_val val_of(struct slice s)
 {
     /* LMDB does not write through it; its type just cannot say so. */
     return (MDB_val){.mv_size = s.bytes, .mv_data = (void *)(uintptr_t)s.data};
-}
-
-static uint32_t checksum(struct slice key, struct slice value)
-{
-    return crc32c(crc32c(0, key.data, key.bytes), value.data, value.bytes);
 }
 
 static status open_value(const struct kv *kv, struct slice key, const MDB_val *stored,

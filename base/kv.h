@@ -22,10 +22,13 @@ struct kv_write {
     bool remove; /* absent keys are fine */
 };
 
-/* Opens or makes <dir>/data.mdb; dir is on the real file system and is made if absent. */
+/* Opens or makes <dir>/data.mdb; dir is on the real file system and is made if absent. Every page
+ * in use is looked at first (kv_check.c): LMDB would not survive a damaged one. */
 NODISCARD
 status kv_open(const char *dir, size_t bytes_max, struct kv **out, struct err *err);
 void kv_close(struct kv *kv);
+/* Values whose checksum failed when it was opened: they are there, and cannot be read. */
+size_t kv_damaged(const struct kv *kv);
 /* Appends the value to out. ST_NOT_FOUND if absent. */
 NODISCARD
 status kv_get(struct kv *kv, struct slice key, struct buf *out, struct err *err);

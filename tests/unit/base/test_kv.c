@@ -1,8 +1,9 @@
 /* The small store: order, transactions, what survives an abrupt end, a full map, damage. */
 #include "base/fs.h"
-#include "base/kv.h"
+#include "base/kv_internal.h"
 #include "base/lock.h"
 #include "base/mem.h"
+#include "base/rand.h"
 
 #include <setjmp.h>
 #include <signal.h>
@@ -436,6 +437,161 @@ static void damaged_files_are_refused_at_open(void **state)
     assert_non_null(strstr(err.text, "data.mdb"));
 }
 
+static struct buf read_store(const struct subject *s)
+{
+    struct buf bytes;
+    char path[128];
+
+    (void)snprintf(path, sizeof path, "%s/data.mdb", s->dir);
+    buf_init(&bytes, 4 * STORE_BYTES);
+    assert_int_equal(fs_read_file(fs_real(), path, 4 * STORE_BYTES, &bytes, NULL), ST_OK);
+    return bytes;
+}
+
+enum { CHURN_KEYS = 90, CHURN_MAX = 9000 };
+
+static size_t now_at; /* the byte that is changed */
+
+static void churn_key(char key[24], uint64_t i)
+{
+    (void)snprintf(key, 24, "%016llx", (unsigned long long)(i * UINT64_C(0x9E3779B97F4A7C15)));
+}
+
+/* bytes 0: it is taken out. */
+static void churn(struct kv *kv, uint64_t i, size_t bytes)
+{
+    static uint8_t value[CHURN_MAX];
+    char key[24];
+    const struct kv_write write = {
+        .key = slice_text((churn_key(key, i), key)), .value = {value, bytes}, .remove = bytes == 0};
+
+    struct err err;
+
+    memset(value, (int)(i + bytes), sizeof value);
+    if (kv_apply(kv, &write, 1, &err) != ST_OK)
+        fail_msg("byte %zu: %s of %zu bytes: %s", now_at, key, bytes, err.text);
+}
+
+/* Small and large values, splits and merges, reused pages: what LMDB writes passes, every time. */
+static void what_lmdb_writes_passes_the_check(void **state)
+{
+    struct subject *s = *state;
+    struct rand_seeded r;
+
+    rand_seeded_init(&r, 1);
+    for (int i = 0; i < 1500; i++) {
+        size_t most = rand_below(&r.source, 4) == 0 ? CHURN_MAX : 300;
+        struct buf bytes;
+        struct err err;
+
+        churn(s->kv, rand_below(&r.source, CHURN_KEYS),
+              i % 500 > 350 || rand_below(&r.source, 3) == 0 ? 0 : rand_below(&r.source, most));
+        if (i % 7 != 0)
+            continue;
+        bytes = read_store(s);
+        if (kv_check(buf_slice(&bytes), NULL, NULL, &err) != ST_OK)
+            fail_msg("after %d changes: %s", i, err.text);
+        assert_true(kv_check_bytes(slice_make(bytes.data, KV_CHECK_BEGIN_BYTES), bytes.bytes) <=
+                    bytes.bytes);
+        buf_free(&bytes);
+    }
+    reopen(s);
+}
+
+struct churned {
+    size_t bytes[CHURN_KEYS];
+    size_t right, damaged;
+};
+
+static status look_at_churned(void *arg, struct slice key, struct slice value, struct err *err)
+{
+    struct churned *c = arg;
+    char name[24];
+
+    (void)err;
+    if (value.data == NULL) {
+        c->damaged++;
+        return ST_OK;
+    }
+    for (uint64_t i = 0; i < CHURN_KEYS; i++) {
+        churn_key(name, i);
+        if (!slice_equal(slice_text(name), key))
+            continue;
+        assert_int_equal(value.bytes, c->bytes[i]);
+        for (size_t at = 0; at < value.bytes; at++)
+            assert_int_equal(value.data[at], (uint8_t)(i + value.bytes));
+        c->right++;
+        return ST_OK;
+    }
+    fail_msg("a key nobody wrote");
+    return ST_OK;
+}
+
+/* LMDB does not survive a damaged page: it must never see one. */
+static void a_flipped_bit_is_refused_reported_or_harmless(void **state)
+{
+    struct subject *s = *state;
+    struct churned want = {0};
+    struct rand_seeded r;
+    struct buf whole;
+    char path[128];
+    size_t used, there = 0;
+    size_t refused = 0, reported = 0, harmless = 0;
+
+    rand_seeded_init(&r, 2);
+    for (uint64_t i = 0; i < 4 * CHURN_KEYS; i++) {
+        size_t bytes = i % 5 == 4 ? 0 : 10 + rand_below(&r.source, i % 29 == 0 ? 9000 - 10 : 120);
+
+        churn(s->kv, i % CHURN_KEYS, bytes);
+        want.bytes[i % CHURN_KEYS] = bytes;
+    }
+    for (size_t i = 0; i < CHURN_KEYS; i++)
+        there += want.bytes[i] > 0;
+    kv_close(s->kv);
+    s->kv = NULL;
+    whole = read_store(s);
+    used = kv_check_bytes(buf_slice(&whole), whole.bytes);
+    assert_in_range(used, 16 * 4096, 100 * 4096);
+    (void)snprintf(path, sizeof path, "%s/data.mdb", s->dir);
+    /* Every byte of page heads and offsets, one in twenty-nine of what else there is. */
+    for (size_t at = 0; at < used; at += at % 4096 < 160 ? 3 : 29) {
+        struct churned found = want;
+        struct fs_file *file = NULL;
+        struct err err;
+        uint8_t *byte = &whole.data[at];
+        uint8_t bit = (uint8_t)(1u << rand_below(&r.source, 8));
+
+        *byte ^= bit;
+        assert_int_equal(fs_open(fs_real(), path, FS_READ | FS_WRITE, &file, NULL), ST_OK);
+        assert_int_equal(fs_pwrite(fs_real(), file, whole.data, used, 0, NULL), ST_OK);
+        fs_close(fs_real(), file);
+        *byte ^= bit;
+        if (kv_open(s->dir, STORE_BYTES, &s->kv, &err) != ST_OK) {
+            assert_int_equal(err.code, ST_CORRUPT);
+            assert_non_null(strstr(err.text, "data.mdb"));
+            refused++;
+            continue;
+        }
+        now_at = at;
+        assert_int_equal(kv_each_or_damaged(s->kv, slice_text(""), look_at_churned, &found, NULL),
+                         ST_OK);
+        if (found.right + found.damaged != there || kv_damaged(s->kv) != found.damaged)
+            fail_msg("byte %zu: %zu of %zu entries, %zu damaged", at, found.right, there,
+                     found.damaged);
+        *(found.damaged > 0 ? &reported : &harmless) += 1;
+        for (uint64_t i = 0; i < 6; i++)
+            churn(s->kv, at + i, (at + i) % 3 == 0 ? 0 : 2000);
+        kv_close(s->kv);
+        s->kv = NULL;
+        assert_int_equal(kv_open(s->dir, STORE_BYTES, &s->kv, &err), ST_OK);
+        kv_close(s->kv);
+        s->kv = NULL;
+    }
+    print_message("refused %zu, reported %zu, harmless %zu\n", refused, reported, harmless);
+    assert_true(refused > 100 && reported > 100 && harmless > 100);
+    buf_free(&whole);
+}
+
 static void a_half_made_file_is_made_again(void **state)
 {
     struct subject *s = *state;
@@ -507,6 +663,8 @@ int main(void)
         TEST(a_value_larger_than_the_store_is_refused),
         TEST(a_changed_value_is_corruption),
         TEST(damaged_files_are_refused_at_open),
+        TEST(what_lmdb_writes_passes_the_check),
+        TEST(a_flipped_bit_is_refused_reported_or_harmless),
         TEST(a_half_made_file_is_made_again),
         TEST(a_store_may_grow_between_opens),
         TEST(bad_arguments_and_failing_allocations_are_refused),
