@@ -43,8 +43,9 @@ static_assert(WAL_REC_KIND + 4 == WAL_REC_HEADER_BYTES, "kind and zeros are read
 
 enum {
     WAL_VERSION = 1,
-    WAL_FLAG_UNSYNCED = 1, /* written without fdatasync */
-    WAL_FLAG_ANEW = 2,     /* the log begins with this file, behind a checkpoint */
+    WAL_FLAG_UNSYNCED = 1,  /* written without fdatasync */
+    WAL_FLAG_ANEW = 2,      /* the log begins with this file, behind a checkpoint */
+    WAL_LENGTH_GRAIN = 512, /* a file's length is a multiple of it, whatever crashes */
 };
 /* Neither an lsn nor a file number comes near it; sums with it do not overflow. */
 #define WAL_LSN_MAX (UINT64_MAX / 4)

@@ -102,6 +102,13 @@ static status break_at(struct pass *p, size_t index, struct wal_reader *reader, 
         return st;
     if (step == WAL_STEP_MARKER)
         lift(&claim, rec->durable_lsn);
+    /* Room is allocated in whole sectors before it is written to: no crash leaves such a length. */
+    if (step == WAL_STEP_BAD && reader->file_bytes % WAL_LENGTH_GRAIN != 0 &&
+        (reader->head.flags & WAL_FLAG_UNSYNCED) == 0) {
+        lift(&claim, p->next);
+        judge(p, index, reader->offset, false, claim, "a file that was cut short");
+        return ST_OK;
+    }
     judge(p, index, reader->offset, step != WAL_STEP_BAD && !found, claim,
           step == WAL_STEP_BAD ? "damaged bytes" : "the end of the log");
     return ST_OK;

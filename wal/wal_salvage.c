@@ -28,6 +28,15 @@ static status open_reader(struct salvage *s, struct wal_reader *r, uint64_t numb
     return st;
 }
 
+static void note_unknown(struct salvage *s, uint64_t number)
+{
+    if (s->out->unknown)
+        return;
+    s->out->unknown = true;
+    (void)snprintf(s->out->file, sizeof(s->out->file), "%s/", s->dir);
+    wal_name_format(s->out->file + strlen(s->out->file), number, "wal");
+}
+
 /* Damaged headers that can be mended count like whole ones. */
 static status mend_entries(struct salvage *s, struct wal_entries *files, struct err *err)
 {
@@ -46,10 +55,8 @@ static status mend_entries(struct salvage *s, struct wal_entries *files, struct 
             e->first_lsn = r.head.first_lsn;
             e->durable_lsn = r.head.durable_lsn;
             e->flags = r.head.flags;
-        } else if (st == ST_OK && !s->out->unknown) {
-            s->out->unknown = true;
-            (void)snprintf(s->out->file, sizeof(s->out->file), "%s/", s->dir);
-            wal_name_format(s->out->file + strlen(s->out->file), e->number, "wal");
+        } else if (st == ST_OK) {
+            note_unknown(s, e->number);
         }
         wal_reader_close(&r);
     }
@@ -79,6 +86,8 @@ static status read_file(struct salvage *s, const struct wal_entry *e, uint64_t l
     status st = open_reader(s, &r, e->number, &found, err);
 
     note_claim(s, e->durable_lsn);
+    if (st == ST_OK && limit == UINT64_MAX && r.file_bytes % WAL_LENGTH_GRAIN != 0)
+        note_unknown(s, e->number); /* cut short */
     while (st == ST_OK && found) {
         struct wal_rec rec;
         struct slice payload;

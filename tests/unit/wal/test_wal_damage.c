@@ -219,7 +219,11 @@ static void judge_cut(size_t file, size_t bytes, const struct wal_report *report
         return;
     }
     if (last_file || record_at(file, bytes) != 0) {
-        if (report->last_lsn != whole || report->corrupt != !last_file)
+        /* No crash leaves such a length; at a whole sector it is a torn tail. */
+        bool cut = bytes % WAL_LENGTH_GRAIN != 0 &&
+                   (whole < RECORDS || bytes < places[RECORDS].end + WAL_END_MARK_BYTES);
+
+        if (report->last_lsn != whole || report->corrupt != (!last_file || cut))
             fail_msg("file %zu cut at %zu: last %" PRIu64 ", whole %" PRIu64 ", corrupt %d: %s",
                      file, bytes, report->last_lsn, whole, report->corrupt, report->text);
         return;
