@@ -107,6 +107,8 @@ status bucket_open(struct node *node, struct err *err)
     atomic_store(&node->load_first,
                  node->options.store != NULL && node->catalog.collection_count == 0);
 
+    if (st == ST_OK)
+        meta_letters_anew(node);
     if (st != ST_OK || node->options.store == NULL)
         return st;
     uuid_make_v4(node->options.rand, node->session);

@@ -181,7 +181,7 @@ static status settle_intents(struct node *node, struct err *err)
 
     do {
         list.count = 0;
-        st = kv_each(node->kv, slice_text(INTENT), collect_intent, &list, err);
+        st = kv_each_or_damaged(node->kv, slice_text(INTENT), collect_intent, &list, err);
         for (size_t i = 0; i < list.count && st == ST_OK; i++)
             settled = settle_intent(node, list.ids[i]) && settled;
     } while (st == ST_OK && settled && list.count == INTENTS_AT_ONCE);

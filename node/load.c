@@ -59,7 +59,7 @@ bool intent_stands(struct node *node, const char *kind, const uint8_t id[16])
     buf_init(&value, 16);
     st = kv_get(node->kv, intent_name(kind, id, key), &value, NULL);
     buf_free(&value);
-    return st == ST_OK;
+    return st == ST_OK || st == ST_CORRUPT; /* the key alone says it */
 }
 
 static status load_intend(struct node *node, const uint8_t id[16], struct err *err)

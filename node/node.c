@@ -96,11 +96,8 @@ static status open_stores(struct node *node, struct err *err)
         .file_bytes_first = node->options.wal_file_bytes,
         .file_bytes_max = node->options.wal_file_bytes,
     };
-    char meta[FS_PATH_BYTES];
-    status st = fs_join(meta, node->data_dir, "meta", err);
+    status st = meta_open(node, err);
 
-    if (st == ST_OK)
-        st = kv_open(meta, NODE_META_BYTES, &node->kv, err);
     if (st == ST_OK)
         st = kv_writer_open(node->kv, &node->kv_writer, err);
     if (st == ST_OK)

@@ -300,7 +300,8 @@ struct node {
     } bucket;
     struct store_trust trust;
     size_t letters_damaged;
-    struct { /* recovery threads take the next collection from here */
+    bool meta_damaged; /* meta/data.mdb had to be begun anew, or lost entries */
+    struct {           /* recovery threads take the next collection from here */
         struct collection **items;
         size_t count;
         _Atomic size_t next;
@@ -470,6 +471,11 @@ void kv_writer_put(void *writer, const struct kv_write *writes, size_t count);
 NODISCARD
 status kv_writer_apply(struct kv_writer *w, const struct kv_write *writes, size_t count,
                        struct err *err);
+
+/* meta_store.c */
+NODISCARD
+status meta_open(struct node *node, struct err *err);
+void meta_letters_anew(struct node *node);
 
 /* bucket_open.c */
 NODISCARD

@@ -188,6 +188,16 @@ static void is_damaged(struct collection *c, enum collection_state state, uint64
         heal_start(c, reach, reason);
 }
 
+/* Only what was durable here is shipped: a log that ends before that has lost records. */
+static uint64_t at_least_what_was_shipped(struct collection *c, uint64_t lsn_max)
+{
+    struct bucket_marks marks = {0};
+
+    if (policy_has_bucket(atomic_load(&c->policy)))
+        ship_marks_read(c, &marks);
+    return marks.hint_lsn > lsn_max ? marks.hint_lsn : lsn_max;
+}
+
 /* *reach: what the checkpoint or the log knew of its end, if it fails. */
 static status load(struct collection *c, uint64_t *reach, struct err *err)
 {
@@ -207,6 +217,7 @@ static status load(struct collection *c, uint64_t *reach, struct err *err)
         st = log_must_be_there(c->node->options.fs, wal_dir, err);
     if (st == ST_OK)
         st = load_checkpoint(c, snapshot_dir, &start_lsn, &lsn_max, &damage, err);
+    lsn_max = at_least_what_was_shipped(c, lsn_max);
     *reach = lsn_max;
     field = field_of(c); /* a damaged checkpoint leaves others than there were */
     r.slots = c->slots;
