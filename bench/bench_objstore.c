@@ -181,7 +181,7 @@ static status open_store(const struct objstore_options *options, struct err *err
 {
 #ifdef BENCH_LIBS3
     (void)options;
-    return libs3_store_open(&store, err);
+    return libs3_store_open(false, &store, err);
 #else
     return objstore_open(options, &store, err);
 #endif

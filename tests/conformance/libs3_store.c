@@ -17,6 +17,7 @@ struct libs3 {
     S3BucketContext bucket;
     struct crew crews[CREWS];
     _Atomic unsigned next;
+    bool asks_etags;
 };
 
 struct call {
@@ -167,9 +168,9 @@ static void run(void *arg, struct objstore_req *req)
         list(s, &c);
     req->result.sent_bytes = c.sent;
     if (class_of(&c) == OBJSTORE_OK) {
-        /* It gave none for a PUT to either server, nor for a GET from SeaweedFS: so that the rest
-         * is tried too. */
-        if (req->result.etag[0] == '\0')
+        if (s->asks_etags && req->op == OBJSTORE_PUT && req->result.etag[0] == '\0')
+            S3_head_object(&s->bucket, req->key, NULL, &HANDLER, &c);
+        if (req->result.etag[0] == '\0') /* so that the rest is tried too */
             (void)snprintf(req->result.etag, sizeof req->result.etag, "\"not told\"");
         objstore_answer_ok(req, req->op == OBJSTORE_DELETE ? 204 : 200);
         return;
@@ -210,7 +211,7 @@ static void initialize(void)
         abort();
 }
 
-status libs3_store_open(struct objstore **out, struct err *err)
+status libs3_store_open(bool asks_etags, struct objstore **out, struct err *err)
 {
     static const struct objstore_ops ops = {
         .submit = on_submit, .cancel = on_cancel, .close = on_close};
@@ -225,6 +226,7 @@ status libs3_store_open(struct objstore **out, struct err *err)
     }
     (void)pthread_once(&once, initialize);
     s->store.ops = &ops;
+    s->asks_etags = asks_etags;
     (void)snprintf(s->store.description, sizeof s->store.description, "libs3 %.200s", endpoint);
     s->bucket = (S3BucketContext){.hostName = strstr(endpoint, "://") + 3,
                                   .bucketName = getenv("TIERVEC_TEST_S3_BUCKET"),

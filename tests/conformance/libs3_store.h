@@ -8,9 +8,9 @@
 
 #include "objstore/objstore.h"
 
-/* TIERVEC_TEST_S3_ENDPOINT, TIERVEC_TEST_S3_BUCKET, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY: as
- * scripts/s3_servers sets them. */
+/* asks_etags: by a HEAD where a PUT told none. TIERVEC_TEST_S3_ENDPOINT, TIERVEC_TEST_S3_BUCKET,
+ * AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY: as scripts/s3_servers sets them. */
 NODISCARD
-status libs3_store_open(struct objstore **out, struct err *err);
+status libs3_store_open(bool asks_etags, struct objstore **out, struct err *err);
 
 #endif
