@@ -483,6 +483,8 @@ void collect_step(struct collect *c, const struct collect_event *e, struct colle
         finish(c, out, OBJSTORE_CANCELLED, "stopped");
     else if (e->kind == COLLECT_TICK && c->waiting)
         ticked(c, e, out);
+    else if (e->kind == COLLECT_AGAIN && c->at != COLLECT_AT_REST && !c->waiting)
+        ask(c, out);
     else if (e->kind == COLLECT_ANSWER && c->at != COLLECT_AT_REST && !c->waiting)
         answered(c, e, out);
     if (c->out_of_memory && c->at != COLLECT_AT_REST)

@@ -76,6 +76,7 @@ enum collect_event_kind {
     COLLECT_BEGIN,  /* a run, when none is under way */
     COLLECT_STOP,   /* ends the run: CANCELLED */
     COLLECT_ANSWER, /* of the effect that is under way */
+    COLLECT_AGAIN,  /* the effect under way is given once more: it was put off */
 };
 struct collect_event {
     enum collect_event_kind kind;

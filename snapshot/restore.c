@@ -498,7 +498,7 @@ status restore_run_deep(const struct restore_options *options, const struct rest
     st = run(&r, err);
     if (st == ST_OK)
         *out = r.report;
-    return st;
+    return restore_look_again(options, &plan->root, st, err);
 }
 
 status restore_run(const struct restore_options *options, const struct restore_plan *plan,

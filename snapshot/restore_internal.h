@@ -21,6 +21,13 @@ status restore_get(const struct ask *ask, const char *key, size_t bytes_max, uns
 NODISCARD
 status restore_ref_check(const struct object_ref *ref, struct slice bytes, struct err *err);
 
+/* Something is missing or damaged. Where the root says now that it may have been collected since
+ * the plan's root was read, ST_UNAVAILABLE: begin again (dropped: ST_NOT_FOUND); else st as it is.
+ */
+NODISCARD
+status restore_look_again(const struct restore_options *options, const struct root *then, status st,
+                          struct err *err);
+
 /* Where the log that counts begins. */
 const struct log_floor *restore_plan_floor(const struct restore_plan *plan);
 /* deep: what each object says is checked against the rest of it (`verify`). */

@@ -332,6 +332,30 @@ static status find_runs(struct planner *p, struct err *err)
     return st == ST_OK ? add_open_epoch(p, root->epoch, err) : st;
 }
 
+status restore_look_again(const struct restore_options *options, const struct root *then, status st,
+                          struct err *err)
+{
+    struct restore_plan *now;
+    struct planner p = {.options = options, .ask = restore_ask(options)};
+    struct err other = {0};
+
+    if (st != ST_CORRUPT)
+        return st;
+    now = mem_zero(sizeof *now);
+    p.plan = now;
+    if (now != NULL && read_root(&p, &other) == ST_OK) {
+        if (now->root.state == ROOT_DROPPED)
+            st = err_set(err, ST_NOT_FOUND, "the collection was dropped meanwhile");
+        else if (now->root.gc_mark > then->manifest_revision)
+            st = err_set(err, ST_UNAVAILABLE,
+                         "what was being read was replaced and collected meanwhile (mark %" PRIu64
+                         "): it is read again from the new manifest",
+                         now->root.gc_mark);
+    }
+    mem_free(now);
+    return st;
+}
+
 status restore_plan_read(const struct restore_options *options, struct restore_plan *out,
                          struct err *err)
 {
@@ -347,6 +371,7 @@ status restore_plan_read(const struct restore_options *options, struct restore_p
         st = read_manifest(&p, err);
     if (st == ST_OK && plan->root.state != ROOT_DROPPED)
         st = find_runs(&p, err);
+    st = restore_look_again(options, &plan->root, st, err);
     if (st == ST_OK)
         *out = *plan;
     else

@@ -118,6 +118,8 @@ void tier_stream_discard(struct tier_stream *s, uint64_t first_lsn, uint64_t las
 void tier_stream_commit(struct tier_stream *s, uint64_t revision, const struct object_ref *manifest,
                         const struct log_floor *floor, size_t lineages_absorbed, bool base_complete,
                         tier_done_fn *done, void *arg);
+/* The root's gc mark (STREAM_MARK), behind any commit that is under way. */
+void tier_stream_mark(struct tier_stream *s, uint64_t revision, tier_done_fn *done, void *arg);
 /* Credentials or configuration were read again: everything parked is tried. */
 void tier_reload(struct tier *tier);
 void tier_breaker_reset(struct tier *tier, enum breaker_state *before, enum breaker_state *after);

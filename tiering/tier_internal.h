@@ -126,6 +126,7 @@ enum tier_op_kind {
     TIER_OP_RETRY,
     TIER_OP_DISCARD,
     TIER_OP_COMMIT,
+    TIER_OP_MARK,
 };
 struct tier_op {
     struct tier_msg msg;

@@ -107,6 +107,16 @@ void tier_stream_commit(struct tier_stream *s, uint64_t revision, const struct o
     post(s, op);
 }
 
+void tier_stream_mark(struct tier_stream *s, uint64_t revision, tier_done_fn *done, void *arg)
+{
+    struct tier_op *op = make(s, TIER_OP_MARK, done, arg);
+
+    if (op == NULL)
+        return;
+    op->revision = revision;
+    post(s, op);
+}
+
 /* ---- answers ---- */
 
 static void answer(struct tier_op *op, status st, const char *text)
@@ -382,6 +392,11 @@ static void begin(struct tier_stream *s, struct tier_op *op)
     case TIER_OP_COMMIT:
         begin_commit(s, op);
         break;
+    case TIER_OP_MARK:
+        event.kind = STREAM_MARK;
+        event.manifest_revision = op->revision;
+        tier_feed(s, &event);
+        break;
     }
 }
 
@@ -398,6 +413,10 @@ void tier_op_begin(struct tier_stream *s, struct tier_op *op)
     }
     if (op->kind == TIER_OP_COMMIT && oldest(s, 1U << TIER_OP_COMMIT) != NULL) {
         answer(op, ST_CONFLICT, "a commit is under way");
+        return;
+    }
+    if (op->kind == TIER_OP_MARK && oldest(s, 1U << TIER_OP_MARK) != NULL) {
+        answer(op, ST_CONFLICT, "a mark is under way");
         return;
     }
     add(s, op);

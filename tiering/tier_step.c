@@ -122,7 +122,8 @@ static void carry_out(struct tier_stream *s, const struct stream_effect *e)
     case STREAM_DO_COMMITTED:
         tier_op_finish(s, TIER_OP_COMMIT, e->class, e->text);
         break;
-    case STREAM_DO_MARKED: /* nobody in the shell marks yet */
+    case STREAM_DO_MARKED:
+        tier_op_finish(s, TIER_OP_MARK, e->class, e->text);
         break;
     case STREAM_DO_CREATED:
         tier_op_created(s, e);
