@@ -47,6 +47,9 @@ static status set_bucket_options(const struct config *c, struct node_options *ou
     out->max_backoff_ms = (uint64_t)c->storage.retry_max_backoff_secs * 1000;
     out->compaction_bytes = c->storage.compaction_threshold_bytes;
     out->compaction_ops = c->storage.compaction_threshold_ops;
+    out->keep_versions = c->storage.retention_keep_versions;
+    out->keep_ms = (uint64_t)c->storage.retention_keep_days * 24 * 3600 * 1000;
+    out->grace_ms = (uint64_t)c->storage.retention_grace_secs * 1000;
     out->no_background_compaction = !c->storage.enable_background_compaction;
     /* The rest of a request's time is for what comes before and behind the bucket. */
     out->remote_wait_ms = (uint64_t)c->server.timeout_seconds * 1000 * 2 / 3;

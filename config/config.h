@@ -80,6 +80,7 @@ struct config {
         uint64_t compaction_threshold_bytes;
         uint32_t compaction_threshold_ops;
         uint32_t retry_max_retries, retry_base_backoff_secs, retry_max_backoff_secs;
+        uint32_t retention_keep_versions, retention_keep_days, retention_grace_secs;
     } storage;
     struct {
         bool allow_anonymous;

@@ -10,9 +10,7 @@
 #define TIB (1024 * GIB)
 
 /* What later versions build, and what to do until then. */
-#define COLD .later = "the S3Only tier is", .instead = "or use tiering_policy = \"MemoryS3\""
-#define RETENTION                                                                                  \
-    .later = "deleting old versions from the bucket is", .instead = "nothing in it is deleted yet"
+#define COLD       .later = "the S3Only tier is", .instead = "or use tiering_policy = \"MemoryS3\""
 #define TLS        .later = "TLS is", .instead = "or put a proxy that speaks TLS in front"
 #define KEYS       .later = "API keys are", .instead = "or let a proxy in front check callers"
 #define RATES      .later = "rate limits are", .instead = "or let a proxy in front limit callers"
@@ -209,10 +207,17 @@ const struct config_key config_keys[] = {
     {NUMBER("storage.retry", "max_backoff_secs"), FIELD(storage.retry_max_backoff_secs),
      RANGE(1, 86400), .unit = "seconds", .fallback = "64",
      .doc = "The longest wait between retries."},
-    {NUMBER("storage.retention", "keep_versions"), LATER, RETENTION, RANGE(1, 1000000),
-     .unit = "manifests", .fallback = "10", .doc = "Versions kept at least."},
-    {NUMBER("storage.retention", "keep_days"), LATER, RETENTION, RANGE(0, 36500), .unit = "days",
-     .fallback = "7", .doc = "Days a version is kept at least."},
+    {NUMBER("storage.retention", "keep_versions"), FIELD(storage.retention_keep_versions),
+     RANGE(1, 1000000), .unit = "manifests", .fallback = "10",
+     .doc = "Versions of a collection kept in the bucket at least, the newest included, with the "
+            "log from the oldest of them on."},
+    {NUMBER("storage.retention", "keep_days"), FIELD(storage.retention_keep_days), RANGE(0, 36500),
+     .unit = "days", .fallback = "7",
+     .doc = "Days a version stays after it was replaced; kept if either says so. What is pinned "
+            "stays as long as its pin."},
+    {NUMBER("storage.retention", "grace_secs"), FIELD(storage.retention_grace_secs),
+     RANGE(0, 604800), .unit = "seconds", .fallback = "3600",
+     .doc = "What is to be deleted waits so long, for who reads the bucket meanwhile."},
     /* ---- doors and keys ---- */
     {TEXT("tls", "cert"), LATER, TLS, .fallback = "", .doc = "The certificate's file."},
     {TEXT("tls", "key"), LATER, TLS, .fallback = "", .doc = "The private key's file."},

@@ -142,6 +142,7 @@ void collection_destroy(struct collection *c)
     lock_fini(&c->remote.lock);
     cond_fini(&c->seq.released);
     lock_fini(&c->seq.lock);
+    collector_drop(c);
     mem_free(c);
 }
 

@@ -84,6 +84,9 @@ struct node_options {
     uint64_t base_backoff_ms, max_backoff_ms;          /* 0: 1,000 and 64,000 */
     uint64_t compaction_bytes, compaction_ops;         /* 0: 100 MiB, 10,000 */
     bool no_background_compaction; /* base segments are written anew by command only */
+    uint32_t keep_versions;        /* [storage.retention]; 0: nothing is deleted from the bucket */
+    uint64_t keep_ms;              /* a version that was replaced stays so long */
+    uint64_t grace_ms;             /* readers of the bucket without a pin have so long */
     uint64_t remote_wait_ms;       /* a `remote` write is answered as local after it; 0: 20,000 */
     int wal_twin; /* tests only: 0, or enum wal_sync of a broken twin; needs TIERVEC_BROKEN_TWIN */
 };

@@ -165,6 +165,14 @@ struct collection {
     _Atomic bool in_load;      /* the load thread's: neither reset nor dropped meanwhile */
     uint64_t publish_next_ms;  /* the publish thread's: not before */
     uint32_t publish_failures; /* in a row; the publish thread's */
+    struct {                   /* the publish thread's: collector.c */
+        struct collect *run;   /* NULL: none is under way */
+        bool wanted;           /* something may have become garbage */
+        uint64_t next_ms;      /* not before; monotonic */
+        uint64_t again_ms;     /* wanted then, because of its age; 0: not */
+        uint64_t epoch;        /* for which it was wanted */
+        struct log_repeat said;
+    } collecting;
 
     struct {                                  /* guarded by lock */
         struct lock lock;                     /* LOCK_RANK_SEQUENCER */
@@ -318,6 +326,7 @@ struct node {
     struct stats_metric *disk_free, *checkpoint_seconds;
     struct stats_metric *unshipped_seconds, *unshipped_bytes, *backpressure, *breaker;
     struct stats_metric *store_grade, *store_pinned;
+    struct stats_metric *collect_runs_ok, *collect_runs_failed, *collect_objects, *collect_bytes;
     struct stats_family *search_seconds, *insert_seconds, *inserts, *snapshot_timestamp, *seed[8];
     size_t seed_count;
     struct stats_metric *cpu_seconds, *resident_bytes, *virtual_bytes, *open_fds, *max_fds;
@@ -608,6 +617,11 @@ status publish_now(struct collection *c, const struct publish_wish *wish,
                    struct publish_report *out, struct err *err);
 
 bool publish_root(struct collection *c, struct root *out);
+/* collector.c: the publish thread's, but for _drop of a collection that nobody uses any more */
+void collector_turn(struct collection *c);
+void collector_metrics(struct node *node);
+void collector_want(struct collection *c); /* something was published */
+void collector_drop(struct collection *c);
 /* Everything that failed to be published is published now; waits for the publish thread. */
 NODISCARD
 status publish_again(struct collection *c, struct err *err);

@@ -176,6 +176,7 @@ status node_stats_open(struct node *node, struct err *err)
         plain(node, "tiervec_unshipped_bytes", STATS_GAUGE, "Log that the bucket lacks.");
     node->backpressure = plain(node, "tiervec_backpressure_level", STATS_GAUGE,
                                "0 green, 1 yellow, 2 orange: writes get 429, 3 red: 507.");
+    collector_metrics(node);
     node->breaker = plain(node, "tiervec_breaker_state", STATS_GAUGE,
                           "Of the bucket: 0 closed, 1 half open, 2 open.");
     node->store_grade =

@@ -337,6 +337,7 @@ void publish_told(struct collection *c, status st, const struct publish_report *
 
     if (st == ST_OK) {
         letters_out(c); /* of an earlier process, too */
+        collector_want(c);
         c->publish_failures = 0;
     } else {
         for (uint32_t i = 0; i < c->publish_failures && wait < PUBLISH_RETRY_MS_MAX; i++)
@@ -398,8 +399,10 @@ static void tick(struct node *node)
     if (atomic_load(&node->bucket_refused) || !bucket_writes_pass(node) ||
         table_snapshot(node, &items, &count, NULL) != ST_OK)
         return;
-    for (size_t i = 0; i < count && !atomic_load(&node->stopping); i++)
+    for (size_t i = 0; i < count && !atomic_load(&node->stopping); i++) {
         publish_due_now(items[i]);
+        collector_turn(items[i]);
+    }
     table_snapshot_free(items, count);
 }
 

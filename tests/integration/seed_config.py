@@ -168,7 +168,7 @@ def what_no_bucket_can_be_is_refused_by_name():
     with Folder("seed") as folder:
         for line, key in REFUSED.items():
             refused(folder, f"{REFERENCE}\n[storage]\n{line}\n", f"storage.{key}")
-        refused(folder, REFERENCE + "\n[storage.retention]\nkeep_days = 9\n", "storage.retention.keep_days")
+        refused(folder, REFERENCE + "\n[storage.retention]\nkeep_versions = 0\n", "storage.retention.keep_versions")
 
 
 def an_unknown_key_names_the_nearest():
