@@ -3,7 +3,8 @@
  * Runs the seeds; the first that fails is printed as `seed N: why`, and the exit status is 1. With
  * --sweep each seed is run again and again, with a crash before the first effect, the second, ...
  * With --twin the core is broken in one place and a seed must fail: exit status 0 if one does.
- * Without, the seeds together must also have reached what is in SIM_SEEN_NAMES (from 10,000 seeds on).
+ * Without, the seeds together must also have reached what is in SIM_SEEN_NAMES (from 10,000 seeds
+ * on).
  */
 #include "sim.h"
 
