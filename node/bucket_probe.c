@@ -298,7 +298,8 @@ static void warn_hourly(struct node *node)
 {
     struct store_trust *t = &node->trust;
 
-    if (t->shown.mode != STORE_PINNED || now_ms(node) - t->warned_ms < PINNED_WARN_MS)
+    if (t->shown.mode != STORE_PINNED ||
+        (t->warned_ms != 0 && now_ms(node) - t->warned_ms < PINNED_WARN_MS))
         return;
     if (t->warned_ms != 0)
         log_warn("pinned-owner mode: the store protects nothing, this node alone may write there",

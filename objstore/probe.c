@@ -18,7 +18,7 @@ enum {
     STOP_LOOK_MS = 50,
     SKEW_MS_MAX = 300000,
     SWEEP_PAGES_MAX = 8,
-    SENDS_MAX_ASIDE = 3, /* for what no grade hangs on */
+    SENDS_MAX_FEW = 3, /* for what no grade hangs on; and a store that is away is away */
 };
 #define LEFTOVER_NS (UINT64_C(3600) * 1000000000) /* by the store's clock */
 
@@ -280,7 +280,8 @@ static status step(struct probe *p, enum probe_fact_id id, probe_step *run, unsi
             *fact = (struct probe_fact){0};
             p->lost = false;
             p->objects++;
-            p->sends_max = probe_fact_counts(id) ? PROBE_SENDS_MAX : SENDS_MAX_ASIDE;
+            p->sends_max =
+                probe_fact_counts(id) && id != PROBE_READ ? PROBE_SENDS_MAX : SENDS_MAX_FEW;
             st = run(p, fact);
             if (st == ST_UNAVAILABLE && !probe_fact_counts(id)) {
                 probe_say(fact, PROBE_REFUSED, "%.*s", PROBE_TEXT_BYTES - 1, p->why.text);

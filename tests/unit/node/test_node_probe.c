@@ -4,6 +4,8 @@
 
 #include "objstore/memory.h"
 
+#include <stdio.h>
+
 #include <stdatomic.h>
 
 struct store { /* as nworld_bucket(), with a liar between the faults and the memory */
@@ -394,6 +396,55 @@ static void an_old_verdict_is_made_anew(void **state)
     nworld_fini(&s.w);
 }
 
+static size_t warnings(const char *path)
+{
+    struct buf text;
+    size_t count = 0;
+
+    buf_init(&text, 1 << 20);
+    assert_int_equal(fs_read_file(fs_real(), path, 1 << 20, &text, NULL), ST_OK);
+    buf_put_u8(&text, 0);
+    for (const char *at = (const char *)text.data; (at = strstr(at, "pinned-owner mode")) != NULL;
+         at++)
+        count += strstr(at, "\n") != NULL;
+    buf_free(&text);
+    return count;
+}
+
+/* Nobody gets used to it in silence: at start, and every hour. */
+static void pinned_mode_warns_every_hour(void **state)
+{
+    struct store s;
+    char path[128];
+    struct log_options log = {
+        .level = LOG_WARN, .format = LOG_FORMAT_JSON, .path = path, .clock = clock_real()};
+    size_t before;
+
+    (void)state;
+    set_up(&s, "np-hourly", LIE_IGNORES_CONDITIONS);
+    (void)snprintf(path, sizeof path, "%s.log", s.w.dir);
+    assert_int_equal(log_open(&log, NULL), ST_OK);
+    s.w.options.clock = &s.w.clock.clock;
+    s.w.options.pinned_owner = "test";
+    nworld_open(&s.w);
+    for (unsigned i = 0; !mode_is(&s.w, "pinned"); i++) {
+        assert_true(i < 3000);
+        clock_manual_advance(&s.w.clock, 20000000);
+        npause_ms(10);
+    }
+    npause_ms(700); /* a turn of the publish thread */
+    before = warnings(path);
+    assert_true(before >= 1);
+    for (size_t hour = 1; hour <= 3; hour++) {
+        clock_manual_advance(&s.w.clock, UINT64_C(3601) * 1000000000);
+        neventually(warnings(path) > before);
+        before = warnings(path);
+    }
+    nworld_fini(&s.w);
+    log_close();
+    assert_int_equal(fs_unlink(fs_real(), path, NULL), ST_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -406,6 +457,7 @@ int main(void)
         cmocka_unit_test(a_store_once_found_wanting_is_not_trusted_again),
         cmocka_unit_test(a_trusted_store_that_begins_to_lie_is_closed),
         cmocka_unit_test(an_old_verdict_is_made_anew),
+        cmocka_unit_test(pinned_mode_warns_every_hour),
     };
 
     nlog();
