@@ -13,7 +13,7 @@
 
 #include <cmocka.h>
 
-enum { LIAR_THREADS = 8, NOW_AND_THEN = 16 };
+enum { LIAR_THREADS = 8, NOW_AND_THEN = 32 };
 
 struct liar {
     struct objstore store;
