@@ -80,8 +80,8 @@ static bool take_if_empty(char *out, size_t bytes_max, struct slice value)
 
 static void on_key(void *arg, struct slice key, struct slice value)
 {
-    static const char *const others[] = {"source_profile", "credential_source", "sso_session",
-                                         "sso_start_url", "login_session"};
+    static const char *const others[] = {"mfa_serial", "sso_session", "sso_start_url",
+                                         "login_session"};
     struct credentials_profile *p = arg;
     struct credentials *c = p->out;
     const struct {
@@ -104,6 +104,14 @@ static void on_key(void *arg, struct slice key, struct slice value)
          "a web_identity_token_file that is too long"},
         {"credential_process", p->command, sizeof p->command, true,
          "a credential_process that is too long"},
+        {"source_profile", p->source_profile, sizeof p->source_profile, true,
+         "a source_profile that is too long"},
+        {"credential_source", p->credential_source, sizeof p->credential_source, false,
+         "a credential_source that is none"},
+        {"external_id", p->external_id, sizeof p->external_id, false,
+         "an external_id that is none"},
+        {"duration_seconds", p->duration_s, sizeof p->duration_s, false,
+         "duration_seconds that are none"},
         {"endpoint_url", p->endpoint, sizeof p->endpoint, false, "an endpoint_url that is none"},
     };
 
@@ -140,7 +148,7 @@ bool credentials_path(char *const *env, const char *given, const char *in_home,
     return written > 0 && written < FS_PATH_BYTES;
 }
 
-static status read_profile(struct credentials_profile *p, struct fs *fs, struct err *err)
+status credentials_read_profile(struct credentials_profile *p, struct fs *fs, struct err *err)
 {
     struct err why = {0};
     struct buf text;
@@ -162,16 +170,28 @@ static status read_profile(struct credentials_profile *p, struct fs *fs, struct 
     return st;
 }
 
+bool credentials_env_keys(char *const *env, char *access, char *secret, char *token)
+{
+    const char *id = credentials_env(env, "AWS_ACCESS_KEY_ID");
+    const char *key = credentials_env(env, "AWS_SECRET_ACCESS_KEY");
+    const char *session = credentials_env(env, "AWS_SESSION_TOKEN");
+
+    if (session == NULL)
+        session = credentials_env(env, "AWS_SECURITY_TOKEN");
+    return id != NULL && key != NULL &&
+           credentials_take(access, CREDENTIALS_ACCESS_BYTES, slice_text(id)) &&
+           credentials_take(secret, CREDENTIALS_SECRET_BYTES, slice_text(key)) &&
+           (session == NULL ||
+            credentials_take(token, CREDENTIALS_TOKEN_BYTES, slice_text(session)));
+}
+
 /* False: the environment has keys that cannot be used. */
 static bool load_env_keys(struct credentials *c, char *const *env)
 {
     const char *access = credentials_env(env, "AWS_ACCESS_KEY_ID");
     const char *secret = credentials_env(env, "AWS_SECRET_ACCESS_KEY");
-    const char *token = credentials_env(env, "AWS_SESSION_TOKEN");
     const char *end = credentials_env(env, "AWS_CREDENTIAL_EXPIRATION");
 
-    if (token == NULL)
-        token = credentials_env(env, "AWS_SECURITY_TOKEN");
     if (access == NULL && secret == NULL) {
         credentials_note(c,
                          "the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY not set)");
@@ -183,9 +203,7 @@ static bool load_env_keys(struct credentials *c, char *const *env)
                          access != NULL ? "AWS_SECRET_ACCESS_KEY" : "AWS_ACCESS_KEY_ID");
         return false;
     }
-    if (!credentials_take(c->access, sizeof c->access, slice_text(access)) ||
-        !credentials_take(c->secret, sizeof c->secret, slice_text(secret)) ||
-        (token != NULL && !credentials_take(c->token, sizeof c->token, slice_text(token)))) {
+    if (!credentials_env_keys(env, c->access, c->secret, c->token)) {
         credentials_note(c, "the environment (keys that are too long or hold blanks)");
         credentials_wipe(c);
         return false;
@@ -241,12 +259,12 @@ static status read_all(struct credentials_chain *c, struct fs *fs, struct err *e
     load_env_rest(c->out, c->env);
     if (credentials_path(c->env, credentials_env(c->env, "AWS_SHARED_CREDENTIALS_FILE"),
                          ".aws/credentials", c->shared->path))
-        st = read_profile(c->shared, fs, err);
+        st = credentials_read_profile(c->shared, fs, err);
     if (st == ST_OK && credentials_path(c->env, credentials_env(c->env, "AWS_CONFIG_FILE"),
                                         ".aws/config", c->config->path))
-        st = read_profile(c->config, fs, err);
+        st = credentials_read_profile(c->config, fs, err);
     if (st == ST_OK && !c->out->found && sound) {
-        credentials_follow(c, named);
+        st = credentials_follow(c, named, err);
     } else if (st == ST_OK && !c->out->found) {
         credentials_note_file(c->out, c->shared);
         credentials_note_file(c->out, c->config);
@@ -258,7 +276,7 @@ status credentials_load(char *const *env, struct fs *fs, struct credentials *out
                         struct credentials_plan *plan, struct err *err)
 {
     struct credentials_profile *profiles = mem_zero_array(2, sizeof *profiles);
-    struct credentials_chain c = {env, out, plan, profiles, profiles + 1};
+    struct credentials_chain c = {env, fs, out, plan, profiles, profiles + 1};
     status st;
 
     memset(out, 0, sizeof *out);

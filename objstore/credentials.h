@@ -5,8 +5,8 @@
  * told rather than another's keys taken:
  *   environment    AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN,
  *                  AWS_CREDENTIAL_EXPIRATION
- *   role           role_arn of the profile with source_profile or credential_source: told by name
- *                  that this version does not do it
+ *   role           role_arn of the profile, taken on with the keys of its source_profile (keys or a
+ *                  process of its own) or credential_source: asked of STS
  *   web identity   AWS_WEB_IDENTITY_TOKEN_FILE, AWS_ROLE_ARN, AWS_ROLE_SESSION_NAME, or the
  *                  profile's web_identity_token_file, role_arn, role_session_name: asked of STS
  *   shared file    the profile (AWS_PROFILE, AWS_DEFAULT_PROFILE, "default") in
@@ -35,6 +35,7 @@ enum {
     CREDENTIALS_ENDPOINT_BYTES = 320,
     CREDENTIALS_ROLE_BYTES = 2049,
     CREDENTIALS_SESSION_BYTES = 65,
+    CREDENTIALS_EXTERNAL_BYTES = 1225,
     CREDENTIALS_COMMAND_BYTES = 4096,
     CREDENTIALS_URL_BYTES = 2048,
     CREDENTIALS_BEARER_BYTES = 16 * 1024, /* of a container, or a web identity */
@@ -43,6 +44,7 @@ enum {
 enum credentials_from { /* in the order of the chain */
                         CREDENTIALS_FROM_NOWHERE = 0,
                         CREDENTIALS_FROM_ENVIRONMENT,
+                        CREDENTIALS_FROM_ROLE,
                         CREDENTIALS_FROM_WEB_IDENTITY,
                         CREDENTIALS_FROM_SHARED_FILE,
                         CREDENTIALS_FROM_PROCESS,
@@ -73,13 +75,23 @@ struct credentials {
 /* Whom to ask, and how; from is NOWHERE where credentials_load() found keys, or nothing to ask. */
 struct credentials_plan {
     enum credentials_from from;
-    char name[ERR_TEXT_BYTES / 2];   /* "credential_process of profile dev": for texts */
-    char url[CREDENTIALS_URL_BYTES]; /* of STS, the container, the instance */
+    char name[ERR_TEXT_BYTES / 2];         /* "credential_process of profile dev": for texts */
+    char url[CREDENTIALS_URL_BYTES];       /* of STS, the container, the instance */
+    char region[CREDENTIALS_REGION_BYTES]; /* "": none known */
     char role[CREDENTIALS_ROLE_BYTES];
     char session[CREDENTIALS_SESSION_BYTES];
     char token_file[FS_PATH_BYTES];        /* of the web identity, or of the container's bearer */
     char bearer[CREDENTIALS_BEARER_BYTES]; /* the container's */
     char command[CREDENTIALS_COMMAND_BYTES];
+    struct {                        /* of FROM_ROLE: whose keys sign the question */
+        enum credentials_from from; /* NOWHERE: these */
+        char url[CREDENTIALS_URL_BYTES];
+        char access[CREDENTIALS_ACCESS_BYTES];
+        char secret[CREDENTIALS_SECRET_BYTES];
+        char token[CREDENTIALS_TOKEN_BYTES];
+    } base;
+    char external_id[CREDENTIALS_EXTERNAL_BYTES]; /* "": none */
+    char duration_s[16];
 };
 
 /* env: "NAME=value", NULL-terminated; NULL: the process's own. plan: NULL where nobody is asked.

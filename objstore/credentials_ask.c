@@ -10,7 +10,14 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { ROLE_NAME_BYTES = 129, IMDS_TOKEN_BYTES = 1024, HEADER_BYTES = 32 };
+enum {
+    ROLE_NAME_BYTES = 129,
+    IMDS_TOKEN_BYTES = 1024,
+    HEADER_BYTES = 32,
+    FORM_BYTES_MAX = 128 * 1024,
+};
+#define WEB_ACTION  "AssumeRoleWithWebIdentity"
+#define ROLE_ACTION "AssumeRole"
 
 const struct credentials_timings CREDENTIALS_TIMINGS = {
     .instance_ms = 1000, .container_ms = 2000, .sts_ms = 10000, .process_ms = 60000};
@@ -101,36 +108,26 @@ static void put_field(struct buf *b, const char *name, const char *value)
     sigv4_escape(b, value);
 }
 
+/* headers: NULL-terminated. known: a secret that the answer might repeat. */
 static status ask_sts(const struct credentials_plan *plan, const struct credentials_doors *doors,
-                      const char *token, struct buf *form, struct credentials *out, struct err *err)
+                      const char *action, const char *const *headers, struct slice form,
+                      const char *known, struct credentials *out, struct err *err)
 {
-    static const char *const headers[] = {"Content-Type: application/x-www-form-urlencoded", NULL};
     struct credentials_question q = {.method = "POST",
                                      .url = plan->url,
                                      .headers = headers,
+                                     .body = form,
                                      .timeout_ms = doors->timings->sts_ms,
                                      .ca_file = doors->ca_file};
     struct credentials_answer a;
-    char session[CREDENTIALS_SESSION_BYTES];
-    status st;
+    status st = credentials_http(&q, doors->stop, &a, err);
 
-    (void)snprintf(session, sizeof session, "tiervec-%016" PRIx64, doors->random);
-    put_field(form, "Action", "AssumeRoleWithWebIdentity");
-    put_field(form, "Version", "2011-06-15");
-    put_field(form, "RoleArn", plan->role);
-    put_field(form, "RoleSessionName", plan->session[0] != '\0' ? plan->session : session);
-    put_field(form, "WebIdentityToken", token);
-    st = buf_status(form, err);
-    if (st != ST_OK)
-        return st;
-    q.body = buf_slice(form);
-    st = credentials_http(&q, doors->stop, &a, err);
     if (st != ST_OK)
         return err_wrap(err, st, "STS at %s", place_of(plan->url).text);
     if (a.http_status != 200)
-        st = refuse(place_of(plan->url).text, &a, token, err);
+        st = refuse(place_of(plan->url).text, &a, known, err);
     else
-        st = credentials_read_sts(buf_slice(&a.body), "AssumeRoleWithWebIdentity", out, err);
+        st = credentials_read_sts(buf_slice(&a.body), action, out, err);
     if (st != ST_OK && a.http_status == 200)
         st = err_wrap(err, st, "STS at %s", place_of(plan->url).text);
     out->told_s = a.date_s;
@@ -138,10 +135,31 @@ static status ask_sts(const struct credentials_plan *plan, const struct credenti
     return st;
 }
 
+/* What every question to STS says. */
+static void put_form(struct buf *form, const char *action, const struct credentials_plan *plan,
+                     uint64_t random)
+{
+    char session[CREDENTIALS_SESSION_BYTES];
+
+    (void)snprintf(session, sizeof session, "tiervec-%016" PRIx64, random);
+    put_field(form, "Action", action);
+    put_field(form, "Version", "2011-06-15");
+    put_field(form, "RoleArn", plan->role);
+    put_field(form, "RoleSessionName", plan->session[0] != '\0' ? plan->session : session);
+}
+
+static void free_form(struct buf *form)
+{
+    if (form->data != NULL)
+        explicit_bzero(form->data, form->capacity);
+    buf_free(form);
+}
+
 static status ask_web_identity(const struct credentials_plan *plan,
                                const struct credentials_doors *doors, char *room,
                                struct credentials *out, struct err *err)
 {
+    static const char *const headers[] = {"Content-Type: application/x-www-form-urlencoded", NULL};
     struct buf form;
     status st;
 
@@ -151,11 +169,125 @@ static status ask_web_identity(const struct credentials_plan *plan,
     st = read_bearer(doors->fs, plan->token_file, room, err);
     if (st != ST_OK)
         return err_wrap(err, st, "the token file");
-    buf_init(&form, 128 * 1024);
-    st = ask_sts(plan, doors, room, &form, out, err);
-    if (form.data != NULL)
-        explicit_bzero(form.data, form.capacity);
-    buf_free(&form);
+    buf_init(&form, FORM_BYTES_MAX);
+    put_form(&form, WEB_ACTION, plan, doors->random);
+    put_field(&form, "WebIdentityToken", room);
+    st = buf_status(&form, err);
+    if (st == ST_OK)
+        st = ask_sts(plan, doors, WEB_ACTION, headers, buf_slice(&form), room, out, err);
+    free_form(&form);
+    return st;
+}
+
+/* --- a role --- */
+
+/* Signed with the base's keys, as any request to AWS is. */
+static status sign(const struct credentials_plan *plan, const struct credentials *base,
+                   const char *host, struct slice form, const char *time, struct buf *out,
+                   struct err *err)
+{
+    char hash[CRYPTO_SHA256_HEX_BYTES];
+    struct sigv4_pair headers[4] = {
+        {"content-type", "application/x-www-form-urlencoded"},
+        {"host", host},
+        {"x-amz-date", time},
+        {"x-amz-security-token", base->token},
+    };
+    const struct sigv4_request r = {.method = "POST",
+                                    .path = "/",
+                                    .headers = headers,
+                                    .header_count = base->token[0] != '\0' ? 4 : 3,
+                                    .payload_hash = hash,
+                                    .time = time,
+                                    .region = plan->region[0] != '\0' ? plan->region : "us-east-1",
+                                    .service = "sts"};
+    const struct sigv4_keys keys = {base->access, base->secret, base->token};
+    status st = crypto_sha256_hex(form, hash, err);
+
+    return st == ST_OK ? sigv4_sign(&r, &keys, out, err) : st;
+}
+
+static status ask_signed(const struct credentials_plan *plan, const struct credentials_doors *doors,
+                         const struct credentials *base, struct slice form, struct buf *text,
+                         struct credentials *out, struct err *err)
+{
+    char date[SIGV4_TIME_BYTES + HEADER_BYTES] = "x-amz-date: ";
+    char host[CREDENTIALS_HOST_BYTES + HEADER_BYTES] = "Host: ";
+    const char *headers[6] = {"Content-Type: application/x-www-form-urlencoded", host, date};
+    char *time = date + strlen(date);
+    size_t token_at;
+    status st;
+
+    if (!credentials_url_host(plan->url, host + strlen(host)))
+        return err_set(err, ST_INVALID, "the endpoint of STS is none: http or https, and a host");
+    sigv4_time(doors->now_s, time);
+    buf_put_text(text, "Authorization: ");
+    st = sign(plan, base, host + strlen("Host: "), form, time, text, err);
+    if (st != ST_OK)
+        return st;
+    buf_put_u8(text, 0);
+    token_at = text->bytes;
+    buf_printf(text, "x-amz-security-token: %s", base->token);
+    buf_put_u8(text, 0);
+    st = buf_status(text, err);
+    if (st != ST_OK)
+        return st;
+    headers[3] = (const char *)text->data;
+    headers[4] = base->token[0] != '\0' ? (const char *)text->data + token_at : NULL;
+    return ask_sts(plan, doors, ROLE_ACTION, headers, form, base->token, out, err);
+}
+
+/* The keys that sign, where they are not in the plan. */
+static status ask_base(const struct credentials_plan *plan, const struct credentials_doors *doors,
+                       struct credentials *base, struct err *err)
+{
+    struct credentials_plan *other;
+    status st;
+
+    if (plan->base.from == CREDENTIALS_FROM_NOWHERE) {
+        memcpy(base->access, plan->base.access, sizeof base->access);
+        memcpy(base->secret, plan->base.secret, sizeof base->secret);
+        memcpy(base->token, plan->base.token, sizeof base->token);
+        return ST_OK;
+    }
+    other = mem_alloc(sizeof *other);
+    if (other == NULL)
+        return err_set(err, ST_NOMEM, "no memory to ask for credentials");
+    *other = *plan;
+    other->from = plan->base.from;
+    memcpy(other->url, plan->base.url, sizeof other->url);
+    st = credentials_ask(other, doors, base, err);
+    explicit_bzero(other, sizeof *other);
+    mem_free(other);
+    return st == ST_OK ? ST_OK : err_wrap(err, st, "the keys it is taken on with");
+}
+
+static status ask_role(const struct credentials_plan *plan, const struct credentials_doors *doors,
+                       struct credentials *out, struct err *err)
+{
+    struct credentials *base = mem_zero(sizeof *base);
+    struct buf form;
+    struct buf text;
+    status st;
+
+    if (base == NULL)
+        return err_set(err, ST_NOMEM, "no memory to ask for credentials");
+    buf_init(&form, FORM_BYTES_MAX);
+    buf_init(&text, FORM_BYTES_MAX);
+    put_form(&form, ROLE_ACTION, plan, doors->random);
+    if (plan->external_id[0] != '\0')
+        put_field(&form, "ExternalId", plan->external_id);
+    if (plan->duration_s[0] != '\0')
+        put_field(&form, "DurationSeconds", plan->duration_s);
+    st = buf_status(&form, err);
+    if (st == ST_OK)
+        st = ask_base(plan, doors, base, err);
+    if (st == ST_OK)
+        st = ask_signed(plan, doors, base, buf_slice(&form), &text, out, err);
+    credentials_wipe(base);
+    mem_free(base);
+    free_form(&form);
+    free_form(&text);
     return st;
 }
 
@@ -306,6 +438,9 @@ status credentials_ask(const struct credentials_plan *plan, const struct credent
         return err_set(err, ST_INVALID, "a URL with a user's name in it is not asked");
     }
     switch (plan->from) {
+    case CREDENTIALS_FROM_ROLE:
+        st = ask_role(plan, doors, out, err);
+        break;
     case CREDENTIALS_FROM_WEB_IDENTITY:
         st = ask_web_identity(plan, doors, room, out, err);
         break;

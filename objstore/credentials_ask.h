@@ -1,4 +1,4 @@
-/* credentials_ask.h - keys from who has to be asked: STS for a web identity, a process, a
+/* credentials_ask.h - keys from who has to be asked: STS for a role or a web identity, a process, a
  * container, an instance (credentials.h, struct credentials_plan).
  *
  * Over plain http a bearer goes to this machine and the link-local addresses of containers alone;
@@ -28,6 +28,7 @@ struct credentials_doors {
     const struct credentials_timings *timings;
     const _Atomic bool *stop;
     uint64_t random; /* 64 bits; for the name of a session */
+    int64_t now_s;   /* since 1970; for signatures */
 };
 /* Sets access, secret, token, expires_s and told_s of *out on ST_OK. */
 NODISCARD

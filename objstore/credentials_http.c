@@ -3,6 +3,7 @@
 #include "objstore/credentials_read.h"
 
 #include <curl/curl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 
@@ -76,6 +77,30 @@ static bool url_is_loopback(const char *url)
 
     curl_free(host);
     return is;
+}
+
+bool credentials_url_host(const char *url, char out[CREDENTIALS_HOST_BYTES])
+{
+    char *scheme = url_part(url, CURLUPART_SCHEME);
+    char *host = url_part(url, CURLUPART_HOST);
+    char *port = url_part(url, CURLUPART_PORT);
+    char *path = url_part(url, CURLUPART_PATH);
+    char *query = url_part(url, CURLUPART_QUERY);
+    bool tls = scheme != NULL && strcasecmp(scheme, "https") == 0;
+    bool is = host != NULL && query == NULL && (path == NULL || strcmp(path, "/") == 0) &&
+              (tls || (scheme != NULL && strcasecmp(scheme, "http") == 0));
+    int written = 0;
+
+    if (is && (port == NULL || strcmp(port, tls ? "443" : "80") == 0))
+        written = snprintf(out, CREDENTIALS_HOST_BYTES, "%s", host);
+    else if (is)
+        written = snprintf(out, CREDENTIALS_HOST_BYTES, "%s:%s", host, port);
+    curl_free(scheme);
+    curl_free(host);
+    curl_free(port);
+    curl_free(path);
+    curl_free(query);
+    return written > 0 && written < CREDENTIALS_HOST_BYTES;
 }
 
 bool credentials_url_is_safe(const char *url)

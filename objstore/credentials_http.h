@@ -33,6 +33,10 @@ status credentials_http(const struct credentials_question *q, const _Atomic bool
                         struct credentials_answer *out, struct err *err);
 void credentials_answer_fini(struct credentials_answer *a);
 
+/* "host" or "host:port" of an http or https URL with no path but "/", as it stands in Host. */
+enum { CREDENTIALS_HOST_BYTES = 320 };
+NODISCARD
+bool credentials_url_host(const char *url, char out[CREDENTIALS_HOST_BYTES]);
 /* Whether a URL is https, or http to this machine or to one of the link-local addresses where
  * containers get their keys: a bearer may go there. */
 NODISCARD

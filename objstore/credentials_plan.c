@@ -23,9 +23,11 @@ void credentials_note_file(struct credentials *c, const struct credentials_profi
     else if (p->access[0] != '\0' || p->secret[0] != '\0')
         credentials_note(c, "profile %.60s of %.200s (has %s alone)", p->name, p->path,
                          p->access[0] != '\0' ? "aws_access_key_id" : "aws_secret_access_key");
-    else if (p->asks_for[0] != '\0' || p->role[0] != '\0')
+    else if (p->asks_for[0] != '\0')
         credentials_note(c, "profile %.60s of %.200s (asks for %s, which this version does not do)",
-                         p->name, p->path, p->role[0] != '\0' ? "role_arn" : p->asks_for);
+                         p->name, p->path, p->asks_for);
+    else if (p->role[0] != '\0')
+        credentials_note(c, "profile %.60s of %.200s (has a role_arn)", p->name, p->path);
     else
         credentials_note(c,
                          p->is_there ? "profile %.60s of %.200s (has no keys)"
@@ -63,7 +65,7 @@ static const char *either(const char *first, const char *second, const char *thi
     return second[0] != '\0' ? second : third;
 }
 
-static bool find_sts(const struct credentials_chain *c)
+bool credentials_plan_sts(const struct credentials_chain *c)
 {
     struct credentials_plan *plan = c->plan;
     const char *global = credentials_env(c->env, "AWS_ENDPOINT_URL");
@@ -71,6 +73,7 @@ static bool find_sts(const struct credentials_chain *c)
     const char *region = c->out->region;
     bool china = strncmp(region, "cn-", 3) == 0;
 
+    memcpy(plan->region, region, sizeof plan->region);
     if (!credentials_says_true(credentials_env(c->env, "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"))) {
         own = either(own != NULL ? own : global, c->shared->endpoint, c->config->endpoint);
         if (own[0] != '\0')
@@ -96,7 +99,7 @@ static bool plan_web_identity(const struct credentials_chain *c)
     else
         (void)snprintf(plan->name, sizeof plan->name, "web identity of profile %.60s",
                        c->shared->name);
-    if (!credentials_path(c->env, file, "", plan->token_file) || !find_sts(c) ||
+    if (!credentials_path(c->env, file, "", plan->token_file) || !credentials_plan_sts(c) ||
         !copy(plan->role, sizeof plan->role,
               either(credentials_env(c->env, "AWS_ROLE_ARN"), c->shared->role, c->config->role)) ||
         !copy(plan->session, sizeof plan->session,
@@ -120,7 +123,7 @@ static bool plan_process(const struct credentials_chain *c)
 }
 
 /* A URL that does not fit is left empty, and told by who asks. */
-static bool plan_container(const struct credentials_chain *c)
+bool credentials_plan_container(const struct credentials_chain *c)
 {
     struct credentials_plan *plan = c->plan;
     const char *relative = credentials_env(c->env, "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI");
@@ -145,7 +148,7 @@ static bool plan_container(const struct credentials_chain *c)
     return true;
 }
 
-static void plan_instance(const struct credentials_chain *c)
+void credentials_plan_instance(const struct credentials_chain *c)
 {
     struct credentials_plan *plan = c->plan;
     const char *endpoint = credentials_env(c->env, "AWS_EC2_METADATA_SERVICE_ENDPOINT");
@@ -162,34 +165,57 @@ static void plan_instance(const struct credentials_chain *c)
         plan->url[0] = '\0';
 }
 
-void credentials_follow(const struct credentials_chain *c, bool named)
+/* With a web identity's token beside it, it is that one's. */
+static bool is_role(const struct credentials_chain *c)
 {
     const struct credentials_profile *shared = c->shared;
     const struct credentials_profile *config = c->config;
-    bool stays_with = shared->asks_for[0] != '\0' || config->asks_for[0] != '\0' ||
-                      (named && !shared->is_there && !config->is_there);
-    bool role = (shared->role[0] != '\0' || config->role[0] != '\0') &&
-                shared->token_file[0] == '\0' && config->token_file[0] == '\0' &&
-                credentials_env(c->env, "AWS_WEB_IDENTITY_TOKEN_FILE") == NULL;
+    bool has_source = shared->source_profile[0] != '\0' || config->source_profile[0] != '\0' ||
+                      shared->credential_source[0] != '\0' || config->credential_source[0] != '\0';
 
-    if (!role && c->plan != NULL && plan_web_identity(c))
-        return;
-    if (!role && !is_faulty(shared) && has_keys(shared)) {
-        take_keys(c->out, shared);
-        return;
+    return (shared->role[0] != '\0' || config->role[0] != '\0') && shared->token_file[0] == '\0' &&
+           config->token_file[0] == '\0' &&
+           (has_source || credentials_env(c->env, "AWS_WEB_IDENTITY_TOKEN_FILE") == NULL);
+}
+
+/* True when it is settled whose keys they are. */
+static bool follow_files(const struct credentials_chain *c)
+{
+    if (!is_faulty(c->shared) && has_keys(c->shared)) {
+        take_keys(c->out, c->shared);
+        return true;
     }
-    credentials_note_file(c->out, shared);
-    if (!role && !is_faulty(shared) && !is_faulty(config)) {
+    credentials_note_file(c->out, c->shared);
+    if (!is_faulty(c->shared) && !is_faulty(c->config)) {
         if (c->plan != NULL && plan_process(c))
-            return;
-        if (has_keys(config)) {
-            take_keys(c->out, config);
-            return;
+            return true;
+        if (has_keys(c->config)) {
+            take_keys(c->out, c->config);
+            return true;
         }
     }
-    credentials_note_file(c->out, config);
-    if (role || stays_with || is_faulty(shared) || is_faulty(config) || c->plan == NULL)
-        return;
-    if (!plan_container(c))
-        plan_instance(c);
+    credentials_note_file(c->out, c->config);
+    return false;
+}
+
+status credentials_follow(const struct credentials_chain *c, bool named, struct err *err)
+{
+    bool stays_with = c->shared->asks_for[0] != '\0' || c->config->asks_for[0] != '\0' ||
+                      (named && !c->shared->is_there && !c->config->is_there);
+
+    if (is_role(c) && c->plan != NULL)
+        return credentials_plan_role(c, err);
+    if (is_role(c)) {
+        credentials_note_file(c->out, c->shared);
+        credentials_note_file(c->out, c->config);
+        return ST_OK;
+    }
+    if (c->plan != NULL && plan_web_identity(c))
+        return ST_OK;
+    if (follow_files(c) || stays_with || is_faulty(c->shared) || is_faulty(c->config) ||
+        c->plan == NULL)
+        return ST_OK;
+    if (!credentials_plan_container(c))
+        credentials_plan_instance(c);
+    return ST_OK;
 }

@@ -165,7 +165,9 @@ static void ask_provider(struct keys *k)
                                       .ca_file = k->ca_file[0] != '\0' ? k->ca_file : c->ca_file,
                                       .timings = &k->timings,
                                       .stop = &k->stop,
-                                      .random = rand_u64(k->options.rand)};
+                                      .random = rand_u64(k->options.rand),
+                                      .now_s =
+                                          (int64_t)(clock_wall_ns(k->options.clock) / SECOND_NS)};
     struct err why = {0};
 
     if (credentials_ask(k->plan, &doors, c, &why) == ST_OK) {

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -103,6 +104,60 @@ static void a_wrong_clock_is_mended(void **state)
     check_put(&(struct wrong){.clock = &late.clock}, OBJSTORE_OK, "");
 }
 
+/* The store's own STS gives keys for a role, for a question that is signed with the user's; what is
+ * signed with them and their session token is taken. With a wrong secret it is STS that refuses. */
+static void a_role_is_taken_on(void **state)
+{
+    static const struct {
+        const char *more; /* behind the secret */
+        enum objstore_class want;
+        const char *says;
+    } tries[] = {
+        {"", OBJSTORE_OK, ""},
+        {"wrong", OBJSTORE_PERMANENT, "no credentials; looked in role of profile default: http"}};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(tries); i++) {
+        char path[] = "/tmp/tiervec-role-XXXXXX";
+        char text[512];
+        char url[512];
+        int fd = mkstemp(path);
+        char *env[] = {variable("AWS_CONFIG_FILE", path),
+                       variable("AWS_ENDPOINT_URL_STS", from_env("TIERVEC_TEST_S3_ENDPOINT")),
+                       variable("AWS_REGION", from_env("AWS_REGION")),
+                       variable("AWS_EC2_METADATA_DISABLED", "true"),
+                       variable("AWS_CA_BUNDLE",
+                                getenv("AWS_CA_BUNDLE") != NULL ? getenv("AWS_CA_BUNDLE") : ""),
+                       NULL};
+        struct objstore_options options = {.url = url, .env = env};
+        struct objstore_req req = {.op = OBJSTORE_PUT, .key = "role", .body = slice_text("body")};
+        struct objstore *s = NULL;
+        struct err err = {0};
+
+        assert_true(fd >= 0);
+        (void)close(fd);
+        (void)snprintf(text, sizeof text,
+                       "[default]\nrole_arn = arn:aws:iam::123456789012:role/node\n"
+                       "source_profile = base\nduration_seconds = 900\n"
+                       "[profile base]\naws_access_key_id = %s\naws_secret_access_key = %s%s\n",
+                       from_env("AWS_ACCESS_KEY_ID"), from_env("AWS_SECRET_ACCESS_KEY"),
+                       tries[i].more);
+        (void)snprintf(url, sizeof url, "%s/%s/real", from_env("TIERVEC_TEST_S3_ENDPOINT"),
+                       from_env("TIERVEC_TEST_S3_BUCKET"));
+        assert_int_equal(fs_write_file(fs_real(), path, slice_text(text), NULL), ST_OK);
+        assert_int_equal(objstore_open(&options, &s, &err), ST_OK);
+        if (objstore_wait(s, &req, &err) != objstore_class_status(tries[i].want) ||
+            strstr(err.text, tries[i].says) == NULL)
+            fail_msg("%s: %s", objstore_class_name(req.result.class), err.text);
+        assert_null(strstr(err.text, from_env("AWS_SECRET_ACCESS_KEY")));
+        objstore_result_fini(&req.result);
+        objstore_close(s);
+        (void)remove(path);
+        for (size_t e = 0; env[e] != NULL; e++)
+            free(env[e]);
+    }
+}
+
 static void a_wrong_region_is_mended(void **state)
 {
     (void)state;
@@ -168,6 +223,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(refusals_are_permanent_and_say_what_to_do),
         cmocka_unit_test(a_wrong_clock_is_mended),
+        cmocka_unit_test(a_role_is_taken_on),
         cmocka_unit_test(a_wrong_region_is_mended),
         cmocka_unit_test(a_certificate_nobody_vouches_for_is_refused),
         cmocka_unit_test(another_client_reads_what_we_wrote),

@@ -136,7 +136,7 @@ static void places_are_named_when_nothing_is_found(void **state)
     write_file(fs, "/home/a/.aws/config", "[default]\nrole_arn=arn:aws:iam::1:role/x\n");
     c = load(*state, HOME_ONLY);
     assert_non_null(strstr(c.source, "(has aws_access_key_id alone)"));
-    assert_non_null(strstr(c.source, "asks for role_arn, which this version does not do"));
+    assert_non_null(strstr(c.source, "profile default of /home/a/.aws/config (has a role_arn)"));
     write_file(fs, "/home/a/.aws/credentials",
                "[default]\naws_access_key_id=A\naws_secret_access_key=two words\n");
     c = load(*state, HOME_ONLY);
@@ -206,6 +206,8 @@ static void each_wins_over_those_behind_it(void **state)
     } links[] = {
         {"AWS_ACCESS_KEY_ID=AK AWS_SECRET_ACCESS_KEY=env", "", "", CREDENTIALS_FROM_ENVIRONMENT,
          "the environment (AWS_ACCESS_KEY_ID)"},
+        {"", "", "role_arn=arn:r\nsource_profile=s\nexternal_id=x\nduration_seconds=900\n",
+         CREDENTIALS_FROM_ROLE, "role of profile p"},
         {"AWS_WEB_IDENTITY_TOKEN_FILE=/token AWS_ROLE_ARN=arn:e", "", "",
          CREDENTIALS_FROM_WEB_IDENTITY, "web identity (AWS_WEB_IDENTITY_TOKEN_FILE)"},
         {"", "", "web_identity_token_file=/t\nrole_arn=arn:p\n", CREDENTIALS_FROM_WEB_IDENTITY,
@@ -237,25 +239,35 @@ static void each_wins_over_those_behind_it(void **state)
 
         for (size_t i = first; i < COUNT_OF(links); i++) {
             strcat(shared, links[i].shared);
-            strcat(config, links[i].config);
+            /* A token beside a role is its own: the role is then no role to be taken on. */
+            if (links[first].from != CREDENTIALS_FROM_ROLE ||
+                strstr(links[i].config, "web_identity") == NULL)
+                strcat(config, links[i].config);
             strcat(strcat(variables, " "), links[i].variables);
         }
         for (char *at = strtok(variables, " "); at != NULL; at = strtok(NULL, " "))
             env[count++] = at;
         env[count] = NULL;
+        strcat(shared, "[s]\naws_access_key_id=AZ\naws_secret_access_key=source\n");
         write_file(fs_sim_fs(*state), "/home/a/.aws/credentials", shared);
         write_file(fs_sim_fs(*state), "/home/a/.aws/config", config);
         assert_int_equal(credentials_load(env, fs_sim_fs(*state), &c, &plan, NULL), ST_OK);
         assert_int_equal(c.found ? c.from : plan.from, links[first].from);
         assert_int_equal(c.found, plan.from == CREDENTIALS_FROM_NOWHERE);
         assert_string_equal(c.found ? c.source : plan.name, links[first].name);
-        if (first == 1)
-            assert_string_equal(plan.role, "arn:e");
+        if (first == 1) {
+            assert_string_equal(plan.role, "arn:r");
+            assert_string_equal(plan.base.secret, "source");
+            assert_string_equal(plan.external_id, "x");
+            assert_string_equal(plan.duration_s, "900");
+        }
         if (first == 2)
+            assert_string_equal(plan.role, "arn:e");
+        if (first == 3)
             assert_string_equal(plan.role, "arn:p");
-        if (first == 4)
+        if (first == 5)
             assert_string_equal(plan.command, "/bin/one");
-        if (first == 7)
+        if (first == 8)
             assert_string_equal(plan.url, "http://169.254.170.2/v2/x");
     }
 }
@@ -297,14 +309,70 @@ static void what_is_wrong_ends_the_chain(void **state)
                      CREDENTIALS_FROM_NOWHERE);
     assert_int_equal(whom(*state, home, "[default]\nregion=a b\n", "", &c),
                      CREDENTIALS_FROM_NOWHERE);
-    /* A role that would have to be taken on is not left out in silence. */
+    /* A role that cannot be taken on is not left out in silence. */
+    assert_int_equal(whom(*state, home, keys, "[default]\nrole_arn=arn:x\n", &c),
+                     CREDENTIALS_FROM_NOWHERE);
+    assert_non_null(strstr(c.source, "needs source_profile or credential_source"));
     assert_int_equal(
-        whom(*state, home, keys, "[default]\nrole_arn=arn:x\nsource_profile=default\n", &c),
+        whom(*state, home, keys, "[default]\nrole_arn=arn:x\nsource_profile=gone\n", &c),
         CREDENTIALS_FROM_NOWHERE);
-    assert_non_null(strstr(c.source, "asks for role_arn, which this version does not do"));
+    assert_non_null(strstr(c.source, "its source has no keys"));
+    assert_int_equal(whom(*state, home, keys,
+                          "[default]\nrole_arn=arn:x\nsource_profile=default\nmfa_serial=1\n", &c),
+                     CREDENTIALS_FROM_NOWHERE);
+    assert_non_null(strstr(c.source, "asks for mfa_serial"));
     assert_int_equal(whom(*state, home, "", "[default]\nsso_session=x\n", &c),
                      CREDENTIALS_FROM_NOWHERE);
     assert_non_null(strstr(c.source, "asks for sso_session, which this version does not do"));
+}
+
+/* Whose keys a role is asked for with. */
+static void a_role_has_a_base(void **state)
+{
+    static const struct {
+        const char *variable; /* or NULL */
+        const char *shared, *config;
+        enum credentials_from from; /* of the base */
+        const char *wanted;         /* its secret, command or URL */
+    } tries[] = {
+        {NULL, "[s]\naws_access_key_id=A\naws_secret_access_key=one\n", "source_profile=s",
+         CREDENTIALS_FROM_NOWHERE, "one"},
+        {NULL, "", "source_profile=s\n[profile s]\naws_access_key_id=A\naws_secret_access_key=two",
+         CREDENTIALS_FROM_NOWHERE, "two"},
+        {NULL, "[default]\naws_access_key_id=A\naws_secret_access_key=three\n",
+         "source_profile=default", CREDENTIALS_FROM_NOWHERE, "three"},
+        {NULL, "", "source_profile=s\n[profile s]\ncredential_process=/bin/x y",
+         CREDENTIALS_FROM_PROCESS, "/bin/x y"},
+        {"AWS_CONTAINER_CREDENTIALS_FULL_URI=http://127.0.0.1:1/c", "",
+         "credential_source=EcsContainer", CREDENTIALS_FROM_CONTAINER, "http://127.0.0.1:1/c"},
+        {"AWS_EC2_METADATA_SERVICE_ENDPOINT=http://127.0.0.1:2", "",
+         "credential_source=Ec2InstanceMetadata", CREDENTIALS_FROM_INSTANCE, "http://127.0.0.1:2"},
+    };
+    static struct credentials_plan plan;
+    static struct credentials c;
+
+    for (size_t i = 0; i < COUNT_OF(tries); i++) {
+        char variable[128] = "HOME=/home/a";
+        char *const env[] = {(char *)"HOME=/home/a", variable, (char *)"AWS_REGION=eu-1", NULL};
+        char config[512] = "[default]\nrole_arn=arn:x\n";
+        const char *got = plan.base.secret;
+
+        if (tries[i].variable != NULL)
+            strcpy(variable, tries[i].variable);
+        write_file(fs_sim_fs(*state), "/home/a/.aws/credentials", tries[i].shared);
+        write_file(fs_sim_fs(*state), "/home/a/.aws/config", strcat(config, tries[i].config));
+        assert_int_equal(credentials_load(env, fs_sim_fs(*state), &c, &plan, NULL), ST_OK);
+        assert_false(c.found);
+        assert_int_equal(plan.from, CREDENTIALS_FROM_ROLE);
+        assert_int_equal(plan.base.from, tries[i].from);
+        assert_string_equal(plan.url, "https://sts.eu-1.amazonaws.com");
+        assert_string_equal(plan.region, "eu-1");
+        if (tries[i].from == CREDENTIALS_FROM_PROCESS)
+            got = plan.command;
+        else if (tries[i].from != CREDENTIALS_FROM_NOWHERE)
+            got = plan.base.url;
+        assert_string_equal(got, tries[i].wanted);
+    }
 }
 
 static void where_sts_is(void **state)
@@ -381,6 +449,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(places_are_named_when_nothing_is_found, set_up, tear_down),
         cmocka_unit_test_setup_teardown(each_wins_over_those_behind_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_wrong_ends_the_chain, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_role_has_a_base, set_up, tear_down),
         cmocka_unit_test_setup_teardown(where_sts_is, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_environment_may_say_when_its_keys_end, set_up,
                                         tear_down),

@@ -73,8 +73,11 @@ static void begin(struct world *w, enum credentials_from from, const struct http
 
 static status ask(struct world *w)
 {
-    struct credentials_doors doors = {
-        .fs = fs_real(), .timings = w->hurry ? &SHORT : &LONG, .stop = &w->stop, .random = 0xabc};
+    struct credentials_doors doors = {.fs = fs_real(),
+                                      .timings = w->hurry ? &SHORT : &LONG,
+                                      .stop = &w->stop,
+                                      .random = 0xabc,
+                                      .now_s = TOLD_S};
     status st;
 
     memset(&w->err, 0, sizeof w->err);
@@ -149,6 +152,63 @@ static void sts_gives_keys_for_a_web_identity(void **state)
     assert_int_equal(ask(&w), ST_INVALID);
     check_has(w.err.text, "set AWS_ROLE_ARN");
     assert_int_equal(http_script_requests(w.server), 2);
+    end(&w);
+}
+
+#define ROLE_KEYS                                                                                  \
+    "<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>AKID</AccessKeyId>"           \
+    "<SecretAccessKey>" HUSH "1</SecretAccessKey><SessionToken>" HUSH "2</SessionToken>"           \
+    "<Expiration>2026-11-21T12:00:00Z</Expiration></Credentials></AssumeRoleResult>"               \
+    "</AssumeRoleResponse>"
+
+/* The question is signed with the keys of the base, and its session token goes with it. That the
+ * signature is right says a real STS (tests/conformance/test_s3_real.c). */
+static void sts_gives_keys_for_a_role(void **state)
+{
+    static const struct http_line lines[] = {
+        {.answer = HEAD("200 OK") ROLE_KEYS, .end = HTTP_CLOSE},
+        {.answer = HEAD("200 OK") ROLE_KEYS, .end = HTTP_CLOSE},
+        {.answer = HEAD("403 Forbidden") "<ErrorResponse><Error><Code>AccessDenied</Code></Error>"
+                                         "</ErrorResponse>",
+         .end = HTTP_CLOSE}};
+    struct world w;
+
+    (void)state;
+    begin(&w, CREDENTIALS_FROM_ROLE, lines, COUNT_OF(lines));
+    strcpy(w.plan.role, "arn:x");
+    strcpy(w.plan.base.access, "BASE");
+    strcpy(w.plan.base.secret, HUSH "3");
+    strcpy(w.plan.region, "eu-1");
+    assert_int_equal(ask(&w), ST_OK);
+    check_keys(&w);
+    check_has(http_script_head(w.server, 0), "POST / HTTP/1.1\r\n");
+    check_has(http_script_head(w.server, 0),
+              "\r\nAuthorization: AWS4-HMAC-SHA256 Credential=BASE/20261121/eu-1/sts/aws4_request");
+    check_has(http_script_head(w.server, 0), "SignedHeaders=content-type;host;x-amz-date,");
+    check_has(http_script_head(w.server, 0), "\r\nx-amz-date: 20261121T100000Z\r\n");
+    assert_null(strcasestr(http_script_head(w.server, 0), "x-amz-security-token"));
+    assert_string_equal(http_script_body(w.server, 0),
+                        "Action=AssumeRole&Version=2011-06-15&RoleArn=arn%3Ax&"
+                        "RoleSessionName=tiervec-0000000000000abc");
+    strcpy(w.plan.base.token, HUSH "4");
+    strcpy(w.plan.external_id, "e/1");
+    strcpy(w.plan.duration_s, "900");
+    assert_int_equal(ask(&w), ST_OK);
+    check_has(http_script_head(w.server, 1),
+              "SignedHeaders=content-type;host;x-amz-date;x-amz-security-token,");
+    check_has(http_script_head(w.server, 1), "\r\nx-amz-security-token: " HUSH "4\r\n");
+    check_has(http_script_body(w.server, 1), "&ExternalId=e%2F1&DurationSeconds=900");
+    assert_int_equal(ask(&w), ST_DENIED);
+    check_has(w.err.text, "HTTP 403 AccessDenied");
+    /* The base has to be asked first, and fails. */
+    w.plan.base.from = CREDENTIALS_FROM_PROCESS;
+    strcpy(w.plan.command, "false");
+    assert_int_equal(ask(&w), ST_UNAVAILABLE);
+    check_has(w.err.text, "the keys it is taken on with: ended with exit code 1");
+    strcat(w.plan.url, "/deeper");
+    w.plan.base.from = CREDENTIALS_FROM_NOWHERE;
+    assert_int_equal(ask(&w), ST_INVALID);
+    assert_int_equal(http_script_requests(w.server), 3);
     end(&w);
 }
 
@@ -517,7 +577,8 @@ static status ask_nobody(void *arg)
 static void each_allocation_may_fail(void **state)
 {
     static const enum credentials_from from[] = {
-        CREDENTIALS_FROM_WEB_IDENTITY, CREDENTIALS_FROM_CONTAINER, CREDENTIALS_FROM_INSTANCE};
+        CREDENTIALS_FROM_ROLE, CREDENTIALS_FROM_WEB_IDENTITY, CREDENTIALS_FROM_CONTAINER,
+        CREDENTIALS_FROM_INSTANCE};
     static const struct http_line any = {.end = HTTP_CLOSE};
     struct world w;
 
@@ -538,6 +599,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sts_gives_keys_for_a_web_identity),
+        cmocka_unit_test(sts_gives_keys_for_a_role),
         cmocka_unit_test(a_container_gives_keys),
         cmocka_unit_test(where_a_bearer_may_go),
         cmocka_unit_test(an_instance_gives_keys_by_version_2),
