@@ -4,10 +4,43 @@
 #include "segment/objkey.h"
 
 #include <inttypes.h>
+#include <stdio.h>
+
+/* Its last group was stored before this root was read. It counts where the root still shows its
+ * epoch, as whoever takes that over lists later, or shows an end of it that is not before. */
+static bool group_counts(const struct pin *p, const struct root *root)
+{
+    if (p->seq == 0 || root->epoch == p->epoch)
+        return true;
+    for (size_t i = 0; i < root->lineage_count; i++)
+        if (root->lineages[i].epoch == p->epoch)
+            return root->lineages[i].end_seq >= p->seq;
+    return false;
+}
+
+static const char *problem(const struct pin *p, const struct root *root, char text[256])
+{
+    if (root->state == ROOT_DROPPED)
+        return "the collection is dropped";
+    if (root->gc_mark > p->manifest_revision)
+        (void)snprintf(text, 256,
+                       "manifest %" PRIu64 " may be collected: the root's mark is %" PRIu64,
+                       p->manifest_revision, root->gc_mark);
+    else if (!group_counts(p, root))
+        (void)snprintf(text, 256,
+                       "group %" PRIu64 " of epoch %" PRIu64
+                       " may not be the collection's: the root shows epoch %" PRIu64,
+                       p->seq, p->epoch, root->epoch);
+    else
+        return NULL;
+    return text;
+}
 
 bool pin_holds(const struct pin *p, const struct root *root)
 {
-    return root->state != ROOT_DROPPED && root->gc_mark <= p->manifest_revision;
+    char text[256];
+
+    return problem(p, root, text) == NULL;
 }
 
 static status put(const struct ask *a, const struct pin *p, const char *key, struct err *err)
@@ -59,7 +92,8 @@ static const char *take_back(const struct ask *a, const char *key)
 status pin_put(const struct ask *a, const struct pin *p, struct err *err)
 {
     struct root *root = mem_alloc(sizeof *root);
-    char key[OBJKEY_BYTES];
+    char key[OBJKEY_BYTES], text[256];
+    const char *why;
     status st;
 
     if (root == NULL)
@@ -68,16 +102,8 @@ status pin_put(const struct ask *a, const struct pin *p, struct err *err)
     st = put(a, p, key, err);
     if (st == ST_OK)
         st = root_now(a, p, root, err);
-    if (st == ST_OK && !pin_holds(p, root)) {
-        const char *left = take_back(a, key);
-
-        st =
-            root->state == ROOT_DROPPED
-                ? err_set(err, ST_CONFLICT, "the collection is dropped%s", left)
-                : err_set(err, ST_CONFLICT,
-                          "manifest %" PRIu64 " may be collected: the root's mark is %" PRIu64 "%s",
-                          p->manifest_revision, root->gc_mark, left);
-    }
+    if (st == ST_OK && (why = problem(p, root, text)) != NULL)
+        st = err_set(err, ST_CONFLICT, "%s%s", why, take_back(a, key));
     mem_free(root);
     return st;
 }

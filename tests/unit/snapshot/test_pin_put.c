@@ -142,6 +142,32 @@ static void what_is_dropped_is_not_pinned(void **state)
     assert_false(there());
 }
 
+/* The pin's maker had been replaced and did not know: what it had stored since is not the
+ * collection's, and a collector may delete it whatever is pinned. */
+static void groups_that_do_not_count_are_not_pinned(void **state)
+{
+    struct err err = {0};
+
+    (void)state;
+    w.pin.epoch = 1;
+    w.pin.seq = 4;
+    assert_int_equal(pin_put(&w.ask, &w.pin, NULL), ST_OK);
+    w.root.epoch = 2;
+    w.root.open[w.root.open_count++] = 1; /* where it ends nobody knows yet */
+    put_root();
+    assert_int_equal(pin_put(&w.ask, &w.pin, &err), ST_CONFLICT);
+    assert_non_null(strstr(err.text, "group 4 of epoch 1"));
+    w.root.open_count = 0;
+    w.root.lineages[w.root.lineage_count++] =
+        (struct lineage){.epoch = 1, .end_seq = 3, .last_lsn = 30};
+    put_root();
+    assert_int_equal(pin_put(&w.ask, &w.pin, NULL), ST_CONFLICT);
+    assert_false(there());
+    w.root.lineages[0].end_seq = 4;
+    put_root();
+    assert_int_equal(pin_put(&w.ask, &w.pin, NULL), ST_OK);
+}
+
 static void a_lost_answer_is_asked_for_again(void **state)
 {
     struct objstore_fault lose = {.kind = OBJSTORE_FAULT_LOSE, .ops = 1u << OBJSTORE_PUT};
@@ -176,6 +202,7 @@ int main(void)
         TRIAL(what_the_mark_has_passed_is_not_pinned),
         TRIAL(a_log_without_manifest_is_pinned_before_any_mark),
         TRIAL(what_is_dropped_is_not_pinned),
+        TRIAL(groups_that_do_not_count_are_not_pinned),
         TRIAL(a_lost_answer_is_asked_for_again),
         TRIAL(without_the_root_no_pin_is_promised),
     };
