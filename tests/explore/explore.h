@@ -1,49 +1,19 @@
 /* explore.h - every state that two nodes, their disks, a bucket, a reader and a collector can come
- * to, within bounds that are printed. The nodes run the very stream_step() of production. Where the
- * simulator (tests/sim) draws one history in a thousand ways, this walks all of them, breadth
- * first, until there is no new state: what it does not find within its bounds is not there.
+ * to within bounds. README.md says what a state and a choice are, what is left out and why, and how
+ * to read a violation.
  *
- *   explore_main.c    configurations, twins, what is printed
- *   explore_search.c  the states that are known, the frontier, the way back from a violation
- *   explore_choice.c  what may happen next in a state, and doing it
- *   explore_node.c    a node: its disk, its process, the shell that docs/protocol.md asks for
- *   explore_store.c   the bucket, and requests that nobody waits for any more
- *   explore_read.c    the reader
- *   explore_check.c   what must be true in each state
- *   explore_code.c    a state as bytes: what two states have to differ in to be two
- *   explore_decode.c  and back
- *
- * A state      what the bucket, the disks, the processes and the network hold. A choice is one
- * event in one place: a request takes effect, its answer arrives, a write, a crash with its
- *              restart, a timer. There is no clock: any wait may end at any time, in any order.
- * Records      three in all, one a group. A record is a digit, what a log or a restore holds is the
- *              number of its digits behind a leading 1, and that number is also the chain.
- * Names        tokens, nonces, etags and sessions are renamed: an etag is the bucket's of now or an
- *              old one, a nonce is one that somebody may still look for or none.
- *
- * What is left out of the product of all events, and why nothing is lost by it:
- *  - The two nodes are alike, so of a state and its mirror image one is looked at.
- *  - A request that nobody waits for any more may take effect at any later time or never; "never"
- * is the same state in which it goes on waiting. One that cannot have an effect (an old etag, a
- *    group that stands there) is forgotten.
- *  - An answer that is lost after its effect is one that is lost before, with the effect at once:
- *    the second is tried. A lost read is a later read. A crash before the answer is a crash before
- *    the effect, and then the effect. So answers are lost only to writes, and only before.
- *  - While a node is taking or fenced it has one request under way and nothing it holds changes
- *    but by its answer, so effect and answer are one choice; a later answer is a later next
- * request. The same of a comparison, whose result does not change.
- *  - Encoding a group is answered at once: a PUT that is sent later is one that waits on its way.
- *  - A crash and its restart are one choice: a node that is down does what one does whose first
- *    request has not come through. What was remembered (the hint) may have been written or not.
- *    A crash between two effects of a step is one before the step, or one with a request that has
- * no effect.
- *
- * A counterexample is the shortest path to a state in which a check fails: one choice a line, with
- * what the bucket and both nodes are after it. Its last line is the path as numbers, which
- * `explore --config NAME [--twin NAME] --path NUMBERS` walks again. Read it from the end: what is
- * wrong, then the choice it came with; look upwards for the request (`sent` there, `applied` or
- * `late` here) that carried it, and for what its sender had seen when it sent it. In brackets are
- * records, a1 the first of node a; 2/1[a1] is group 1 of epoch 2 and all there is up to its end. */
+ *   explore_main.c     configurations, twins, what is printed
+ *   explore_search.c   the states that are known, the frontier, the way back from a violation
+ *   explore_choice.c   what may happen next in a state, and doing it
+ *   explore_node.c     a node: its disk, its process, the shell that docs/protocol.md asks for
+ *   explore_store.c    the bucket, and requests that nobody waits for any more
+ *   explore_read.c     the reader
+ *   explore_collect.c  the collector
+ *   explore_check.c    what must be true in each state
+ *   explore_code.c     a state as bytes: what two states have to differ in to be two
+ *   explore_decode.c   and back
+ *   explore_words.c    the small numbers it is made of
+ *   explore_print.c    a choice and a state in words */
 #ifndef TESTS_EXPLORE_H
 #define TESTS_EXPLORE_H
 
@@ -56,6 +26,9 @@ enum {
     EX_LSNS = 3,
     EX_GROUPS = 24,
     EX_DEAD = 12,
+    EX_KEPT = 4,
+    EX_SPANS = 8,
+    EX_PLAN = 12,
     EX_MANIFESTS = 2,
     EX_OPEN = 8,
     EX_LINEAGES = 8,
@@ -68,22 +41,25 @@ enum {
 
 /* Broken twins of what is not the core, beside enum stream_twin. */
 enum {
-    EX_TWIN_LOSE_TAIL = 1 << 17,    /* a divergent tail is not kept */
-    EX_TWIN_CHECK_REACHES = 1 << 18 /* a log that reaches T is taken for the same */
+    EX_TWIN_LOSE_TAIL = 1 << 17,     /* a divergent tail is not kept */
+    EX_TWIN_CHECK_REACHES = 1 << 18, /* a log that reaches T is taken for the same */
+    EX_TWIN_COLLECT_SHIFT = 20       /* enum collect_twin */
 };
 
 struct ex_bounds {
     uint32_t twins;
-    uint8_t writes;    /* records, in all */
-    uint8_t remote;    /* do they wait for the bucket: 0 no, 1 yes, 2 either */
-    uint8_t crashes;   /* of each node */
-    uint8_t faults;    /* lost answers, 409s and wrong 404s, in all */
-    uint8_t takes;     /* takeovers by command, in all */
-    uint8_t commits;   /* manifests published, in all */
-    uint8_t in_flight; /* groups of one node */
-    uint8_t readers;   /* restores */
-    bool pins;         /* they pin */
-    uint32_t settle;   /* of so many states one is settled; 0: none is */
+    uint8_t writes;     /* records, in all */
+    uint8_t remote;     /* do they wait for the bucket: 0 no, 1 yes, 2 either */
+    uint8_t crashes;    /* of each node */
+    uint8_t faults;     /* lost answers, 409s and wrong 404s, in all */
+    uint8_t takes;      /* takeovers by command, in all */
+    uint8_t commits;    /* manifests published, in all */
+    uint8_t in_flight;  /* groups of one node */
+    uint8_t readers;    /* restores */
+    bool pins;          /* they pin */
+    uint8_t collectors; /* runs that collect garbage, in all */
+    uint8_t batch;      /* deletes between two looks at the root */
+    uint32_t settle;    /* of so many states one is settled; 0: none is */
 };
 
 /* What a log, a manifest or a restore holds: 1, then four bits a record. */
@@ -106,13 +82,17 @@ struct ex_root { /* struct root without what cannot differ here */
     uint8_t manifest, manifest_revision; /* 0: none */
     uint8_t gc_mark;
 };
+struct ex_place {
+    uint8_t epoch, seq;
+};
 struct ex_group {
     uint8_t epoch, seq;
-    bool deleted;
     ex_code code;
 };
-struct ex_manifest {
+struct ex_manifest { /* what its code stands for is in its segments */
     bool there, named, refused;
+    uint8_t revision, parent;
+    struct ex_place floor;
     ex_code code;
 };
 
@@ -145,12 +125,46 @@ struct ex_node {
 };
 
 struct ex_reader {
+    /* LISTED: pins, it knows what */
     enum { READER_AWAY = 0, READER_LIST, READER_LISTED, READER_PINNED, READER_HOLDS } step;
     bool pins;
+    uint8_t node; /* pins: in whose process */
     struct ex_root root;
     ex_code need; /* what it must find */
     uint8_t run;  /* of the root's lineages, open epochs and the epoch: which it lists next */
     uint8_t ends[EX_LINEAGES + EX_OPEN + 1]; /* of each run */
+};
+
+/* What a state keeps of struct collect. */
+struct ex_kept {
+    uint8_t revision, id, parent;
+    bool kept, pinned, read;
+    struct ex_place floor;
+};
+struct ex_pin {
+    uint8_t revision, id;
+    struct ex_place to;
+};
+struct ex_span {
+    struct ex_place from, to;
+};
+struct ex_name { /* manifest 0: a group */
+    struct ex_place place;
+    uint8_t revision, manifest;
+};
+struct ex_collector {
+    uint8_t at; /* enum collect_step_kind; 0: none runs */
+    uint8_t node;
+    uint8_t pending; /* bits: deletes of plan[] under way; at the mark: the stream was asked */
+    uint8_t epoch, mark, gc_mark, manifest_revision, manifest, level, versions;
+    struct ex_place floor;
+    uint8_t open_count, lineage_count, manifest_count, pin_count, span_count, plan_count;
+    uint8_t open[EX_OPEN];
+    struct ex_place lineages[EX_LINEAGES];
+    struct ex_kept manifests[EX_KEPT];
+    struct ex_pin pins[1];
+    struct ex_span spans[EX_SPANS];
+    struct ex_name plan[EX_PLAN];
 };
 
 struct ex_world {
@@ -166,10 +180,12 @@ struct ex_world {
     size_t dead_root_count;
     struct ex_node node[EX_NODES];
     struct ex_reader reader;
-    uint8_t writes, faults, takes, commits, readers; /* left */
-    ex_code remote;      /* the longest that was acknowledged as in the bucket */
-    uint16_t lettered;   /* bits by record */
-    bool bucket_changed; /* by the last choice */
+    struct ex_collector collector;
+    struct ex_name dead_deletes[EX_DEAD]; /* of a collector that is gone */
+    size_t dead_delete_count;
+    uint8_t writes, faults, takes, commits, readers, collectors; /* left */
+    ex_code remote;    /* the longest that was acknowledged as in the bucket */
+    uint16_t lettered; /* bits by record */
     char problem[EX_TEXT];
 };
 
@@ -180,8 +196,11 @@ enum ex_choice_kind {
     EX_LOAD,
     EX_TIMER,
     EX_READ,
+    EX_COLLECT,
+    EX_DELETE,
     EX_LATE_GROUP, /* from here on what need not happen */
     EX_LATE_ROOT,
+    EX_LATE_DELETE,
     EX_LOST,
     EX_CONFLICT,
     EX_MISS,
@@ -190,22 +209,15 @@ enum ex_choice_kind {
     EX_COMMIT,
     EX_CRASH,
     EX_READER_COMES,
+    EX_PIN,
+    EX_COLLECTOR_COMES,
 };
 enum { EX_TIMER_FENCE = 100 };
 struct ex_choice {
     uint8_t kind, node, at;
 };
 
-/* explore_code.c */
-struct ex_bytes {
-    size_t count;
-    uint8_t data[EX_STATE_BYTES];
-};
-/* Canonical: of the state and its mirror image the smaller; true: it was the mirror image. */
-bool code_world(const struct ex_world *w, struct ex_bytes *out);
-/* Streams are decoded into `streams`. */
-void code_read(struct ex_world *w, const struct ex_bounds *bounds, struct stream *streams,
-               const uint8_t *data, size_t bytes);
+/* explore_words.c */
 ex_code code_push(ex_code code, uint8_t record);
 uint8_t code_lsn(ex_code code);
 uint8_t code_record(ex_code code, uint8_t lsn);
@@ -215,6 +227,18 @@ void code_root(const struct root *r, struct ex_root *out);
 void code_to_root(const struct ex_root *r, struct root *out);
 uint8_t code_session(size_t node, uint8_t incarnation);
 size_t code_session_node(uint8_t session); /* EX_NODES: nobody's */
+uint8_t code_nonce_bit(uint8_t nonce);     /* in ex_root.nonces */
+
+/* explore_code.c, explore_decode.c */
+struct ex_bytes {
+    size_t count;
+    uint8_t data[EX_STATE_BYTES];
+};
+/* Canonical: of the state and its mirror image the smaller; true: it was the mirror image. */
+bool code_world(const struct ex_world *w, struct ex_bytes *out);
+/* Streams are decoded into `streams`. */
+void code_read(struct ex_world *w, const struct ex_bounds *bounds, struct stream *streams,
+               const uint8_t *data, size_t bytes);
 
 /* explore_store.c */
 void store_apply(struct ex_world *w, size_t node, struct ex_request *r);
@@ -238,10 +262,25 @@ void node_timer(struct ex_world *w, size_t node, uint8_t which);
 bool node_takes_writes(const struct ex_node *n);
 
 /* explore_read.c */
-void reader_comes(struct ex_world *w, bool pins);
+void reader_comes(struct ex_world *w);
+void reader_pins(struct ex_world *w, size_t node); /* what its node has in the bucket now */
+struct ex_place reader_pinned_to(const struct ex_reader *r);
 void reader_step(struct ex_world *w);
+void reader_forget(struct ex_world *w);
 void reader_check(struct ex_world *w); /* a pin that holds keeps everything */
 size_t reader_runs(const struct ex_reader *r);
+
+/* explore_collect.c */
+void collector_begin(struct ex_world *w, size_t node);
+void collector_step(struct ex_world *w);
+void collector_marked(struct ex_world *w, enum objstore_class class);
+void collector_delete(struct ex_world *w, uint8_t which);
+void collector_late(struct ex_world *w, uint8_t which);
+void collector_dies(struct ex_world *w);
+void collector_forget(struct ex_world *w);
+bool collector_may_step(const struct ex_collector *c);
+bool collector_lists(const struct ex_collector *c); /* its node publishes nothing meanwhile */
+const char *collector_at(const struct ex_collector *c);
 
 /* explore_check.c */
 void check_fail(struct ex_world *w, const char *format, ...) PRINTF_LIKE(2, 3);

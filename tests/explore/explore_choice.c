@@ -73,12 +73,15 @@ static void list_faults(const struct ex_world *w, size_t node, struct ex_choice 
     }
 }
 
-static bool may_commit(const struct ex_world *w, const struct ex_node *n)
+static bool may_commit(const struct ex_world *w, size_t node)
 {
+    const struct ex_node *n = &w->node[node];
     struct log_floor floor;
 
-    return w->commits > 0 && n->commit == 0 && w->manifest_count < EX_MANIFESTS &&
-           stream_floor(n->s, &floor) && floor.lsn > n->s->root.floor.lsn;
+    return w->commits > 0 && n->commit == 0 &&
+           !(collector_lists(&w->collector) && w->collector.node == node) &&
+           w->manifest_count < EX_MANIFESTS && stream_floor(n->s, &floor) &&
+           floor.lsn > n->s->root.floor.lsn;
 }
 
 static void list_wishes(const struct ex_world *w, size_t node, struct ex_choice *out, size_t *count)
@@ -94,8 +97,13 @@ static void list_wishes(const struct ex_world *w, size_t node, struct ex_choice 
     }
     if (w->takes > 0 && (p == STREAM_IDLE || p == STREAM_FENCED))
         add(out, count, EX_TAKE, node, 0);
-    if (may_commit(w, n))
+    if (may_commit(w, node))
         add(out, count, EX_COMMIT, node, 0);
+    if (w->collectors > 0 && w->collector.at == 0 && p == STREAM_OWNED && n->commit == 0)
+        add(out, count, EX_COLLECTOR_COMES, node, 0);
+    if (w->readers > 0 && w->bounds->pins && w->reader.step == READER_AWAY && p == STREAM_OWNED &&
+        n->s->root.epoch == n->s->core.own_epoch)
+        add(out, count, EX_PIN, node, 0);
     if (n->crashes > 0) {
         add(out, count, EX_CRASH, node, 0);
         if (n->hint_before != n->hint || n->hint_before_loaded != n->hint_loaded)
@@ -119,9 +127,16 @@ size_t choice_list(const struct ex_world *w, struct ex_choice *out)
         add(out, &count, EX_LATE_GROUP, 0, i);
     for (size_t i = 0; i < w->dead_root_count; i++)
         add(out, &count, EX_LATE_ROOT, 0, i);
-    if (w->reader.step == READER_AWAY && w->readers > 0)
+    for (size_t i = 0; i < w->dead_delete_count; i++)
+        add(out, &count, EX_LATE_DELETE, 0, i);
+    if (collector_may_step(&w->collector))
+        add(out, &count, EX_COLLECT, w->collector.node, 0);
+    for (size_t i = 0; i < w->collector.plan_count; i++)
+        if ((w->collector.pending & 1 << i) != 0)
+            add(out, &count, EX_DELETE, w->collector.node, i);
+    if (w->reader.step == READER_AWAY && w->readers > 0 && !w->bounds->pins)
         add(out, &count, EX_READER_COMES, 0, 0);
-    else if (w->reader.step != READER_AWAY && w->reader.step != READER_HOLDS)
+    if (w->reader.step != READER_AWAY && w->reader.step != READER_HOLDS)
         add(out, &count, EX_READ, 0, 0);
     return count;
 }
@@ -129,7 +144,8 @@ size_t choice_list(const struct ex_world *w, struct ex_choice *out)
 /* It happens sooner or later, whatever goes wrong no more. A fenced node asks for ever. */
 bool choice_must(const struct ex_world *w, const struct ex_choice *c)
 {
-    return c->kind < EX_LATE_GROUP && w->node[c->node].s->phase != STREAM_FENCED;
+    return c->kind < EX_LATE_GROUP &&
+           (c->kind >= EX_READ || w->node[c->node].s->phase != STREAM_FENCED);
 }
 
 static void apply(struct ex_world *w, const struct ex_choice *c, bool answer)
@@ -157,8 +173,14 @@ static void wish(struct ex_world *w, const struct ex_choice *c)
     case EX_CRASH:
         node_crash(w, c->node, c->at == 0);
         break;
+    case EX_PIN:
+        reader_pins(w, c->node);
+        break;
+    case EX_COLLECTOR_COMES:
+        collector_begin(w, c->node);
+        break;
     default:
-        reader_comes(w, w->bounds->pins);
+        reader_comes(w);
         break;
     }
 }
@@ -176,7 +198,6 @@ static void fault(struct ex_world *w, const struct ex_choice *c)
 
 void choice_do(struct ex_world *w, const struct ex_choice *c)
 {
-    w->bucket_changed = false;
     switch ((enum ex_choice_kind)c->kind) {
     case EX_APPLY:
         apply(w, c, false);
@@ -196,6 +217,15 @@ void choice_do(struct ex_world *w, const struct ex_choice *c)
     case EX_READ:
         reader_step(w);
         break;
+    case EX_COLLECT:
+        collector_step(w);
+        break;
+    case EX_DELETE:
+        collector_delete(w, c->at);
+        break;
+    case EX_LATE_DELETE:
+        collector_late(w, c->at);
+        break;
     case EX_LATE_GROUP:
         store_late_group(w, c->at);
         break;
@@ -212,10 +242,14 @@ void choice_do(struct ex_world *w, const struct ex_choice *c)
     case EX_COMMIT:
     case EX_CRASH:
     case EX_READER_COMES:
+    case EX_PIN:
+    case EX_COLLECTOR_COMES:
         wish(w, c);
         break;
     }
-    store_forget(w);
     if (w->problem[0] == '\0')
         check_state(w);
+    store_forget(w); /* only now: what is forgotten was checked */
+    collector_forget(w);
+    reader_forget(w);
 }

@@ -7,44 +7,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { MIRROR_BIT = 8, FRESH_NONCE = 100 };
-
-/* --- records and what holds them --- */
-
-ex_code code_push(ex_code code, uint8_t record)
-{
-    assert(code < 1 << 12);
-    return (ex_code)(code << 4 | record);
-}
-
-uint8_t code_lsn(ex_code code)
-{
-    uint8_t lsn = 0;
-
-    for (; code > 1; code = (ex_code)(code >> 4))
-        lsn++;
-    return lsn;
-}
-
-ex_code code_upto(ex_code code, uint8_t lsn)
-{
-    uint8_t all = code_lsn(code);
-
-    return (ex_code)(all <= lsn ? code : code >> 4 * (all - lsn));
-}
-
-uint8_t code_record(ex_code code, uint8_t lsn)
-{
-    return (uint8_t)(code_upto(code, lsn) & 15);
-}
-
-bool code_holds(ex_code code, uint8_t record)
-{
-    for (; code > 1; code = (ex_code)(code >> 4))
-        if ((code & 15) == record)
-            return true;
-    return false;
-}
+enum { MIRROR_BIT = 8 };
 
 static ex_code code_mirror(ex_code code)
 {
@@ -54,87 +17,6 @@ static ex_code code_mirror(ex_code code)
         code = (ex_code)(code ^ MIRROR_BIT << shift);
     return code;
 }
-
-uint8_t code_session(size_t node, uint8_t incarnation)
-{
-    return (uint8_t)(1 + node + 2 * incarnation);
-}
-
-size_t code_session_node(uint8_t session)
-{
-    return session == 0 ? EX_NODES : (size_t)(session - 1) % 2;
-}
-
-/* --- roots --- */
-
-static uint8_t nonce_bit(uint8_t nonce)
-{
-    if (nonce >= FRESH_NONCE)
-        return (uint8_t)(4 << (nonce - FRESH_NONCE));
-    return (uint8_t)(nonce == 0 ? 0 : 1 << (nonce - 1));
-}
-
-void code_root(const struct root *r, struct ex_root *out)
-{
-    memset(out, 0, sizeof *out);
-    out->state = (uint8_t)r->state;
-    out->revision = (uint8_t)r->revision;
-    out->epoch = (uint8_t)r->epoch;
-    out->session = r->session[0];
-    out->nonce = r->nonce[0];
-    for (size_t i = 0; i < r->nonce_count; i++)
-        out->nonces = (uint8_t)(out->nonces | nonce_bit(r->nonces[i][0]));
-    assert(r->open_count <= EX_OPEN && r->lineage_count <= EX_LINEAGES);
-    out->open_count = (uint8_t)r->open_count;
-    for (size_t i = 0; i < r->open_count; i++)
-        out->open[i] = (uint8_t)r->open[i];
-    out->lineage_count = (uint8_t)r->lineage_count;
-    for (size_t i = 0; i < r->lineage_count; i++)
-        out->lineages[i] = (struct ex_lineage){.epoch = (uint8_t)r->lineages[i].epoch,
-                                               .end_seq = (uint8_t)r->lineages[i].end_seq,
-                                               .code = (ex_code)r->lineages[i].chain};
-    out->floor_epoch = (uint8_t)r->floor.epoch;
-    out->floor_seq = (uint8_t)r->floor.seq;
-    out->floor_code = (ex_code)r->floor.chain;
-    out->manifest = r->has_manifest ? r->manifest.uuid[0] : 0;
-    out->manifest_revision = r->has_manifest ? (uint8_t)r->manifest_revision : 0;
-    out->gc_mark = (uint8_t)r->gc_mark;
-}
-
-void code_to_root(const struct ex_root *r, struct root *out)
-{
-    memset(out, 0, sizeof *out);
-    memcpy(out->collection, "explore", 8);
-    out->state = (enum root_state)r->state;
-    out->revision = r->revision;
-    out->epoch = r->epoch;
-    out->session[0] = r->session;
-    out->node_id[0] = r->session == 0 ? 'z' : (char)('a' + code_session_node(r->session));
-    out->nonce[0] = r->nonce;
-    for (uint8_t i = 0; i < 4; i++)
-        if ((r->nonces & 1 << i) != 0)
-            out->nonces[out->nonce_count++][0] = (uint8_t)(i < 2 ? 1 + i : FRESH_NONCE + i - 2);
-    out->open_count = r->open_count;
-    for (size_t i = 0; i < r->open_count; i++)
-        out->open[i] = r->open[i];
-    out->lineage_count = r->lineage_count;
-    for (size_t i = 0; i < r->lineage_count; i++)
-        out->lineages[i] = (struct lineage){.epoch = r->lineages[i].epoch,
-                                            .end_seq = r->lineages[i].end_seq,
-                                            .last_lsn = code_lsn(r->lineages[i].code),
-                                            .chain = r->lineages[i].code};
-    out->floor = (struct log_floor){.lsn = code_lsn(r->floor_code),
-                                    .epoch = r->floor_epoch,
-                                    .seq = r->floor_seq,
-                                    .chain = r->floor_code};
-    out->has_manifest = r->manifest != 0;
-    out->manifest.uuid[0] = r->manifest;
-    out->manifest.bytes = r->manifest != 0;
-    out->manifest_revision = r->manifest_revision;
-    out->gc_mark = r->gc_mark;
-}
-
-/* --- writing --- */
 
 struct writer {
     struct ex_bytes *out;
@@ -159,6 +41,12 @@ static void put_code(struct writer *p, uint64_t chain)
     put(p, code & 255);
 }
 
+static void put_place(struct writer *p, struct ex_place place)
+{
+    put(p, place.epoch);
+    put(p, place.seq);
+}
+
 static void put_root(struct writer *p, const struct ex_root *r)
 {
     uint8_t nonce = 0, nonces = 0;
@@ -170,7 +58,7 @@ static void put_root(struct writer *p, const struct ex_root *r)
             continue;
         if (r->nonce == p->live[i])
             nonce = (uint8_t)(1 + named);
-        if ((r->nonces & nonce_bit(p->live[i])) != 0)
+        if ((r->nonces & code_nonce_bit(p->live[i])) != 0)
             nonces = (uint8_t)(nonces | 1 << named);
     }
     put(p, (uint64_t)(r->state | nonce << 2 | nonces << 4));
@@ -274,7 +162,9 @@ static void put_commit(struct writer *p, const struct ex_node *n)
 {
     const struct stream_commit *c = &n->s->core.commit;
 
-    put(p, n->commit);
+    put(p, n->commit | (uint64_t)n->s->core.mark_wanted << 4);
+    if (n->s->core.mark_wanted)
+        put(p, n->s->core.mark_revision);
     if (!n->s->core.commit_wanted)
         return;
     put(p, c->revision);
@@ -365,14 +255,71 @@ static void put_node(struct writer *p, const struct ex_node *n)
 
 static void put_reader(struct writer *p, const struct ex_reader *r)
 {
-    put(p, (uint64_t)(r->step | r->pins << 3));
+    bool other = p->mirror && r->pins && r->step != READER_HOLDS;
+
+    put(p, (uint64_t)r->step | (uint64_t)r->pins << 3 |
+               (uint64_t)(other ? 1 - r->node : r->node) << 4);
     if (r->step == READER_AWAY)
         return;
     put_root(p, &r->root);
-    put_code(p, r->step == READER_HOLDS ? 1 : r->need);
+    put_code(p, r->need);
     put(p, r->run);
     for (size_t i = 0; i < reader_runs(r); i++)
         put(p, r->ends[i]);
+}
+
+static void put_collector(struct writer *p, const struct ex_collector *c)
+{
+    put(p, c->at);
+    if (c->at == 0)
+        return;
+    put(p, p->mirror ? 1 - c->node : c->node);
+    put(p, c->pending);
+    put(p, c->epoch);
+    put(p, c->mark);
+    put(p, c->gc_mark);
+    put(p, c->manifest_revision);
+    put(p, c->manifest);
+    put(p, (uint64_t)(c->level << 2 | c->versions));
+    put_place(p, c->floor);
+    put(p, (uint64_t)(c->open_count << 4 | c->lineage_count));
+    put(p, (uint64_t)(c->manifest_count << 4 | c->pin_count));
+    put(p, (uint64_t)(c->span_count << 4 | c->plan_count));
+    for (size_t i = 0; i < c->open_count; i++)
+        put(p, c->open[i]);
+    for (size_t i = 0; i < c->lineage_count; i++)
+        put_place(p, c->lineages[i]);
+    for (size_t i = 0; i < c->manifest_count; i++) {
+        const struct ex_kept *m = &c->manifests[i];
+
+        put(p, m->revision);
+        put(p, m->parent);
+        put(p, (uint64_t)(m->id << 3 | m->kept << 2 | m->pinned << 1 | m->read));
+        put_place(p, m->floor);
+    }
+    for (size_t i = 0; i < c->pin_count; i++) {
+        put(p, c->pins[i].revision);
+        put(p, c->pins[i].id);
+        put_place(p, c->pins[i].to);
+    }
+    for (size_t i = 0; i < c->span_count; i++) {
+        put_place(p, c->spans[i].from);
+        put_place(p, c->spans[i].to);
+    }
+    for (size_t i = 0; i < c->plan_count; i++) {
+        put_place(p, c->plan[i].place);
+        put(p, c->plan[i].revision);
+        put(p, c->plan[i].manifest);
+    }
+}
+
+static void put_deletes(struct writer *p, const struct ex_world *w)
+{
+    put(p, w->dead_delete_count);
+    for (size_t i = 0; i < w->dead_delete_count; i++) {
+        put_place(p, w->dead_deletes[i].place);
+        put(p, w->dead_deletes[i].manifest);
+    }
 }
 
 static int by_group(const struct ex_group *a, const struct ex_group *b)
@@ -412,13 +359,16 @@ static void put_bucket(struct writer *p, const struct ex_world *w)
     put_root(p, &w->root);
     put(p, w->group_count);
     for (size_t i = 0; i < w->group_count; i++) {
-        put(p, (uint64_t)(w->groups[i].epoch << 4 | w->groups[i].deleted << 3 | w->groups[i].seq));
+        put(p, (uint64_t)(w->groups[i].epoch << 4 | w->groups[i].seq));
         put_code(p, w->groups[i].code);
     }
     put(p, w->manifest_count);
     for (size_t i = 0; i < w->manifest_count; i++) {
         put(p, (uint64_t)(w->manifests[i].there | w->manifests[i].named << 1 |
                           w->manifests[i].refused << 2));
+        put(p, w->manifests[i].revision);
+        put(p, w->manifests[i].parent);
+        put_place(p, w->manifests[i].floor);
         put_code(p, w->manifests[i].code);
     }
 }
@@ -444,23 +394,40 @@ static void code_one(const struct ex_world *w, bool mirror, struct ex_bytes *out
         lettered = (uint16_t)(lettered << 8 | lettered >> 8);
     put_bucket(&p, w);
     put(&p, (uint64_t)(w->writes << 4 | w->faults));
-    put(&p, (uint64_t)(w->takes << 4 | w->commits << 2 | w->readers));
+    put(&p, (uint64_t)(w->takes << 6 | w->collectors << 4 | w->commits << 2 | w->readers));
     put_code(&p, w->remote);
     put(&p, lettered >> 8);
     put(&p, lettered & 255);
     put_dead(&p, w);
+    put_deletes(&p, w);
     put_reader(&p, &w->reader);
+    put_collector(&p, &w->collector);
     put_node(&p, &w->node[mirror ? 1 : 0]);
     put_node(&p, &w->node[mirror ? 0 : 1]);
+}
+
+/* The same of a node and its image: where the two nodes differ in it, it decides. */
+static uint64_t node_order(const struct ex_world *w, size_t node)
+{
+    const struct ex_node *n = &w->node[node];
+    const struct stream *s = n->s;
+    uint64_t order = (uint64_t)s->phase | (uint64_t)n->written << 4 | (uint64_t)n->crashes << 8 |
+                     (uint64_t)n->session << 12 | (uint64_t)code_lsn(n->log) << 16;
+
+    order |= s->shipped_lsn << 20 | s->remote_lsn << 24 | s->core.own_epoch << 28;
+    return order | (uint64_t)n->req_count << 36 | (uint64_t)s->core.op.purpose << 40;
 }
 
 bool code_world(const struct ex_world *w, struct ex_bytes *out)
 {
     static struct ex_bytes other;
+    uint64_t first = node_order(w, 0), second = node_order(w, 1);
     size_t least;
     int order;
 
-    code_one(w, false, out);
+    code_one(w, first > second, out);
+    if (first != second)
+        return first > second;
     code_one(w, true, &other);
     least = out->count < other.count ? out->count : other.count;
     order = memcmp(out->data, other.data, least);

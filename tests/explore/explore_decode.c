@@ -139,6 +139,10 @@ static void get_commit(struct reader *r, struct ex_node *n)
     struct stream_commit *c = &n->s->core.commit;
 
     n->commit = get(r);
+    n->s->core.mark_wanted = n->commit >> 4 != 0;
+    n->commit &= 15;
+    if (n->s->core.mark_wanted)
+        n->s->core.mark_revision = get(r);
     if (!n->s->core.commit_wanted)
         return;
     c->revision = get(r);
@@ -256,12 +260,98 @@ static void get_node(struct reader *r, struct ex_world *w, size_t node, struct s
     get_stream(r, w, n);
 }
 
+static struct ex_place get_place(struct reader *r)
+{
+    uint8_t epoch = get(r);
+
+    return (struct ex_place){epoch, get(r)};
+}
+
+static void get_kept(struct reader *r, struct ex_kept *m)
+{
+    uint8_t v;
+
+    m->revision = get(r);
+    m->parent = get(r);
+    v = get(r);
+    m->id = v >> 3;
+    m->kept = (v & 4) != 0;
+    m->pinned = (v & 2) != 0;
+    m->read = (v & 1) != 0;
+    m->floor = get_place(r);
+}
+
+static void get_counts(struct reader *r, struct ex_collector *c)
+{
+    uint8_t v = get(r);
+
+    c->open_count = v >> 4;
+    c->lineage_count = v & 15;
+    v = get(r);
+    c->manifest_count = v >> 4;
+    c->pin_count = v & 15;
+    v = get(r);
+    c->span_count = v >> 4;
+    c->plan_count = v & 15;
+}
+
+static void get_collector(struct reader *r, struct ex_collector *c)
+{
+    uint8_t v;
+
+    c->at = get(r);
+    if (c->at == 0)
+        return;
+    c->node = get(r);
+    c->pending = get(r);
+    c->epoch = get(r);
+    c->mark = get(r);
+    c->gc_mark = get(r);
+    c->manifest_revision = get(r);
+    c->manifest = get(r);
+    v = get(r);
+    c->level = v >> 2;
+    c->versions = v & 3;
+    c->floor = get_place(r);
+    get_counts(r, c);
+    for (size_t i = 0; i < c->open_count; i++)
+        c->open[i] = get(r);
+    for (size_t i = 0; i < c->lineage_count; i++)
+        c->lineages[i] = get_place(r);
+    for (size_t i = 0; i < c->manifest_count; i++)
+        get_kept(r, &c->manifests[i]);
+    for (size_t i = 0; i < c->pin_count; i++) {
+        c->pins[i].revision = get(r);
+        c->pins[i].id = get(r);
+        c->pins[i].to = get_place(r);
+    }
+    for (size_t i = 0; i < c->span_count; i++) {
+        c->spans[i].from = get_place(r);
+        c->spans[i].to = get_place(r);
+    }
+    for (size_t i = 0; i < c->plan_count; i++) {
+        c->plan[i].place = get_place(r);
+        c->plan[i].revision = get(r);
+        c->plan[i].manifest = get(r);
+    }
+}
+
+static void get_deletes(struct reader *r, struct ex_world *w)
+{
+    w->dead_delete_count = get(r);
+    for (size_t i = 0; i < w->dead_delete_count; i++) {
+        w->dead_deletes[i].place = get_place(r);
+        w->dead_deletes[i].manifest = get(r);
+    }
+}
+
 static void get_reader(struct reader *r, struct ex_reader *out)
 {
     uint8_t v = get(r);
 
     out->step = (unsigned)v & 7;
     out->pins = (v & 8) != 0;
+    out->node = v >> 4;
     if (out->step == READER_AWAY)
         return;
     get_root(r, &out->root);
@@ -280,8 +370,7 @@ static void get_bucket(struct reader *r, struct ex_world *w)
     for (size_t i = 0; i < w->group_count; i++) {
         v = get(r);
         w->groups[i].epoch = v >> 4;
-        w->groups[i].deleted = (v & 8) != 0;
-        w->groups[i].seq = v & 7;
+        w->groups[i].seq = v & 15;
         w->groups[i].code = get_code(r);
     }
     w->manifest_count = get(r);
@@ -290,6 +379,9 @@ static void get_bucket(struct reader *r, struct ex_world *w)
         w->manifests[i].there = (v & 1) != 0;
         w->manifests[i].named = (v & 2) != 0;
         w->manifests[i].refused = (v & 4) != 0;
+        w->manifests[i].revision = get(r);
+        w->manifests[i].parent = get(r);
+        w->manifests[i].floor = get_place(r);
         w->manifests[i].code = get_code(r);
     }
 }
@@ -323,13 +415,16 @@ void code_read(struct ex_world *w, const struct ex_bounds *bounds, struct stream
     w->writes = v >> 4;
     w->faults = v & 15;
     v = get(&r);
-    w->takes = v >> 4;
+    w->takes = v >> 6;
+    w->collectors = v >> 4 & 3;
     w->commits = v >> 2 & 3;
     w->readers = v & 3;
     w->remote = get_code(&r);
     w->lettered = get_code(&r);
     get_dead(&r, w);
+    get_deletes(&r, w);
     get_reader(&r, &w->reader);
+    get_collector(&r, &w->collector);
     for (size_t i = 0; i < EX_NODES; i++)
         get_node(&r, w, i, &streams[i]);
     assert(r.at == r.bytes);

@@ -5,24 +5,33 @@
  * it. */
 #include "explore.h"
 
+#include "snapshot/collect.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* One collector, and one reader with a pin. */
+#define PINNING .readers = 1, .pins = true, .collectors = 1, .batch = 2
 
 static const struct {
     const char *name;
     struct ex_bounds bounds;
 } CONFIGS[] = {
-    /* CI: `tiny` under sanitizers, `small` as users run it */
-    {"tiny", {.writes = 2, .remote = 2, .crashes = 1, .in_flight = 2, .settle = 16}},
+    /* CI: the first two as users run it, the tiny ones under sanitizers */
     {"small", {.writes = 3, .remote = 2, .crashes = 1, .in_flight = 2, .settle = 16}},
-    /* scripts/explore: each finishes; together they are what docs say of it */
+    {"tiny", {.writes = 2, .remote = 2, .crashes = 1, .in_flight = 2, .settle = 16}},
+    {"tiny_collect",
+     {.writes = 2, .remote = 1, .commits = 1, PINNING, .in_flight = 2, .settle = 16}},
+    /* scripts/explore */
     {"records", {.writes = 3, .remote = 2, .crashes = 1, .in_flight = 3, .settle = 1}},
-    {"faults", {.writes = 3, .remote = 1, .crashes = 1, .faults = 1, .in_flight = 2, .settle = 64}},
-    {"takes", {.writes = 3, .remote = 1, .crashes = 1, .takes = 1, .in_flight = 2, .settle = 64}},
+    {"faults", {.writes = 3, .remote = 1, .crashes = 1, .faults = 1, .in_flight = 2}},
+    {"takes", {.writes = 3, .remote = 1, .crashes = 1, .takes = 1, .in_flight = 2}},
     {"reader", {.writes = 3, .remote = 1, .crashes = 1, .readers = 1, .in_flight = 2}},
-    {"publish",
-     {.writes = 3, .remote = 1, .crashes = 1, .commits = 1, .in_flight = 2, .settle = 64}},
+    {"publish", {.writes = 3, .remote = 1, .crashes = 1, .commits = 1, .in_flight = 2}},
+    {"collect2", {.writes = 2, .remote = 1, .crashes = 1, .commits = 1, PINNING, .in_flight = 2}},
+    {"pins", {.writes = 3, .remote = 1, .takes = 1, PINNING, .in_flight = 2}},
+    {"collect3", {.writes = 3, .remote = 1, .crashes = 1, .commits = 1, PINNING, .in_flight = 2}},
     /* what the twins are found in */
     {"twin", {.writes = 2, .remote = 1, .crashes = 1, .faults = 1, .in_flight = 2}},
     {"twin_commit",
@@ -41,6 +50,9 @@ static const struct {
     {"409_as_412", "twin_commit", STREAM_TWIN_409_AS_412},
     {"reuse_nonce", "twin_commit", STREAM_TWIN_REUSE_NONCE},
     {"advance_over_hole", "twin", STREAM_TWIN_ADVANCE_OVER_HOLE},
+    {"no_revalidation", "tiny_collect", COLLECT_TWIN_NO_REVALIDATION << EX_TWIN_COLLECT_SHIFT},
+    {"ignore_pins", "tiny_collect", COLLECT_TWIN_IGNORE_PINS << EX_TWIN_COLLECT_SHIFT},
+    {"mark_last", "tiny_collect", COLLECT_TWIN_MARK_LAST << EX_TWIN_COLLECT_SHIFT},
     {"lose_tail", "twin", EX_TWIN_LOSE_TAIL},
     {"check_reaches", "twin", EX_TWIN_CHECK_REACHES},
 };
@@ -60,6 +72,7 @@ void world_begin(struct ex_world *w, const struct ex_bounds *bounds, struct stre
     w->takes = bounds->takes;
     w->commits = bounds->commits;
     w->readers = bounds->readers;
+    w->collectors = bounds->collectors;
     w->remote = 1;
     for (size_t i = 0; i < EX_NODES; i++) {
         struct ex_node *n = &w->node[i];
@@ -94,8 +107,9 @@ static void say(const char *config, const struct ex_bounds *b, const struct ex_r
 {
     printf(
         "%s: 2 nodes, %d records of one group each, %d in flight a node, %d crashes each, %d lost "
-        "or wrong answers, %d takeovers by command, %d publishes, %d readers\n",
-        config, b->writes, b->in_flight, b->crashes, b->faults, b->takes, b->commits, b->readers);
+        "or wrong answers, %d takeovers by command, %d publishes, %d readers%s, %d collectors\n",
+        config, b->writes, b->in_flight, b->crashes, b->faults, b->takes, b->commits, b->readers,
+        b->pins ? " with a pin" : "", b->collectors);
     printf("%s: %" PRIu64 " states, %" PRIu64 " transitions, depth %" PRIu64 ", %" PRIu64
            " at rest, %" PRIu64 " settled, %.1f s, %s\n",
            config, r->states, r->transitions, r->deepest, r->quiet, r->settled, r->seconds,

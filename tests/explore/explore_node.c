@@ -169,6 +169,9 @@ static void do_effect(struct ex_world *w, size_t node, const struct stream_effec
     case STREAM_DO_COMMITTED:
         do_committed(w, node, effect);
         break;
+    case STREAM_DO_MARKED:
+        collector_marked(w, effect->class);
+        break;
     case STREAM_DO_TIMER:
     case STREAM_DO_SHIPPED:
     case STREAM_DO_ENCODE: /* after the others */
@@ -359,7 +362,11 @@ void node_commit(struct ex_world *w, size_t node)
         return;
     w->commits--;
     w->manifests[w->manifest_count++] =
-        (struct ex_manifest){.there = true, .code = (ex_code)e.floor.chain};
+        (struct ex_manifest){.there = true,
+                             .revision = (uint8_t)(n->s->root.revision + 1),
+                             .parent = (uint8_t)n->s->root.manifest_revision,
+                             .floor = {(uint8_t)e.floor.epoch, (uint8_t)e.floor.seq},
+                             .code = (ex_code)e.floor.chain};
     n->commit = (uint8_t)w->manifest_count;
     e.manifest.uuid[0] = n->commit;
     e.manifest.bytes = 1;
@@ -372,6 +379,10 @@ void node_crash(struct ex_world *w, size_t node, bool hint_written)
     struct ex_node *n = &w->node[node];
 
     drop_requests(w, node, true);
+    if (w->collector.at != 0 && w->collector.node == node)
+        collector_dies(w);
+    if (w->reader.pins && w->reader.node == node && w->reader.step != READER_HOLDS)
+        w->reader = (struct ex_reader){.step = READER_AWAY};
     n->crashes--;
     n->session++;
     if (!hint_written) {

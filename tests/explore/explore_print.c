@@ -52,6 +52,11 @@ static const char *const CHOICES[] = {
     [EX_LOAD] = "loads the collection anew",
     [EX_TIMER] = "has waited",
     [EX_READ] = "the reader goes on",
+    [EX_COLLECT] = "the collector goes on",
+    [EX_DELETE] = "the collector deletes",
+    [EX_LATE_DELETE] = "late: a delete of",
+    [EX_PIN] = "is to pin what it has in the bucket",
+    [EX_COLLECTOR_COMES] = "begins to collect",
     [EX_LATE_GROUP] = "late: group",
     [EX_LATE_ROOT] = "late: CAS of root",
     [EX_LOST] = "lost, or late",
@@ -64,10 +69,18 @@ static const char *const CHOICES[] = {
     [EX_READER_COMES] = "the reader reads the root",
 };
 
+static void print_name(const struct ex_name *n, FILE *out)
+{
+    if (n->manifest > 0)
+        fprintf(out, " manifest %d", n->manifest);
+    else
+        fprintf(out, " group %d/%d", n->place.epoch, n->place.seq);
+}
+
 void choice_print(const struct ex_world *w, const struct ex_choice *c, bool mirrored, FILE *out)
 {
     bool alone = c->kind == EX_READ || c->kind == EX_READER_COMES || c->kind == EX_LATE_GROUP ||
-                 c->kind == EX_LATE_ROOT;
+                 c->kind == EX_LATE_ROOT || c->kind == EX_LATE_DELETE;
     bool request = c->kind <= EX_BOTH || (c->kind >= EX_LOST && c->kind <= EX_MISS);
 
     if (!alone)
@@ -78,6 +91,12 @@ void choice_print(const struct ex_world *w, const struct ex_choice *c, bool mirr
                 w->reader.step == READER_LIST     ? "lists an open run"
                 : w->reader.step == READER_LISTED ? "writes its pin"
                                                   : "reads the root again");
+    if (c->kind == EX_COLLECT)
+        fprintf(out, ": %s", collector_at(&w->collector));
+    if (c->kind == EX_DELETE)
+        print_name(&w->collector.plan[c->at], out);
+    if (c->kind == EX_LATE_DELETE)
+        print_name(&w->dead_deletes[c->at], out);
     if (request) {
         fputs(": ", out);
         print_request(&w->node[c->node].req[c->at], mirrored, out);
@@ -146,10 +165,15 @@ void choice_print_state(const struct ex_world *w, bool mirrored, FILE *out)
     print_root(&w->root, mirrored, out);
     fputs("; groups", out);
     for (size_t i = 0; i < w->group_count; i++) {
-        fprintf(out, "%s %d/%d", w->groups[i].deleted ? " deleted" : "", w->groups[i].epoch,
-                w->groups[i].seq);
+        fprintf(out, " %d/%d", w->groups[i].epoch, w->groups[i].seq);
         print_code(w->groups[i].code, mirrored, out);
     }
+    for (size_t i = 0; i < w->manifest_count; i++)
+        if (w->manifests[i].there)
+            fprintf(out, "; manifest %zu", i + 1);
+    if (w->reader.pins && w->reader.step >= READER_PINNED)
+        fprintf(out, "; pin%s up to %d/%d", w->reader.step == READER_HOLDS ? " that holds" : "",
+                reader_pinned_to(&w->reader).epoch, reader_pinned_to(&w->reader).seq);
     fputc('\n', out);
     for (size_t i = 0; i < EX_NODES; i++)
         print_node(w, mirrored ? 1 - i : i, mirrored, out);

@@ -1,17 +1,54 @@
 /* The reader: a restore as snapshot/restore.c does it, with or without a pin. It reads the root,
- * then lists the runs that are open, one by one. With a pin: it writes the pin and reads the root
- * again; the pin holds if the root's mark is not above what is pinned.
+ * then lists the runs that are open, one by one. A pin is made by a node that owns, of what it has
+ * shipped: it is written, then the root is read again, and the pin holds if the root's mark is not
+ * above what is pinned.
  *
  * Groups and manifests never change, so that only whether they are there can depend on when they
  * are read. Without a pin they are read with the last listing. With one that holds, everything it
  * keeps has to be there in every state from then on: whenever it is read, it is not missed. */
 #include "explore.h"
 
-void reader_comes(struct ex_world *w, bool pins)
+#include "snapshot/pin.h"
+
+#include <assert.h>
+
+void reader_comes(struct ex_world *w)
 {
     w->readers--;
-    w->reader =
-        (struct ex_reader){.step = READER_LIST, .pins = pins, .root = w->root, .need = w->remote};
+    w->reader = (struct ex_reader){.step = READER_LIST, .root = w->root, .need = w->remote};
+}
+
+/* As node/bucket.c makes one: the root as the stream knows it, and what is shipped. */
+void reader_pins(struct ex_world *w, size_t node)
+{
+    const struct ex_node *n = &w->node[node];
+    struct ex_reader *r = &w->reader;
+
+    w->readers--;
+    *r = (struct ex_reader){.step = READER_LISTED,
+                            .pins = true,
+                            .node = (uint8_t)node,
+                            .need = code_upto(n->log, (uint8_t)n->s->shipped_lsn)};
+    code_root(&n->s->root, &r->root);
+    r->root.nonce = r->root.nonces = 0;
+    for (r->run = 0; r->run < r->root.lineage_count; r->run++)
+        r->ends[r->run] = r->root.lineages[r->run].epoch < r->root.floor_epoch
+                              ? 0
+                              : r->root.lineages[r->run].end_seq;
+    assert(r->root.open_count == 0);
+    r->ends[r->run++] = (uint8_t)n->s->core.shipped_seq;
+}
+
+struct ex_place reader_pinned_to(const struct ex_reader *r)
+{
+    size_t newest = r->root.lineage_count;
+
+    if (r->ends[newest] > 0)
+        return (struct ex_place){r->root.epoch, r->ends[newest]};
+    if (newest == 0)
+        return (struct ex_place){0};
+    return (struct ex_place){r->root.lineages[newest - 1].epoch,
+                             r->root.lineages[newest - 1].end_seq};
 }
 
 size_t reader_runs(const struct ex_reader *r)
@@ -100,6 +137,18 @@ static bool has_read(struct ex_world *w)
     return true;
 }
 
+static bool holds(const struct ex_world *w)
+{
+    static struct root root;
+    const struct ex_reader *r = &w->reader;
+    struct ex_place to = reader_pinned_to(r);
+    struct pin pin = {
+        .manifest_revision = r->root.manifest_revision, .epoch = to.epoch, .seq = to.seq};
+
+    code_to_root(&w->root, &root);
+    return pin_holds(&pin, &root);
+}
+
 void reader_step(struct ex_world *w)
 {
     struct ex_reader *r = &w->reader;
@@ -112,22 +161,31 @@ void reader_step(struct ex_world *w)
         list(w);
         if (r->run < reader_runs(r))
             break;
-        r->step = READER_LISTED;
-        if (!r->pins) {
-            (void)has_read(w);
-            done(w);
-        }
+        (void)has_read(w);
+        done(w);
         break;
     case READER_LISTED:
         r->step = READER_PINNED;
         break;
     case READER_PINNED:
-        if (w->root.gc_mark <= r->root.manifest_revision && has_read(w))
-            r->step = READER_HOLDS;
-        else
+        if (!holds(w) || !has_read(w)) {
             done(w);
+            break;
+        }
+        r->step = READER_HOLDS;
+        r->need = 1; /* from here on only names count */
+        r->root.session = r->root.revision = r->node = 0;
         break;
     }
+}
+
+/* Nothing can be deleted any more: whoever would pin, or has, misses nothing. */
+void reader_forget(struct ex_world *w)
+{
+    if (!w->bounds->pins || w->collectors > 0 || w->collector.at != 0 || w->dead_delete_count > 0)
+        return;
+    w->readers = 0;
+    done(w);
 }
 
 void reader_check(struct ex_world *w)

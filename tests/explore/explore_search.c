@@ -120,7 +120,7 @@ static void copy(struct search *s, const struct ex_world *from, const struct ex_
 {
     *to = *from;
     if (c->kind == EX_READ || c->kind == EX_READER_COMES || c->kind == EX_LATE_GROUP ||
-        c->kind == EX_LATE_ROOT)
+        c->kind == EX_LATE_ROOT || c->kind == EX_LATE_DELETE)
         return;
     s->scratch[c->node] = s->streams[c->node];
     to->node[c->node].s = &s->scratch[c->node];

@@ -7,7 +7,7 @@
 #include <assert.h>
 #include <string.h>
 
-static struct ex_group *group_slot(struct ex_world *w, uint8_t epoch, uint8_t seq)
+const struct ex_group *store_group(const struct ex_world *w, uint8_t epoch, uint8_t seq)
 {
     for (size_t i = 0; i < w->group_count; i++)
         if (w->groups[i].epoch == epoch && w->groups[i].seq == seq)
@@ -15,26 +15,12 @@ static struct ex_group *group_slot(struct ex_world *w, uint8_t epoch, uint8_t se
     return NULL;
 }
 
-const struct ex_group *store_group(const struct ex_world *w, uint8_t epoch, uint8_t seq)
-{
-    for (size_t i = 0; i < w->group_count; i++)
-        if (w->groups[i].epoch == epoch && w->groups[i].seq == seq)
-            return w->groups[i].deleted ? NULL : &w->groups[i];
-    return NULL;
-}
-
 static bool group_put(struct ex_world *w, const struct ex_group *g)
 {
-    struct ex_group *slot = group_slot(w, g->epoch, g->seq);
     size_t at = w->group_count;
 
-    if (slot != NULL && !slot->deleted)
+    if (store_group(w, g->epoch, g->seq) != NULL)
         return false;
-    w->bucket_changed = true;
-    if (slot != NULL) {
-        *slot = *g;
-        return true;
-    }
     assert(w->group_count < EX_GROUPS);
     while (at > 0 && (w->groups[at - 1].epoch > g->epoch ||
                       (w->groups[at - 1].epoch == g->epoch && w->groups[at - 1].seq > g->seq))) {
@@ -52,7 +38,6 @@ static void root_put(struct ex_world *w, const struct ex_root *root)
     struct ex_root before = w->root;
 
     w->root = *root;
-    w->bucket_changed = true;
     w->dead_root_count = 0;
     for (size_t i = 0; i < EX_NODES; i++) {
         struct ex_node *n = &w->node[i];
