@@ -69,11 +69,17 @@ static void connect_again(void)
     struct linger now = {.l_onoff = 1};
     int one = 1;
 
-    if (fd >= 0)
-        (void)close(fd);
-    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    FUZZ_CHECK(fd >= 0 && connect(fd, (struct sockaddr *)&to, sizeof to) == 0);
+    for (int tries = 0;; tries++) { /* alarms come in between, and ports run out for a moment */
+        if (fd >= 0)
+            (void)close(fd);
+        fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        FUZZ_CHECK(fd >= 0);
+        if (connect(fd, (struct sockaddr *)&to, sizeof to) == 0)
+            break;
+        FUZZ_CHECK(tries < 100 && (errno == EINTR || errno == EADDRNOTAVAIL));
+        (void)usleep(errno == EINTR ? 0 : 100000);
+    }
     (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
 }
