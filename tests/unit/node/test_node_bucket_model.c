@@ -7,8 +7,15 @@
  * loss of the disk a prefix that has every record acknowledged as remote or seen as shipped; what
  * another owner cut off is in letters, record by record.
  *
+ * The same beside a store that ignores every condition, in pinned-owner mode: without another
+ * owner, and without writes that take effect late or twice, which nothing could tell from new ones
+ * there.
+ *
  * Arguments: a seed, or two: from and to. */
 #include "tests/unit/node/nbucket.h"
+#include "tests/unit/objstore/liar_store.h"
+
+#include "objstore/memory.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,6 +38,7 @@ struct world {
     bool maybe;                  /* log[last_lsn + 1] may have been logged */
     uint32_t version;
     bool outage;
+    bool careless; /* the store ignores conditions */
     unsigned step;
     uint64_t remote_acks, losses, takeovers, tails;
 };
@@ -211,10 +219,14 @@ static void make_trouble(struct world *t)
         fault.times = (uint32_t)(1 + below(t, 10));
         break;
     case 4:
+        if (t->careless)
+            return;
         fault.kind = OBJSTORE_FAULT_TWICE;
         fault.delay_ms = below(t, 50);
         break;
     case 5:
+        if (t->careless)
+            return;
         fault.kind = OBJSTORE_FAULT_LATE;
         fault.ops = 1u << OBJSTORE_PUT;
         fault.delay_ms = below(t, 50);
@@ -492,14 +504,31 @@ static void one_step(struct world *t)
         power_cut(t);
     else if (what < 94)
         lose_disk(t);
-    else if (what < 97)
+    else if (what < 97 && !t->careless)
         give_and_take(t);
     else
         npause_ms((unsigned)below(t, 60));
     note_shipped(t);
 }
 
-static void run_seed(uint64_t seed)
+/* Instead of what nworld_bucket() made. */
+static void make_careless(struct world *t, const char *name)
+{
+    struct objstore *memory = NULL;
+    struct objstore *liar;
+
+    objstore_close(t->w.bucket);
+    assert_int_equal(objstore_memory_open(name, NULL, &memory, NULL), ST_OK);
+    liar = liar_open(memory, LIE_IGNORES_CONDITIONS);
+    assert_int_equal(objstore_faults_open(liar, t->w.seed, &t->w.bucket, NULL), ST_OK);
+    t->careless = true;
+    t->w.options.take_ownership = false;
+    t->w.options.probe_store = true;
+    t->w.options.pinned_owner = t->w.options.node_id;
+    t->w.options.pinned_quiet_ms = 20;
+}
+
+static void run_seed(uint64_t seed, bool careless)
 {
     static struct world t;
     struct err err = {0};
@@ -509,8 +538,10 @@ static void run_seed(uint64_t seed)
     (void)snprintf(name, sizeof name, "model-%llu", (unsigned long long)seed);
     nworld_init(&t.w, true, seed);
     nworld_bucket(&t.w, name);
-    nkill_init(&t.kill, &t.w);
     t.w.options.take_ownership = true;
+    if (careless)
+        make_careless(&t, name);
+    nkill_init(&t.kill, &t.w);
     t.w.options.rpo_ms = 1 + below(&t, 30);
     t.w.options.group_bytes = 1024;
     t.w.options.max_retries = 1000;
@@ -537,19 +568,27 @@ static void run_seed(uint64_t seed)
     nworld_fini(&t.w);
 }
 
-static uint64_t seed_from = 1, seed_to = SEEDS;
+static uint64_t seed_from = 1, seed_to = SEEDS, careless_to = 1;
 
 static void the_node_and_its_bucket_are_as_the_log_says(void **state)
 {
     (void)state;
     for (uint64_t seed = seed_from; seed <= seed_to; seed++)
-        run_seed(seed);
+        run_seed(seed, false);
+}
+
+static void one_named_node_needs_no_conditions(void **state)
+{
+    (void)state;
+    for (uint64_t seed = seed_from; seed <= careless_to; seed++)
+        run_seed(seed, true);
 }
 
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_node_and_its_bucket_are_as_the_log_says),
+        cmocka_unit_test(one_named_node_needs_no_conditions),
     };
 
     nlog();
@@ -557,5 +596,7 @@ int main(int argc, char **argv)
         seed_from = seed_to = strtoull(argv[1], NULL, 10);
     if (argc > 2)
         seed_to = strtoull(argv[2], NULL, 10);
+    if (argc > 1)
+        careless_to = seed_to;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
