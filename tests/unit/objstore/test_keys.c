@@ -300,6 +300,46 @@ static void a_hanging_provider_holds_nobody_up(void **state)
     http_script_stop(w.provider);
 }
 
+/* What is asked behind a reload goes with what the reload brings, but does not wait for ever. */
+static void a_reload_holds_requests_for_a_moment_only(void **state)
+{
+    static const struct http_line lines[] = {
+        {.answer = JSON("FIRST", "11:00:00"), .end = HTTP_CLOSE},
+        {.answer = JSON("SECOND", "11:00:00"), .drip_ms = 2, .end = HTTP_CLOSE}};
+    struct world w;
+    char text[128];
+    char config[128];
+    uint64_t began;
+
+    (void)state;
+    open_container(&w, lines, COUNT_OF(lines), &FINE, 1);
+    assert_int_equal(put(&w, NULL), OBJSTORE_OK);
+    objstore_reload(w.s3.store);
+    assert_int_equal(put(&w, NULL), OBJSTORE_OK);
+    assert_true(signed_with(&w, 0, "FIRST"));
+    assert_true(signed_with(&w, 1, "SECOND"));
+    end(&w);
+
+    prepare(&w, NULL, 0);
+    (void)snprintf(config, sizeof config, "%s-config", w.path);
+    (void)snprintf(w.variables[0], sizeof w.variables[0], "AWS_CONFIG_FILE=%s", config);
+    (void)snprintf(text, sizeof text, "[default]\ncredential_process = cat %s\n", w.path);
+    assert_int_equal(fs_write_file(fs_real(), config, slice_text(text), NULL), ST_OK);
+    write_process_keys(&w, "FIRST", 3600);
+    open_store(&w, &FINE, 1, NULL);
+    assert_int_equal(put(&w, NULL), OBJSTORE_OK);
+    (void)snprintf(text, sizeof text, "[default]\ncredential_process = sleep 100\n");
+    assert_int_equal(fs_write_file(fs_real(), config, slice_text(text), NULL), ST_OK);
+    began = now_ms();
+    objstore_reload(w.s3.store);
+    assert_int_equal(put(&w, NULL), OBJSTORE_OK);
+    assert_true(now_ms() - began >= KEYS_RELOAD_WAIT_MS - 100);
+    assert_true(now_ms() - began < 30000); /* the process has 60 s */
+    assert_true(signed_with(&w, 1, "FIRST"));
+    (void)remove(config);
+    end(&w);
+}
+
 static _Atomic size_t done_count;
 
 static void count_done(struct objstore_req *req)
@@ -533,6 +573,7 @@ int main(void)
         cmocka_unit_test(renewals_go_unnoticed),
         cmocka_unit_test(old_keys_stay_in_use_until_they_end),
         cmocka_unit_test(a_hanging_provider_holds_nobody_up),
+        cmocka_unit_test(a_reload_holds_requests_for_a_moment_only),
         cmocka_unit_test(who_waits_for_the_first_keys_can_be_cancelled),
         cmocka_unit_test(refused_keys_are_asked_for_once),
         cmocka_unit_test(refused_keys_without_others_say_both),
