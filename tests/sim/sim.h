@@ -7,6 +7,7 @@
  *   sim_plan.c    what people, clients and networks do
  *   sim_node.c    a node: its process and its clients
  *   sim_disk.c    its disk: the real log over a file system that forgets
+ *   sim_trouble.c what goes wrong with it
  *   sim_engine.c  what writes that log, one step at a time
  *   sim_shell.c   the shell that docs/protocol.md asks for
  *   sim_send.c    what waits to be sent, the breaker before it, pressure on writers
@@ -255,11 +256,12 @@ struct sim_disk {
     struct fs_sim *fs; /* NULL: there never was one */
     struct rand_seeded rand;
     struct wal_engine engine;
-    struct wal *log;      /* NULL while its node is down */
-    uint64_t kept_lsn;    /* rows up to it are in a checkpoint */
-    uint64_t sure_lsn;    /* up to here the log says durable, and is believed */
-    uint64_t active_ms;   /* when the log last worked */
-    bool rotten, damaged; /* a bit turned; the log was found damaged */
+    struct wal *log;                 /* NULL while its node is down */
+    uint64_t kept_lsn;               /* rows up to it are in a checkpoint */
+    uint64_t sure_lsn;               /* up to here the log says durable, and is believed */
+    uint64_t active_ms;              /* when the log last worked */
+    uint64_t end_number, end_offset; /* the file it wrote last, and how far */
+    bool rotten, damaged;            /* a bit turned; the log was found damaged */
     bool was_full;
     uint64_t space_max; /* 0: as much as is wanted */
     uint32_t faults;    /* planned since it was opened */
@@ -423,6 +425,7 @@ bool node_takes_writes(const struct sim_node *n);
 uint64_t node_chain(const struct sim *w, uint64_t before, uint64_t lsn, uint32_t value);
 
 /* sim_disk.c */
+#define SIM_LOG_DIR "log"
 void disk_make(struct sim *w, size_t node, uint64_t lsn); /* an empty log behind lsn */
 bool disk_open(struct sim *w, size_t node);               /* false: it is damaged */
 void disk_close(struct sim *w, size_t node, enum sim_end how);
@@ -434,10 +437,12 @@ void disk_idle(struct sim *w, size_t node);
 void disk_trim(struct sim *w, size_t node, uint64_t lsn);
 bool disk_writable(const struct sim_node *n);
 bool disk_has(struct sim *w, size_t node, uint64_t first_lsn, uint64_t last_lsn);
+uint64_t disk_free_bytes(const struct sim_node *n);
+
+/* sim_trouble.c */
 void disk_rot(struct sim *w, size_t node);
 void disk_trouble(struct sim *w, size_t node);
 void disk_well(struct sim *w, size_t node);
-uint64_t disk_free_bytes(const struct sim_node *n);
 
 /* sim_shell.c */
 void node_step(struct sim *w, size_t node, struct stream_event e);

@@ -7,14 +7,11 @@
 #include "base/bytes.h"
 #include "base/hash.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { FILE_BYTES_FIRST = 8192, FILE_BYTES_MAX = 32768, PAYLOAD_MAX = 512, FAULTS_MAX = 50 };
-
-static const char LOG_DIR[] = "log";
+enum { FILE_BYTES_FIRST = 8192, FILE_BYTES_MAX = 32768, PAYLOAD_MAX = 512 };
 
 /* --- what a record looks like --- */
 
@@ -95,13 +92,19 @@ static void fs_new(struct sim *w, struct sim_node *n)
         .sizes = {FILE_BYTES_FIRST, FILE_BYTES_MAX}};
 }
 
+/* Only what was durable is shipped: a log that ends before the hint has lost something. */
+static uint64_t expected(const struct sim_node *n)
+{
+    return n->hint_lsn > n->disk.kept_lsn ? n->hint_lsn : n->disk.kept_lsn;
+}
+
 static bool open_log(struct sim *w, size_t node, struct replay *r, struct wal_report *report)
 {
     struct sim_node *n = &w->node[node];
     struct wal_options o = {.engine = &n->disk.engine,
-                            .dir = LOG_DIR,
+                            .dir = SIM_LOG_DIR,
                             .replay_from = n->disk.kept_lsn == 0 ? 0 : n->disk.kept_lsn + 1,
-                            .expect_lsn = r != NULL ? n->disk.kept_lsn : 0,
+                            .expect_lsn = r != NULL ? expected(n) : 0,
                             .replay = on_replay,
                             .replay_arg = r,
                             .on_cut = on_cut,
@@ -158,7 +161,7 @@ bool disk_open(struct sim *w, size_t node)
 
     if (n->disk.rotten) /* above the old chain nothing is to be believed */
         w->seen[SEEN_BIT_ROT] = true;
-    if (w->trace && fs_list(fs_sim_fs(n->disk.fs), LOG_DIR, say_file, w, NULL) != ST_OK)
+    if (w->trace && fs_list(fs_sim_fs(n->disk.fs), SIM_LOG_DIR, say_file, w, NULL) != ST_OK)
         sim_say(w, "  no files");
     opened = open_log(w, node, &r, &report);
     if (!opened)
@@ -167,6 +170,8 @@ bool disk_open(struct sim *w, size_t node)
         w->seen[SEEN_TORN_TAIL] = true;
     if (report.corrupt)
         w->seen[SEEN_DAMAGED_LOG] = true;
+    if (report.corrupt && report.last_lsn < n->hint_lsn)
+        w->seen[SEEN_END_LOST] = true;
     if (report.corrupt && !n->disk.rotten)
         sim_fail(w, "node %zu: a log that no sector of rotted is damaged: %s", node, report.text);
     if (report.last_lsn < n->disk.sure_lsn && !n->disk.rotten)
@@ -294,6 +299,8 @@ void disk_write(struct sim *w, size_t node)
     if (n->disk.log == NULL)
         return;
     engine_write(&n->disk.engine, n->disk.log);
+    n->disk.end_number = n->disk.log->sync.file.head.number;
+    n->disk.end_offset = n->disk.log->sync.file.used;
     if (died(w, node))
         return;
     if (n->disk.engine.ready) /* submitted since: a batch of its own */
@@ -377,108 +384,6 @@ bool disk_has(struct sim *w, size_t node, uint64_t first_lsn, uint64_t last_lsn)
         return true;
     sim_say(w, "node %zu: %s", node, err.text);
     return false;
-}
-
-/* --- what goes wrong --- */
-
-struct pick {
-    struct sim *w;
-    char name[64];
-    uint64_t seen;
-};
-
-static status pick_file(void *arg, const char *name, bool is_dir, struct err *err)
-{
-    struct pick *p = arg;
-
-    (void)err;
-    if (!is_dir && strstr(name, ".wal") != NULL && sim_below(p->w, ++p->seen) == 0)
-        (void)snprintf(p->name, sizeof p->name, "%s", name);
-    return ST_OK;
-}
-
-/* One bit of one sector of the log turns; the node is down. */
-void disk_rot(struct sim *w, size_t node)
-{
-    struct sim_node *n = &w->node[node];
-    struct fs *fs = fs_sim_fs(n->disk.fs);
-    struct pick p = {.w = w};
-    char path[128];
-    struct fs_file *file;
-    uint64_t at;
-    uint8_t byte;
-    size_t done;
-
-    if (fs_list(fs, LOG_DIR, pick_file, &p, NULL) != ST_OK || p.seen == 0)
-        return;
-    (void)snprintf(path, sizeof path, "%s/%s", LOG_DIR, p.name);
-    if (fs->open(fs, path, FS_READ | FS_WRITE, &file, NULL) != ST_OK)
-        return;
-    at = sim_below(w, FILE_BYTES_FIRST);
-    if (fs->pread(fs, file, &byte, 1, at, &done, NULL) == ST_OK && done == 1) {
-        byte ^= (uint8_t)(1 << sim_below(w, 8));
-        if (fs->pwrite(fs, file, &byte, 1, at, NULL) == ST_OK && fs->sync(fs, file, NULL) == ST_OK)
-            n->disk.rotten = true;
-    }
-    fs->close(fs, file);
-    sim_say(w, "node %zu: a bit of %s turns at %" PRIu64, node, p.name, at);
-}
-
-void disk_trouble(struct sim *w, size_t node)
-{
-    struct sim_node *n = &w->node[node];
-    struct fs_sim_fault f = {.nth = 1 + sim_below(w, 3), .errnum = EIO};
-
-    if (n->disk.log == NULL || ++n->disk.faults > FAULTS_MAX)
-        return;
-    switch (sim_below(w, 6)) {
-    case 0:
-        f.op = FS_SIM_SYNC;
-        f.after_effect = sim_chance(w, 300);
-        fs_sim_fail(n->disk.fs, &f);
-        break;
-    case 1:
-        f.op = FS_SIM_WRITE;
-        f.write_bytes = (size_t)sim_below(w, 700);
-        fs_sim_fail(n->disk.fs, &f);
-        break;
-    case 2: /* until it is started again */
-        f.op = FS_SIM_EFFECT;
-        f.nth = 1 + sim_below(w, 12);
-        f.for_ever = true;
-        fs_sim_fail(n->disk.fs, &f);
-        break;
-    case 3:
-        f.op = sim_chance(w, 500) ? FS_SIM_SYNC_DIR : FS_SIM_RENAME;
-        f.after_effect = sim_chance(w, 500);
-        fs_sim_fail(n->disk.fs, &f);
-        break;
-    case 4:
-        fs_sim_stop_after(n->disk.fs, sim_below(w, 12));
-        break;
-    default:
-        n->disk.space_max = fs_sim_space_used(n->disk.fs) + sim_below(w, 6000);
-        fs_sim_space_limit(n->disk.fs, n->disk.space_max);
-        (void)sim_at(w, w->now_ms + 500 + sim_below(w, 20000), EV_SPACE, node);
-        break;
-    }
-    sim_say(w, "node %zu: its disk is in trouble: op %d, call %" PRIu64 "%s%s", node, (int)f.op,
-            f.nth, f.for_ever ? " and all later" : "", f.after_effect ? ", done all the same" : "");
-}
-
-void disk_well(struct sim *w, size_t node)
-{
-    struct sim_node *n = &w->node[node];
-
-    if (n->disk.fs == NULL)
-        return;
-    n->disk.space_max = w->settling ? 0 : w->disk_bytes;
-    fs_sim_space_limit(n->disk.fs, n->disk.space_max);
-    if (!w->settling)
-        return;
-    fs_sim_fail_clear(n->disk.fs);
-    if (n->up && n->on_disk && !n->loading && !n->disk.damaged && !disk_writable(n))
-        node_crash(w, node); /* who looks starts it again */
 }
 
 uint64_t disk_free_bytes(const struct sim_node *n)

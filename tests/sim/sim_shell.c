@@ -83,7 +83,6 @@ static void do_check_local(struct sim *w, size_t node, const struct stream_effec
     } else if (n->stream.remote_lsn < n->hint_lsn) { /* it had lost its end when it was opened */
         e.lsn = n->stream.remote_lsn;
         e.local = n->durable_lsn > e.lsn ? STREAM_LOCAL_DIVERGED : STREAM_LOCAL_BEHIND;
-        w->seen[SEEN_END_LOST] = true;
     } else if (end < n->hint_lsn)
         e.local = STREAM_LOCAL_DIVERGED;
     else if (n->durable_lsn < end)

@@ -268,6 +268,60 @@ static void what_was_only_loaded_halts_nobody(void **state)
     nworld_fini(&b);
 }
 
+/* A disk that lied about its syncs: the log ends before what the bucket has confirmed. No lsn is
+ * used again before the collection was loaded anew, however often it is started meanwhile. */
+static void a_log_shorter_than_its_hint_takes_no_writes(void **state)
+{
+    const struct objstore_fault outage = objstore_fault_outage();
+    struct nworld w;
+    struct collection *c;
+    struct err err = {0};
+
+    (void)state;
+    nworld_init(&w, true, 33);
+    nworld_bucket(&w, "short");
+    nworld_open(&w);
+    c = nmake(&w, "docs", NODE_LOCAL);
+    nput_range(c, 1, 10, 1);
+    neventually(nconfirmed(c));
+    fs_sim_sync_lies(w.sim, true);
+    nput_range(c, 11, 20, 1);
+    neventually(nconfirmed(c));
+    assert_int_equal(ship_store_marks(c, &err), ST_OK);
+    node_collection_unpin(c);
+    fs_sim_stop_after(w.sim, 0);
+    nworld_close(&w);
+    fs_sim_power_cut(w.sim, NULL);
+    fs_sim_sync_lies(w.sim, false);
+    assert_int_equal(objstore_faults_add(w.bucket, &outage, NULL, NULL), ST_OK);
+    for (int start = 0; start < 2; start++) {
+        nworld_open(&w);
+        c = npin(&w, "docs");
+        assert_int_equal(nput(c, 30, 2, &err), ST_DENIED);
+        assert_non_null(strstr(err.text, "read-only"));
+        node_collection_unpin(c);
+        nworld_close(&w);
+    }
+    objstore_faults_clear(w.bucket);
+    nworld_open(&w);
+    for (int i = 0; i < 3000; i++) {
+        status st;
+
+        c = npin(&w, "docs");
+        st = nput(c, 30, 2, &err);
+        node_collection_unpin(c);
+        if (st == ST_OK)
+            break;
+        npause_ms(10);
+    }
+    c = npin(&w, "docs");
+    nhas_range(c, 1, 20, 1);
+    nhas_range(c, 30, 30, 2);
+    neventually(nshipped(c));
+    node_collection_unpin(c);
+    nworld_fini(&w);
+}
+
 /* A collection that another node owns is not dropped by one that could not load it. */
 static void who_could_not_load_it_does_not_drop_it(void **state)
 {
@@ -423,6 +477,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_drop_elsewhere_waits_for_the_load),
         cmocka_unit_test(a_graceful_stop_ships_the_rest),
         cmocka_unit_test(what_was_only_loaded_halts_nobody),
+        cmocka_unit_test(a_log_shorter_than_its_hint_takes_no_writes),
         cmocka_unit_test(who_could_not_load_it_does_not_drop_it),
         cmocka_unit_test(a_halted_collection_goes_on_after_a_retry),
         cmocka_unit_test(an_outage_does_not_hold_up_the_stop),
