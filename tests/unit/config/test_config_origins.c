@@ -53,6 +53,7 @@ static bool sample(const struct config_key *key, const char *out[2])
         {"storage", "s3_endpoint", {"http://127.0.0.1:9000", "https://store.example"}},
         {"storage", "s3_addressing", {"path", "virtual"}},
         {"storage", "s3_ca_file", {"/ca/one.pem", "/ca/two.pem"}},
+        {"storage", "pinned_owner", {"node-1", "node-2"}},
         {"storage", "durability", {"local", "local"}}, /* and so does this one */
         {"storage.retry", "base_backoff_secs", {"2", "64"}},
         {"storage.retry", "max_backoff_secs", {"1", "86400"}},
