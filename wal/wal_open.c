@@ -68,10 +68,11 @@ static status wal_make(const struct wal_options *o, struct wal **out, struct err
  * was killed may have seen its rename done, and not lived to make it durable. */
 static status clean_up(struct wal *w, const struct wal_dir *d, struct err *err)
 {
+    status st;
+
     for (size_t i = 0; i < d->temps.count; i++) {
         char name[WAL_NAME_BYTES];
         char path[FS_PATH_BYTES];
-        status st;
 
         wal_name_format(name, d->temps.at[i].number, "tmp");
         st = fs_join(path, w->dir, name, err);
@@ -80,7 +81,11 @@ static status clean_up(struct wal *w, const struct wal_dir *d, struct err *err)
         if (st != ST_OK)
             return st;
     }
-    return fs_sync_dir(w->fs, w->dir, err);
+    /* A write that failed under the process before is told to the first who syncs after it. What
+     * that process acknowledged lies in files whose names it had seen synced, so it is no news
+     * here. */
+    st = fs_sync_dir(w->fs, w->dir, err);
+    return st == ST_IO ? fs_sync_dir(w->fs, w->dir, err) : st;
 }
 
 /* Files from before the one that the log begins anew with. */
@@ -225,6 +230,15 @@ static void sync_tail(struct wal *w)
         log_warn("log tail not synced", "log=%s err=%s", w->dir, err.text);
 }
 
+/* Nothing of what was found can be made durable: it is read, and nothing is written. */
+static void stop_for_disk(struct wal *w, const struct err *why)
+{
+    w->shared.trim_blocked = true;
+    log_error("log opened, but it takes no writes", "log=%s err=%s", w->dir, why->text);
+    stop(w, ST_CLOSED, "no writes until the disk is well and the node restarted: log %s: %s",
+         w->dir, why->text);
+}
+
 /* A node starts with a full disk, and reads on one that fails. */
 static status make_ready(struct wal *w, struct err *err)
 {
@@ -248,9 +262,7 @@ static status make_ready(struct wal *w, struct err *err)
         log_warn("log opened on a full disk", "log=%s err=%s", w->dir, why.text);
         return ST_OK;
     }
-    log_error("log opened, but it takes no writes", "log=%s err=%s", w->dir, why.text);
-    stop(w, ST_CLOSED, "no writes until the disk is well and the node restarted: log %s: %s",
-         w->dir, why.text);
+    stop_for_disk(w, &why);
     return ST_OK;
 }
 
@@ -281,8 +293,9 @@ static status replay(struct wal *w, const struct wal_options *o, struct wal_repl
     return wal_replay_run(r, err);
 }
 
-static status open_dir(struct wal *w, const struct wal_options *o, struct wal_dir *d,
-                       struct err *err)
+/* failed: nothing of it can be synced, says why; it can be read. */
+static status open_dir(struct wal *w, const struct wal_options *o, struct wal_dir *d, bool *failed,
+                       struct err *why, struct err *err)
 {
     status st = ST_OK;
 
@@ -290,9 +303,14 @@ static status open_dir(struct wal *w, const struct wal_options *o, struct wal_di
         st = fs_mkdir_all(w->fs, w->dir, err);
     if (st == ST_OK)
         st = wal_dir_read(w->fs, w->dir, w->log_id, d, err);
-    if (st == ST_OK && !o->read_only)
-        st = clean_up(w, d, err);
-    return st == ST_OK ? drop_void(w, d, o->read_only, err) : st;
+    if (st != ST_OK)
+        return st;
+    if (!o->read_only)
+        st = clean_up(w, d, why);
+    *failed = st == ST_IO;
+    if (st != ST_OK && !*failed)
+        return err_set(err, st, "%s", why->text);
+    return drop_void(w, d, o->read_only || *failed, err);
 }
 
 static status open_log(struct wal *w, const struct wal_options *o, struct wal_report *report,
@@ -300,7 +318,9 @@ static status open_log(struct wal *w, const struct wal_options *o, struct wal_re
 {
     struct wal_dir d = {0};
     struct wal_replay r;
-    status st = open_dir(w, o, &d, err);
+    struct err why = {0};
+    bool failing = false;
+    status st = open_dir(w, o, &d, &failing, &why, err);
 
     if (st == ST_OK) {
         adopt(w, &d);
@@ -315,6 +335,8 @@ static status open_log(struct wal *w, const struct wal_options *o, struct wal_re
         stop(w, ST_CORRUPT, "log %s is damaged: %.400s", w->dir, report->text);
     else if (o->read_only)
         stop(w, ST_DENIED, "log %s was opened for reading only", w->dir);
+    else if (failing)
+        stop_for_disk(w, &why);
     else
         st = plan(w, o, &r, report, err);
     if (st != ST_OK)

@@ -189,6 +189,35 @@ static void no_successor_means_unknown_and_closed(void **state)
     teardown_log();
 }
 
+/* A write that failed under the process before is told once more to the next who syncs the folder:
+ * that is no reason. Where it stays so, the log is read and takes no writes. */
+static void a_disk_that_fails_at_the_open_is_read_all_the_same(void **state)
+{
+    struct err err;
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        bool stays = i == 1;
+
+        setup_log();
+        fs_sim_power_cut(r.sim, NULL);
+        test_log_close(&r.log);
+        fs_sim_fail(r.sim, &(struct fs_sim_fault){
+                               .op = FS_SIM_SYNC_DIR, .nth = 1, .errnum = EIO, .for_ever = stays});
+        test_log_open_checked(&r.log);
+        assert_int_equal(r.log.report.last_lsn, 5);
+        if (stays) {
+            assert_int_equal(wal_state(r.log.wal, &err), ST_CLOSED);
+            assert_non_null(strstr(err.text, "no writes until the disk is well"));
+        } else {
+            test_log_append(&r.log, 2);
+        }
+        reopen_after_power_cut();
+        test_log_append(&r.log, 3);
+        teardown_log();
+    }
+}
+
 static void append_until_full(void)
 {
     for (;;) {
@@ -393,6 +422,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_failed_sync_refuses_and_goes_on_in_a_successor),
         cmocka_unit_test(no_successor_means_unknown_and_closed),
+        cmocka_unit_test(a_disk_that_fails_at_the_open_is_read_all_the_same),
         cmocka_unit_test(a_full_disk_refuses_and_space_brings_it_back),
         cmocka_unit_test(a_log_opens_on_a_full_disk),
         cmocka_unit_test(a_tail_is_copied_whatever_a_checkpoint_has_seen),
