@@ -193,7 +193,7 @@ static void later_keys_are_refused_by_name(void **state)
         config_case_ok(&(struct config_case){.file = same}, &c);
         config_free(&c);
     }
-    assert_true(later >= 20);
+    assert_true(later >= 15);
 }
 
 static void tiers_and_persistence_are_refused_by_name(void **state)
