@@ -173,7 +173,7 @@ static void on_compacted(void *arg, status st, const struct node_snapshot_result
     mem_free(job);
 }
 
-static void compact_behind(struct request *req)
+static void compact_behind(struct request *req, bool anew)
 {
     struct compaction *job = mem_zero(sizeof *job);
     struct buf *out;
@@ -193,27 +193,34 @@ static void compact_behind(struct request *req)
     print_text(out, false, "collection_id", collection_id_text(job->collection));
     buf_put_text(out, "}\n");
     reply_send(req, 202);
-    node_compact(job->collection, on_compacted, job);
+    node_compact(job->collection, anew, on_compacted, job);
+}
+
+static bool flag_parameter(struct request *req, const char *name, bool *out)
+{
+    const struct slice *given = request_parameter(req, name);
+
+    *out = given != NULL && slice_equal(*given, slice_text("true"));
+    if (given == NULL || *out || slice_equal(*given, slice_text("false")))
+        return true;
+    reply_problem(req, PROBLEM_INVALID, "the query parameter `%s` must be true or false", name);
+    return false;
 }
 
 task_state handle_compact(struct request *req)
 {
-    static const char *const known[] = {"wait", NULL};
-    const struct slice *wait = request_parameter(req, "wait");
+    static const char *const known[] = {"wait", "anew", NULL};
+    bool wait;
+    bool anew;
 
-    if (!request_parameters(req, known) || !request_no_members(req))
+    if (!request_parameters(req, known) || !request_no_members(req) ||
+        !flag_parameter(req, "wait", &wait) || !flag_parameter(req, "anew", &anew) ||
+        !request_pin_collection(req))
         return TASK_DONE;
-    if (wait != NULL && !slice_equal(*wait, slice_text("true")) &&
-        !slice_equal(*wait, slice_text("false"))) {
-        reply_problem(req, PROBLEM_INVALID, "the query parameter `wait` must be true or false");
-        return TASK_DONE;
-    }
-    if (!request_pin_collection(req))
-        return TASK_DONE;
-    if (wait != NULL && slice_equal(*wait, slice_text("true")))
-        node_compact(req->collection, on_snapshot, req);
+    if (wait)
+        node_compact(req->collection, anew, on_snapshot, req);
     else
-        compact_behind(req);
+        compact_behind(req, anew);
     return TASK_DONE;
 }
 

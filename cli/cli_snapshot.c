@@ -15,10 +15,13 @@ static const char snapshot_help[] = "usage: tiervec snapshot COLLECTION [--name 
                                     "\n" REMOTE_FLAGS_HELP;
 
 static const char compact_help[] =
-    "usage: tiervec compact COLLECTION [--wait]\n"
+    "usage: tiervec compact COLLECTION [--wait] [--anew]\n"
     "\n"
     "Writes a checkpoint, and of a bucket-backed collection new base segments without what is "
     "dead.\n"
+    "--anew writes segments and graph whatever there is to gain: when `tiervec verify` names "
+    "damaged "
+    "objects.\n"
     "Without --wait it goes on behind the answer, and its end stands in the node's log.\n"
     "\n"
     "example: tiervec compact products --wait\n"
@@ -95,7 +98,9 @@ int cli_compact(int argc, char **argv)
 {
     struct remote r = {0};
     bool wait = false;
-    const struct cli_flag flags[] = {REMOTE_FLAGS(&r), {"--wait", &wait, NULL}};
+    bool anew = false;
+    const struct cli_flag flags[] = {
+        REMOTE_FLAGS(&r), {"--wait", &wait, NULL}, {"--anew", &anew, NULL}};
     static struct cli_words w;
 
     if (!cli_parse(argc, argv, flags, COUNT_OF(flags), &w))
@@ -106,5 +111,10 @@ int cli_compact(int argc, char **argv)
     }
     if (w.count != 1)
         return cli_usage(compact_help);
-    return ask(&r, "compact", w.words[0], wait ? "/compact?wait=true" : "/compact", NULL);
+    return ask(&r, "compact", w.words[0],
+               wait && anew ? "/compact?wait=true&anew=true"
+               : anew       ? "/compact?anew=true"
+               : wait       ? "/compact?wait=true"
+                            : "/compact",
+               NULL);
 }

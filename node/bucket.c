@@ -43,6 +43,7 @@ struct snapshot_job {
     struct collection *c; /* pinned */
     char name[PIN_NAME_BYTES];
     bool compact;
+    bool anew;
     node_snapshot_fn *done;
     void *arg;
     struct node_snapshot_result result;
@@ -140,9 +141,9 @@ static void run_publish(struct meta_job *base)
     status st;
 
     ship_marks(c, &marks);
-    if (vindex_linked(c->vindex) > 0 && marks.changed_rows > 0)
+    if (vindex_linked(c->vindex) > 0 && (marks.changed_rows > 0 || job->anew))
         wish.what |= PUBLISH_IMAGE;
-    if (job->compact && worth_a_base(c))
+    if (job->compact && (job->anew || worth_a_base(c)))
         wish.what |= PUBLISH_BASE;
     st = publish_now(c, &wish, &report, &err);
     publish_told(c, st, &report, &err);
@@ -178,8 +179,8 @@ static void run_snapshot(struct meta_job *base)
     snapshot_end(job, st, &err);
 }
 
-static void submit(struct collection *c, const char *name, bool compact, node_snapshot_fn *done,
-                   void *arg)
+static void submit(struct collection *c, const char *name, bool compact, bool anew,
+                   node_snapshot_fn *done, void *arg)
 {
     struct snapshot_job *job = mem_zero(sizeof *job);
     struct err err = {0};
@@ -191,8 +192,12 @@ static void submit(struct collection *c, const char *name, bool compact, node_sn
     if (st == ST_OK && name != NULL && (name[0] == '\0' || strlen(name) >= PIN_NAME_BYTES))
         st = err_set(&err, ST_INVALID, "a snapshot's name has 1 to %d bytes", PIN_NAME_BYTES - 1);
     if (st == ST_OK) {
-        *job = (struct snapshot_job){
-            .job = {.run = run_snapshot}, .c = c, .compact = compact, .done = done, .arg = arg};
+        *job = (struct snapshot_job){.job = {.run = run_snapshot},
+                                     .c = c,
+                                     .compact = compact,
+                                     .anew = anew,
+                                     .done = done,
+                                     .arg = arg};
         (void)snprintf(job->name, sizeof job->name, "%s", name == NULL ? "" : name);
         collection_pin(c);
         if (jobs_push(&c->node->upkeep, &job->job))
@@ -206,12 +211,12 @@ static void submit(struct collection *c, const char *name, bool compact, node_sn
 
 void node_snapshot(struct collection *c, const char *name, node_snapshot_fn *done, void *arg)
 {
-    submit(c, name, false, done, arg);
+    submit(c, name, false, false, done, arg);
 }
 
-void node_compact(struct collection *c, node_snapshot_fn *done, void *arg)
+void node_compact(struct collection *c, bool anew, node_snapshot_fn *done, void *arg)
 {
-    submit(c, NULL, true, done, arg);
+    submit(c, NULL, true, anew, done, arg);
 }
 
 /* --- published whole again --- */

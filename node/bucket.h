@@ -57,8 +57,10 @@ typedef void node_snapshot_fn(void *arg, status st, const struct node_snapshot_r
  * name (NULL: none) pinned under it. A name on a Memory collection is ST_INVALID. */
 void node_snapshot(struct collection *c, const char *name, node_snapshot_fn *done, void *arg);
 /* A local checkpoint; bucket-backed: what is dead is left behind by new base segments as well,
- * where there is anything to gain, and the image is written. */
-void node_compact(struct collection *c, node_snapshot_fn *done, void *arg);
+ * where there is anything to gain, and the image is written. `anew`: segments and image are written
+ * whatever there is to gain, so that nothing of what lay in the bucket before is needed any more:
+ * for a bucket of which `verify` says that objects are damaged. */
+void node_compact(struct collection *c, bool anew, node_snapshot_fn *done, void *arg);
 /* By command, what --take-ownership does at start. ST_OK with an info in state "loading" or phase
  * "diverged": it is this node's, and is being loaded anew from the bucket. */
 void node_take_ownership(struct collection *c, node_admin_fn *done, void *arg);

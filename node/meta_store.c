@@ -24,6 +24,27 @@ static status move_store_aside(struct node *node, const char *meta, struct err *
     return st == ST_OK ? fs_sync_dir(fs_real(), node->data_dir, err) : st;
 }
 
+/* A node that has a catalog has had this store too. */
+static void note_if_gone(struct node *node, const char *meta)
+{
+    char path[FS_PATH_BYTES];
+    char catalog[FS_PATH_BYTES];
+    char reason[NODE_REASON_BYTES];
+    struct fs_stat found;
+
+    if (fs_join(path, meta, "data.mdb", NULL) != ST_OK ||
+        fs_join(catalog, node->data_dir, "catalog", NULL) != ST_OK ||
+        fs_stat(fs_real(), path, &found, NULL) != ST_NOT_FOUND ||
+        fs_stat(node->options.fs, catalog, &found, NULL) != ST_OK)
+        return;
+    node->meta_damaged = true;
+    (void)snprintf(reason, sizeof reason,
+                   "%.200s is gone and was begun anew: hints are asked of the bucket again, dead "
+                   "letters that had no file of their own come again if they must",
+                   path);
+    node_add_reason(node, reason);
+}
+
 status meta_open(struct node *node, struct err *err)
 {
     char meta[FS_PATH_BYTES];
@@ -31,6 +52,8 @@ status meta_open(struct node *node, struct err *err)
     struct err damage = {0};
     status st = fs_join(meta, node->data_dir, "meta", err);
 
+    if (st == ST_OK)
+        note_if_gone(node, meta);
     if (st == ST_OK)
         st = kv_open(meta, NODE_META_BYTES, &node->kv, &damage);
     if (st == ST_OK && kv_damaged(node->kv) > 0) {

@@ -30,9 +30,9 @@ static uint64_t now_ms(struct node *node)
 
 struct publishing {
     struct collection *c;
-    const struct publish_wish *wish;
     struct catalog_collection schema;
     struct root root;
+    unsigned what; /* the wish's, or more */
     struct manifest before;
     bool has_before;
 };
@@ -131,6 +131,18 @@ bool publish_root(struct collection *c, struct root *out)
     return has;
 }
 
+/* All of a collection is here: what the damaged manifest named is not needed for segments that hold
+ * every row, with the floor behind all groups there are. */
+static status go_on_without(struct publishing *p, status st, struct err *err)
+{
+    if (st != ST_CORRUPT && (st != ST_NOT_FOUND || (p->what & PUBLISH_BASE) == 0))
+        return st;
+    log_error("a manifest is damaged; the collection is written to the bucket anew",
+              "collection_id=%s err=%s", p->c->id_text, err == NULL ? "" : err->text);
+    p->what |= PUBLISH_BASE;
+    return ST_OK;
+}
+
 struct published {
     struct collection *c;
     unsigned what;
@@ -193,7 +205,6 @@ static status run(struct publishing *p, struct publish_report *out, struct err *
         .clock = o->clock,
         .rand = o->rand,
         .fs = o->fs,
-        .what = p->wish->what,
         .slots = c->slots,
         .fields = &field,
         .field_count = 1,
@@ -218,15 +229,16 @@ static status run(struct publishing *p, struct publish_report *out, struct err *
     if (st == ST_OK && atomic_load_explicit(&c->applied_lsn, memory_order_acquire) < s.shipped.lsn)
         st = err_set(err, ST_UNAVAILABLE, "what was shipped is not applied yet");
     if (st == ST_OK)
-        st = read_manifest(p, err);
+        st = go_on_without(p, read_manifest(p, err), err);
     if (st != ST_OK)
         return st;
+    options.what = p->what;
     memcpy(options.collection, c->id, sizeof options.collection);
     options.shipped = s.shipped;
     options.lsn = s.shipped_lsn;
     st = publish_run(&options, p->has_before ? &p->before : NULL, &after, out, err);
     if (st == ST_OK) {
-        publish_note(c, p->wish->what, &after, out, s.shipped_lsn);
+        publish_note(c, p->what, &after, out, s.shipped_lsn);
         manifest_free(&after);
     }
     return st;
@@ -235,7 +247,7 @@ static status run(struct publishing *p, struct publish_report *out, struct err *
 status publish_now(struct collection *c, const struct publish_wish *wish,
                    struct publish_report *out, struct err *err)
 {
-    struct publishing p = {.c = c, .wish = wish};
+    struct publishing p = {.c = c, .what = wish->what};
     struct node *node = c->node;
     status st = ship_own(c, NODE_BUCKET_WAIT_MS, err);
 

@@ -295,8 +295,9 @@ void node_snapshot(struct collection *c, const char *name, node_snapshot_fn *don
     shoot(c, name, done, arg);
 }
 
-void node_compact(struct collection *c, node_snapshot_fn *done, void *arg)
+void node_compact(struct collection *c, bool anew, node_snapshot_fn *done, void *arg)
 {
+    (void)anew;
     shoot(c, NULL, done, arg);
 }
 

@@ -558,8 +558,17 @@ status ncompact(struct collection *c, struct node_snapshot_result *out, struct e
     struct snapshot_call s = {0};
 
     call_init(&s.call);
-    node_compact(c, snapshot_done, &s);
+    node_compact(c, false, snapshot_done, &s);
     return snapshot_end(&s, out, err);
+}
+
+status ncompact_anew(struct collection *c, struct err *err)
+{
+    struct snapshot_call s = {0};
+
+    call_init(&s.call);
+    node_compact(c, true, snapshot_done, &s);
+    return snapshot_end(&s, NULL, err);
 }
 
 status npatch_policy(struct nworld *w, struct collection *c, enum node_policy policy,

@@ -94,6 +94,7 @@ status ncreate_s3(struct nworld *w, const char *name, uint32_t dim, enum node_du
 status nsnapshot(struct collection *c, const char *name, struct node_snapshot_result *out,
                  struct err *err);
 status ncompact(struct collection *c, struct node_snapshot_result *out, struct err *err);
+status ncompact_anew(struct collection *c, struct err *err);
 status npatch_policy(struct nworld *w, struct collection *c, enum node_policy policy,
                      struct err *err);
 /* Waits until cond holds, a minute at most; fails with what else. */

@@ -454,6 +454,12 @@ static bool cannot_be_told(const struct flips_trial *t)
             t->change == FLIPS_STALE);
 }
 
+/* A bucket without meta/catalog is an empty one to a node that has an empty directory. */
+static bool is_the_only_sign(const struct flips_trial *t)
+{
+    return t->change == FLIPS_GONE && strcmp(whole.at[t->file].name, "meta/catalog") == 0;
+}
+
 static bool trial_by_number(size_t file, uint64_t n, struct flips_trial *out)
 {
     const struct flips_file *f = &whole.at[file];
@@ -473,7 +479,7 @@ static bool trial_by_number(size_t file, uint64_t n, struct flips_trial *out)
         if (f->before.bytes == 0)
             return false;
     }
-    return !cannot_be_told(out);
+    return !cannot_be_told(out) && !is_the_only_sign(out);
 }
 
 /* --- all of it --- */

@@ -393,6 +393,57 @@ static void a_crash_at_any_effect_of_healing_loses_nothing(void **state)
     print_message("healing died at %llu effects\n", (unsigned long long)died);
 }
 
+/* One object of the bucket rots under a node that is whole: the bucket alone does not give the
+ * collection any more, and does again once it was written anew. */
+static void a_damaged_bucket_is_written_anew_from_the_node(void **state)
+{
+    size_t rotten = 0;
+
+    (void)state;
+    for (size_t nth = 0;; nth++) {
+        struct objstore_req list = {.op = OBJSTORE_LIST, .pool = OBJSTORE_LOG, .key = "c/"};
+        struct objstore_req get = {.op = OBJSTORE_GET, .pool = OBJSTORE_LOG, .bytes_max = 1 << 24};
+        struct objstore_req put = {.op = OBJSTORE_PUT, .pool = OBJSTORE_LOG};
+        struct nworld w;
+        struct place p;
+        struct collection *c;
+        struct err err = {0};
+        bool last;
+
+        make(&w, "heal-anew", DIM, 0, &p);
+        c = npin(&w, "docs");
+        assert_int_equal(ncompact_anew(c, &err), ST_OK); /* a segment, and groups behind it */
+        for (uint64_t id = DOCS + 1; id <= DOCS + TAIL; id++)
+            assert_int_equal(nput(c, id, (uint32_t)id, NULL), ST_OK);
+        neventually(nshipped(c));
+        assert_int_equal(objstore_wait(w.bucket, &list, NULL), ST_OK);
+        last = nth + 1 == list.result.entry_count;
+        get.key = put.key = list.result.entries[nth].key;
+        if (strstr(get.key, "/root") == NULL) {
+            assert_int_equal(objstore_wait(w.bucket, &get, NULL), ST_OK);
+            get.result.body.data[get.result.body.bytes / 2] ^= 4;
+            put.body = buf_slice(&get.result.body);
+            assert_int_equal(objstore_wait(w.bucket, &put, NULL), ST_OK);
+            if (ncompact_anew(c, &err) != ST_OK)
+                fail_msg("%s: %s", get.key, err.text);
+            rotten++;
+        }
+        node_collection_unpin(c);
+        nlose_disk(&w);
+        nworld_open(&w);
+        nsettled(&w);
+        neventually(serves(&w));
+        holds(&w, DOCS + TAIL);
+        objstore_result_fini(&get.result);
+        objstore_result_fini(&put.result);
+        objstore_result_fini(&list.result);
+        nworld_fini(&w);
+        if (last)
+            break;
+    }
+    assert_true(rotten >= 4);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -402,6 +453,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_the_bucket_lacks_is_not_given_up),
         cmocka_unit_test(a_damaged_checkpoint_whose_log_is_trimmed_comes_from_the_bucket),
         cmocka_unit_test(a_damaged_bucket_does_not_replace_what_is_whole),
+        cmocka_unit_test(a_damaged_bucket_is_written_anew_from_the_node),
         cmocka_unit_test(a_collection_of_another_owner_is_not_healed),
         cmocka_unit_test(a_crash_at_any_effect_of_healing_loses_nothing),
     };
