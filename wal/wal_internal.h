@@ -188,7 +188,7 @@ struct wal_replay {
 NODISCARD
 status wal_replay_run(struct wal_replay *r, struct err *err);
 /* Hands records [from, to] of files to fn, without judging what follows; all must be there and
- * whole. `hint`, NULL or where an earlier call ended, is updated. */
+ * whole. `hint`, NULL, zeroed or where an earlier call ended, is updated. */
 struct wal_hint {
     uint64_t number;
     uint64_t lsn;

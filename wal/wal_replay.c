@@ -309,8 +309,8 @@ status wal_replay_range(struct fs *fs, const char *dir, const struct wal_entries
         if (next > limit || limit < lsn || next > lsn)
             continue;
         st = wal_reader_open(&reader, fs, dir, files->at[i].number, err);
-        if (st == ST_OK && hint != NULL && hint->number == files->at[i].number &&
-            hint->lsn <= lsn) {
+        if (st == ST_OK && hint != NULL && hint->offset > 0 &&
+            hint->number == files->at[i].number && hint->lsn <= lsn) {
             next = hint->lsn;
             reader.offset = hint->offset;
         }

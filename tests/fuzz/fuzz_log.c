@@ -214,10 +214,12 @@ static status open_log(const uint8_t id[16], bool read_only, struct wal **w,
 static void read_again(struct wal *w, const struct story *s)
 {
     struct story now = {0};
+    struct err err = {0};
 
     if (s->records == 0)
         return;
-    FUZZ_CHECK(wal_read(w, s->first, s->last, on_record, &now, NULL) == ST_OK);
+    if (wal_read(w, s->first, s->last, on_record, &now, &err) != ST_OK)
+        fuzz_stop(__FILE__, __LINE__, err.text);
     FUZZ_CHECK(memcmp(&now, s, sizeof now) == 0);
 }
 
