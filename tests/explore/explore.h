@@ -51,6 +51,7 @@ struct ex_bounds {
     uint8_t writes;     /* records, in all */
     uint8_t remote;     /* do they wait for the bucket: 0 no, 1 yes, 2 either */
     uint8_t crashes;    /* of each node */
+    bool one_crash;     /* of either node, not of both */
     uint8_t faults;     /* lost answers, 409s and wrong 404s, in all */
     uint8_t takes;      /* takeovers by command, in all */
     uint8_t commits;    /* manifests published, in all */
@@ -59,6 +60,7 @@ struct ex_bounds {
     bool pins;          /* they pin */
     uint8_t collectors; /* runs that collect garbage, in all */
     uint8_t batch;      /* deletes between two looks at the root */
+    bool apart;         /* effects and answers always apart, and answers lost after effects too */
     uint32_t settle;    /* of so many states one is settled; 0: none is */
 };
 

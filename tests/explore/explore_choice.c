@@ -17,9 +17,11 @@ static bool writes(const struct ex_request *r)
     return r->kind == STREAM_DO_PUT_GROUP || r->kind == STREAM_DO_PUT_ROOT;
 }
 
-/* Effect and answer in one: explore.h says why. */
-static bool together(const struct ex_node *n, const struct ex_request *r)
+/* Effect and answer in one: README.md says why. */
+static bool together(const struct ex_world *w, const struct ex_node *n, const struct ex_request *r)
 {
+    if (w->bounds->apart)
+        return false;
     return n->s->phase != STREAM_OWNED || r->kind == STREAM_DO_COMPARE;
 }
 
@@ -34,7 +36,7 @@ static void list_requests(const struct ex_world *w, size_t node, struct ex_choic
         if (r->applied)
             add(out, count, EX_ANSWER, node, i);
         else
-            add(out, count, together(n, r) ? EX_BOTH : EX_APPLY, node, i);
+            add(out, count, together(w, n, r) ? EX_BOTH : EX_APPLY, node, i);
     }
 }
 
@@ -62,9 +64,11 @@ static void list_faults(const struct ex_world *w, size_t node, struct ex_choice 
     for (size_t i = 0; i < n->req_count && w->faults > 0; i++) {
         const struct ex_request *r = &n->req[i];
 
-        if (r->applied)
+        if (r->applied && !(w->bounds->apart && writes(r)))
             continue;
-        if (writes(r)) {
+        if (r->applied) {
+            add(out, count, EX_LOST, node, i);
+        } else if (writes(r)) {
             add(out, count, EX_LOST, node, i);
             add(out, count, EX_CONFLICT, node, i);
         } else if (r->kind == STREAM_DO_READ_GROUP) {

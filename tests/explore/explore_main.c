@@ -1,4 +1,5 @@
-/* Usage: explore [--config NAME] [--twin NAME] [--states MAX] [--path NUMBERS] [--quiet]
+/* Usage: explore [--config NAME] [--twin NAME] [--in-flight GROUPS] [--states MAX] [--path NUMBERS]
+ * [--quiet]
  *
  * Walks all states of a configuration. Exit status 0: the search finished and every check held, or,
  * with --twin, a check failed; 1 else. What the search was bounded by is printed with what came of
@@ -29,8 +30,17 @@ static const struct {
     {"takes", {.writes = 3, .remote = 1, .crashes = 1, .takes = 1, .in_flight = 2}},
     {"reader", {.writes = 3, .remote = 1, .crashes = 1, .readers = 1, .in_flight = 2}},
     {"publish", {.writes = 3, .remote = 1, .crashes = 1, .commits = 1, .in_flight = 2}},
+    {"apart", {.writes = 2, .remote = 2, .crashes = 1, .faults = 1, .in_flight = 2, .apart = true}},
     {"collect2", {.writes = 2, .remote = 1, .crashes = 1, .commits = 1, PINNING, .in_flight = 2}},
     {"pins", {.writes = 3, .remote = 1, .takes = 1, PINNING, .in_flight = 2}},
+    {"collect3_one",
+     {.writes = 3,
+      .remote = 1,
+      .crashes = 1,
+      .one_crash = true,
+      .commits = 1,
+      PINNING,
+      .in_flight = 2}},
     {"collect3", {.writes = 3, .remote = 1, .crashes = 1, .commits = 1, PINNING, .in_flight = 2}},
     /* what the twins are found in */
     {"twin", {.writes = 2, .remote = 1, .crashes = 1, .faults = 1, .in_flight = 2}},
@@ -105,11 +115,11 @@ static size_t twin_of(const char *name)
 
 static void say(const char *config, const struct ex_bounds *b, const struct ex_result *r)
 {
-    printf(
-        "%s: 2 nodes, %d records of one group each, %d in flight a node, %d crashes each, %d lost "
-        "or wrong answers, %d takeovers by command, %d publishes, %d readers%s, %d collectors\n",
-        config, b->writes, b->in_flight, b->crashes, b->faults, b->takes, b->commits, b->readers,
-        b->pins ? " with a pin" : "", b->collectors);
+    printf("%s: 2 nodes, %d records of one group each, %d in flight a node, %d crashes%s, %d lost "
+           "or wrong answers, %d takeovers by command, %d publishes, %d readers%s, %d collectors\n",
+           config, b->writes, b->in_flight, b->crashes, b->one_crash ? " of either" : " each",
+           b->faults, b->takes, b->commits, b->readers, b->pins ? " with a pin" : "",
+           b->collectors);
     printf("%s: %" PRIu64 " states, %" PRIu64 " transitions, depth %" PRIu64 ", %" PRIu64
            " at rest, %" PRIu64 " settled, %.1f s, %s\n",
            config, r->states, r->transitions, r->deepest, r->quiet, r->settled, r->seconds,
@@ -122,6 +132,7 @@ int main(int argc, char **argv)
 {
     const char *config = NULL, *twin = NULL, *path = NULL;
     uint64_t states_max = UINT32_MAX - 1;
+    uint8_t in_flight = 0;
     bool quiet = false;
     struct ex_bounds bounds;
     struct ex_result result;
@@ -133,6 +144,8 @@ int main(int argc, char **argv)
             config = argv[++i];
         else if (strcmp(argv[i], "--twin") == 0 && i + 1 < argc)
             twin = argv[++i];
+        else if (strcmp(argv[i], "--in-flight") == 0 && i + 1 < argc)
+            in_flight = (uint8_t)strtoul(argv[++i], NULL, 10);
         else if (strcmp(argv[i], "--path") == 0 && i + 1 < argc)
             path = argv[++i];
         else if (strcmp(argv[i], "--states") == 0 && i + 1 < argc)
@@ -143,6 +156,8 @@ int main(int argc, char **argv)
     if (config == NULL)
         config = twin != NULL ? TWINS[twin_of(twin)].config : "small";
     bounds = *bounds_of(config);
+    if (in_flight != 0 && in_flight <= EX_REQUESTS - 2)
+        bounds.in_flight = in_flight;
     if (twin != NULL)
         bounds.twins = TWINS[twin_of(twin)].twin;
     if (path != NULL)

@@ -384,6 +384,8 @@ void node_crash(struct ex_world *w, size_t node, bool hint_written)
     if (w->reader.pins && w->reader.node == node && w->reader.step != READER_HOLDS)
         w->reader = (struct ex_reader){.step = READER_AWAY};
     n->crashes--;
+    for (size_t i = 0; i < EX_NODES && w->bounds->one_crash; i++)
+        w->node[i].crashes = 0;
     n->session++;
     if (!hint_written) {
         n->hint = n->hint_before;
