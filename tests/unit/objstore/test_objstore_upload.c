@@ -4,6 +4,7 @@
 
 #include "objstore/faults.h"
 #include "objstore/memory.h"
+#include "tests/support/alloc_sweep.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -322,6 +323,29 @@ static void no_more_parts_at_a_time_than_was_said(void **state)
     }
 }
 
+static status upload_once(void *arg)
+{
+    struct place *p = arg;
+    struct upload_report report;
+    status st = objstore_upload(p->memory, &p->options, &report, NULL);
+
+    if (st == ST_OK)
+        assert_int_equal(report.class, OBJSTORE_OK);
+    return st;
+}
+
+/* Ours end it, the store's are one answer that is asked for again. */
+static void each_allocation_may_fail(void **state)
+{
+    struct place p;
+
+    (void)state;
+    place_open(&p, PART + 1);
+    assert_true(alloc_sweep(upload_once, &p) > 5);
+    assert_true(is_there(&p));
+    place_close(&p);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -332,6 +356,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_upload_is_begun_anew_some_times),
         cmocka_unit_test(stopping_aborts),
         cmocka_unit_test(no_more_parts_at_a_time_than_was_said),
+        cmocka_unit_test(each_allocation_may_fail),
     };
 
     if (argc > 1)
