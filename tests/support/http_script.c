@@ -1,5 +1,6 @@
 #include "tests/support/http_script.h"
 
+#include "base/clock.h"
 #include "base/lock.h"
 
 #include <arpa/inet.h>
@@ -43,6 +44,10 @@ struct http_script {
     struct connection connections[CONNECTIONS_MAX];
     size_t connection_count;
     bool stopping;
+    bool limited;
+    unsigned per_second;
+    double tokens;
+    uint64_t filled_ns;
 };
 
 static bool send_all(int fd, const char *data, size_t bytes)
@@ -136,6 +141,21 @@ static void finish(struct http_script *h, int fd, enum http_end end)
         continue;
 }
 
+/* A tenth of a second's worth may come at once. */
+static const struct http_line *line_by_rate_locked(struct http_script *h)
+{
+    uint64_t now = clock_mono_ns(clock_real());
+    double most = h->per_second / 10.0 + 1;
+
+    h->tokens += (double)(now - h->filled_ns) / 1e9 * h->per_second;
+    h->tokens = h->tokens > most ? most : h->tokens;
+    h->filled_ns = now;
+    if (h->per_second > 0 && h->tokens < 1)
+        return &h->lines[1];
+    h->tokens -= h->per_second > 0 ? 1 : 0;
+    return &h->lines[0];
+}
+
 static void serve(void *arg)
 {
     struct connection *c = arg;
@@ -148,9 +168,11 @@ static void serve(void *arg)
         struct seen *seen;
 
         lock_take(&h->lock);
-        assert(h->requests < HTTP_SCRIPT_REQUESTS);
-        line = &h->lines[h->requests < h->line_count ? h->requests : h->line_count - 1];
-        seen = &h->seen[h->requests++];
+        assert(h->limited || h->requests < HTTP_SCRIPT_REQUESTS);
+        line = h->limited
+                   ? line_by_rate_locked(h)
+                   : &h->lines[h->requests < h->line_count ? h->requests : h->line_count - 1];
+        seen = &h->seen[h->requests++ % HTTP_SCRIPT_REQUESTS];
         memcpy(seen->head, head, sizeof head);
         lock_drop(&h->lock);
         if (line->says_continue)
@@ -239,6 +261,17 @@ void http_script_stop(struct http_script *h)
     cond_fini(&h->changed);
     lock_fini(&h->lock);
     free(h);
+}
+
+void http_script_limit(struct http_script *h, unsigned per_second)
+{
+    lock_take(&h->lock);
+    assert(h->line_count >= 2);
+    h->limited = true;
+    h->per_second = per_second;
+    h->tokens = 0;
+    h->filled_ns = clock_mono_ns(clock_real());
+    lock_drop(&h->lock);
 }
 
 uint16_t http_script_port(const struct http_script *h)

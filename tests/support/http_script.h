@@ -35,6 +35,9 @@ struct http_line {
 struct http_script;
 struct http_script *http_script_start(const struct http_line *lines, size_t count);
 void http_script_stop(struct http_script *h);
+/* From here on the first line is for so many requests a second and the second for the rest; 0: the
+ * first for all. Heads are kept no more, and there may be any number. */
+void http_script_limit(struct http_script *h, unsigned per_second);
 uint16_t http_script_port(const struct http_script *h);
 size_t http_script_requests(struct http_script *h);
 size_t http_script_connections(struct http_script *h);
