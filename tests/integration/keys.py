@@ -21,7 +21,7 @@ from s3_server import Minio
 from support import check
 
 NAME = "docs"
-LIFE_SECONDS = 10
+LIFE_SECONDS = 8
 
 
 def encode(data):
@@ -155,7 +155,7 @@ def a_web_identity_whose_token_rotates():
             wait_healthy(client)
             create(client, NAME)
             sent = Documents(NAME, SEED)
-            count = insert_for(client, sent, 2 * LIFE_SECONDS)
+            count = insert_for(client, sent, 1.8 * LIFE_SECONDS)
             renewed = refreshes(client, "ok")
             check(renewed >= 2, f"renewed {renewed} times")
             check(refreshes(client, "failed") == 0, "a renewal failed")
