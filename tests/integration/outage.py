@@ -255,9 +255,9 @@ def the_bucket_is_away_under_load():
 
 
 def levels_rise_and_fall_in_order():
-    """A budget of 2 MiB: yellow, orange with 429 and Retry-After, red with 507, and back."""
+    """A budget of 1 MiB: yellow, orange with 429 and Retry-After, red with 507, and back."""
     with World("outage") as world:
-        node = world.node("a", storage__unshipped_bytes_max=2 << 20, storage__rpo_ms=200, storage__group_bytes=65536,
+        node = world.node("a", storage__unshipped_bytes_max=1 << 20, storage__rpo_ms=200, storage__group_bytes=65536,
                           storage__max_in_flight=1).start()
         client = node.client()
         create(client, NAME, DIM)
@@ -280,7 +280,7 @@ def levels_rise_and_fall_in_order():
             level = seen[-1]
             if level in ("green", "yellow"):
                 time.sleep(0.05)  # the node looks twice a second: slower than a level in between
-            for batch in (1, 1, 1, 1, 20):
+            for batch in (1, 1, 1, 1, 8):
                 first = documents.next_id
                 body = [documents.body(first + i, 0) for i in range(batch)]
                 answer = client.request("POST", f"/api/v1/collections/{NAME}/insert",
@@ -353,6 +353,37 @@ def started_without_the_bucket():
             documents.compare(other.start().client())
 
 
+def an_empty_directory_waits_for_the_bucket():
+    """The machine was lost and the bucket is away as well: the node says so, and loads when it is back."""
+    with World("outage") as world:
+        node = world.node("a", server__node_id="one").start()
+        client = node.client()
+        create(client, NAME, DIM)
+        documents = Documents(NAME, SEED, DIM)
+        documents.insert(client, 300)
+        wait_shipped(client, NAME)
+        node.crash_and_lose_everything()
+        node.relay.cut("refuse")
+        node.launch().wait_listening()
+        client = node.client()
+        time.sleep(4)
+        ready = client.request("GET", "/ready")
+        fine, why = health(client)
+        print(f"empty, without the bucket: ready {ready.status}; health: {why}")
+        check(not fine and "bucket" in why, f"health: {why}")
+        check(client.request("GET", f"/api/v1/collections/{NAME}").status in (404, 503), "there is nothing yet")
+        check(client.request("POST", "/api/v1/collections", {"name": NAME, "dimension": 3, "metric": "l2"}).status == 503,
+              "a collection of that name, which the bucket has, must not be made beside it")
+        node.relay.mend()
+        wait_for("the collection", lambda: [c for c in client.get("/api/v1/collections")["collections"]
+                                            if c["name"] == NAME and c["document_count"] == 300], 90)
+        documents.compare(client)
+        wait_for("writes", lambda: client.collection(NAME)["state"] == "serving")
+        documents.insert(client, 50)
+        wait_shipped(client, NAME)
+        wait_healthy(client)
+
+
 if __name__ == "__main__":
     if "--keep" in sys.argv:
         Folder.keep = True
@@ -362,4 +393,5 @@ if __name__ == "__main__":
     RATE = support.take_option("--rate", 300)
     MODE = support.take_option("--mode", ",".join(MODES), str).split(",")
     SEED = support.take_seed()
-    support.main(the_bucket_is_away_under_load, levels_rise_and_fall_in_order, started_without_the_bucket)
+    support.main(the_bucket_is_away_under_load, levels_rise_and_fall_in_order, started_without_the_bucket,
+                 an_empty_directory_waits_for_the_bucket)
