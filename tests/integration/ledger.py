@@ -448,7 +448,7 @@ class Writer(threading.Thread):
                 after = self.book.docs[doc_id] if doc_id in self.book.docs else None
                 if lsn and after.lsn == lsn and not any(
                         o.kind == "delete" and o.outcome in ("sent", "unknown") and doc_id in o.ids
-                        for o in list(self.book.ops.values())[-64:]):
+                        for o in list(self.book.ops.values())[-64:] + after.unknown):
                     self.book.complaints.append(f"document {doc_id} of lsn {lsn} is not visible")
 
 
