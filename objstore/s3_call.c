@@ -99,19 +99,21 @@ static bool take_text(struct s3_call *call, const char *data, size_t bytes)
     return !call->text.failed;
 }
 
+static bool is_compared(const struct s3_call *call)
+{
+    return call->reply.crc32c[0] != '\0' && !s3_wants_range(call->req);
+}
+
 /* Looked at with the last byte, so that a damaged object takes its connection with it. */
 static bool is_damaged(struct s3_call *call)
 {
-    const struct slice body = buf_slice(&call->req->result.body);
-    uint32_t crc;
     uint8_t bytes[4];
     char text[S3_CRC_TEXT_BYTES];
 
-    if (call->reply.crc32c[0] == '\0' || s3_wants_range(call->req))
+    if (!is_compared(call))
         return false;
-    crc = crc32c(0, body.data, body.bytes);
     for (int i = 0; i < 4; i++)
-        bytes[i] = (uint8_t)(crc >> (24 - 8 * i));
+        bytes[i] = (uint8_t)(call->crc >> (24 - 8 * i));
     crypto_base64(bytes, sizeof bytes, text);
     return strcmp(text, call->reply.crc32c) != 0;
 }
@@ -130,6 +132,8 @@ static size_t on_body(char *data, size_t one, size_t count, void *arg)
     buf_put(body, data, bytes);
     call->too_long = body->failed && body->over;
     call->no_memory = body->failed && !body->over;
+    if (is_compared(call))
+        call->crc = crc32c(call->crc, data, bytes);
     call->damaged = !body->failed && body->bytes == call->expected && is_damaged(call);
     return body->failed || call->damaged ? 0 : bytes;
 }
@@ -285,6 +289,7 @@ static void forget_answer(struct s3_call *call)
     call->sent = 0;
     call->expected = UINT64_MAX;
     call->header_bytes = 0;
+    call->crc = 0;
     call->headers_ended = call->damaged = false;
     call->began = call->refused = call->too_long = call->no_memory = false;
     call->words[0] = '\0';

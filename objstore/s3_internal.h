@@ -45,6 +45,7 @@ struct s3_call {
     bool no_memory;
     bool damaged; /* the object is not what its checksum was made of */
     bool headers_ended;
+    uint32_t crc;        /* of the object so far, where it is compared */
     size_t header_bytes; /* of all answers to this request */
     uint64_t sent_ns;    /* when it was begun, by the real clock */
     unsigned mended;     /* 1 << enum s3_mend: tried already */
