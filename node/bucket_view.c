@@ -95,7 +95,7 @@ void bucket_health(struct node *node, struct node_health *out)
     }
     objstore_trouble(node->options.store, keys);
     if (keys[0] != '\0') {
-        (void)snprintf(text, sizeof text, "the keys for the bucket cannot be renewed: %.200s",
+        (void)snprintf(text, sizeof text, "the keys for the bucket cannot be renewed: %.400s",
                        keys);
         health_add(out, text);
     }
