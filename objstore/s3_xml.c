@@ -353,7 +353,11 @@ status s3_xml_upload_id(struct slice body, char out[OBJSTORE_UPLOAD_BYTES], stru
     st = walk(body, on_field, &f, err);
     if (st == ST_OK && out[0] == '\0')
         st = err_set(err, ST_CORRUPT, "XML without the id of an upload");
-    return st == ST_OK ? check_token(out, "the id of an upload", err) : st;
+    if (st == ST_OK)
+        st = check_token(out, "the id of an upload", err);
+    if (st != ST_OK)
+        out[0] = '\0';
+    return st;
 }
 
 status s3_xml_complete(struct slice body, char etag[OBJSTORE_ETAG_BYTES], struct err *err)

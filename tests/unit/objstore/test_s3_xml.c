@@ -199,6 +199,7 @@ static void an_etag_or_id_with_a_line_end_is_none(void **state)
                                                  "</UploadId></InitiateMultipartUploadResult>"),
                                       id, &err),
                      ST_CORRUPT);
+    assert_string_equal(id, "");
 }
 
 static void parts_are_written(void **state)
