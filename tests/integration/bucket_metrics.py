@@ -3,6 +3,7 @@
     python3 tests/integration/bucket_metrics.py [--seconds N] [--rate N] [--idle N] [--seed S] [name of a test below ...]
 """
 import json
+import pathlib
 import threading
 import time
 
@@ -12,6 +13,7 @@ from support import check
 from synthetic import Vectors
 
 NAME = "docs"
+PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "requests.md"
 LEVELS = ["green", "yellow", "orange", "red"]
 CLASSES = {200: "ok", 204: "ok", 206: "ok", 304: "not_modified", 403: "permanent", 404: "not_found", 412: "precondition",
            500: "transient", 503: "throttle"}
@@ -335,10 +337,54 @@ def shipping_costs_what_it_may():
             check(gets <= seconds / 2 + 5, f"{gets} GETs in {seconds:.0f} s: a root read every 5 s is enough")
 
 
+def page_says(operation):
+    """PUT, GET, LIST and DELETE of an operation, as docs/requests.md has them."""
+    for line in PAGE.read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("|") and cells[0] == operation:
+            return dict(zip(("PUT", "GET", "LIST", "DELETE"), map(int, cells[1:5])))
+    check(False, f"docs/requests.md has no row of {operation}")
+
+
+def the_wire_sees_what_the_page_says():
+    """What test_node_requests counts in front of a store in memory, once more where the requests of a real one pass."""
+    with World("metrics") as world:
+        node = world.node("a").start()
+        client = node.client()
+        create(client, NAME)
+        wait_for("the collector", lambda: Metrics.of(client).sum("tiervec_collect_runs_total", outcome="ok") == 1)
+        documents = Documents(NAME, SEED)
+
+        def one(operation, act, quiet=0.7):
+            node.relay.wait_quiet(quiet)
+            mark = node.relay.mark()
+            act()
+            node.relay.wait_quiet(quiet)
+            seen = {op: node.relay.count(op, since=mark) for op in ("PUT", "GET", "LIST", "DELETE", "HEAD", "POST")}
+            want = {**page_says(operation), "HEAD": 0, "POST": 0}
+            check(seen == want, f"{operation}: the wire saw {seen}, the page says {want}: "
+                  f"{[(s.op, s.key) for s in node.relay.requests(since=mark)]}")
+
+        path = f"/api/v1/collections/{NAME}"
+        one("one insert", lambda: documents.insert(client, 1), 6)
+        one("100 inserts within rpo_ms", lambda: documents.insert(client, 100, batch=10), 6)
+        one("a delete", lambda: documents.delete(client, [1]), 6)
+        one("query, get, list", lambda: client.query(NAME, [0.1] * 24))
+        one("health, status, metrics", lambda: (client.get("/health"), client.get("/api/v1/status"), Metrics.of(client)))
+        one("list letters", lambda: letters(client, NAME))
+        one("change ef_search", lambda: client.ok("PATCH", path, {"ef_search": 77}))
+        one("set an alias", lambda: client.post("/api/v1/aliases", {"alias": "latest", "collection": NAME}))
+        one("remove an alias", lambda: client.ok("DELETE", "/api/v1/aliases", {"alias": "latest"}))
+        one("a snapshot, without a graph", lambda: client.post(f"/admin/collections/{NAME}/snapshot", {}))
+        one("a named snapshot", lambda: client.post(f"/admin/collections/{NAME}/snapshot", {"name": "monday"}))
+        one("rename", lambda: client.ok("PATCH", path, {"name": "renamed"}))
+        one("drop", lambda: client.ok("DELETE", "/api/v1/collections/renamed"))
+
+
 if __name__ == "__main__":
     SECONDS = support.take_option("--seconds", 15)
     RATE = support.take_option("--rate", 1000)
     IDLE = support.take_option("--idle", 10)
     SEED = support.take_seed()
     support.main(each_counter_is_what_the_relay_counted, the_clock_is_that_of_the_oldest_write, pressure_has_levels,
-                 an_idle_node_sends_nothing, shipping_costs_what_it_may)
+                 an_idle_node_sends_nothing, the_wire_sees_what_the_page_says, shipping_costs_what_it_may)

@@ -511,6 +511,51 @@ static void letters(void **state)
     nreq_end(&q, "discard a letter of two records");
 }
 
+/* --- garbage --- */
+
+static unsigned collected(void)
+{
+    static const char LINE[] = "\ntiervec_collect_runs_total{outcome=\"ok\"} ";
+    struct buf text;
+    const char *at;
+    unsigned n = 0;
+
+    buf_init(&text, 1 << 20);
+    stats_print(q.w.stats, &text);
+    buf_put_u8(&text, 0);
+    assert_false(text.failed);
+    at = strstr((const char *)text.data, LINE);
+    if (at != NULL)
+        n = (unsigned)strtoul(at + sizeof LINE - 1, NULL, 10);
+    buf_free(&text);
+    return n;
+}
+
+/* Everywhere else nothing is collected: here a run stands alone. It begins when time passes. */
+static void garbage(void **state)
+{
+    (void)state;
+    q.w.options.keep_versions = 1;
+    q.w.options.grace_ms = 5000;
+    nreq_open(&q);
+    assert_int_equal(nreq_create(&q, "docs", NREQ_NO_GRAPH, NODE_LOCAL), ST_OK);
+    nreq_pin(&q);
+    nreq_rest(&q);
+    nreq_from(&q);
+    nreq_until(&q, collected() == 1);
+    nreq_end(&q, "collect garbage, none there");
+    for (uint32_t version = 1; version < 6; version++) {
+        nreq_put(&q, 1, 20, version);
+        nreq_until(&q, nshipped(q.c));
+    }
+    npause_ms(600); /* the publish thread has seen what time it is, and looks when there is more */
+    assert_int_equal(ncompact(q.c, NULL, NULL), ST_OK);
+    nreq_rest(&q);
+    nreq_from(&q);
+    nreq_until(&q, collected() == 2);
+    nreq_end(&q, "collect garbage, five groups behind a new base");
+}
+
 /* --- the bucket read whole --- */
 
 static void verify(void **state)
@@ -558,6 +603,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(images, begin, end),
         cmocka_unit_test_setup_teardown(tiers, begin, end),
         cmocka_unit_test_setup_teardown(letters, begin, end),
+        cmocka_unit_test_setup_teardown(garbage, begin, end),
         cmocka_unit_test_setup_teardown(verify, begin, end),
         cmocka_unit_test(the_page_has_no_row_nobody_counted),
     };
