@@ -309,11 +309,12 @@ struct export_call {
 
 static void export_done(void *arg, status st, const struct buf *ndjson, const struct err *err)
 {
+    const struct write_result none = {0};
     struct export_call *e = arg;
 
     if (st == ST_OK)
         buf_put_slice(&e->text, buf_slice(ndjson));
-    call_write_done(&e->call, st == ST_OK ? ST_OK : st, &(struct write_result){0}, err);
+    call_write_done(&e->call, st, st == ST_OK ? &none : NULL, err);
 }
 
 /* The letter's records, or why there are none; without a letter there must be a word. */
