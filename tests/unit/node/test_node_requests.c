@@ -266,6 +266,20 @@ static void starts(void **state)
     nreq_end(&q, "a start with a write the bucket lacks");
 }
 
+/* The others begin where the store is taken at its word. */
+static void tried_out(void **state)
+{
+    (void)state;
+    q.w.options.probe_store = true;
+    nreq_docs(&q, 20, NREQ_NO_GRAPH, NODE_LOCAL);
+    nreq_until(&q, !atomic_load(&q.w.node->format_wanted)); /* the publish thread's, by and by */
+    nreq_begin(&q);
+    nreq_close(&q);
+    nreq_from(&q);
+    nreq_open(&q);
+    nreq_end(&q, "the same, of a store that was tried out");
+}
+
 static void restores(void **state)
 {
     (void)state;
@@ -596,6 +610,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(remote_writes, begin, end),
         cmocka_unit_test_setup_teardown(reads, begin, end),
         cmocka_unit_test_setup_teardown(starts, begin, end),
+        cmocka_unit_test_setup_teardown(tried_out, begin, end),
         cmocka_unit_test_setup_teardown(restores, begin, end),
         cmocka_unit_test_setup_teardown(owners, begin, end),
         cmocka_unit_test_setup_teardown(fenced, begin, end),
