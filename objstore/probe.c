@@ -17,10 +17,8 @@ enum {
     PAUSE_MS_MAX = 5000,
     STOP_LOOK_MS = 50,
     SKEW_MS_MAX = 300000,
-    SWEEP_PAGES_MAX = 8,
     SENDS_MAX_FEW = 3, /* for what no grade hangs on; and a store that is away is away */
 };
-#define LEFTOVER_NS (UINT64_C(3600) * 1000000000) /* by the store's clock */
 
 void probe_say(struct probe_fact *fact, enum probe_answer answer, const char *format, ...)
 {
@@ -46,6 +44,7 @@ static void on_done(struct objstore_req *req)
     struct probe *p = shot->probe;
 
     lock_take(&p->shared.lock);
+    shot->ended = true;
     p->shared.under_way--;
     cond_signal(&p->shared.ended);
     lock_drop(&p->shared.lock);
@@ -67,20 +66,44 @@ static void submit_open(struct probe *p, struct probe_shot *shots, size_t count)
         shots[i].probe = p;
         req->done = on_done;
         req->arg = &shots[i];
-        req->timeout_ms = p->options.attempt_ms;
+        req->timeout_ms = p->timeout_ms;
         p->report->requests++;
         lock_take(&p->shared.lock);
+        shots[i].ended = false;
         p->shared.under_way++;
         lock_drop(&p->shared.lock);
         objstore_submit(p->options.store, req);
     }
 }
 
-static void wait_for_answers(struct probe *p)
+static void cancel_open(struct probe *p, struct probe_shot *shots, size_t count)
 {
+    for (size_t i = 0; i < count; i++) {
+        bool ended;
+
+        lock_take(&p->shared.lock);
+        ended = shots[i].ended;
+        lock_drop(&p->shared.lock);
+        if (shots[i].open && !ended)
+            objstore_cancel(p->options.store, &shots[i].req);
+    }
+}
+
+/* A node that stops waits for no store. */
+static void wait_for_answers(struct probe *p, struct probe_shot *shots, size_t count)
+{
+    bool cancelled = false;
+
     lock_take(&p->shared.lock);
-    while (p->shared.under_way > 0)
-        cond_wait(&p->shared.ended, &p->shared.lock);
+    while (p->shared.under_way > 0) {
+        (void)cond_wait_ns(&p->shared.ended, &p->shared.lock, STOP_LOOK_MS * UINT64_C(1000000));
+        if (cancelled || !stopped(p))
+            continue;
+        lock_drop(&p->shared.lock);
+        cancel_open(p, shots, count);
+        cancelled = true;
+        lock_take(&p->shared.lock);
+    }
     lock_drop(&p->shared.lock);
 }
 
@@ -152,7 +175,7 @@ status probe_send_all(struct probe *p, struct probe_shot *shots, size_t count)
         if (stopped(p))
             return err_set(&p->why, ST_CLOSED, "stopped");
         submit_open(p, shots, count);
-        wait_for_answers(p);
+        wait_for_answers(p, shots, count);
         for (size_t i = 0; i < count; i++) {
             status st = shots[i].open ? hear(p, &shots[i], &pause_ms) : ST_OK;
 
@@ -365,57 +388,7 @@ static status run_steps(struct probe *p)
     return st;
 }
 
-/* --- what is left behind --- */
-
-static void delete_some(struct probe *p, const struct objstore_entry *entries, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        p->shots[i] = (struct probe_shot){.req = {.op = OBJSTORE_DELETE, .key = entries[i].key}};
-    if (probe_send_all(p, p->shots, count) != ST_OK) {
-        /* What stays is a leftover. */
-    }
-    probe_free(p->shots, count);
-}
-
-/* Everything of this run; or what other runs left, where `now_ns` (the store's) is not 0. */
-static void sweep(struct probe *p, uint64_t now_ns)
-{
-    char prefix[PROBE_PREFIX_BYTES_MAX + 32];
-    char after[OBJSTORE_KEY_BYTES_MAX + 1] = "";
-
-    if (now_ns == 0)
-        (void)snprintf(prefix, sizeof prefix, "%s%s/", p->options.prefix, p->run);
-    else
-        (void)snprintf(prefix, sizeof prefix, "%s", p->options.leftovers);
-    for (unsigned page = 0; page < SWEEP_PAGES_MAX; page++) {
-        struct objstore_req req = {
-            .op = OBJSTORE_LIST, .key = prefix, .start_after = after[0] == '\0' ? NULL : after};
-        struct objstore_entry old[PROBE_RACERS];
-        size_t count = 0;
-        bool more;
-
-        if (probe_send(p, &req) != ST_OK)
-            return;
-        for (size_t i = 0; i < req.result.entry_count; i++) {
-            const struct objstore_entry *e = &req.result.entries[i];
-
-            if (strcmp(e->key, after) > 0)
-                (void)snprintf(after, sizeof after, "%s", e->key);
-            if (now_ns != 0 && (e->modified_ns == 0 || e->modified_ns + LEFTOVER_NS > now_ns))
-                continue;
-            old[count++] = *e;
-            if (count < COUNT_OF(old))
-                continue;
-            delete_some(p, old, count);
-            count = 0;
-        }
-        delete_some(p, old, count);
-        more = req.result.truncated && req.result.entry_count > 0;
-        objstore_result_fini(&req.result);
-        if (!more)
-            return;
-    }
-}
+/* --- the whole --- */
 
 static status check_options(const struct probe_options *o, struct err *err)
 {
@@ -461,16 +434,17 @@ status objstore_probe(const struct probe_options *options, struct probe_report *
     p->report = &report;
     p->sends_max = PROBE_SENDS_MAX;
     set_defaults(p);
+    p->timeout_ms = p->options.attempt_ms;
     (void)snprintf(p->run, sizeof p->run, "%016" PRIx64, rand_u64(options->rand));
     lock_init(&p->shared.lock, LOCK_RANK_LEAF, "probe");
     cond_init(&p->shared.ended);
     st = run_steps(p);
     if (st == ST_OK && p->first_ns != 0)
-        sweep(p, p->first_ns);
+        probe_sweep(p, p->first_ns);
     if (st != ST_OK)
         p->sends_max = 1; /* as well as it can; the text stays that of what failed */
     why = p->why;
-    sweep(p, 0);
+    probe_sweep(p, 0);
     report.grade = probe_grade(report.facts);
     report.took_ms = (clock_mono_ns(options->clock) - began_ns) / 1000000;
     if (st == ST_OK)

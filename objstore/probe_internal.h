@@ -10,6 +10,8 @@ enum {
     PROBE_SENDS_MAX = 6, /* of one request that is not answered */
     PROBE_TRIES_MAX = 6, /* of one step whose answers were lost */
     PROBE_BODY_BYTES = 48,
+    /* In a race: SeaweedFS lets writers of one key wait for each other, some for ten seconds. */
+    PROBE_RACE_MS = 30000,
 };
 
 struct probe_shot { /* one request, sent until it is answered */
@@ -18,6 +20,7 @@ struct probe_shot { /* one request, sent until it is answered */
     char text[PROBE_BODY_BYTES]; /* its body, where that is a short text */
     bool lost;                   /* an answer to it was: it may have taken effect */
     bool open;                   /* not decided yet */
+    bool ended;                  /* this attempt; guarded by the probe's lock */
 };
 
 struct probe {
@@ -26,7 +29,8 @@ struct probe {
     char run[17];     /* of this run, random */
     uint32_t objects; /* numbered */
     unsigned sends_max;
-    bool lost; /* in this step an answer to a write was lost */
+    uint64_t timeout_ms; /* of what is sent now */
+    bool lost;           /* in this step an answer to a write was lost */
     bool create_holds;
     struct err why;       /* of what ended a step without an answer */
     uint64_t first_ns;    /* the store's clock at its first answer */
@@ -62,6 +66,9 @@ status probe_get(struct probe *p, const char *key, const char *expected,
 NODISCARD
 status probe_make(struct probe *p, const char *key, const char *text,
                   char etag[OBJSTORE_ETAG_BYTES]);
+
+/* Removes everything of this run; or what other runs left, where now_ns (the store's) is not 0. */
+void probe_sweep(struct probe *p, uint64_t now_ns);
 
 void probe_say(struct probe_fact *fact, enum probe_answer answer, const char *format, ...)
     PRINTF_LIKE(3, 4);

@@ -90,10 +90,13 @@ static status judge(struct probe *p, struct probe_fact *fact, const char *key, c
 static status run(struct probe *p, struct probe_fact *fact, const char *key,
                   enum objstore_condition when, const char *etag, const char *what)
 {
+    uint64_t timeout_ms = p->timeout_ms;
     status st;
 
     line_up(p, key, when, etag);
+    p->timeout_ms = timeout_ms > PROBE_RACE_MS ? timeout_ms : PROBE_RACE_MS;
     st = probe_send_all(p, p->shots, p->options.racers);
+    p->timeout_ms = timeout_ms;
     if (st == ST_OK)
         st = judge(p, fact, key, what);
     probe_free(p->shots, p->options.racers);

@@ -59,7 +59,7 @@ def serves_with_an_a(kind):
         with node_on(s3, folder, "a", "a") as node:
             node.start()
             client = node.client()
-            wait_for("a grade", lambda: store_of(client) == ("A", "full"))
+            wait_for("a grade", lambda: store_of(client) == ("A", "full"), 180)
             check(health(client)[0], f"{kind}: {health(client)}")
             check(metric(client, "tiervec_store_grade") == 1 and metric(client, "tiervec_store_pinned_owner") == 0,
                   f"{kind}: the gauges say otherwise")

@@ -422,6 +422,52 @@ static void a_stopped_probe_ends(void **state)
     objstore_close(s);
 }
 
+struct stopping {
+    struct objstore *store;
+    _Atomic bool stop;
+    status st;
+};
+
+static void probe_until_stopped(void *arg)
+{
+    struct stopping *s = arg;
+    const struct probe_options options = {.store = s->store,
+                                          .clock = clock_real(),
+                                          .rand = rand_kernel(),
+                                          .prefix = "probe/node-1/",
+                                          .stop = &s->stop};
+    struct probe_report r;
+
+    s->st = objstore_probe(&options, &r, NULL);
+}
+
+/* Requests that nobody answers are given up when the node stops: at each of them. */
+static void a_probe_that_waits_is_stopped(void **state)
+{
+    (void)state;
+    for (uint32_t nth = 1; nth < 120; nth += 20) {
+        struct stopping s = {.stop = false, .st = ST_BUG};
+        struct objstore_fault hold = {.kind = OBJSTORE_FAULT_DELAY,
+                                      .delay_ms = OBJSTORE_FAULT_HOLD,
+                                      .nth = nth,
+                                      .times = OBJSTORE_FAULT_FOR_EVER};
+        struct thread thread = {0};
+        struct rig rig;
+
+        rig_open(&rig, memory());
+        rig_add(&rig, hold);
+        s.store = rig.faults;
+        assert_int_equal(
+            thread_start(&thread, "prober", THREAD_NORMAL, probe_until_stopped, &s, NULL), ST_OK);
+        while (objstore_faults_held(rig.faults) == 0) {
+        }
+        s.stop = true;
+        thread_join(&thread);
+        assert_int_equal(s.st, ST_CLOSED);
+        objstore_close(rig.faults);
+    }
+}
+
 /* --- what is left behind --- */
 
 static void leave(struct objstore *s, const char *key)
@@ -534,6 +580,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_outage_in_the_middle_gives_no_grade),
         cmocka_unit_test(a_denied_missing_or_full_bucket_is_named),
         cmocka_unit_test(a_stopped_probe_ends),
+        cmocka_unit_test(a_probe_that_waits_is_stopped),
         cmocka_unit_test(old_leftovers_of_the_same_prober_go),
         cmocka_unit_test(two_probers_of_one_name_both_come_to_a_grade),
         cmocka_unit_test(a_clock_that_is_wrong_is_told),
