@@ -17,6 +17,7 @@
  *   sim_collect.c publishing, and the shell of the collector
  *   sim_reader.c  who reads while things change, with a pin and without
  *   sim_check.c   what a restore would read, and what must be true of it
+ *   sim_outage.c  a bucket that is away for hours: another mode
  *   sim_world.c   clock, events, chance, failing */
 #ifndef TESTS_SIM_H
 #define TESTS_SIM_H
@@ -200,19 +201,19 @@ struct sim_request {
     struct stream_effect effect;
     bool collects; /* it is a collector's: */
     struct collect_effect gc;
-    struct objkey names[SIM_BATCH];
     size_t name_count;
     uint64_t date_ns;
-    struct root root;
     char etag[OBJSTORE_ETAG_BYTES];
-    uint32_t values[SIM_GROUP_RECORDS];
     bool applied, replace; /* replace: the answer is `class`, whatever it came to */
     enum objstore_class class;
     bool maybe, cut_short;
     uint64_t retry_after_ms;
     struct stream_event answer;
-    struct root answer_root;
     char answer_etag[OBJSTORE_ETAG_BYTES];
+    /* Not cleared: read where the above says that they are there. */
+    struct root root, answer_root;
+    struct objkey names[SIM_BATCH];
+    uint32_t values[SIM_GROUP_RECORDS];
 };
 
 enum sim_event_kind {
@@ -327,9 +328,7 @@ struct sim {
     uint64_t deny_until_ms, miss_until_ms, end_ms;
     uint64_t unshipped_bytes_max, disk_bytes, disk_reserve; /* 0: not looked at */
     bool deny_all;
-    struct sim_event events[SIM_EVENTS];
     size_t event_count;
-    struct sim_request requests[SIM_REQUESTS];
     struct sim_node node[SIM_NODES];
     struct sim_record records[SIM_VALUES];
     uint32_t next_value;
@@ -337,10 +336,8 @@ struct sim {
     bool has_root;
     struct root root;
     char etag[OBJSTORE_ETAG_BYTES];
-    struct sim_group groups[SIM_GROUPS];
     size_t group_count;
     uint16_t group_index[SIM_GROUP_SLOTS]; /* by epoch and seq: number + 1 */
-    struct sim_manifest manifests[SIM_MANIFESTS];
     size_t manifest_count;
     uint64_t root_modified_ms;
     struct sim_segment segments[SIM_SEGMENTS];
@@ -359,6 +356,11 @@ struct sim {
     uint64_t steps, request_count;
     uint64_t effect_count, crash_at; /* the effect before which its process crashes; 0: none */
     struct sim_content content;      /* of the last check */
+    /* Not cleared for the next seed, but when each is taken. */
+    struct sim_event events[SIM_EVENTS];
+    struct sim_request requests[SIM_REQUESTS];
+    struct sim_group groups[SIM_GROUPS];
+    struct sim_manifest manifests[SIM_MANIFESTS];
 };
 
 /* sim_world.c */
@@ -470,5 +472,8 @@ struct sim_options {
 void sim_run(struct sim *w, const struct sim_options *options);
 
 extern const uint8_t SIM_COLLECTION[16];
+
+/* sim_outage.c */
+int sim_outage(double hours, uint64_t seed); /* 0: all was as it must be */
 
 #endif

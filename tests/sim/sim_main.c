@@ -1,4 +1,6 @@
 /* Usage: sim [--trace] [--sweep] [--twin NAME] [FIRST_SEED [COUNT [CRASH]]]
+ *        sim --seeds FILE        (a seed a line, with the effect before which it crashes, or not)
+ *        sim --outage 8h [SEED]  (sim_outage.c)
  *
  * Runs the seeds; the first that fails is printed as `seed N: why`, and the exit status is 1. With
  * --sweep each seed is run again and again, with a crash before the first effect, the second, ...
@@ -159,6 +161,32 @@ static void sweep(struct sim_options o, struct totals *t)
         run(&o, t);
 }
 
+/* Seeds that failed once. */
+static int run_file(const char *path)
+{
+    FILE *file = fopen(path, "r");
+    struct totals t = {0};
+    char line[128];
+
+    if (file == NULL) {
+        perror(path);
+        return 2;
+    }
+    while (t.failed == 0 && fgets(line, sizeof line, file) != NULL) {
+        struct sim_options o = {0};
+        char *end;
+
+        if (line[0] == '#')
+            continue;
+        o.seed = strtoull(line, &end, 10);
+        o.crash_at = strtoull(end, NULL, 10);
+        run(&o, &t);
+    }
+    (void)fclose(file);
+    printf("%llu runs\n", (unsigned long long)t.runs);
+    return t.failed > 0 || t.runs == 0;
+}
+
 int main(int argc, char **argv)
 {
     struct sim_options o = {.seed = 1};
@@ -175,6 +203,11 @@ int main(int argc, char **argv)
             sweeps = true;
         else if (strcmp(argv[i], "--twin") == 0 && i + 1 < argc)
             o.twins = twin_of(twin = argv[++i]);
+        else if (strcmp(argv[i], "--seeds") == 0 && i + 1 < argc)
+            return run_file(argv[i + 1]);
+        else if (strcmp(argv[i], "--outage") == 0 && i + 1 < argc)
+            return sim_outage(strtod(argv[i + 1], NULL),
+                              i + 2 < argc ? strtoull(argv[i + 2], NULL, 10) : 1);
         else
             return 2;
     }

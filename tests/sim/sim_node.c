@@ -207,7 +207,11 @@ void node_load(struct sim *w, size_t node)
     struct sim_content *c = &w->content;
     bool own;
 
-    if (w->has_root && w->root.state == ROOT_DROPPED)
+    if (w->dropper == node + 1 && !n->streams) { /* a damaged log need not be whole to be dropped */
+        node_open(w, node, false);
+        node_step(w, node, (struct stream_event){.kind = STREAM_DROP, .wall_ns = 5});
+    }
+    if ((w->has_root && w->root.state == ROOT_DROPPED) || w->dropper == node + 1)
         return;
     if (!w->has_root || w->root.state == ROOT_SWITCHING || store_away(w) || tails_wait(n)) {
         sim_at(w, w->now_ms + 500 + sim_below(w, LOAD_MS), EV_LOAD, node);

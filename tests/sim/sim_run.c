@@ -2,6 +2,7 @@
  * come together. */
 #include "sim.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -388,7 +389,9 @@ void sim_run(struct sim *w, const struct sim_options *options)
     for (size_t i = 0; i < SIM_NODES; i++)
         disk_free(&w->node[i]), collect_fini(&w->node[i].collect);
     memcpy(seen, w->seen, sizeof seen);
-    memset(w, 0, sizeof *w);
+    memset(w, 0, offsetof(struct sim, events));
+    for (size_t i = 0; i < SIM_REQUESTS; i++)
+        w->requests[i].used = w->requests[i].waits = false;
     memcpy(w->seen, seen, sizeof seen);
     w->seed = w->random = options->seed;
     w->twins = options->twins;

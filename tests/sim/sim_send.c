@@ -3,6 +3,7 @@
  * pushes back on its writers meanwhile (tiering/pressure.h). */
 #include "sim.h"
 
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -73,7 +74,7 @@ struct sim_request *send_make(struct sim *w, size_t node)
         sim_fail(w, "the simulator has no room for more requests");
         return NULL;
     }
-    memset(r, 0, sizeof *r);
+    memset(r, 0, offsetof(struct sim_request, root));
     r->used = true;
     r->node = node;
     r->gen = w->node[node].gen;
@@ -98,6 +99,8 @@ void send_request(struct sim *w, size_t node, const struct stream_effect *effect
         (void)snprintf(r->etag, sizeof r->etag, "%s", effect->etag);
     if (values != NULL)
         memcpy(r->values, values, sizeof r->values);
+    else
+        memset(r->values, 0, sizeof r->values);
     r->answer =
         (struct stream_event){.kind = store_answer_kind(effect->kind), .token = effect->token};
     n->waiting++;
