@@ -9,7 +9,6 @@
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 enum {
     ATTEMPT_MS = 10000,
