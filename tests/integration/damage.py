@@ -95,10 +95,10 @@ def is_healed(world, node, client, collection_id, documents, other):
 
 
 def a_damaged_log_heals_from_the_bucket():
-    for place in (None, 44):  # a record; the salt in the file's header
-        with World("damage") as world:
-            node, client, collection_id, documents, other = damaged(world, False, place)
-            print(f"byte {place}: {is_healed(world, node, client, collection_id, documents, other)}")
+    place = random.Random(SEED).choice((None, 44))  # a record; the salt in the file's header
+    with World("damage") as world:
+        node, client, collection_id, documents, other = damaged(world, False, place)
+        print(f"byte {place}: {is_healed(world, node, client, collection_id, documents, other)}")
 
 
 def with_the_bucket_away_it_is_read_only_and_waits():
