@@ -19,6 +19,7 @@ enum {
     PINNED_WARN_MS = 3600000,
     PINNED_QUIET_MS = 5000, /* what a process that was killed had sent has arrived by then */
     MARKER_ATTEMPT_MS = 5000,
+    PROBE_HOLD_MS = 8000, /* so long writes of a start wait for the verdict, and no longer */
 };
 #define PROBE_TTL_NS (UINT64_C(7 * 24 * 3600) * 1000000000)
 
@@ -138,7 +139,7 @@ status bucket_probe_open(struct node *node, struct err *err)
 
     if (st != ST_OK || !node->options.probe_store)
         return st;
-    st = objstore_gate_open(node->options.store, &gate, err);
+    st = objstore_gate_open(node->options.store, node->options.clock, PROBE_HOLD_MS, &gate, err);
     if (st != ST_OK)
         return st;
     node->trust.raw = node->options.store;

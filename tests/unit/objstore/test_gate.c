@@ -6,6 +6,7 @@
 
 #include "tests/support/alloc_sweep.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -14,13 +15,13 @@ struct rig {
     struct objstore *gate;
 };
 
-static void rig_open(struct rig *r)
+static void rig_open(struct rig *r, uint64_t hold_ms)
 {
     struct objstore *memory = NULL;
 
     assert_int_equal(objstore_memory_open("gate", NULL, &memory, NULL), ST_OK);
     assert_int_equal(objstore_meter_open(memory, NULL, clock_real(), &r->meter, NULL), ST_OK);
-    assert_int_equal(objstore_gate_open(r->meter, &r->gate, NULL), ST_OK);
+    assert_int_equal(objstore_gate_open(r->meter, clock_real(), hold_ms, &r->gate, NULL), ST_OK);
     assert_string_equal(r->gate->description, "memory:gate");
 }
 
@@ -61,7 +62,7 @@ static void no_write_passes_until_it_is_opened(void **state)
     struct rig r;
 
     (void)state;
-    rig_open(&r);
+    rig_open(&r, 0);
     for (size_t i = 0; i < COUNT_OF(ops); i++)
         assert_int_equal(ask(r.gate, ops[i], &err), OBJSTORE_TRANSIENT);
     assert_non_null(strstr(err.text, "not sent: the store is not proven yet"));
@@ -105,7 +106,7 @@ static void each_request_ends_once_while_it_turns(void **state)
 
     (void)state;
     assert_non_null(reqs);
-    rig_open(&r);
+    rig_open(&r, 0);
     for (int i = 0; i < MANY; i++) {
         objstore_gate_set(r.gate, (enum objstore_gate_state)(i / 7 % 3), "turning");
         reqs[i] = (struct objstore_req){.op = OBJSTORE_PUT,
@@ -129,10 +130,52 @@ static void each_request_ends_once_while_it_turns(void **state)
     free(reqs);
 }
 
+static enum objstore_class ended_as(struct rig *r, enum objstore_gate_state then, bool cancel)
+{
+    struct objstore_req req = {
+        .op = OBJSTORE_PUT, .key = "k", .body = slice_text("x"), .done = note_end};
+    _Atomic int ended = 0;
+    enum objstore_class class;
+
+    req.arg = &ended;
+    objstore_submit(r->gate, &req);
+    for (int i = 0; i < 50; i++) {
+        assert_int_equal(ended, 0); /* held */
+        sched_yield();
+    }
+    if (cancel)
+        objstore_cancel(r->gate, &req);
+    else
+        objstore_gate_set(r->gate, then, "decided");
+    while (ended == 0)
+        sched_yield();
+    class = req.result.class;
+    objstore_result_fini(&req.result);
+    return class;
+}
+
+/* A start takes a moment: what is written in it waits for the verdict. */
+static void what_comes_before_the_verdict_is_held(void **state)
+{
+    struct rig r;
+
+    (void)state;
+    rig_open(&r, 3600000);
+    assert_int_equal(ended_as(&r, OBJSTORE_GATE_WAIT, true), OBJSTORE_CANCELLED);
+    assert_int_equal(ended_as(&r, OBJSTORE_GATE_OPEN, false), OBJSTORE_OK);
+    rig_close(&r);
+    rig_open(&r, 3600000);
+    assert_int_equal(ended_as(&r, OBJSTORE_GATE_REFUSE, false), OBJSTORE_PERMANENT);
+    rig_close(&r);
+    rig_open(&r, 100);
+    assert_int_equal(ask(r.gate, OBJSTORE_PUT, NULL), OBJSTORE_TRANSIENT); /* not for ever */
+    rig_close(&r);
+}
+
 static status open_one(void *arg)
 {
     struct objstore *gate = NULL;
-    status st = objstore_gate_open(arg, &gate, NULL);
+    status st = objstore_gate_open(arg, clock_real(), 0, &gate, NULL);
 
     if (st == ST_OK)
         objstore_close(gate);
@@ -144,7 +187,7 @@ static void a_failed_allocation_leaves_nothing(void **state)
     struct rig r;
 
     (void)state;
-    rig_open(&r);
+    rig_open(&r, 0);
     assert_true(alloc_sweep(open_one, r.meter) >= 1);
     rig_close(&r);
 }
@@ -154,6 +197,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_write_passes_until_it_is_opened),
         cmocka_unit_test(each_request_ends_once_while_it_turns),
+        cmocka_unit_test(what_comes_before_the_verdict_is_held),
         cmocka_unit_test(a_failed_allocation_leaves_nothing),
     };
 
