@@ -159,8 +159,13 @@ static status check_free_list(struct checking *c, uint64_t page, struct slice li
 
     if (count > list.bytes / 8 - 1)
         return bad(c, page, "a list of %" PRIu64 " free pages in %zu bytes", count, list.bytes);
-    for (uint64_t i = 0; i < count && st == ST_OK; i++)
-        st = claim_page(c, le_u64(list.data + 8 + 8 * i), page);
+    for (uint64_t i = 0; i < count && st == ST_OK; i++) {
+        uint64_t number = le_u64(list.data + 8 + 8 * i);
+
+        if (i > 0 && number >= le_u64(list.data + 8 * i)) /* they fall */
+            return bad(c, page, "a list of free pages is not in order");
+        st = claim_page(c, number, page);
+    }
     return st;
 }
 
@@ -205,6 +210,10 @@ static status check_leaf_node(struct checking *c, uint64_t page, const uint8_t *
         return st;
     if (!rises(c, key))
         return bad(c, page, "keys are not in order");
+    /* Pages are free since a transaction that was: LMDB writes its own list under the next one. */
+    if (c->free_table && (le_u64(key.data) == 0 || le_u64(key.data) > c->meta.txn))
+        return bad(c, page, "pages that are free since transaction %" PRIu64 " of %" PRIu64,
+                   le_u64(key.data), c->meta.txn);
     c->last_key = key;
     c->any_key = true;
     c->or_equal = false;
