@@ -219,14 +219,76 @@ static status plan(struct wal *w, const struct wal_options *o, const struct wal_
     return plan_copy(w, r, err);
 }
 
-/* No copy now: what is asked of the kernel meanwhile may or may not help. */
-static void sync_tail(struct wal *w)
+static status pass_over(void *arg, uint64_t lsn, struct slice payload, struct err *err)
+{
+    (void)arg;
+    (void)lsn;
+    (void)payload;
+    (void)err;
+    return ST_OK;
+}
+
+/* Where the records [copy_from, written_lsn] stand in their file. */
+static status find_tail(struct wal *w, const struct wal_entry *e, uint64_t *begin, uint64_t *end,
+                        struct err *err)
+{
+    struct wal_hint hint = {0};
+    uint64_t before = w->sync.copy_from - 1;
+    status st = ST_OK;
+
+    *begin = WAL_HEAD_BYTES;
+    if (before >= e->first_lsn) {
+        st = wal_replay_range(w->fs, w->dir, &w->shared.files, before, before, &hint, pass_over,
+                              NULL, err);
+        *begin = hint.offset;
+    }
+    if (st == ST_OK)
+        st = wal_replay_range(w->fs, w->dir, &w->shared.files, w->sync.copy_from,
+                              w->sync.written_lsn, &hint, pass_over, NULL, err);
+    *end = hint.offset;
+    return st;
+}
+
+/* The same bytes at the same place: a sector of them that is lost now was lost before. */
+static status rewrite(struct wal *w, struct wal_file *f, uint64_t begin, uint64_t end,
+                      struct err *err)
+{
+    uint8_t bytes[4096];
+    status st = ST_OK;
+
+    while (st == ST_OK && begin < end) {
+        size_t n = end - begin < sizeof bytes ? (size_t)(end - begin) : sizeof bytes;
+
+        st = fs_pread_full(w->fs, f->file, bytes, n, begin, err);
+        if (st == ST_OK)
+            st = fs_pwrite(w->fs, f->file, bytes, n, begin, err);
+        begin += n;
+    }
+    return st == ST_OK ? fs_sync(w->fs, f->file, err) : st;
+}
+
+/* No room for a copy: the tail is written once more where it stands, as only a write of our own can
+ * be trusted. */
+static void settle_in_place(struct wal *w)
 {
     struct err err;
+    struct wal_file f = {0};
+    const struct wal_entry *e;
+    uint64_t begin, end;
     size_t live;
+    status st;
 
-    if (w->sync.copy_from != 0 && last_live(&w->shared.files, w->sync.written_lsn, &live) &&
-        wal_file_sync(w, w->shared.files.at[live].number, &err) != ST_OK)
+    if (w->sync.copy_from == 0 || !last_live(&w->shared.files, w->sync.written_lsn, &live))
+        return;
+    e = &w->shared.files.at[live];
+    f.head.number = e->number;
+    st = find_tail(w, e, &begin, &end, &err);
+    if (st == ST_OK)
+        st = wal_file_reopen(w->fs, w->dir, &f, &err);
+    if (st == ST_OK)
+        st = rewrite(w, &f, begin, end, &err);
+    wal_file_close(w->fs, &f);
+    if (st != ST_OK)
         log_warn("log tail not synced", "log=%s err=%s", w->dir, err.text);
 }
 
@@ -258,7 +320,7 @@ static status make_ready(struct wal *w, struct err *err)
     }
     w->shared.trim_blocked = w->sync.copy_from != 0;
     if (st == ST_NOSPACE) {
-        sync_tail(w);
+        settle_in_place(w);
         log_warn("log opened on a full disk", "log=%s err=%s", w->dir, why.text);
         return ST_OK;
     }

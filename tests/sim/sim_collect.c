@@ -174,6 +174,9 @@ static void feed(struct sim *w, size_t node, struct collect_event *e)
     e->now_ms = w->now_ms;
     e->wall_ns = gc_date_ns(w, w->now_ms) + (uint64_t)(n->wall_off_ms * NS_PER_MS);
     w->steps++;
+    sim_say(w, "  collector %zu at %s: %s, %zu pins, %zu manifests", node,
+            collect_step_name(n->collect.at), objstore_class_name(e->class), n->collect.pin_count,
+            n->collect.manifest_count);
     collect_step(&n->collect, e, &effect);
     if (effect.kind == COLLECT_LIST && n->collect.at != COLLECT_AT_MANIFESTS && !w->settling &&
         sim_chance(w, 60))

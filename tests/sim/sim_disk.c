@@ -164,6 +164,8 @@ bool disk_open(struct sim *w, size_t node)
     if (w->trace && fs_list(fs_sim_fs(n->disk.fs), SIM_LOG_DIR, say_file, w, NULL) != ST_OK)
         sim_say(w, "  no files");
     opened = open_log(w, node, &r, &report);
+    if (opened && n->disk.log->shared.trim_blocked)
+        w->seen[SEEN_TAIL_SETTLED] = true;
     if (!opened)
         report.corrupt = true;
     if (report.torn)
@@ -172,9 +174,7 @@ bool disk_open(struct sim *w, size_t node)
         w->seen[SEEN_DAMAGED_LOG] = true;
     if (report.corrupt && report.last_lsn < n->hint_lsn)
         w->seen[SEEN_END_LOST] = true;
-    /* A log that opened on a full disk ships a tail that only its next batch will vouch for: cut
-     * off before that, it is shorter than its hint, and comes from the bucket. */
-    if (report.corrupt && !n->disk.rotten && n->hint_lsn <= n->disk.sure_lsn)
+    if (report.corrupt && !n->disk.rotten)
         sim_fail(w, "node %zu: a log that no sector of rotted is damaged: %s", node, report.text);
     if (report.last_lsn < n->disk.sure_lsn && !n->disk.rotten)
         sim_fail(w, "node %zu: lsn %" PRIu64 " was durable, and the log ends at %" PRIu64, node,
@@ -185,9 +185,6 @@ bool disk_open(struct sim *w, size_t node)
     sim_say(w, "node %zu: log opened up to %" PRIu64 "%s%s", node, report.last_lsn,
             report.torn ? ", torn" : "", report.corrupt ? ", damaged" : "");
     n->durable_lsn = n->end_lsn = n->disk.sure_lsn = report.last_lsn;
-    if (opened &&
-        n->disk.log->shared.trim_blocked) /* a full disk: its tail is still to be copied */
-        n->disk.sure_lsn = n->disk.log->sync.copy_from - 1;
     n->disk.damaged = report.corrupt;
     n->disk.faults = 0;
     return opened && !report.corrupt;
@@ -345,10 +342,6 @@ void disk_trim(struct sim *w, size_t node, uint64_t lsn)
         sim_say(w, "node %zu: %s", node, err.text);
         (void)died(w, node);
         return;
-    }
-    if (n->disk.sure_lsn < n->durable_lsn) {
-        n->disk.sure_lsn = n->durable_lsn;
-        w->seen[SEEN_TAIL_SETTLED] = true;
     }
     sim_say(w, "node %zu trims its log up to %" PRIu64, node, lsn);
     n->disk.kept_lsn = lsn;

@@ -257,8 +257,8 @@ void gc_apply(struct sim *w, struct sim_request *r)
         r->answer_root = w->root;
     else if (r->gc.kind == COLLECT_READ_ROOT)
         r->answer.class = OBJSTORE_NOT_FOUND;
-    else if (r->gc.kind == COLLECT_LIST)
-        list_page(w, r);
+    else if (r->gc.kind == COLLECT_LIST && w->node[r->node].collect_order == r->order)
+        list_page(w, r); /* else nobody waits for it any more */
     else if (r->gc.kind == COLLECT_READ_PIN)
         r->answer.class =
             pin_of(w, id) != NULL && pin_of(w, id)->there ? OBJSTORE_OK : OBJSTORE_NOT_FOUND;

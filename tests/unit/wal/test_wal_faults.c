@@ -316,6 +316,22 @@ static uint64_t leave_a_tail_nobody_vouches_for(void)
     return lsn;
 }
 
+/* There is no room for a copy: the same bytes are written once more where they are. */
+static void what_a_log_opens_with_on_a_full_disk_is_durable(void **state)
+{
+    uint64_t lsn = leave_a_tail_nobody_vouches_for();
+
+    (void)state;
+    assert_int_equal(wal_durable_lsn(r.log.wal), lsn);
+    reopen_after_power_cut();
+    assert_int_equal(r.log.report.last_lsn, lsn);
+    fs_sim_space_limit(r.sim, 0);
+    test_log_append(&r.log, 3);
+    reopen_after_power_cut();
+    assert_int_equal(r.log.report.last_lsn, lsn + 3);
+    teardown_log();
+}
+
 /* A checkpoint that has seen the record says nothing about the log's bytes. */
 static void a_tail_is_copied_whatever_a_checkpoint_has_seen(void **state)
 {
@@ -425,6 +441,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_disk_that_fails_at_the_open_is_read_all_the_same),
         cmocka_unit_test(a_full_disk_refuses_and_space_brings_it_back),
         cmocka_unit_test(a_log_opens_on_a_full_disk),
+        cmocka_unit_test(what_a_log_opens_with_on_a_full_disk_is_durable),
         cmocka_unit_test(a_tail_is_copied_whatever_a_checkpoint_has_seen),
         cmocka_unit_test(a_log_that_opened_on_a_full_disk_settles_its_tail),
         cmocka_unit_test(spares_make_room_on_a_full_disk),
