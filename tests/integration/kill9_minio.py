@@ -27,12 +27,15 @@ from support import Folder, Gone, NotSent, check
 PREFIX = "kill9"
 SETTINGS = {"storage.tiering_policy": "MemoryS3", "storage.rpo_ms": 100, "storage.retry.max_backoff_secs": 1,
             "storage.group_bytes": 65536,
+            # Garbage is collected as soon as it is one: what a restore needs must never be among it.
+            "storage.retention.keep_versions": 1, "storage.retention.keep_days": 0, "storage.retention.grace_secs": 0,
             # The same node on whatever directory: a machine that takes the place of the lost one.
             "server.node_id": "kill9"}
 LOAD_SECONDS = 60
 MEMORY = "memory"  # the collection no bucket has
 # What a process may be killed at: requests it sends while it ships, publishes and changes the catalog.
-MOMENTS = [("PUT", "/root$"), ("PUT", "/w/"), ("PUT", "/m/"), ("PUT", "/g/"), ("PUT", "meta/catalog$"), ("GET", "/root$")]
+MOMENTS = [("PUT", "/root$"), ("PUT", "/w/"), ("PUT", "/m/"), ("PUT", "/g/"), ("PUT", "meta/catalog$"), ("GET", "/root$"),
+           ("DELETE", "/w/"), ("DELETE", "/g/"), ("DELETE", "/m/")]
 
 
 class Poll(threading.Thread):
@@ -138,7 +141,10 @@ class BucketWorld(World):
         if key in ("/m/", "/g/"):
             for book in self.shared:
                 quietly(client, f"/admin/collections/{book.name}/snapshot")
-        self.wait_for_end(1.0)
+        if op == "DELETE":  # a new base makes garbage of the one before and of the log behind it
+            for book in self.shared:
+                quietly(client, f"/admin/collections/{book.name}/compact?wait=true")
+        self.wait_for_end(2.5 if op == "DELETE" else 1.0)
         if rule.hits:
             what = f"{when} {op} {key}"
             self.hits[what] = self.hits.get(what, 0) + 1
