@@ -187,6 +187,7 @@ struct stream { /* read by the shell for metrics, changed by stream_step() alone
         uint64_t fenced_at_ms;           /* when the last one began */
         /* ownership */
         uint64_t own_epoch;      /* the last one this process won; 0: none */
+        uint64_t taken_revision; /* of the root that our epoch replaced */
         bool compared;           /* the log was compared with the bucket under own_epoch */
         uint64_t diverged_lsn;   /* up to here letters stand for what is not the collection's */
         uint64_t fenced_wait_ms; /* before the next read */
@@ -275,7 +276,9 @@ struct stream_event {
     uint64_t wall_ns; /* DROP */
     /* COMMIT: the manifest is stored under (revision, uuid) already; the root shall name it. The
      * root keeps its newest lineage: absorbing that too is refused, as is a floor that goes back or
-     * lies behind shipped_lsn. One at a time; a second one waiting is refused (CONFLICT). */
+     * lies behind shipped_lsn, and a manifest that was begun
+     * before the root that our epoch replaced: another owner may have changed it. One at a time; a
+     * second one waiting is refused (CONFLICT). */
     struct object_ref manifest;
     uint64_t manifest_revision;
     struct log_floor floor;   /* lsn 0 and epoch 0: stays */

@@ -81,6 +81,12 @@ void commit_advance(struct stream *s, struct stream_effects *out)
         commit_refuse(s, out, OBJSTORE_PERMANENT, problem);
         return;
     }
+    if (c->revision <= s->core.taken_revision ||
+        (c->floor.epoch != 0 && c->floor.epoch < s->root.epoch)) {
+        commit_refuse(s, out, OBJSTORE_CONFLICT,
+                      "the collection was taken anew since the manifest was begun");
+        return;
+    }
     *next = s->root;
     lineages_leave(next, c->absorbed);
     next->has_manifest = true;

@@ -66,6 +66,7 @@ static void take_cas(struct stream *s, struct stream_effects *out)
                    (int)ROOT_OPEN_MAX);
         return;
     }
+    s->core.taken_revision = s->root.revision;
     *next = s->root;
     next->open[next->open_count++] = next->epoch;
     next->epoch++;
