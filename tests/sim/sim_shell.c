@@ -238,9 +238,11 @@ static void do_committed(struct sim *w, size_t node, const struct stream_effect 
         if (effect->class == OBJSTORE_OK && !m->named)
             sim_fail(w, "node %zu: a commit that never stood in the root was confirmed", node);
         if (effect->class == OBJSTORE_PRECONDITION && decided && !root_is_lost(n->stream.reason)) {
-            if (m->named)
+            bool told_too_late = n->stream.root.revision > m->revision + ROOT_NONCES_MAX;
+
+            if (m->named && !told_too_late)
                 sim_fail(w, "node %zu: a commit that stands in the root was refused", node);
-            m->refused = true;
+            m->refused = !m->named;
         }
     }
     n->commit_id = 0;
