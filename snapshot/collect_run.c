@@ -177,10 +177,10 @@ static status ended(const struct turn *t, struct err *err)
 }
 
 /* Requests were tried again already as the ask's policy has it; what failed all the same ends the
- * run, as a plan must not wait where something may be published meanwhile. */
-static bool waits_in_between(const struct turn *t)
+ * run, and a later one plans anew. Only for readers' grace a run waits. */
+static bool waits_for_more_than_grace(const struct turn *t)
 {
-    return t->effect.kind == COLLECT_TIMER && t->c->at != COLLECT_AT_CHECK;
+    return t->effect.kind == COLLECT_TIMER && (t->c->at != COLLECT_AT_CHECK || t->c->failures > 0);
 }
 
 static void stop(struct turn *t)
@@ -211,7 +211,7 @@ status collect_turn(struct collect *c, const struct collect_shell *shell, uint64
     }
     if (t.effect.kind == COLLECT_FINISHED) {
         st = ended(&t, err);
-    } else if (waits_in_between(&t)) {
+    } else if (waits_for_more_than_grace(&t)) {
         st = err_set(err, ST_UNAVAILABLE, "%s", t.err.text);
         stop(&t);
     } else {

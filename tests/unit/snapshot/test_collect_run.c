@@ -17,7 +17,7 @@
 
 static uint64_t seed = 20261127;
 enum { STEPS = 25, PINS = 3 };
-static uint64_t histories = 2; /* more by argument */
+static uint64_t histories = 20; /* more by argument */
 
 struct world_gc {
     struct bucket b;
