@@ -293,7 +293,7 @@ static void what_is_left_is_what_is_needed(void **state)
     (void)state;
     for (uint64_t i = 0; i < histories; i++)
         deleted += history(seed + i);
-    assert_true(deleted > 5 * histories);
+    assert_true(deleted > 20 * histories);
 }
 
 /* --- beside others --- */
