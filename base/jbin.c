@@ -1,7 +1,8 @@
 /* Payload blobs, docs/formats/payload.md. One encoding a value, so that equal payloads are equal
  * bytes; body lengths, so that a reader can step over what it does not look for. Recursion is as
  * deep as JSON_DEPTH_MAX lets it be: the parser refuses deeper texts, the check deeper blobs. */
-#include "base/json.h"
+#include "base/jbin.h"
+#include "base/jbin_tags.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 
@@ -10,20 +11,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { /* docs/formats/payload.md, tags; stored, never renumbered */
-       JBIN_VERSION = 1,
-       JBIN_NULL = 0x00,
-       JBIN_FALSE = 0x01,
-       JBIN_TRUE = 0x02,
-       JBIN_U64 = 0x03,
-       JBIN_NEGATIVE = 0x04,
-       JBIN_F64 = 0x05,
-       JBIN_STRING = 0x06,
-       JBIN_ARRAY = 0x07,
-       JBIN_OBJECT = 0x08,
-       JBIN_SHORT = 0x80, /* and the bytes of the string */
-       JBIN_SHORT_BYTES_MAX = 127,
-};
 static_assert(JBIN_SHORT + JBIN_SHORT_BYTES_MAX == 0xFF, "docs/formats/payload.md, layout");
 
 /* Below this many members each is held against those behind it; above they are sorted. */
@@ -35,17 +22,6 @@ struct member {
 };
 
 static void put_value(struct buf *b, struct jval v);
-
-static void put_string(struct buf *b, struct slice s)
-{
-    if (s.bytes <= JBIN_SHORT_BYTES_MAX) {
-        buf_put_u8(b, (uint8_t)(JBIN_SHORT + s.bytes));
-    } else {
-        buf_put_u8(b, JBIN_STRING);
-        buf_put_varint(b, s.bytes);
-    }
-    buf_put_slice(b, s);
-}
 
 static void put_number(struct buf *b, struct jval v)
 {
@@ -66,23 +42,9 @@ static void put_number(struct buf *b, struct jval v)
     }
 }
 
-/* Body lengths are 32 bits; a body that is longer fails the buffer. */
-static void close_body(struct buf *b, size_t length_at)
-{
-    size_t bytes;
-
-    if (b->failed)
-        return;
-    bytes = b->bytes - length_at - 4;
-    if (bytes > UINT32_MAX)
-        b->failed = true;
-    else
-        buf_set_u32(b, length_at, (uint32_t)bytes);
-}
-
 static void put_member(struct buf *b, const struct jiter *it)
 {
-    put_string(b, it->key);
+    jbin_put_key(b, it->key);
     put_value(b, it->value);
 }
 
@@ -154,16 +116,14 @@ static void put_members(struct buf *b, struct jval object)
 
 static void put_container(struct buf *b, struct jval v, bool object)
 {
-    size_t length_at = b->bytes + 1;
+    size_t opened = jbin_open(b, object);
 
-    buf_put_u8(b, object ? JBIN_OBJECT : JBIN_ARRAY);
-    buf_put_u32(b, 0);
     if (object)
         put_members(b, v);
     else
         for (struct jiter it = jval_iter(v); jiter_next(&it);)
             put_value(b, it.value);
-    close_body(b, length_at);
+    jbin_close(b, opened);
 }
 
 static void put_value(struct buf *b, struct jval v)
@@ -184,7 +144,7 @@ static void put_value(struct buf *b, struct jval v)
         put_number(b, v);
         break;
     case J_STRING:
-        put_string(b, jval_string(v));
+        jbin_put_key(b, jval_string(v));
         break;
     case J_ARRAY:
         put_container(b, v, false);
@@ -385,5 +345,12 @@ void jbin_print(struct buf *b, struct slice blob)
     struct rd r = rd_make(blob);
 
     (void)rd_u8(&r); /* version */
+    print_value(b, &r, 1);
+}
+
+void jbin_print_value(struct buf *b, struct slice value_bytes)
+{
+    struct rd r = rd_make(value_bytes);
+
     print_value(b, &r, 1);
 }

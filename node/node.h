@@ -143,8 +143,14 @@ struct node_status {
 void node_status(struct node *node, struct node_status *out);
 
 /* --- collections --- */
+struct field_info;
 struct collection_spec {
     const char *name;
+    const struct field_info *fields; /* NULL: one unnamed field of the members below */
+    size_t field_count;              /* of fields; 0 with fields: payloads only */
+    bool string_ids;
+    const char *setting_key; /* NULL, or one setting to begin with (points.h) */
+    struct slice setting_value;
     uint32_t dimension;
     int metric;                             /* enum vmetric of index/vindex.h */
     enum node_policy policy;                /* 0: the node's */
@@ -219,6 +225,8 @@ struct write_row {
     struct slice external_id;
     struct slice payload; /* jbin blob; empty: {} */
     float *vector;        /* dimension floats, finite; cosine: normalised in place */
+    float **vectors;      /* NULL: field 0 alone, in `vector`. Else one for each field of the
+                           * collection by position, NULL for those the document has not */
 };
 struct write_result {
     uint64_t lsn;
@@ -248,15 +256,17 @@ struct query_options {
     bool with_payload;
     bool with_vector;
     bool with_stats;
-    uint64_t deadline_ns;     /* monotonic; 0: none */
-    const _Atomic bool *stop; /* looked at now and then while searching; NULL: none */
+    uint64_t deadline_ns;             /* monotonic; 0: none */
+    const _Atomic bool *stop;         /* looked at now and then while searching; NULL: none */
+    const struct point_query *points; /* points.h; NULL: field 0, no filter */
 };
 struct match {
     struct docid id;
     struct slice external_id;
     float distance, score;
-    struct slice payload; /* arena copies */
-    const float *vector;  /* NULL unless asked */
+    struct slice payload;  /* arena copies */
+    const float *vector;   /* NULL unless asked */
+    const float **vectors; /* by position, NULL for those not asked or not there; or NULL */
     uint64_t lsn;
 };
 struct query_result {
@@ -264,6 +274,11 @@ struct query_result {
     uint32_t count;
     uint32_t visited, distances, scanned;
     bool used_graph;
+    const char *plan;        /* "graph", "scan", "matches" (of the filter), "filtered graph" */
+    double selectivity;      /* of the filter, as estimated; 1 without one */
+    uint64_t filter_ns;      /* spent on the filter */
+    uint64_t filter_rows;    /* rows whose payload was looked at */
+    uint32_t filter_indexes; /* payload indexes asked */
 };
 /* query: dimension floats; normalised in place for cosine. The result lives in the arena.
  * ST_UNAVAILABLE while loading, ST_TIMEOUT, ST_NOMEM. */
@@ -276,6 +291,7 @@ struct document {
     struct slice external_id;
     struct slice payload;
     const float *vector;
+    const float **vectors; /* by position, NULL for those not asked or not there; or NULL */
     uint64_t inserted_at_ns;
     uint64_t lsn;
 };

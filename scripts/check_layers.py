@@ -16,7 +16,7 @@ LAYERS = [
     ["tiering"],
     ["snapshot"],
     ["segment"],
-    ["index", "wal", "objstore", "dlq"],
+    ["index", "wal", "objstore", "dlq", "filter"],
     ["base"],
 ]
 # An outside library is met in one place: header pattern -> files that may include it.
@@ -34,7 +34,7 @@ LIBRARIES = {
     r"curl/.*": ["objstore/"],
     r"expat\.h": ["objstore/s3_xml.c"],
     r"libs3\.h": ["objstore/"],
-    r"roaring/.*": ["index/", "node/"],
+    r"roaring/.*": ["filter/"],
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]')
 

@@ -8,7 +8,7 @@
 # alone.
 packages_build=(
     cmake=cmake ninja-build=ninja gcc=gcc g++=g++ libc6-dev
-    libcjson-dev libcurl4-openssl-dev libexpat1-dev liblmdb-dev libsimdjson-dev libssl-dev libtomlplusplus-dev
+    libcjson-dev libcurl4-openssl-dev libexpat1-dev liblmdb-dev libroaring-dev libsimdjson-dev libssl-dev libtomlplusplus-dev
     libuv1-dev libxxhash-dev
 )
 # To try it as scripts/run suggests.

@@ -1,0 +1,148 @@
+/* Stepping through payload blobs, and putting parts of them together anew. */
+#include "base/jbin.h"
+
+#include "base/jbin_tags.h"
+
+static const uint8_t EMPTY_OBJECT[] = {JBIN_OBJECT, 0, 0, 0, 0};
+
+static struct jbin_value bad_value(struct rd *r)
+{
+    r->bad = true;
+    return (struct jbin_value){.type = JBIN_T_BAD};
+}
+
+static struct slice read_string(struct rd *r, uint8_t tag)
+{
+    uint64_t bytes = tag - (unsigned)JBIN_SHORT;
+
+    if (tag == JBIN_STRING)
+        bytes = rd_varint(r);
+    else if (tag < JBIN_SHORT)
+        r->bad = true;
+    if (r->bad || bytes > rd_left(r)) {
+        r->bad = true;
+        return (struct slice){0};
+    }
+    return rd_bytes(r, (size_t)bytes);
+}
+
+static struct jbin_value read_tagged(struct rd *r, uint8_t tag)
+{
+    struct jbin_value v = {0};
+
+    switch (tag) {
+    case JBIN_NULL:
+        v.type = JBIN_T_NULL;
+        break;
+    case JBIN_FALSE:
+    case JBIN_TRUE:
+        v.type = JBIN_T_BOOL;
+        v.boolean = tag == JBIN_TRUE;
+        break;
+    case JBIN_U64:
+        v.type = JBIN_T_U64;
+        v.u64 = rd_varint(r);
+        break;
+    case JBIN_NEGATIVE:
+        v.type = JBIN_T_I64;
+        v.i64 = (int64_t)~rd_varint(r);
+        break;
+    case JBIN_F64:
+        v.type = JBIN_T_F64;
+        v.f64 = rd_f64(r);
+        break;
+    case JBIN_ARRAY:
+    case JBIN_OBJECT:
+        v.type = tag == JBIN_ARRAY ? JBIN_T_ARRAY : JBIN_T_OBJECT;
+        v.body = rd_bytes(r, rd_u32(r));
+        break;
+    default:
+        v.type = JBIN_T_STRING;
+        v.text = read_string(r, tag);
+    }
+    return v;
+}
+
+struct jbin_value jbin_next(struct rd *r)
+{
+    const uint8_t *from = r->at;
+    uint8_t tag = rd_u8(r);
+    struct jbin_value v;
+
+    if (r->bad)
+        return bad_value(r);
+    v = read_tagged(r, tag);
+    if (r->bad)
+        return bad_value(r);
+    v.bytes = slice_make(from, (size_t)(r->at - from));
+    return v;
+}
+
+struct jbin_value jbin_root(struct slice blob)
+{
+    struct rd r = rd_make(blob.bytes > 0 ? blob : slice_make(EMPTY_OBJECT, sizeof EMPTY_OBJECT));
+
+    if (blob.bytes > 0 && rd_u8(&r) != JBIN_VERSION)
+        return (struct jbin_value){.type = JBIN_T_BAD};
+    return jbin_next(&r);
+}
+
+bool jbin_member(struct rd *r, struct slice *key, struct jbin_value *out)
+{
+    if (r->bad || rd_left(r) == 0)
+        return false;
+    *key = read_string(r, rd_u8(r));
+    *out = jbin_next(r);
+    return !r->bad;
+}
+
+bool jbin_element(struct rd *r, struct jbin_value *out)
+{
+    if (r->bad || rd_left(r) == 0)
+        return false;
+    *out = jbin_next(r);
+    return !r->bad;
+}
+
+void jbin_put_version(struct buf *b)
+{
+    buf_put_u8(b, JBIN_VERSION);
+}
+
+void jbin_put_raw(struct buf *b, struct slice value_bytes)
+{
+    buf_put_slice(b, value_bytes);
+}
+
+void jbin_put_key(struct buf *b, struct slice key)
+{
+    if (key.bytes <= JBIN_SHORT_BYTES_MAX) {
+        buf_put_u8(b, (uint8_t)(JBIN_SHORT + key.bytes));
+    } else {
+        buf_put_u8(b, JBIN_STRING);
+        buf_put_varint(b, key.bytes);
+    }
+    buf_put_slice(b, key);
+}
+
+size_t jbin_open(struct buf *b, bool object)
+{
+    size_t opened = b->bytes + 1;
+
+    buf_put_u8(b, object ? JBIN_OBJECT : JBIN_ARRAY);
+    buf_put_u32(b, 0);
+    return opened;
+}
+
+void jbin_close(struct buf *b, size_t opened)
+{
+    size_t bytes;
+
+    if (b->failed)
+        return;
+    bytes = b->bytes - opened - 4;
+    if (bytes > UINT32_MAX)
+        b->failed = true;
+    else
+        buf_set_u32(b, opened, (uint32_t)bytes);
+}

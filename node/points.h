@@ -1,0 +1,182 @@
+/* points.h - what both dialects do with documents beyond node.h: conditional and partial writes,
+ * filtered reads, scrolling, counting, facets, payload indexes.
+ *
+ * A collection has vector *fields*, numbered by position from 0 in the order in which it was
+ * created with; a document may lack any of them. Positions and names never change.
+ *
+ * Threads, ownership, failure: as node.h. Filters are bound to the collection (node_filter_bind())
+ * and constant; what a filter, a path or a row points to must stay until done() ran. */
+#ifndef NODE_POINTS_H
+#define NODE_POINTS_H
+
+#include "filter/filter.h"
+#include "filter/payload.h"
+#include "filter/pindex.h"
+#include "node/node.h"
+
+/* --- the schema --- */
+
+enum { NODE_FIELDS_MAX = 64 };
+struct field_info {
+    const char *name; /* "" for the unnamed one */
+    uint32_t dimension;
+    int metric; /* enum vmetric */
+    uint16_t m, ef_construction, ef_search;
+    uint32_t threshold;
+};
+/* Constant as long as the collection is pinned. */
+size_t node_field_count(const struct collection *c);
+const struct field_info *node_field(const struct collection *c, size_t position);
+int node_field_position(const struct collection *c, struct slice name); /* -1: none */
+bool node_string_ids(const struct collection *c);
+/* Texts kept with the collection in the catalog: what a restore brings back. The door chooses keys
+ * ("qdrant": the body it was created with). ST_NOT_FOUND, ST_NOMEM. */
+enum { NODE_SETTING_BYTES_MAX = 65536 };
+NODISCARD
+status node_setting(struct collection *c, const char *key, struct arena *arena, struct slice *out,
+                    struct err *err);
+/* value empty: removes it. As node_collection_patch(). */
+void node_setting_put(struct node *node, struct collection *c, const char *key, struct slice value,
+                      node_admin_fn *done, void *arg);
+
+NODISCARD
+status node_filter_bind(struct collection *c, struct filter *f, struct arena *arena,
+                        struct err *err);
+
+/* --- payload indexes --- */
+
+/* The definition goes to the catalog, then the index is built in the background; done() comes when
+ * it is built, or has been begun for as long as wait_ms. schema is JSON text, told back as it is.
+ */
+void node_index_create(struct node *node, struct collection *c, const struct pindex_spec *spec,
+                       struct slice schema, uint64_t wait_ms, node_admin_fn *done, void *arg);
+void node_index_drop(struct node *node, struct collection *c, const struct path *path,
+                     node_admin_fn *done, void *arg);
+struct index_info {
+    struct slice path, schema; /* in the arena */
+    enum pindex_type type;
+    enum pindex_state state;
+    uint64_t points;
+};
+NODISCARD
+status node_index_list(struct collection *c, struct arena *arena, struct index_info **out,
+                       size_t *count, struct err *err);
+
+/* --- writes --- */
+
+enum write_mode { WRITE_UPSERT = 0, WRITE_INSERT_ONLY, WRITE_UPDATE_ONLY };
+struct write_options {
+    enum node_durability durability; /* 0: the collection's */
+    enum write_mode mode;
+    const struct filter *update_filter; /* NULL: none. A document that is there and does not match
+                                         * stays as it is; new ones are inserted */
+    bool only_if;     /* of one row: ST_CONFLICT unless the document's lsn is if_lsn ... */
+    uint64_t if_lsn;  /* ... 0: unless there is none */
+    uint64_t wait_ms; /* how long to wait for `remote`; 0: the node's */
+};
+void node_write_with(struct collection *c, struct write_row *rows, size_t count,
+                     const struct write_options *options, node_write_fn *done, void *arg);
+
+struct selector { /* ids, or those that match at the lsn at which the write is decided */
+    const struct docid *ids;
+    size_t count;
+    const struct filter *filter; /* NULL: ids */
+};
+void node_delete_with(struct collection *c, const struct selector *which,
+                      const struct write_options *options, node_write_fn *done, void *arg);
+
+enum change_kind {
+    CHANGE_MERGE_PAYLOAD,   /* payload, at */
+    CHANGE_REPLACE_PAYLOAD, /* payload */
+    CHANGE_DELETE_KEYS,     /* keys */
+    CHANGE_CLEAR_PAYLOAD,
+    CHANGE_VECTORS,        /* rows: id and vectors; others of the document stay */
+    CHANGE_DELETE_VECTORS, /* fields: bit per position */
+};
+struct change {
+    enum change_kind kind;
+    struct slice payload;
+    const struct path *at; /* NULL: the top */
+    const struct path *const *keys;
+    size_t key_count;
+    struct write_row *rows; /* CHANGE_VECTORS, and no selector */
+    size_t row_count;
+    uint64_t fields;
+};
+/* Reads each document, changes it, and logs it whole, on the condition that it did not change
+ * meanwhile; those that did are read again. Ids that are not there: the others are changed, then
+ * done() gets ST_NOT_FOUND with "No point with id <id> found" for the first of them. */
+void node_change(struct collection *c, const struct selector *which, const struct change *change,
+                 const struct write_options *options, node_write_fn *done, void *arg);
+
+/* --- reads: on the caller's thread; results live in the arena --- */
+
+struct read_limits {
+    uint64_t deadline_ns;     /* monotonic; 0: none */
+    const _Atomic bool *stop; /* NULL: none */
+};
+struct read_want {
+    bool payload;
+    uint64_t vectors; /* bit per field position */
+};
+/* In the order of ids, each once; absent ones are left out. */
+NODISCARD
+status node_retrieve(struct collection *c, const struct docid *ids, size_t count,
+                     const struct read_want *want, struct arena *arena, struct document **out,
+                     uint32_t *out_count, struct err *err);
+
+struct scroll {
+    const struct filter *filter; /* NULL: all */
+    const struct docid *from;    /* the first id to return, or where it would be; NULL: the first */
+    uint32_t limit;
+    struct read_want want;
+    const struct path *order_by; /* NULL: id order */
+    bool falling;
+    const struct filter_value *start_from; /* of order_by; NULL */
+    struct read_limits limits;
+};
+struct scrolled {
+    struct document *documents;
+    struct filter_value *order_values; /* one a document with order_by; NULL else */
+    uint32_t count;
+    bool more;
+    struct docid next; /* where the next page begins, if more */
+};
+/* ST_INVALID: order_by without an integer, float or datetime index on its path. */
+NODISCARD
+status node_scroll(struct collection *c, const struct scroll *s, struct arena *arena,
+                   struct scrolled *out, struct err *err);
+NODISCARD
+status node_count(struct collection *c, const struct filter *filter, bool exact,
+                  const struct read_limits *limits, struct arena *arena, uint64_t *out,
+                  struct err *err);
+struct facet_hit {
+    struct filter_value value;
+    uint64_t count;
+};
+/* Count falling, then value rising; at most limit. */
+NODISCARD
+status node_facet(struct collection *c, const struct path *key, const struct filter *filter,
+                  uint32_t limit, bool exact, const struct read_limits *limits, struct arena *arena,
+                  struct facet_hit **out, uint32_t *count, struct err *err);
+/* Random documents, at most count. */
+NODISCARD
+status node_sample(struct collection *c, const struct filter *filter, uint32_t count,
+                   const struct read_want *want, const struct read_limits *limits,
+                   struct arena *arena, struct document **out, uint32_t *out_count,
+                   struct err *err);
+
+/* node_query() takes these beside its options (query_options.points). */
+struct point_query {
+    uint32_t field;              /* position */
+    const struct filter *filter; /* NULL: all */
+    const struct docid *within;  /* only these count, scored exactly; NULL: all */
+    size_t within_count;
+    const struct docid *without; /* these do not */
+    size_t without_count;
+    bool has_threshold;
+    float threshold;  /* of the score, inclusive */
+    uint64_t vectors; /* bit per field position: given back in match.vectors */
+};
+
+#endif
