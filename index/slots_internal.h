@@ -4,6 +4,7 @@
  *   slots_pool.c   which slots are free; retiring, and reuse after the readers are gone
  *   slots_idmap.c  id -> live slot, chained through the rows
  *   slots_order.c  the order of ids: a sorted array and a sorted tail
+ *   slots_news.c   what an order lacks: rows published since
  *   slots_page.c   live slots in that order
  *   slots_load.c   loading a checkpoint
  *   slots_check.c  invariants
@@ -283,5 +284,19 @@ static inline bool cursor_done(const struct order_cursor *c)
 NODISCARD
 status order_refresh(struct slots *s, const struct order **out, struct err *err);
 void order_free(struct slots *s); /* no reader inside */
+/* Room for `capacity` entries; what it takes was charged with the rows. Freed with mem_free(). */
+NODISCARD
+status run_create(size_t capacity, struct order_run **out, struct err *err);
+/* There is room. One that equals the last is left out. */
+void run_add(struct order_run *run, const struct order_entry *e);
+
+/* --- slots_news.c --- */
+
+/* Inside a guard: rows published after *since up to *until, which it sets, and live; since NULL:
+ * all live ones. Besides, what replaced such rows meanwhile, so that every id which has a row all
+ * the time is in the run, or is listed up to *since. NULL: no rows. ST_NOMEM. */
+NODISCARD
+status news_run(const struct slots *s, const uint64_t *since, uint64_t *until,
+                struct order_run **out, struct err *err);
 
 #endif

@@ -6,217 +6,28 @@
  * and the dead are dropped. An order is immutable once published; the old one goes to the epoch, so
  * page calls that still walk it are not disturbed. Queries never come here.
  *
- * What holds: every row that is live when order_refresh() returns has an entry, or came later. An
- * entry whose row died later must stay for as long as somebody may ask which row has its id now.
- * Two kinds may be dropped. A row that was freed: it died before our guard, so what replaced it was
- * published before, and is listed. And a dead row whose id has no row now, or one that is listed.
- */
+ * What holds: every row published up to order->publishes and live when the order was finished has
+ * an entry; whoever finds the order fresh later needs no more. An entry whose row died later must
+ * stay for as long as somebody may ask which row has its id now. Two kinds may be dropped. A row
+ * that was freed: it died before our guard, so what replaced it was published before, and is
+ * listed. And a dead row whose id has no row now, or one that is listed.
+ *
+ * The page call that makes the order needs more, because rows are replaced while it looks for them:
+ * slots_news.c. */
 #include "index/slots_internal.h"
-
-#include <inttypes.h>
 
 enum {
     TAIL_MIN = 1024,   /* entries a tail may have before it is merged, at least; */
     TAIL_DIVISOR = 16, /* and as a share of the array */
     STALE_BITS = 31,   /* after 2^31 publishes all is sorted anew */
-    PREFIX_BYTES = 8,
 };
-
-/* One row while it is being sorted: its first bytes spare most looks at the row. */
-struct item {
-    uint64_t prefix;
-    struct order_entry entry;
-    uint8_t kind;
-};
-
-static uint64_t big_endian(const uint8_t *bytes, size_t count)
-{
-    uint64_t v = 0;
-
-    for (size_t i = 0; i < PREFIX_BYTES; i++)
-        v = v << 8 | (i < count ? bytes[i] : 0);
-    return v;
-}
-
-static uint64_t id_prefix(const struct docid *id)
-{
-    switch ((enum docid_kind)id->kind) {
-    case DOCID_U64:
-        return id->u64;
-    case DOCID_UUID:
-        return big_endian(id->uuid, sizeof id->uuid);
-    case DOCID_BYTES:
-        return big_endian(id->bytes.data, id->bytes.bytes);
-    }
-    return 0;
-}
-
-/* The rows of both were live inside our guard. */
-static bool item_after(const struct slots *s, const struct item *a, const struct item *b)
-{
-    struct docid ids[2];
-
-    if (a->kind != b->kind)
-        return a->kind > b->kind;
-    if (a->prefix != b->prefix)
-        return a->prefix > b->prefix;
-    ids[0] = row_docid(row_at(s, a->entry.slot));
-    ids[1] = row_docid(row_at(s, b->entry.slot));
-    return docid_compare(&ids[0], &ids[1]) > 0;
-}
-
-static void items_merge(const struct slots *s, const struct item *from, struct item *to,
-                        size_t left, size_t right)
-{
-    size_t a = 0;
-    size_t b = left;
-
-    if (right == 0 || !item_after(s, &from[left - 1], &from[left])) { /* ids that rise: as is */
-        memcpy(to, from, (left + right) * sizeof *to);
-        return;
-    }
-    for (size_t i = 0; i < left + right; i++) {
-        bool take_right = a == left || (b < left + right && item_after(s, &from[a], &from[b]));
-
-        to[i] = take_right ? from[b++] : from[a++];
-    }
-}
-
-/* Merge sort from below; returns which of the two arrays holds the result. */
-static struct item *items_sort(const struct slots *s, struct item *items, struct item *other,
-                               size_t count)
-{
-    for (size_t width = 1; width < count; width *= 2) {
-        struct item *swap = items;
-
-        for (size_t at = 0; at < count; at += 2 * width) {
-            size_t left = count - at < width ? count - at : width;
-            size_t right = count - at - left < width ? count - at - left : width;
-
-            items_merge(s, items + at, other + at, left, right);
-        }
-        items = other;
-        other = swap;
-    }
-    return items;
-}
-
-/* What is newer than `since`, or everything live. */
-struct news {
-    const struct slots *s;
-    uint64_t since;
-    uint64_t until;
-    bool all;
-    struct item *items; /* NULL: only counted */
-    size_t count;
-    size_t capacity;
-};
-
-static bool news_wants(const struct news *n, const struct place *p)
-{
-    uint8_t state = atomic_load_explicit(&p->piece->states[p->at], memory_order_acquire);
-
-    if (state != SLOT_LIVE)
-        return false;
-    return n->all ||
-           (uint32_t)n->until - p->piece->rows[p->at].sequence < (uint32_t)(n->until - n->since);
-}
-
-static void news_add(struct news *n, uint32_t slot, const struct place *p)
-{
-    if (n->items != NULL && n->count < n->capacity) {
-        const struct row_store *row = &p->piece->rows[p->at];
-        struct docid id = row_docid(row);
-
-        n->items[n->count] = (struct item){
-            .prefix = id_prefix(&id),
-            .entry = {.slot = slot, .sequence = row->sequence},
-            .kind = id.kind,
-        };
-    }
-    n->count++;
-}
-
-/* The end of the stretch that shares a stamp with `slot`: a block, or a piece smaller than that. */
-static uint32_t block_end(uint32_t slot)
-{
-    uint32_t index = small_index(slot);
-
-    if (slot >= UINT32_C(1) << BLOCK_BITS)
-        return (slot | ((UINT32_C(1) << BLOCK_BITS) - 1)) + 1;
-    return small_base(index) + small_rows(index);
-}
-
-static void news_collect(struct news *n)
-{
-    uint32_t end = slots_end(n->s);
-    uint32_t stop;
-
-    n->count = 0;
-    for (uint32_t slot = 0; slot < end; slot = stop) {
-        struct place p = place_of(n->s, slot);
-        uint64_t stamp =
-            atomic_load_explicit(&p.piece->stamps[p.at >> BLOCK_BITS], memory_order_relaxed);
-
-        stop = block_end(slot) < end ? block_end(slot) : end;
-        if (!n->all && stamp <= n->since)
-            continue;
-        for (; slot < stop; slot++, p.at++)
-            if (news_wants(n, &p))
-                news_add(n, slot, &p);
-    }
-}
-
-enum { ITEM_SORT_BYTES = 2 * sizeof(struct item) };
-
-/* Room for n->capacity items, twice. */
-static status news_room(struct news *n, struct err *err)
-{
-    n->items = mem_alloc_array(n->capacity, ITEM_SORT_BYTES);
-    if (n->items == NULL)
-        return err_set(err, ST_NOMEM, "out of memory to sort ids rows=%zu", n->capacity);
-    mem_overdraw(n->s->budget, n->capacity * ITEM_SORT_BYTES);
-    return ST_OK;
-}
-
-static void news_free(struct news *n)
-{
-    if (n->items == NULL)
-        return;
-    mem_free(n->items);
-    mem_release(n->s->budget, n->capacity * ITEM_SORT_BYTES);
-    n->items = NULL;
-}
-
-/* Collects and sorts; *sorted is n->count items, of n's memory. With `all` more may be published
- * between counting and collecting than the slack holds; then it counts again. */
-static status news_sorted(struct news *n, struct item **sorted, struct err *err)
-{
-    status st;
-
-    *sorted = NULL;
-    do {
-        news_free(n);
-        news_collect(n);
-        if (n->count == 0)
-            return ST_OK;
-        n->capacity = n->count + (n->all ? n->count / 8 + TAIL_MIN : 0);
-        st = news_room(n, err);
-        if (st != ST_OK)
-            return st;
-        news_collect(n);
-    } while (n->count > n->capacity);
-    *sorted = items_sort(n->s, n->items, n->items + n->capacity, n->count);
-    return ST_OK;
-}
 
 static size_t run_bytes(size_t capacity)
 {
     return sizeof(struct order_run) + capacity * sizeof(struct order_entry);
 }
 
-/* What it takes was charged with the rows. */
-static status run_create(size_t capacity, struct order_run **out, struct err *err)
+status run_create(size_t capacity, struct order_run **out, struct err *err)
 {
     struct order_run *run = mem_alloc(run_bytes(capacity));
 
@@ -226,6 +37,14 @@ static status run_create(size_t capacity, struct order_run **out, struct err *er
     run->count = 0;
     *out = run;
     return ST_OK;
+}
+
+void run_add(struct order_run *run, const struct order_entry *e)
+{
+    const struct order_entry *last = run->count > 0 ? &run->entries[run->count - 1] : NULL;
+
+    if (last == NULL || last->slot != e->slot || last->sequence != e->sequence)
+        run->entries[run->count++] = *e;
 }
 
 static void free_retired(struct epoch_retired *retired)
@@ -333,7 +152,7 @@ static status runs_merge(struct slots *s, const struct order_run *a, const struc
         struct order_cursor *c = &from[second];
 
         if (!clean || entry_needed(s, c, until))
-            run->entries[run->count++] = c->run->entries[c->at];
+            run_add(run, &c->run->entries[c->at]);
         cursor_seek(c, s, c->at + 1);
     }
     *out = run;
@@ -357,20 +176,6 @@ static bool order_is_fresh(const struct slots *s, const struct order *o)
 {
     return o != NULL && o->publishes == atomic_load_explicit(&s->publishes, memory_order_acquire) &&
            atomic_load_explicit(&s->deaths, memory_order_relaxed) - o->main_deaths <= main_slack(o);
-}
-
-static status run_of_news(struct news *n, struct order_run **out, struct err *err)
-{
-    struct item *items;
-    status st = news_sorted(n, &items, err);
-
-    if (st == ST_OK && n->count > 0)
-        st = run_create(n->count, out, err);
-    if (st == ST_OK && n->count > 0)
-        for (size_t i = 0; i < n->count; i++)
-            (*out)->entries[(*out)->count++] = items[i].entry;
-    news_free(n);
-    return st;
 }
 
 /* Puts the news into next->tail, and the tail into next->main when it is time. On failure what was
@@ -408,19 +213,17 @@ static status order_merge(struct slots *s, const struct order *now, struct order
 static status order_next(struct slots *s, const struct order *now, struct order **out,
                          struct err *err)
 {
-    uint64_t until = atomic_load_explicit(&s->publishes, memory_order_acquire);
-    bool anew = now == NULL || (until - now->main_publishes) >> STALE_BITS != 0;
-    struct news news = {.s = s, .since = anew ? 0 : now->publishes, .until = until, .all = anew};
+    uint64_t publishes = atomic_load_explicit(&s->publishes, memory_order_acquire);
+    bool anew = now == NULL || (publishes - now->main_publishes) >> STALE_BITS != 0;
     struct order *next = mem_zero(sizeof *next);
     struct order_run *run = NULL;
     status st;
 
     if (next == NULL)
         return err_set(err, ST_NOMEM, "out of memory for the order of ids");
-    next->publishes = until;
-    next->main_publishes = until;
     next->main_deaths = atomic_load_explicit(&s->deaths, memory_order_relaxed);
-    st = run_of_news(&news, &run, err);
+    st = news_run(s, anew ? NULL : &now->publishes, &next->publishes, &run, err);
+    next->main_publishes = next->publishes;
     if (st == ST_OK && anew)
         next->main = run;
     else if (st == ST_OK)
