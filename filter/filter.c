@@ -46,8 +46,29 @@ uint64_t filter_cost_ns(const struct filter *f)
     return filter_is_all(f) ? 0 : 200;
 }
 
+struct value_opener {
+    path_value_fn *fn;
+    void *arg;
+};
+
+static bool open_array(void *arg, const struct jbin_value *v)
+{
+    const struct value_opener *o = arg;
+    struct rd r = rd_make(v->body);
+    struct jbin_value element;
+
+    if (v->type != JBIN_T_ARRAY)
+        return o->fn(o->arg, v);
+    while (jbin_element(&r, &element))
+        if (!o->fn(o->arg, &element))
+            return false;
+    return true;
+}
+
 bool filter_each_value(const struct path *path, const struct jbin_value *root, path_value_fn *fn,
                        void *arg)
 {
-    return path_each(path, root, fn, arg);
+    struct value_opener o = {fn, arg};
+
+    return path_each(path, root, open_array, &o);
 }

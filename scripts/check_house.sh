@@ -9,7 +9,7 @@ python3 scripts/check_layers.py || failed=1
 python3 scripts/check_ranks.py || failed=1
 python3 scripts/check_links.py || failed=1
 python3 scripts/check_lessons.py || failed=1
-if ! find api base bench cli config dlq index node objstore segment snapshot tests tiering wal \
+if ! find api base bench cli config dlq filter index node objstore segment snapshot tests tiering wal \
     \( -name '*.c' -o -name '*.h' -o -name '*.cc' \) -print0 2>/dev/null |
     xargs -0 clang-format-14 --dry-run --Werror; then
     echo "not formatted as .clang-format says: clang-format-14 -i does it"
