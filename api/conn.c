@@ -2,6 +2,7 @@
  *
  * While a request is under way the bytes behind it are kept (one read of them at most, then reading
  * stops), so pipelined requests are answered in order and a client cannot make us hold more. */
+#include "api/qdrant_door.h"
 #include "api/server_internal.h"
 
 #include "base/hash.h"
@@ -92,6 +93,7 @@ static void answer_late(struct conn *c)
     memcpy(late->id, req->id, sizeof late->id);
     late->method = req->method;
     late->match.route = req->match.route;
+    late->qdrant = req->qdrant;
     late->start_ns = req->start_ns;
     write = req->match.route != NULL && req->match.route->kind == ROUTE_WRITE;
     req->told_late = true;
@@ -333,6 +335,7 @@ static void refuse(struct conn *c, enum problem p, const char *detail)
 
         if (sent == NULL || !request_clean_id(sent->value, c->req->id))
             request_make_id(c->server->api, c->req->id);
+        c->req->qdrant = qd_owns(c->http.head.path);
     }
     c->keep_alive = false;
     request_set_problem(c->req, p, detail);
@@ -353,40 +356,6 @@ static struct request *request_new(struct conn *c)
     buf_init(&req->out, REPLY_BYTES_MAX);
     arena_init(&req->arena, REQUEST_ARENA_BYTES_MAX);
     return req;
-}
-
-static void find_route(struct request *req, const struct http1_head *head)
-{
-    struct err err = {0};
-    status st = route_find(API_ROUTES, API_ROUTE_COUNT, req->method, head->path, &req->arena,
-                           &req->match, &err);
-
-    if (st == ST_OK)
-        st = query_parse(&req->arena, head->query, req->query, &req->query_count, &err);
-    if (st == ST_NOT_FOUND)
-        request_set_problem(req, PROBLEM_NO_ROUTE, err.text);
-    else if (st == ST_DENIED)
-        request_set_problem(req, PROBLEM_METHOD, err.text);
-    else if (st == ST_INVALID)
-        request_set_problem(req, PROBLEM_BAD_PATH, err.text);
-    else if (st != ST_OK)
-        request_set_problem(req, problem_of_status(st), err.text);
-    else if (req->match.route->kind == ROUTE_UNSUPPORTED)
-        request_set_problem(req, PROBLEM_NOT_SUPPORTED, req->match.route->pattern);
-    if (req->match.allow[0] != '\0')
-        req->allow = req->match.allow;
-}
-
-static void check_headers(struct request *req, const struct http1_head *head)
-{
-    const struct http1_header *encoding = http1_header(head, "content-encoding");
-
-    if (req->http_status != 0)
-        return;
-    if (encoding != NULL && !slice_equal(encoding->value, slice_text("identity")))
-        request_set_problem(req, PROBLEM_CONTENT_ENCODING, "the body is compressed");
-    else if (http1_header(head, "x-tiervec-database") != NULL)
-        request_set_problem(req, PROBLEM_NOT_SUPPORTED, "the header X-Tiervec-Database");
 }
 
 /* The head is whole. A problem found here is answered when the body has come, so that the
@@ -411,8 +380,7 @@ static bool begin(struct conn *c, bool more_is_here)
     c->head_only = req->method == METHOD_HEAD;
     if (id == NULL || !request_clean_id(id->value, req->id))
         request_make_id(req->api, req->id);
-    find_route(req, head);
-    check_headers(req, head);
+    request_arrived(req, head);
     req->head = http1_take_head(&c->http);
     if (!head->expect_continue || !body_comes)
         return true;

@@ -4,7 +4,7 @@
  * ones: they answer not_supported_yet, so that nobody takes them for a misspelt path. */
 const struct route API_ROUTES[] = {
     {METHOD_GET, ROUTE_PROBE, "/health", handle_health},
-    {METHOD_GET, ROUTE_LIVENESS, "/livez", handle_livez},
+    {METHOD_GET, ROUTE_LIVENESS, "/livez", handle_liveness},
     {METHOD_GET, ROUTE_LIVENESS, "/healthz", handle_liveness},
     {METHOD_GET, ROUTE_PROBE, "/ready", handle_ready},
     {METHOD_GET, ROUTE_PROBE, "/readyz", handle_readyz},

@@ -14,7 +14,6 @@ enum {
 
 /* handlers_node.c */
 task_state handle_liveness(struct request *req); /* on the loop */
-task_state handle_livez(struct request *req);    /* on the loop */
 task_state handle_health(struct request *req);
 task_state handle_ready(struct request *req);
 task_state handle_readyz(struct request *req);

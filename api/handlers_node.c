@@ -18,11 +18,6 @@ task_state handle_liveness(struct request *req)
     return reply_text(req, 200, "healthz check passed");
 }
 
-task_state handle_livez(struct request *req)
-{
-    return reply_text(req, 200, "livez check passed");
-}
-
 static void print_reasons(struct buf *out, const struct node_health *health)
 {
     print_key(out, false, "reasons");

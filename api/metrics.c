@@ -1,6 +1,7 @@
 #include "api/metrics.h"
 
 #include "api/api_internal.h"
+#include "api/qdrant_door.h"
 #include "base/mem.h"
 
 #include <stdio.h>
@@ -22,9 +23,26 @@ struct metrics {
     struct endpoint endpoints[]; /* one a route, and one for what reached none */
 };
 
+static bool is_of(const struct route *route, const struct route *table, size_t count)
+{
+    return (uintptr_t)route >= (uintptr_t)table && (uintptr_t)route < (uintptr_t)(table + count);
+}
+
+static const struct route *route_at(size_t i)
+{
+    return i < API_ROUTE_COUNT ? &API_ROUTES[i] : &QDRANT_ROUTES[i - API_ROUTE_COUNT];
+}
+
 static struct endpoint *endpoint_of(struct metrics *m, const struct route *route)
 {
-    return &m->endpoints[route == NULL ? m->endpoint_count - 1 : (size_t)(route - API_ROUTES)];
+    size_t i;
+
+    if (route == NULL)
+        return &m->endpoints[m->endpoint_count - 1];
+    i = is_of(route, API_ROUTES, API_ROUTE_COUNT)
+            ? (size_t)(route - API_ROUTES)
+            : API_ROUTE_COUNT + (size_t)(route - QDRANT_ROUTES);
+    return &m->endpoints[i];
 }
 
 status metrics_create(struct api *api, struct metrics **out, struct err *err)
@@ -32,7 +50,7 @@ status metrics_create(struct api *api, struct metrics **out, struct err *err)
     static const char *const request_labels[] = {"endpoint", "status", NULL};
     static const char *const time_labels[] = {"endpoint", NULL};
     static const char *const none[] = {NULL};
-    size_t count = API_ROUTE_COUNT + 1;
+    size_t count = API_ROUTE_COUNT + QDRANT_ROUTE_COUNT + 1;
     struct stats *stats = api->options.stats;
     struct metrics *m = mem_zero(sizeof *m + count * sizeof m->endpoints[0]);
     struct stats_family *seconds;
@@ -54,9 +72,9 @@ status metrics_create(struct api *api, struct metrics **out, struct err *err)
         struct endpoint *e = &m->endpoints[i];
         const char *values[] = {e->label, NULL};
 
-        if (i < API_ROUTE_COUNT)
+        if (i + 1 < count)
             (void)snprintf(e->label, sizeof e->label, "%s %s",
-                           http_method_name(API_ROUTES[i].method), API_ROUTES[i].pattern);
+                           http_method_name(route_at(i)->method), route_at(i)->pattern);
         else
             (void)snprintf(e->label, sizeof e->label, "none");
         e->seconds = stats_metric(seconds, values);

@@ -1,5 +1,6 @@
 #include "api/api_internal.h"
 
+#include "api/qdrant_door.h"
 #include "base/log.h"
 
 #include <assert.h>
@@ -89,12 +90,15 @@ static void set_problem(struct request *req, enum problem p, const char *detail,
                         const char *members)
 {
     buf_reset(&req->out);
-    problem_print(&req->out, p, detail, req->id, members);
+    if (req->qdrant)
+        qd_put_problem(&req->out, p, detail);
+    else
+        problem_print(&req->out, p, detail, req->id, members);
     if (req->out.failed) /* no memory even for this: the status line alone has to say it */
         buf_reset(&req->out);
     req->http_status = problem_row(p)->http_status;
     req->retry_after_s = problem_row(p)->retry_after_s;
-    req->content_type = "application/problem+json";
+    req->content_type = req->qdrant ? "application/json" : "application/problem+json";
 }
 
 void request_set_problem(struct request *req, enum problem p, const char *detail)

@@ -37,6 +37,7 @@ struct request {
     struct buf head; /* what the slices below point into */
     struct buf body;
     enum http_method method;
+    bool qdrant; /* of the compatible dialect (qdrant.h): problems go in its envelope */
     struct route_match match;
     size_t query_count;
     struct query_param query[ROUTE_QUERY_MAX];

@@ -99,6 +99,9 @@ struct server {
     } drain;
 };
 
+/* arrive.c */
+/* Finds the route and what of the head is refused; the answer's status is then set. */
+void request_arrived(struct request *req, const struct http1_head *head);
 /* conn.c */
 void conn_accept(struct server *s);
 void conn_close(struct conn *c);

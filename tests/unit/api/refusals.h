@@ -17,7 +17,7 @@ static const struct {
     const char *code, *detail;
 } REFUSALS[] = {
     /* routes */
-    {"GET", "/", NULL, 404, "no_such_route", "no route"},
+    {"GET", "/api", NULL, 404, "no_such_route", "no route"},
     {"GET", "/api/v2/collections", NULL, 404, "no_such_route", ""},
     {"PUT", COLLECTIONS, "{}", 405, "method_not_allowed", "POST, GET, HEAD"},
     {"BREW", "/health", NULL, 405, "method_not_allowed", "GET, HEAD"},

@@ -257,7 +257,7 @@ static void health_and_readiness_say_how_it_is(void **state)
 {
     (void)state;
     check("GET", "/health", NULL, 200, "{\"status\":\"healthy\",\"version\":\"");
-    check("GET", "/livez", NULL, 200, "livez check passed");
+    check("GET", "/livez", NULL, 200, "healthz check passed");
     check("GET", "/healthz", NULL, 200, "healthz check passed");
     check("GET", "/ready", NULL, 200, "{\"status\":\"ready\",\"progress\":1.0}");
     check("GET", "/readyz", NULL, 200, "all shards are ready");

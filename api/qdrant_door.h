@@ -1,0 +1,16 @@
+/* qdrant_door.h - what the loop and the answers of every request know of the compatible dialect. */
+#ifndef API_QDRANT_DOOR_H
+#define API_QDRANT_DOOR_H
+
+#include "api/errors.h"
+#include "api/router.h"
+
+extern const struct route QDRANT_ROUTES[];
+extern const size_t QDRANT_ROUTE_COUNT;
+
+/* Whether what is asked for at this path, as sent, is answered in the dialect's envelope. */
+bool qd_owns(struct slice path);
+/* A problem in that envelope, appended to out. */
+void qd_put_problem(struct buf *out, enum problem p, const char *detail);
+
+#endif
