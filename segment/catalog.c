@@ -14,6 +14,7 @@ void catalog_collection_free(struct catalog_collection *c)
     for (size_t i = 0; i < c->field_count; i++)
         mem_free(c->fields[i].name);
     mem_free(c->fields);
+    catalog_settings_free(c);
     mem_free(c->name);
     *c = (struct catalog_collection){0};
 }
@@ -47,6 +48,8 @@ status catalog_collection_copy(const struct catalog_collection *from,
     struct catalog_collection c = *from;
 
     c.field_count = 0;
+    c.settings = NULL;
+    c.setting_count = 0;
     c.name = mem_strdup(from->name);
     c.fields = mem_zero_array(from->field_count, sizeof *c.fields);
     if (c.name == NULL || c.fields == NULL)
@@ -58,6 +61,8 @@ status catalog_collection_copy(const struct catalog_collection *from,
             goto failed;
         c.field_count++;
     }
+    if (catalog_settings_copy(from, &c, err) != ST_OK)
+        goto failed;
     *out = c;
     return ST_OK;
 failed:

@@ -9,18 +9,21 @@
  *
  * Threads    a value: none of it is shared while it changes.
  * Ownership  catalog_init / _free own every text inside; added entries are copied.
- * On disk    docs/formats/catalog.md, version 1. At most CATALOG_BYTES_MAX. */
+ * On disk    docs/formats/catalog.md, version 2. At most CATALOG_BYTES_MAX. */
 #ifndef SEGMENT_CATALOG_H
 #define SEGMENT_CATALOG_H
 
 #include "base/bytes.h"
 
 enum {
-    CATALOG_BYTES_MAX = 4 * 1024 * 1024,
+    CATALOG_BYTES_MAX = 16 * 1024 * 1024,
     CATALOG_NAME_BYTES_MAX = 255,
     CATALOG_COLLECTIONS_MAX = 10000,
     CATALOG_FIELDS_MAX = 64,
     CATALOG_DROPPED_MAX = 32768, /* the oldest are forgotten */
+    CATALOG_SETTINGS_MAX = 512,  /* of a collection */
+    CATALOG_SETTING_KEY_BYTES_MAX = 1280,
+    CATALOG_SETTING_BYTES_MAX = 65536,
 };
 enum catalog_policy { POLICY_MEMORY = 1, POLICY_MEMORY_S3 = 2, POLICY_S3_ONLY = 3 }; /* on disk */
 enum catalog_durability { DURABILITY_LOCAL = 1, DURABILITY_REMOTE = 2 };             /* on disk */
@@ -34,6 +37,11 @@ struct catalog_field { /* one vector field */
     uint32_t threshold;
     uint8_t code_bits; /* of the code plane: 8 */
 };
+struct catalog_setting { /* a text the doors keep with a collection; bytes here */
+    char *key;
+    uint8_t *value;
+    uint32_t bytes;
+};
 struct catalog_collection {
     uint8_t id[16];
     uint8_t database_id[16];
@@ -43,7 +51,9 @@ struct catalog_collection {
     bool string_ids;
     uint64_t created_at_ns;
     struct catalog_field *fields;
-    size_t field_count;
+    size_t field_count;               /* 0: payloads only */
+    struct catalog_setting *settings; /* keys rise */
+    size_t setting_count;
 };
 struct catalog_alias {
     char *name;
@@ -83,11 +93,25 @@ void catalog_free(struct catalog *c);
 /* Deep copy: a change is made on a copy, written, and then swapped in. */
 NODISCARD
 status catalog_copy(const struct catalog *from, struct catalog *out, struct err *err);
-/* One collection by itself, as a manifest keeps it. _free is fine on a zeroed one. */
+/* One collection by itself. _free is fine on a zeroed one. */
 NODISCARD
 status catalog_collection_copy(const struct catalog_collection *from,
                                struct catalog_collection *out, struct err *err);
 void catalog_collection_free(struct catalog_collection *c);
+/* Settings. NULL: there is none with the key. */
+const struct catalog_setting *catalog_find_setting(const struct catalog_collection *c,
+                                                   const char *key);
+/* An empty value takes the key out. ST_INVALID a key or value out of range, ST_NOSPACE too many,
+ * ST_NOMEM; nothing changed then. */
+NODISCARD
+status catalog_put_setting(struct catalog_collection *c, const char *key, struct slice value,
+                           struct err *err);
+/* All of `from` in the place of to's. */
+NODISCARD
+status catalog_settings_copy(const struct catalog_collection *from, struct catalog_collection *to,
+                             struct err *err);
+bool catalog_settings_equal(const struct catalog_collection *a, const struct catalog_collection *b);
+void catalog_settings_free(struct catalog_collection *c);
 /* Appends. ST_INVALID: it does not hold together (the page's rules); ST_NOSPACE: over
  * CATALOG_BYTES_MAX or the buf's bound. */
 NODISCARD

@@ -107,8 +107,8 @@ status catalog_check_collection(const struct catalog_collection *c, status code,
         c->durability < DURABILITY_LOCAL || c->durability > DURABILITY_REMOTE)
         return err_set(err, code, "collection %s: policy=%u or durability=%u is unknown", c->name,
                        c->policy, c->durability);
-    if (c->field_count == 0 || c->field_count > CATALOG_FIELDS_MAX)
-        return err_set(err, code, "collection %s has %zu vector fields, not 1 to %d", c->name,
+    if (c->field_count > CATALOG_FIELDS_MAX)
+        return err_set(err, code, "collection %s has %zu vector fields, not up to %d", c->name,
                        c->field_count, CATALOG_FIELDS_MAX);
     for (size_t i = 0; i < c->field_count; i++) {
         const char *problem = field_problem(&c->fields[i]);
@@ -122,7 +122,7 @@ status catalog_check_collection(const struct catalog_collection *c, status code,
                 return err_set(err, code, "collection %s has vector field %u twice", c->name,
                                c->fields[i].id);
     }
-    return ST_OK;
+    return catalog_check_settings(c, code, err);
 }
 
 struct check { /* lists sorted by id, but `names`, which is made anew for each kind of name */

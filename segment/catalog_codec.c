@@ -14,7 +14,7 @@ enum { /* docs/formats/catalog.md */
        DROPPED_BYTES = 24,
 };
 static const struct frame_kind KIND = {
-    .name = "catalog", .magic = "TVCG", .version = 1, .bytes_max = CATALOG_BYTES_MAX};
+    .name = "catalog", .magic = "TVCG", .version = 2, .bytes_max = CATALOG_BYTES_MAX};
 
 void catalog_put_collection(struct buf *b, const struct catalog_collection *c)
 {
@@ -68,6 +68,7 @@ static void put_lists(struct buf *b, const struct catalog *c)
         buf_put(b, c->dropped[i].id, 16);
         buf_put_u64(b, c->dropped[i].dropped_at_ns);
     }
+    catalog_put_settings(b, c);
 }
 
 status catalog_encode(const struct catalog *c, struct buf *out, struct err *err)
@@ -244,7 +245,7 @@ static status rd_dropped(struct rd *r, struct catalog *c, struct err *err)
     return ST_OK;
 }
 
-static status rd_lists(struct rd *r, struct catalog *c, struct err *err)
+static status rd_lists(struct rd *r, unsigned version, struct catalog *c, struct err *err)
 {
     status st = rd_tenants(r, c, err);
 
@@ -256,6 +257,8 @@ static status rd_lists(struct rd *r, struct catalog *c, struct err *err)
         st = rd_aliases(r, c, err);
     if (st == ST_OK)
         st = rd_dropped(r, c, err);
+    if (st == ST_OK && version >= 2)
+        st = catalog_rd_settings(r, c, err);
     if (st == ST_OK && (r->bad || rd_left(r) > 0))
         st = err_set(err, ST_CORRUPT, "catalog: its lists do not end where the file does");
     return st;
@@ -272,7 +275,7 @@ status catalog_decode(struct slice bytes, struct catalog *out, struct err *err)
     catalog_init(&c);
     c.revision = rd_u64(&r);
     frame_rd_id(&r, c.nonce);
-    st = rd_lists(&r, &c, err);
+    st = rd_lists(&r, frame_version(bytes), &c, err);
     if (st == ST_OK)
         st = catalog_check(&c, ST_CORRUPT, err);
     if (st != ST_OK) {

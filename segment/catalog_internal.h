@@ -12,11 +12,19 @@ status catalog_check(const struct catalog *c, status code, struct err *err);
 NODISCARD
 status catalog_check_collection(const struct catalog_collection *c, status code, struct err *err);
 
-/* One collection's entry, which stands in manifests too. A reader puts ownership into *c even if it
- * fails: catalog_collection_free(). r->bad is the caller's to ask for. */
+NODISCARD
+status catalog_check_settings(const struct catalog_collection *c, status code, struct err *err);
+
+/* One collection's entry, without settings, which stands in manifests too. A reader puts ownership
+ * into *c even if it fails: catalog_collection_free(). r->bad is the caller's to ask for. */
 void catalog_put_collection(struct buf *b, const struct catalog_collection *c);
 NODISCARD
 status catalog_rd_collection(struct rd *r, struct catalog_collection *c, struct err *err);
+
+/* The list of settings; read once the collections are. */
+void catalog_put_settings(struct buf *b, const struct catalog *c);
+NODISCARD
+status catalog_rd_settings(struct rd *r, struct catalog *c, struct err *err);
 
 static inline bool catalog_id_equal(const uint8_t a[16], const uint8_t b[16])
 {

@@ -70,6 +70,11 @@ status frame_open(struct slice bytes, const struct frame_kind *kind, struct rd *
     return ST_OK;
 }
 
+uint16_t frame_version(struct slice bytes)
+{
+    return le_u16(bytes.data + AT_VERSION);
+}
+
 void frame_put_no_extensions(struct buf *out)
 {
     buf_put_u32(out, 0);

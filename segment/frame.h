@@ -26,6 +26,9 @@ NODISCARD
 status frame_open(struct slice bytes, const struct frame_kind *kind, struct rd *body,
                   struct err *err);
 
+/* Of an object that frame_open() took. */
+uint16_t frame_version(struct slice bytes);
+
 /* The block for what is not known yet: version 1 writes an empty one. */
 void frame_put_no_extensions(struct buf *out);
 /* Skips fields that may be skipped; they must end where the object does. ST_UNSUPPORTED for one

@@ -67,6 +67,13 @@ static void add_alias(struct catalog *c, const uint8_t database_id[16],
     assert_non_null(a->name);
 }
 
+static status set(struct catalog *c, const uint8_t id[16], const char *key, const char *value)
+{
+    struct catalog_collection *col = catalog_find_id(c, id);
+
+    return col == NULL ? ST_NOT_FOUND : catalog_put_setting(col, key, slice_text(value), NULL);
+}
+
 /* One of everything. */
 static int setup(void **state)
 {
@@ -82,6 +89,9 @@ static int setup(void **state)
     assert_int_equal(add(c, IMAGES, DATABASE, "caf\xC3\xA9 images", NULL), ST_OK);
     add_alias(c, DEFAULT_ID, DOCS, "latest");
     assert_int_equal(catalog_remove_collection(c, OLD, 5, NULL), ST_OK);
+    assert_int_equal(set(c, DOCS, "qdrant", "{\"vectors\":{}}"), ST_OK);
+    assert_int_equal(set(c, IMAGES, "index:a[].b", "{\"type\":\"keyword\"}"), ST_OK);
+    assert_int_equal(set(c, IMAGES, "caf\xC3\xA9", "1"), ST_OK);
     *state = c;
     return 0;
 }
@@ -142,6 +152,12 @@ static void what_was_encoded_is_decoded(void **state)
     assert_int_equal(c.dropped_count, 1);
     assert_int_equal(c.dropped[0].dropped_at_ns, 5);
     assert_memory_equal(c.dropped[0].id, OLD, 16);
+    assert_int_equal(images->setting_count, 2);
+    assert_string_equal(images->settings[0].key, "caf\xC3\xA9");
+    assert_int_equal(images->settings[1].bytes, 18);
+    assert_memory_equal(images->settings[1].value, "{\"type\":\"keyword\"}", 18);
+    assert_ptr_equal(catalog_find_setting(images, "index:a[].b"), &images->settings[1]);
+    assert_null(catalog_find_setting(images, "index:a[].c"));
     catalog_free(&c);
     buf_free(&b);
 }
@@ -167,13 +183,29 @@ static void released_bytes_are_read_and_written_again(void **state)
     struct slice stored;
     struct catalog c;
 
-    golden_check("catalog-v1.hex", buf_slice(&b));
-    stored = golden_read("catalog-v1.hex");
+    golden_check("catalog-v2.hex", buf_slice(&b));
+    stored = golden_read("catalog-v2.hex");
     assert_int_equal(catalog_decode(stored, &c, NULL), ST_OK);
     assert_same(*state, &c);
     catalog_free(&c);
     mem_free((void *)(uintptr_t)stored.data);
     buf_free(&b);
+}
+
+/* It had everything but settings. */
+static void version_1_is_read(void **state)
+{
+    struct slice stored = golden_read("catalog-v1.hex");
+    struct catalog *want = *state;
+    struct catalog c;
+
+    assert_int_equal(catalog_decode(stored, &c, NULL), ST_OK);
+    assert_int_equal(c.collections[0].setting_count, 0);
+    for (size_t i = 0; i < want->collection_count; i++)
+        catalog_settings_free(&want->collections[i]);
+    assert_same(want, &c);
+    catalog_free(&c);
+    mem_free((void *)(uintptr_t)stored.data);
 }
 
 static status decode_copy(const uint8_t *data, size_t bytes)
@@ -255,7 +287,7 @@ static void a_newer_version_is_unsupported(void **state)
     struct catalog c;
     struct err err;
 
-    b.data[4] = 2;
+    b.data[4] = 3;
     seal(b.data, b.bytes);
     assert_int_equal(catalog_decode(buf_slice(&b), &c, &err), ST_UNSUPPORTED);
     assert_non_null(strstr(err.text, "newer"));
@@ -410,6 +442,128 @@ static void values_out_of_range_are_refused(void **state)
     }
 }
 
+/* Each wrong under a good checksum; the catalog they are in can say everything else. */
+static void settings_out_of_order_or_range_are_refused(void **state)
+{
+    for (unsigned which = 0; which < 7; which++) {
+        struct catalog c;
+        struct catalog back;
+        struct catalog_collection *images;
+        struct buf b;
+        size_t at;
+
+        assert_int_equal(catalog_copy(*state, &c, NULL), ST_OK);
+        images = catalog_find_id(&c, IMAGES);
+        b = encode(&c);
+        at = b.bytes - (16 + 2 + 11 + 4 + 18); /* the last one: index:a[].b */
+        switch (which) {
+        case 0: /* below the one before it */
+            b.data[at + 18] = 'a';
+            images->settings[1].key[0] = 'a';
+            break;
+        case 1: /* of no collection */
+            b.data[at] ^= 1;
+            images->settings[1].bytes = 0;
+            break;
+        case 2: /* of one whose turn is over */
+            memcpy(b.data + at, DOCS, 16);
+            images->settings[1].bytes = CATALOG_SETTING_BYTES_MAX + 1;
+            break;
+        case 3:
+            b.data[at + 18] = 0xFF;
+            images->settings[1].key[0] = (char)0xFF;
+            break;
+        case 4:
+            b.data[at + 18] = 0;
+            images->settings[1].key[0] = 0;
+            break;
+        case 5: /* empty */
+            le_put_u32(b.data + at + 29, 0);
+            b.bytes -= 18;
+            (void)snprintf(images->settings[1].key, 12, "%s", images->settings[0].key);
+            break;
+        default: /* one more than there are */
+            b.data[at - (16 + 2 + 5 + 4 + 1) - (16 + 2 + 6 + 4 + 14) - 4]++;
+            images->settings[0].key[0] = 'z';
+            break;
+        }
+        seal(b.data, b.bytes);
+        if (catalog_decode(buf_slice(&b), &back, NULL) != ST_CORRUPT)
+            fail_msg("case %u was read", which);
+        buf_reset(&b);
+        if (catalog_encode(&c, &b, NULL) != ST_INVALID)
+            fail_msg("case %u was written", which);
+        buf_free(&b);
+        catalog_free(&c);
+    }
+}
+
+static void settings_are_put_and_taken_out(void **state)
+{
+    struct catalog *c = *state;
+    struct catalog_collection *docs = catalog_find_id(c, DOCS);
+    uint8_t *large = calloc(1, CATALOG_SETTING_BYTES_MAX + 1);
+    char key[CATALOG_SETTING_KEY_BYTES_MAX + 2];
+
+    memset(key, 'k', sizeof key);
+    key[sizeof key - 1] = '\0';
+    assert_int_equal(set(c, DOCS, key, "1"), ST_INVALID);
+    key[sizeof key - 2] = '\0';
+    assert_int_equal(set(c, DOCS, key, "1"), ST_OK);
+    assert_int_equal(set(c, DOCS, "", "1"), ST_INVALID);
+    assert_int_equal(set(c, DOCS, "\xC3", "1"), ST_INVALID);
+    assert_int_equal(
+        catalog_put_setting(docs, "large", slice_make(large, CATALOG_SETTING_BYTES_MAX + 1), NULL),
+        ST_INVALID);
+    assert_int_equal(
+        catalog_put_setting(docs, "large", slice_make(large, CATALOG_SETTING_BYTES_MAX), NULL),
+        ST_OK);
+    assert_int_equal(docs->setting_count, 3);
+    assert_int_equal(set(c, DOCS, "qdrant", "other"), ST_OK);
+    assert_memory_equal(catalog_find_setting(docs, "qdrant")->value, "other", 5);
+    assert_int_equal(set(c, DOCS, "qdrant", ""), ST_OK);
+    assert_null(catalog_find_setting(docs, "qdrant"));
+    assert_int_equal(set(c, DOCS, "qdrant", ""), ST_OK);
+    assert_int_equal(docs->setting_count, 2);
+    for (int i = 0; docs->setting_count < CATALOG_SETTINGS_MAX; i++) {
+        (void)snprintf(key, sizeof key, "n%d", i * 7919 % 1000);
+        assert_int_equal(set(c, DOCS, key, "1"), ST_OK);
+    }
+    assert_int_equal(set(c, DOCS, "one more", "1"), ST_NOSPACE);
+    assert_int_equal(set(c, DOCS, "large", "1"), ST_OK);
+    {
+        struct buf b = encode(c);
+        struct catalog back;
+
+        assert_int_equal(catalog_decode(buf_slice(&b), &back, NULL), ST_OK);
+        assert_true(catalog_settings_equal(catalog_find_id(&back, DOCS), docs));
+        assert_int_equal(
+            catalog_put_setting(catalog_find_id(&back, DOCS), "large", slice_text("2"), NULL),
+            ST_OK);
+        assert_false(catalog_settings_equal(catalog_find_id(&back, DOCS), docs));
+        catalog_free(&back);
+        buf_free(&b);
+    }
+    free(large);
+}
+
+static void a_collection_may_have_no_fields(void **state)
+{
+    struct catalog *c = *state;
+    struct catalog_collection *docs = catalog_find_id(c, DOCS);
+    struct catalog back;
+    struct buf b;
+
+    for (size_t i = 0; i < docs->field_count; i++)
+        mem_free(docs->fields[i].name);
+    docs->field_count = 0;
+    b = encode(c);
+    assert_int_equal(catalog_decode(buf_slice(&b), &back, NULL), ST_OK);
+    assert_int_equal(catalog_find_id(&back, DOCS)->field_count, 0);
+    catalog_free(&back);
+    buf_free(&b);
+}
+
 static void the_oldest_dropped_ids_are_forgotten(void **state)
 {
     struct catalog *c = *state;
@@ -428,6 +582,9 @@ static void the_oldest_dropped_ids_are_forgotten(void **state)
     assert_memory_equal(c->dropped[CATALOG_DROPPED_MAX - 1].id, DOCS, 16);
     assert_int_equal(c->dropped[0].id[0], 0x77); /* OLD was the first to go */
 }
+
+#define FIFTY        "01234567890123456789012345678901234567890123456789"
+#define FIVE_HUNDRED FIFTY FIFTY FIFTY FIFTY FIFTY FIFTY FIFTY FIFTY FIFTY FIFTY
 
 /* 10,000 collections fit, one more does not, and it all still reads back. */
 static void ten_thousand_collections_fit(void **state)
@@ -455,6 +612,7 @@ static void ten_thousand_collections_fit(void **state)
         assert_non_null(col->fields);
         col->fields[0] = field_of(0, mem_strdup(""));
         col->field_count = 1;
+        assert_int_equal(set(&c, id, "qdrant", FIVE_HUNDRED), ST_OK);
     }
     b = encode(&c);
     assert_int_equal(catalog_decode(buf_slice(&b), &back, NULL), ST_OK);
@@ -492,6 +650,10 @@ static void each_allocation_may_fail(void **state)
             if (st == ST_OK)
                 st = catalog_rename_collection(&copy, id, "newer", NULL);
             if (st == ST_OK)
+                st = set(&copy, id, "key", "one");
+            if (st == ST_OK)
+                st = set(&copy, id, "key", "two");
+            if (st == ST_OK)
                 st = catalog_remove_collection(&copy, id, 1, NULL);
             if (st == ST_OK)
                 st = catalog_encode(&copy, &b, NULL);
@@ -525,6 +687,7 @@ int main(int argc, char **argv)
         WITH_CATALOG(what_was_encoded_is_decoded),
         WITH_CATALOG(an_empty_catalog_is_one),
         WITH_CATALOG(released_bytes_are_read_and_written_again),
+        WITH_CATALOG(version_1_is_read),
         WITH_CATALOG(a_cut_or_a_flipped_bit_is_corruption),
         WITH_CATALOG(damage_under_a_good_checksum_never_leads_outside),
         WITH_CATALOG(a_newer_version_is_unsupported),
@@ -534,6 +697,9 @@ int main(int argc, char **argv)
         WITH_CATALOG(what_something_belongs_to_must_exist),
         WITH_CATALOG(removing_takes_the_aliases_along),
         WITH_CATALOG(values_out_of_range_are_refused),
+        WITH_CATALOG(settings_out_of_order_or_range_are_refused),
+        WITH_CATALOG(settings_are_put_and_taken_out),
+        WITH_CATALOG(a_collection_may_have_no_fields),
         WITH_CATALOG(the_oldest_dropped_ids_are_forgotten),
         WITH_CATALOG(ten_thousand_collections_fit),
         WITH_CATALOG(each_allocation_may_fail),
