@@ -8,10 +8,8 @@
 struct admin_job {
     struct meta_job job;
     struct node *node;
-    struct collection *c; /* pinned; drop and patch */
-    struct collection_spec spec;
-    char *name; /* of spec or patch; NULL in a patch: as it is */
-    uint16_t ef_search;
+    struct collection *c;            /* pinned; drop and checkpoint */
+    struct catalog_collection entry; /* create */
     node_admin_fn *done;
     void *arg;
 };
@@ -25,13 +23,13 @@ static void finish(struct admin_job *job, status st, struct collection *c, const
     if (st == ST_OK)
         node_collection_info(c, &info);
     node_collection_unpin(job->c);
-    mem_free(job->name);
+    catalog_collection_free(&job->entry);
     mem_free(job);
     done(arg, st, st == ST_OK ? &info : NULL, err);
 }
 
-static struct admin_job *job_create(struct node *node, struct collection *c, const char *name,
-                                    node_admin_fn *done, void *arg)
+static struct admin_job *job_create(struct node *node, struct collection *c, node_admin_fn *done,
+                                    void *arg)
 {
     struct admin_job *job = mem_zero(sizeof *job);
 
@@ -40,10 +38,6 @@ static struct admin_job *job_create(struct node *node, struct collection *c, con
     job->node = node;
     job->done = done;
     job->arg = arg;
-    if (name != NULL && (job->name = mem_strdup(name)) == NULL) {
-        mem_free(job);
-        return NULL;
-    }
     if (c != NULL) {
         collection_pin(c);
         job->c = c;
@@ -96,23 +90,6 @@ status node_check_policy(struct node *node, enum node_policy policy, struct err 
                        "tiering_policy MemoryS3 needs a bucket, and this node was started without "
                        "one: set [storage] s3_bucket");
     return policy == NODE_MEMORY_S3 ? bucket_check_refused(node, err) : ST_OK;
-}
-
-static status check_spec(struct node *node, const struct collection_spec *spec, struct err *err)
-{
-    status st = catalog_name_check(spec->name, strlen(spec->name), err);
-
-    if (st == ST_OK)
-        st = node_check_range("dimension", spec->dimension, 1, VINDEX_DIM_MAX, err);
-    if (st == ST_OK)
-        st = node_check_range("hnsw.m", spec->m, VINDEX_M_MIN, VINDEX_M_MAX, err);
-    if (st == ST_OK)
-        st = node_check_range("hnsw.ef_construction", spec->ef_construction, 1, VINDEX_EF_MAX, err);
-    if (st == ST_OK)
-        st = node_check_range("hnsw.ef_search", spec->ef_search, 1, VINDEX_EF_MAX, err);
-    if (st == ST_OK)
-        st = node_check_policy(node, spec->policy, err);
-    return st;
 }
 
 /* Takes back a create whose catalog is certainly not on disk. What stays is found by its intent at
@@ -204,49 +181,32 @@ static void run_create(struct meta_job *base)
 {
     struct admin_job *job = (struct admin_job *)(void *)base;
     struct node *node = job->node;
-    char unnamed[] = "";
-    struct catalog_field field = {
-        .name = unnamed,
-        .dim = job->spec.dimension,
-        .metric = (uint8_t)job->spec.metric,
-        .m = job->spec.m,
-        .ef_construction = job->spec.ef_construction,
-        .ef_search = job->spec.ef_search,
-        .threshold = job->spec.threshold,
-        .code_bits = 8,
-    };
-    struct catalog_collection entry = {
-        .name = job->name,
-        .policy = (uint8_t)job->spec.policy,
-        .durability = (uint8_t)job->spec.durability,
-        .created_at_ns = clock_wall_ns(node->options.clock),
-        .fields = &field,
-        .field_count = 1,
-    };
+    struct catalog_collection *entry = &job->entry;
     struct collection *c = NULL;
     struct catalog next;
     struct err err = {0};
     status st = node_check_writable(node, &err);
 
     catalog_init(&next);
-    uuid_make_v4(node->options.rand, entry.id);
+    uuid_make_v4(node->options.rand, entry->id);
+    entry->created_at_ns = clock_wall_ns(node->options.clock);
     if (st == ST_OK)
         st = catalog_copy(&node->catalog, &next, &err);
     if (st == ST_OK)
-        st = check_name_free(node, job->name, &err);
+        st = check_name_free(node, entry->name, &err);
     if (st == ST_OK)
-        st = catalog_add_collection(&next, &entry, &err);
+        st = catalog_add_collection(&next, entry, &err);
     if (st == ST_OK)
-        st = create_steps(node, &next, &entry, &c, &err);
+        st = create_steps(node, &next, entry, &c, &err);
     catalog_free(&next);
     if (st == ST_OK) {
         atomic_store(&c->checkpoint_mono_ns, clock_mono_ns(node->options.clock));
         collection_set_state(c, COLLECTION_SERVING, NULL);
         table_add(node, c);
-        log_info("collection created", "collection_id=%s name=%s dimension=%u", c->id_text,
-                 job->name, c->dim);
+        log_info("collection created", "collection_id=%s name=%s vectors=%zu", c->id_text,
+                 entry->name, entry->field_count);
         /* Left in place it would be taken out at the next start. */
-        if (intent_remove(node, entry.id, &err) != ST_OK)
+        if (intent_remove(node, entry->id, &err) != ST_OK)
             log_warn("an intent stays until the next start", "err=%s", err.text);
     }
     finish(job, st, c, &err);
@@ -255,28 +215,19 @@ static void run_create(struct meta_job *base)
 void node_collection_create(struct node *node, const struct collection_spec *spec,
                             node_admin_fn *done, void *arg)
 {
-    const struct node_options *o = &node->options;
-    struct collection_spec full = *spec;
+    struct catalog_collection entry;
     struct admin_job *job;
     struct err err = {0};
 
-    full.policy = spec->policy != 0 ? spec->policy : o->policy != 0 ? o->policy : NODE_MEMORY;
-    full.durability = spec->durability != 0 ? spec->durability
-                      : o->durability != 0  ? o->durability
-                                            : NODE_LOCAL;
-    if (full.policy == NODE_MEMORY)
-        full.durability = NODE_LOCAL;
-    full.m = spec->m == 0 ? o->m : spec->m;
-    full.ef_construction = spec->ef_construction == 0 ? o->ef_construction : spec->ef_construction;
-    full.ef_search = spec->ef_search == 0 ? o->ef_search : spec->ef_search;
-    full.threshold = spec->threshold == UINT32_MAX ? o->threshold : spec->threshold;
-    if (check_spec(node, &full, &err) != ST_OK) {
+    if (schema_entry(node, spec, &entry, &err) != ST_OK) {
         done(arg, err.code, NULL, &err);
         return;
     }
-    job = job_create(node, NULL, spec->name, done, arg);
+    job = job_create(node, NULL, done, arg);
     if (job != NULL)
-        job->spec = full;
+        job->entry = entry;
+    else
+        catalog_collection_free(&entry);
     submit(&node->meta, job, run_create, done, arg);
 }
 
@@ -414,7 +365,7 @@ void collection_drop_here(struct collection *c)
 
 void node_collection_drop(struct node *node, struct collection *c, node_admin_fn *done, void *arg)
 {
-    submit(&node->meta, job_create(node, c, NULL, done, arg), run_drop, done, arg);
+    submit(&node->meta, job_create(node, c, done, arg), run_drop, done, arg);
 }
 
 /* --- checkpoint by command, on the upkeep thread --- */
@@ -430,7 +381,7 @@ static void run_checkpoint(struct meta_job *base)
 
 void node_checkpoint(struct collection *c, node_admin_fn *done, void *arg)
 {
-    submit(&c->node->upkeep, job_create(c->node, c, NULL, done, arg), run_checkpoint, done, arg);
+    submit(&c->node->upkeep, job_create(c->node, c, done, arg), run_checkpoint, done, arg);
 }
 
 /* --- reload --- */

@@ -17,6 +17,8 @@ void alias_show(struct node *node)
         log_error("out of memory: aliases are shown as they were", "err=%s", err.text);
         return;
     }
+    for (size_t i = 0; i < copy.collection_count; i++) /* collections show theirs */
+        catalog_settings_free(&copy.collections[i]);
     lock_take(&node->bucket.lock);
     {
         struct catalog old = node->bucket.aliases;

@@ -55,7 +55,8 @@ static bool takes_names(struct catalog *next, const struct catalog *bucket, bool
 static bool differs(const struct catalog_collection *a, const struct catalog_collection *b)
 {
     return strcmp(a->name, b->name) != 0 || a->policy != b->policy ||
-           a->durability != b->durability || a->fields[0].ef_search != b->fields[0].ef_search;
+           a->durability != b->durability || a->fields[0].ef_search != b->fields[0].ef_search ||
+           !catalog_settings_equal(a, b);
 }
 
 /* A collection that is Memory here was switched by a node with newer files than ours. */
@@ -91,6 +92,8 @@ static status take_settings(struct sync_job *job, struct catalog *next, bool *ch
         here->policy = there->policy;
         here->durability = there->durability;
         here->fields[0].ef_search = there->fields[0].ef_search;
+        if (st == ST_OK)
+            st = catalog_settings_copy(there, here, err);
         *changed = true;
         log_info("a collection is named and set as the bucket's catalog has it", "name=%s",
                  there->name);
@@ -146,6 +149,7 @@ static void show_settings(struct node *node)
             continue;
         atomic_store(&c->durability, entry->durability);
         collection_set_ef_search(c, entry->fields[0].ef_search);
+        collection_settings_take(c, entry);
         if (strcmp(c->table.name, entry->name) != 0 &&
             (stats = collection_stats_create(node, c->id_text, entry->name)) != NULL) {
             table_rename(node, c, entry->name);

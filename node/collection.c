@@ -122,7 +122,13 @@ status collection_create(struct node *node, const struct catalog_collection *ent
     mem_budget_init(&c->budget, &node->budget, 0);
     lock_init(&c->seq.lock, LOCK_RANK_SEQUENCER, "sequencer");
     cond_init(&c->seq.released);
-    st = stats == NULL ? err_set(err, ST_NOMEM, "out of memory") : create_rows(c, field, err);
+    st = collection_settings_init(c, entry, err);
+    if (st == ST_OK)
+        st = schema_init(c, entry, err);
+    if (st == ST_OK && stats == NULL)
+        st = err_set(err, ST_NOMEM, "out of memory");
+    if (st == ST_OK)
+        st = create_rows(c, field, err);
     if (st != ST_OK) {
         collection_destroy(c);
         return err_wrap(err, st, "create collection %s", entry->name);
@@ -138,6 +144,8 @@ void collection_destroy(struct collection *c)
     assert(c->seq.wal == NULL);
     collection_stats_destroy(atomic_load_explicit(&c->stats, memory_order_relaxed));
     destroy_rows(c);
+    schema_fini(c);
+    collection_settings_fini(c);
     lock_fini(&c->bucket.lock);
     lock_fini(&c->remote.lock);
     cond_fini(&c->seq.released);

@@ -223,6 +223,7 @@ static status do_replace(void *arg, struct err *err)
     if (entry != NULL) {
         collection_set_ef_search(fresh, entry->fields[0].ef_search);
         atomic_store(&fresh->durability, entry->durability);
+        collection_settings_take(fresh, entry);
     }
     node_collection_unpin(h->old); /* the table's */
     return ST_OK;

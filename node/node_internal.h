@@ -14,6 +14,7 @@
 #include "index/vindex.h"
 #include "node/bucket.h"
 #include "node/node.h"
+#include "node/points.h"
 #include "node/store_trust.h"
 #include "segment/catalog.h"
 #include "segment/objkey.h"
@@ -110,6 +111,11 @@ struct collection_stats {
     size_t seed_count;
 };
 
+struct collection_field {   /* a vector field */
+    struct field_info info; /* as it was created; owns the name */
+    uint16_t id;            /* in catalog, records and objects */
+};
+
 struct collection {
     /* Set by collection_create(), never changed after it. */
     struct node *node; /* borrowed */
@@ -122,6 +128,9 @@ struct collection {
     uint16_t m, ef_construction;
     uint32_t threshold;
     struct mem_budget budget;
+    bool string_ids;
+    struct collection_field *fields; /* by position */
+    size_t field_count;
     struct slots *slots;
     struct vindex *vindex;
     _Atomic(struct collection_stats *) stats; /* read inside an epoch guard */
@@ -188,6 +197,11 @@ struct collection {
         struct overlay_entry *overlay[NODE_OVERLAY_BUCKETS];
         uint64_t last_lsn; /* submitted */
     } seq;
+
+    struct {                           /* guarded by lock */
+        struct lock lock;              /* LOCK_RANK_LEAF */
+        struct catalog_collection now; /* its settings alone */
+    } settings;
 
     struct { /* guarded by node->table.lock */
         char name[CATALOG_NAME_BYTES_MAX + 1];
@@ -378,6 +392,33 @@ void graves_free(struct node *node);
 NODISCARD
 status collection_paths(const struct collection *c, char wal[FS_PATH_BYTES],
                         char snapshot[FS_PATH_BYTES], struct err *err);
+
+/* schema.c */
+/* What spec says with the node's defaults, checked; no id and no time yet. */
+NODISCARD
+status schema_entry(struct node *node, const struct collection_spec *spec,
+                    struct catalog_collection *entry, struct err *err);
+NODISCARD
+status schema_init(struct collection *c, const struct catalog_collection *entry, struct err *err);
+void schema_fini(struct collection *c); /* after a failed _init too */
+
+/* settings.c */
+NODISCARD
+status collection_settings_init(struct collection *c, const struct catalog_collection *entry,
+                                struct err *err);
+void collection_settings_fini(struct collection *c); /* after a failed _init too */
+/* fresh, of catalog_settings_copy(), is shown from now on, and empty then. */
+void collection_settings_show(struct collection *c, struct catalog_collection *fresh);
+/* The same from an entry of the catalog; as they were if memory is out. */
+void collection_settings_take(struct collection *c, const struct catalog_collection *entry);
+/* Those whose key begins with prefix, in order of their keys; in the arena. Any thread. */
+struct setting_text {
+    struct slice key; /* behind the prefix; a NUL follows it */
+    struct slice value;
+};
+NODISCARD
+status node_settings_list(struct collection *c, const char *prefix, struct arena *arena,
+                          struct setting_text **out, size_t *count, struct err *err);
 
 /* catalog_store.c */
 NODISCARD

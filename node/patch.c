@@ -15,9 +15,23 @@ struct patch_job {
     struct collection *c; /* pinned */
     struct collection_patch patch;
     char *name; /* NULL: as it is */
+    char *key;  /* NULL: settings stay */
+    struct buf value;
+    struct catalog_collection settings; /* what is shown then */
     node_admin_fn *done;
     void *arg;
 };
+
+static void job_free(struct patch_job *job)
+{
+    if (job == NULL)
+        return;
+    catalog_settings_free(&job->settings);
+    buf_free(&job->value);
+    mem_free(job->key);
+    mem_free(job->name);
+    mem_free(job);
+}
 
 static void finish(struct patch_job *job, status st, const struct err *err)
 {
@@ -28,9 +42,14 @@ static void finish(struct patch_job *job, status st, const struct err *err)
     if (st == ST_OK)
         node_collection_info(job->c, &info);
     node_collection_unpin(job->c);
-    mem_free(job->name);
-    mem_free(job);
+    job_free(job);
     done(arg, st, st == ST_OK ? &info : NULL, err);
+}
+
+static void set_ef_search(struct catalog_collection *entry, uint16_t ef_search)
+{
+    for (size_t i = 0; i < entry->field_count; i++)
+        entry->fields[i].ef_search = ef_search;
 }
 
 static status apply(void *arg, struct catalog *catalog, struct err *err)
@@ -44,11 +63,13 @@ static status apply(void *arg, struct catalog *catalog, struct err *err)
     if (job->name != NULL && strcmp(entry->name, job->name) != 0)
         st = catalog_rename_collection(catalog, job->c->id, job->name, err);
     if (st == ST_OK && job->patch.ef_search != 0)
-        entry->fields[0].ef_search = job->patch.ef_search;
+        set_ef_search(entry, job->patch.ef_search);
     if (st == ST_OK && job->patch.durability != 0)
         entry->durability = (uint8_t)job->patch.durability;
     if (st == ST_OK && job->patch.policy != 0)
         entry->policy = (uint8_t)job->patch.policy;
+    if (st == ST_OK && job->key != NULL)
+        st = catalog_put_setting(entry, job->key, buf_slice(&job->value), err);
     return st;
 }
 
@@ -109,6 +130,8 @@ static void show(struct patch_job *job, struct collection_stats **stats)
         collection_set_ef_search(c, job->patch.ef_search);
     if (job->patch.durability != 0)
         atomic_store(&c->durability, (uint8_t)job->patch.durability);
+    if (job->key != NULL)
+        collection_settings_show(c, &job->settings);
 }
 
 static status check_now(struct patch_job *job, bool *switches, struct err *err)
@@ -156,6 +179,8 @@ static void run_patch(struct meta_job *base)
     }
     if (st == ST_OK)
         st = apply(job, &next, &err);
+    if (st == ST_OK && job->key != NULL)
+        st = catalog_settings_copy(catalog_find_id(&next, job->c->id), &job->settings, &err);
     if (st == ST_OK && backed)
         st = bucket_catalog_change(node, apply, job, &err);
     if (st == ST_OK && switches)
@@ -186,6 +211,21 @@ static status check_patch(const struct collection_patch *patch, struct err *err)
     return st;
 }
 
+static void submit(struct node *node, struct collection *c, struct patch_job *job,
+                   node_admin_fn *done, void *arg)
+{
+    struct err err = {0};
+
+    job->job.run = run_patch;
+    job->node = node;
+    job->done = done;
+    job->arg = arg;
+    collection_pin(c);
+    job->c = c;
+    if (!jobs_push(&node->meta, &job->job))
+        finish(job, err_set(&err, ST_UNAVAILABLE, "the node is stopping"), &err);
+}
+
 void node_collection_patch(struct node *node, struct collection *c,
                            const struct collection_patch *patch, node_admin_fn *done, void *arg)
 {
@@ -197,17 +237,35 @@ void node_collection_patch(struct node *node, struct collection *c,
         (job == NULL || (patch->name != NULL && (job->name = mem_strdup(patch->name)) == NULL)))
         st = err_set(&err, ST_NOMEM, "out of memory");
     if (st != ST_OK) {
-        mem_free(job);
+        job_free(job);
         done(arg, st, NULL, &err);
         return;
     }
-    job->job.run = run_patch;
-    job->node = node;
     job->patch = *patch;
-    job->done = done;
-    job->arg = arg;
-    collection_pin(c);
-    job->c = c;
-    if (!jobs_push(&node->meta, &job->job))
-        finish(job, err_set(&err, ST_UNAVAILABLE, "the node is stopping"), &err);
+    submit(node, c, job, done, arg);
+}
+
+void node_setting_put(struct node *node, struct collection *c, const char *key, struct slice value,
+                      node_admin_fn *done, void *arg)
+{
+    struct patch_job *job = mem_zero(sizeof *job);
+    struct err err = {0};
+    status st = ST_OK;
+
+    if (value.bytes > NODE_SETTING_BYTES_MAX)
+        st = err_set(&err, ST_INVALID, "a setting has at most %d bytes, this one %zu",
+                     NODE_SETTING_BYTES_MAX, value.bytes);
+    if (st == ST_OK && (job == NULL || (job->key = mem_strdup(key)) == NULL))
+        st = err_set(&err, ST_NOMEM, "out of memory");
+    if (st == ST_OK) {
+        buf_init(&job->value, NODE_SETTING_BYTES_MAX);
+        buf_put(&job->value, value.data, value.bytes);
+        st = buf_status(&job->value, &err);
+    }
+    if (st != ST_OK) {
+        job_free(job);
+        done(arg, st, NULL, &err);
+        return;
+    }
+    submit(node, c, job, done, arg);
 }

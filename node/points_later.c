@@ -1,55 +1,6 @@
 /* What points.h promises and is not written yet. */
 #include "node/points.h"
 
-size_t node_field_count(const struct collection *c)
-{
-    (void)c;
-    return 0;
-}
-
-const struct field_info *node_field(const struct collection *c, size_t position)
-{
-    (void)c;
-    (void)position;
-    return NULL;
-}
-
-int node_field_position(const struct collection *c, struct slice name)
-{
-    (void)c;
-    (void)name;
-    return -1;
-}
-
-bool node_string_ids(const struct collection *c)
-{
-    (void)c;
-    return false;
-}
-
-status node_setting(struct collection *c, const char *key, struct arena *arena, struct slice *out,
-                    struct err *err)
-{
-    (void)c;
-    (void)key;
-    (void)arena;
-    (void)out;
-    return err_set(err, ST_UNSUPPORTED, "not supported yet");
-}
-
-void node_setting_put(struct node *node, struct collection *c, const char *key, struct slice value,
-                      node_admin_fn *done, void *arg)
-{
-    struct err err = {0};
-    status st = err_set(&err, ST_UNSUPPORTED, "not supported yet");
-
-    (void)node;
-    (void)c;
-    (void)key;
-    (void)value;
-    done(arg, st, NULL, &err);
-}
-
 status node_filter_bind(struct collection *c, struct filter *f, struct arena *arena,
                         struct err *err)
 {

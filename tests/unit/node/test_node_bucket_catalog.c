@@ -10,7 +10,7 @@
 
 enum { DIM = 4, DOCS = 3, STEPS_MAX = 400, PATIENCE = 3000 };
 
-enum change { CREATE, RENAME, ALIAS_SET, ALIAS_MOVE, ALIAS_REMOVE, DROP, SWITCH };
+enum catalog_step { CREATE, RENAME, ALIAS_SET, ALIAS_MOVE, ALIAS_REMOVE, DROP, SWITCH };
 /* How the n-th step goes wrong. */
 enum trouble {
     DISK_STOPS,  /* power fails at the n-th effect on the disk */
@@ -25,7 +25,7 @@ enum trouble {
 struct world {
     struct nworld w;
     struct nkill kill;
-    enum change what;
+    enum catalog_step what;
     enum trouble trouble;
     uint64_t n;
 };
@@ -68,7 +68,7 @@ static void drop_named(struct nworld *w, const char *name)
 }
 
 /* What stands before a change and after it. */
-static const char *text_before(enum change what)
+static const char *text_before(enum catalog_step what)
 {
     static const char *const texts[] = {
         [CREATE] = "base=3/MemoryS3 ",
@@ -83,7 +83,7 @@ static const char *text_before(enum change what)
     return texts[what];
 }
 
-static const char *text_after(enum change what)
+static const char *text_after(enum catalog_step what)
 {
     static const char *const texts[] = {
         [CREATE] = "base=3/MemoryS3 new=0/MemoryS3 ",
@@ -420,7 +420,8 @@ static bool one(struct world *t, bool disk_lost)
     return met;
 }
 
-static void begin_world(struct world *t, enum change what, enum trouble trouble, uint64_t seed)
+static void begin_world(struct world *t, enum catalog_step what, enum trouble trouble,
+                        uint64_t seed)
 {
     char name[64];
 
@@ -438,7 +439,7 @@ static void begin_world(struct world *t, enum change what, enum trouble trouble,
 static bool all_steps; /* else as many as a minute has room for */
 
 /* every: so many steps are left out between two that are tried. */
-static void each_step(enum change what, unsigned every)
+static void each_step(enum catalog_step what, unsigned every)
 {
     if (all_steps)
         every = 1;

@@ -243,9 +243,9 @@ static void rename_cut_anywhere_has_one_of_the_two_names(void **state)
 
 /* --- one failing call, and life goes on --- */
 
-enum change { CREATE, DROP, RENAME };
+enum catalog_step { CREATE, DROP, RENAME };
 
-static status make_change(struct nworld *w, enum change what)
+static status make_change(struct nworld *w, enum catalog_step what)
 {
     status st = ST_BUG;
 
@@ -286,7 +286,7 @@ static void must_have_99(struct nworld *w, const char *name, uint64_t n)
 }
 
 /* Returns whether the fault was met. */
-static bool fail_one(struct nworld *w, enum change what, uint64_t n, bool after_effect)
+static bool fail_one(struct nworld *w, enum catalog_step what, uint64_t n, bool after_effect)
 {
     static const char *const names[] = {"base", "victim", "renamed", "new"};
     const struct fs_sim_fault fault = {
@@ -325,7 +325,7 @@ static bool fail_one(struct nworld *w, enum change what, uint64_t n, bool after_
     return met;
 }
 
-static void fail_each(enum change what, uint64_t seed)
+static void fail_each(enum catalog_step what, uint64_t seed)
 {
     struct nworld w;
 
