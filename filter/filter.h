@@ -12,7 +12,7 @@
 #include "base/docid.h"
 #include "filter/path.h"
 
-enum { FILTER_DEPTH_MAX = 64, FILTER_CONDITIONS_MAX = 10000 };
+enum { FILTER_DEPTH_MAX = 64, FILTER_CONDITIONS_MAX = 10000, FILTER_TEXT_WORDS_MAX = 1024 };
 
 enum filter_kind {
     FILTER_ALL, /* matches every row */
@@ -27,7 +27,7 @@ enum filter_kind {
     FILTER_TEXT_ANY, /* one of them */
     FILTER_PHRASE,   /* adjacent, in order */
     FILTER_RANGE,    /* numbers */
-    FILTER_DATETIME, /* times, nanoseconds since 1970, as text in the payload */
+    FILTER_DATETIME, /* times, as text in the payload */
     FILTER_GEO_BOX,
     FILTER_GEO_RADIUS,
     FILTER_GEO_POLYGON,
@@ -62,7 +62,7 @@ struct filter_ring {
 struct filter_words {
     int tokenizer; /* enum filter_tokenizer of filter/words.h; 0: words */
     bool keep_case;
-    uint32_t min_bytes, max_bytes; /* of a word, in code points; 0: none */
+    uint32_t min_bytes, max_bytes; /* code points of a word; 0: no bound */
 };
 struct filter {
     enum filter_kind kind;
@@ -73,14 +73,17 @@ struct filter {
     uint64_t min_count;                /* FILTER_AT_LEAST */
     const struct filter_value *values; /* FILTER_ANY_OF, FILTER_EXCEPT: sorted, without doubles */
     size_t value_count;
-    const struct slice *words; /* FILTER_TEXT...: as cut by the bound settings */
+    /* FILTER_TEXT, FILTER_TEXT_ANY: sorted, without doubles; FILTER_PHRASE: in order. As cut by the
+     * bound settings, at most FILTER_TEXT_WORDS_MAX. */
+    const struct slice *words;
     size_t word_count;
-    struct slice text; /* FILTER_TEXT...: as sent */
+    const uint32_t *fallback; /* FILTER_PHRASE: Knuth, Morris and Pratt's */
+    struct slice text;        /* FILTER_TEXT...: as sent */
     struct filter_words cut;
     enum filter_bound lower, upper;            /* FILTER_RANGE, FILTER_DATETIME, FILTER_COUNT */
     double low, high;                          /* FILTER_RANGE */
     struct filter_value low_exact, high_exact; /* the same, with integers exact */
-    int64_t low_ns, high_ns;                   /* FILTER_DATETIME, in units of filter/datetime.h */
+    int64_t low_ticks, high_ticks;             /* FILTER_DATETIME, of filter/datetime.h */
     uint64_t low_count, high_count;            /* FILTER_COUNT */
     struct filter_point center, corner;        /* radius: center. box: top left, bottom right */
     double radius_m;

@@ -35,6 +35,7 @@ LIBRARIES = {
     r"expat\.h": ["objstore/s3_xml.c"],
     r"libs3\.h": ["objstore/"],
     r"roaring/.*": ["filter/"],
+    r"uni(case|ctype)\.h": ["filter/words.c"],
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]')
 
