@@ -58,7 +58,6 @@ status slots_fill(struct slots *s, uint32_t slot, const struct docid *id, struct
 /* Before the row is seen dead: whoever retires it counts it out again. */
 static void count_death(struct slots *s)
 {
-    atomic_fetch_sub_explicit(&s->live, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&s->dead, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&s->deaths, 1, memory_order_relaxed);
 }
@@ -121,7 +120,8 @@ uint32_t slots_publish(struct slots *s, uint32_t slot, uint64_t lsn)
                          slot); /* who meets the new row current, or the old one dead, knows */
     state_store(s, slot, SLOT_LIVE);
     (void)idmap_put(s, slot);
-    atomic_fetch_add_explicit(&s->live, 1, memory_order_relaxed);
+    if (old == SLOT_NONE)
+        atomic_fetch_add_explicit(&s->live, 1, memory_order_relaxed);
     /* Before the old row dies: a page that meets it dead then knows that there is something new. */
     atomic_store_explicit(&s->publishes, number, memory_order_release);
     if (old != SLOT_NONE) {
@@ -141,6 +141,7 @@ uint32_t slots_erase(struct slots *s, const struct docid *id)
         return SLOT_NONE;
     atomic_store_explicit(&s->settled_old, slot, memory_order_release);
     (void)idmap_remove(s, id);
+    atomic_fetch_sub_explicit(&s->live, 1, memory_order_relaxed);
     count_death(s);
     state_store(s, slot, SLOT_DEAD);
     atomic_store_explicit(&s->settled_old, SLOT_NONE, memory_order_release);

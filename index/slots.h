@@ -74,6 +74,15 @@ bool slots_current(const struct slots *s, uint32_t slot);
 enum { SLOTS_REPLACED_KEPT = 256 };
 uint64_t slots_replacements(const struct slots *s);
 bool slots_replacement(const struct slots *s, uint64_t n, uint32_t *old, uint32_t *new_slot);
+/* For who looks at many rows one by one while others are published: a moment, taken before, and
+ * what was published since or was being published then. A row that is met dead after the moment was
+ * taken was deleted, or its successor is among the latter. */
+uint64_t slots_moment(const struct slots *s);
+bool slots_quiet_since(const struct slots *s, uint64_t moment); /* nothing was, and is not now */
+/* Up to max such slots, live or dead, from *at (0 at first) on; 0: no more. Inside the guard in
+ * which the moment was taken. */
+uint32_t slots_since(const struct slots *s, uint64_t moment, uint32_t *at, uint32_t *out,
+                     uint32_t max);
 bool slots_live(const struct slots *s, uint32_t slot);
 enum slot_state { SLOT_FREE = 0, SLOT_RESERVED, SLOT_FILLED, SLOT_LIVE, SLOT_DEAD, SLOT_RETIRED };
 enum slot_state slots_state(const struct slots *s, uint32_t slot);

@@ -6,6 +6,7 @@
  *   slots_order.c  the order of ids: a sorted array and a sorted tail
  *   slots_news.c   what an order lacks: rows published since
  *   slots_page.c   live slots in that order
+ *   slots_since.c  what was published since a moment
  *   slots_load.c   loading a checkpoint
  *   slots_check.c  invariants
  *   slots.c        the life of a row, over all of these
@@ -194,6 +195,16 @@ static inline enum slot_state state_load(const struct slots *s, uint32_t slot)
 static inline void state_store(struct slots *s, uint32_t slot, enum slot_state state)
 {
     atomic_store_explicit(state_at(s, slot), (uint8_t)state, memory_order_release);
+}
+
+/* The end of the stretch that shares a stamp with `slot`: a block, or a piece smaller than that. */
+static inline uint32_t block_end(uint32_t slot)
+{
+    uint32_t index = small_index(slot);
+
+    if (slot >= UINT32_C(1) << BLOCK_BITS)
+        return (slot | ((UINT32_C(1) << BLOCK_BITS) - 1)) + 1;
+    return small_base(index) + small_rows(index);
 }
 
 /* --- slots_rows.c --- */

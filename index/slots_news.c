@@ -170,16 +170,6 @@ static status news_add(struct news *n, uint32_t slot, const struct row_store *ro
     return ST_OK;
 }
 
-/* The end of the stretch that shares a stamp with `slot`: a block, or a piece smaller than that. */
-static uint32_t block_end(uint32_t slot)
-{
-    uint32_t index = small_index(slot);
-
-    if (slot >= UINT32_C(1) << BLOCK_BITS)
-        return (slot | ((UINT32_C(1) << BLOCK_BITS) - 1)) + 1;
-    return small_base(index) + small_rows(index);
-}
-
 static status news_scan(struct news *n, struct err *err)
 {
     uint32_t end = slots_end(n->s);

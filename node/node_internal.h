@@ -115,6 +115,7 @@ struct collection_field {   /* a vector field */
     struct field_info info; /* as it was created; owns the name */
     uint16_t id;            /* in catalog, records and objects */
 };
+struct pindex_set;
 
 struct collection {
     /* Set by collection_create(), never changed after it. */
@@ -133,6 +134,7 @@ struct collection {
     size_t field_count;
     struct slots *slots;
     struct vindex *vindex;
+    struct pindex_set *pindex;                /* filter/pindex.h; NULL: none, every row is asked */
     _Atomic(struct collection_stats *) stats; /* read inside an epoch guard */
 
     _Atomic uint32_t pins;        /* the table's own counts as one */

@@ -1,15 +1,6 @@
 /* What points.h promises and is not written yet. */
 #include "node/points.h"
 
-status node_filter_bind(struct collection *c, struct filter *f, struct arena *arena,
-                        struct err *err)
-{
-    (void)c;
-    (void)f;
-    (void)arena;
-    return err_set(err, ST_UNSUPPORTED, "not supported yet");
-}
-
 void node_index_create(struct node *node, struct collection *c, const struct pindex_spec *spec,
                        struct slice schema, uint64_t wait_ms, node_admin_fn *done, void *arg)
 {

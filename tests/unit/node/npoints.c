@@ -1,0 +1,65 @@
+#include "tests/unit/node/npoints.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+void ppayload(const char *text, struct buf *out)
+{
+    struct jdoc *doc = NULL;
+    struct jval v;
+    struct err err = {0};
+
+    buf_init(out, 1 << 20);
+    assert_int_equal(jdoc_create(&doc, NULL), ST_OK);
+    if (jdoc_parse(doc, slice_text(text), &v, &err) != ST_OK)
+        fail_msg("%s: %s", text, err.text);
+    jbin_put(out, v);
+    assert_false(out->failed);
+    jdoc_destroy(doc);
+}
+
+void pput(struct collection *c, uint64_t first, uint32_t count, uint32_t version)
+{
+    struct write_row *rows = calloc(count, sizeof *rows);
+    struct buf *payloads = calloc(count, sizeof *payloads);
+    float *vectors = calloc((size_t)count * c->dim, sizeof *vectors);
+    struct err err = {0};
+
+    assert_true(rows != NULL && payloads != NULL && vectors != NULL);
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t id = first + i;
+        char text[256];
+
+        (void)snprintf(text, sizeof text,
+                       "{\"v\":%u,\"n\":%u,\"tags\":[\"t%u\",\"t%u\"],\"same\":true}", version,
+                       (unsigned)(id % 1000), (unsigned)(id % 10), version % 7);
+        ppayload(text, &payloads[i]);
+        nvector(id, version, c->dim, vectors + (size_t)i * c->dim);
+        rows[i] = (struct write_row){.id = docid_u64(id),
+                                     .payload = buf_slice(&payloads[i]),
+                                     .vector = vectors + (size_t)i * c->dim};
+    }
+    if (nwrite(c, rows, count, NULL, &err) != ST_OK)
+        fail_msg("write: %s", err.text);
+    for (uint32_t i = 0; i < count; i++)
+        buf_free(&payloads[i]);
+    free(rows);
+    free(payloads);
+    free(vectors);
+}
+
+struct filter *pfilter(struct collection *c, const char *text, struct arena *arena)
+{
+    struct jdoc *doc = NULL;
+    struct filter *f = NULL;
+    struct jval v;
+    struct err err = {0};
+
+    assert_int_equal(jdoc_create(&doc, NULL), ST_OK);
+    if (jdoc_parse(doc, slice_text(text), &v, &err) != ST_OK ||
+        filter_parse_qdrant(v, false, arena, &f, &err) != ST_OK ||
+        node_filter_bind(c, f, arena, &err) != ST_OK)
+        fail_msg("%s: %s", text, err.text);
+    jdoc_destroy(doc);
+    return f;
+}

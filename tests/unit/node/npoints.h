@@ -1,0 +1,19 @@
+/* npoints.h - documents with payloads for the tests of node/points.h, and an exact model of them.
+ *
+ * A document has an id, a version, a vector (nvector()), and the payload
+ * {"v": version, "n": id % 1000, "tags": ["t<id % 10>", "t<version % 7>"], "same": true}. */
+#ifndef TESTS_UNIT_NODE_NPOINTS_H
+#define TESTS_UNIT_NODE_NPOINTS_H
+
+#include "node/points.h"
+#include "node/select.h"
+#include "tests/unit/node/nworld.h"
+
+/* JSON text as a payload blob. */
+void ppayload(const char *text, struct buf *out);
+/* Writes ids first .. first + count - 1 with this version, in one request. */
+void pput(struct collection *c, uint64_t first, uint32_t count, uint32_t version);
+/* A filter of the compatible dialect, bound; in the arena. */
+struct filter *pfilter(struct collection *c, const char *text, struct arena *arena);
+
+#endif
