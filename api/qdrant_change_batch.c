@@ -1,0 +1,177 @@
+/* qdrant_change_batch.c - several writes in one request, in order.
+ *
+ * All of them are parsed before the first is handed to node; each is whole before the next one
+ * begins. What node refuses ends the request: the writes before it stay, and the error says which
+ * one it was. */
+#include "api/qdrant_points.h"
+
+#include "base/log.h"
+
+#include <stdio.h>
+
+struct operation {
+    const char *name;
+    struct point_write write;
+    uint64_t lsn;
+    bool short_of_remote;
+};
+struct batch {
+    struct point_job job; /* its terms; lsn_before: of the last write so far */
+    struct operation *operations;
+    size_t count, at;
+};
+
+static const struct {
+    const char *name;
+    point_parse_fn *parse;
+} KINDS[] = {
+    {"upsert", points_parse_upsert},
+    {"delete", points_parse_delete},
+    {"set_payload", points_parse_merge},
+    {"overwrite_payload", points_parse_replace},
+    {"delete_payload", points_parse_delete_payload},
+    {"clear_payload", points_parse_clear},
+    {"update_vectors", points_parse_vectors},
+    {"delete_vectors", points_parse_delete_vectors},
+};
+
+static bool parse_operation(struct qd_parse *p, struct request *req, struct jval v,
+                            struct operation *out)
+{
+    struct jval body;
+    size_t kinds = 0;
+    size_t which = 0;
+
+    if (jval_type(v) != J_OBJECT)
+        return points_wrong_type(p, "operations", v, "an object");
+    for (size_t i = 0; i < COUNT_OF(KINDS); i++) {
+        if (!qd_member(v, KINDS[i].name, &body))
+            continue;
+        which = i;
+        kinds++;
+    }
+    if (kinds != 1)
+        return qd_bad(p, QD_FORMAT,
+                      "%s, one of `upsert`, `delete`, `set_payload`, "
+                      "`overwrite_payload`, `delete_payload`, `clear_payload`, "
+                      "`update_vectors`, `delete_vectors` is needed",
+                      kinds == 0 ? "it is of no known kind" : "it is of several kinds");
+    (void)qd_member(v, KINDS[which].name, &body);
+    if (jval_type(body) != J_OBJECT)
+        return points_wrong_type(p, KINDS[which].name, body, "an object");
+    out->name = KINDS[which].name;
+    return KINDS[which].parse(p, req, body, &out->write);
+}
+
+/* "... (operation 2, `delete`)" behind what was found. */
+static bool name_operation(struct qd_parse *p, size_t index, const char *name)
+{
+    size_t used = strlen(p->text);
+
+    (void)snprintf(p->text + used, sizeof p->text - used, " (operation %zu%s%s)", index,
+                   name == NULL ? "" : ", ", name == NULL ? "" : name);
+    return false;
+}
+
+static bool parse_batch(struct qd_parse *p, struct request *req, struct jval root, struct batch *b)
+{
+    struct jval list;
+
+    if (!qd_member(root, "operations", &list))
+        return points_missing(p, "operations");
+    if (jval_type(list) != J_ARRAY)
+        return points_wrong_type(p, "operations", list, "a list");
+    b->count = jval_count(list);
+    b->operations = arena_array(&req->arena, b->count + 1, sizeof *b->operations);
+    if (b->operations == NULL)
+        return qd_no_memory(p);
+    for (struct jiter it = jval_iter(list); jiter_next(&it); b->at++) {
+        struct operation *op = &b->operations[b->at];
+
+        *op = (struct operation){0};
+        if (!parse_operation(p, req, it.value, op))
+            return name_operation(p, b->at, op->name);
+    }
+    b->at = 0;
+    return true;
+}
+
+static void answer(struct request *req, const struct batch *b)
+{
+    struct buf *out = qd_begin(req);
+
+    buf_put_text(out, "[");
+    for (size_t i = 0; i < b->count; i++) {
+        if (i > 0)
+            buf_put_text(out, ",");
+        points_print_update(out, &b->job.terms, b->operations[i].lsn,
+                            b->operations[i].short_of_remote);
+    }
+    buf_put_text(out, "]");
+    qd_send(req);
+}
+
+static void on_done(void *arg, status st, const struct write_result *result, const struct err *err);
+
+static task_state run_next(struct task *task)
+{
+    struct request *req = (struct request *)task;
+    struct batch *b = req->state;
+
+    log_context_set(req->id, collection_id_text(req->collection));
+    while (b->at < b->count) {
+        struct operation *op = &b->operations[b->at];
+
+        if (points_run(req, &op->write, &b->job.terms, on_done)) {
+            log_context_set(NULL, NULL); /* the request is no longer ours to touch */
+            return TASK_DONE;
+        }
+        op->lsn = b->job.lsn_before;
+        b->at++;
+    }
+    answer(req, b);
+    log_context_set(NULL, NULL);
+    return TASK_DONE;
+}
+
+/* The next one needs a worker. */
+static void on_done(void *arg, status st, const struct write_result *result, const struct err *err)
+{
+    struct request *req = arg;
+    struct batch *b = req->state;
+    struct operation *op = &b->operations[b->at];
+
+    if (st != ST_OK) {
+        struct err told = {0};
+
+        (void)err_set(&told, st, "%s (operation %zu, %s; what stands before it was done)",
+                      err == NULL ? status_name(st) : err->text, b->at, op->name);
+        qd_fail_status(req, st, &told);
+        return;
+    }
+    if (result->lsn > 0)
+        b->job.lsn_before = result->lsn;
+    op->lsn = b->job.lsn_before;
+    op->short_of_remote = result->short_of_remote;
+    b->at++;
+    req->task.run = run_next;
+    exec_resubmit(req->api->options.exec, &req->task);
+}
+
+task_state handle_qd_batch(struct request *req)
+{
+    struct batch *b = points_job(req, sizeof *b);
+    struct qd_parse p = {0};
+    struct jval root;
+    bool fine;
+
+    if (b == NULL || !qd_body(req, &root))
+        return TASK_DONE;
+    fine = parse_batch(&p, req, root, b);
+    request_json_done(req);
+    if (!fine)
+        return qd_fail_parse(req, &p);
+    b->job.lsn_before = points_last_lsn(req->collection);
+    req->task.fair_key = collection_fair_key(req->collection);
+    return run_next(&req->task);
+}
