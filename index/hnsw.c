@@ -121,8 +121,7 @@ struct cand hnsw_descend(struct walk *w, uint64_t entry, uint32_t level)
 
 static bool stopped(const struct walk *w)
 {
-    return w->stop != NULL && w->stats.visited % STOP_EVERY == 0 &&
-           atomic_load_explicit(w->stop, memory_order_relaxed);
+    return w->stats.visited % STOP_EVERY == 0 && walk_gives_up(w);
 }
 
 static enum walk_end walk_flat(struct walk *w, struct cand start, uint32_t level)

@@ -105,6 +105,12 @@ struct vsearch {
     const uint64_t *allow;    /* bitmap over slots, or NULL for all live ones */
     uint32_t allow_slots;     /* bits in allow; slots beyond are not allowed */
     const _Atomic bool *stop; /* looked at now and then; NULL for none */
+    /* Beside allow: asked of rows that are about to count, perhaps more than once; they are
+     * live or were a moment ago. NULL. */
+    bool (*check)(void *arg, uint32_t slot);
+    void *check_arg;
+    uint32_t check_rows; /* about how many rows may count, for the choice of the way */
+    const bool *give_up; /* check sets it: the search ends as if stopped; NULL for none */
 };
 struct vsearch_stats {
     uint32_t visited;   /* graph nodes expanded */
@@ -118,6 +124,8 @@ NODISCARD
 status vindex_search(const struct vindex *v, struct vindex_scratch *scratch,
                      const struct vsearch *s, struct vhit *out, uint32_t *count,
                      struct vsearch_stats *stats, struct err *err);
+/* Of the full vectors; the slot is filled. */
+float vindex_distance(const struct vindex *v, const float *query, uint32_t slot);
 /* Cost of a search in nanoseconds, rough, from counters kept while serving. */
 uint64_t vindex_search_cost_ns(const struct vindex *v, const struct vsearch *s);
 

@@ -179,22 +179,40 @@ struct walk {
     struct vindex_scratch *scratch;
     const uint64_t *allow; /* NULL: all live rows */
     uint32_t allow_slots;
-    bool check;               /* look at liveness or allow at all */
+    bool (*ask)(void *arg, uint32_t slot); /* NULL, or says the last word on a live row */
+    void *ask_arg;
+    const bool *give_up;      /* or NULL */
+    bool check;               /* look at liveness or allow or ask at all */
     uint64_t distances_max;   /* gives up beyond it */
     const _Atomic bool *stop; /* or NULL */
     struct vsearch_stats stats;
 };
 enum walk_end { WALK_DONE = 0, WALK_TOO_MANY, WALK_STOPPED, WALK_NOMEM };
 
-static inline bool walk_allows(const struct walk *w, uint32_t slot)
+/* What can be said without the row. */
+static inline bool walk_allows_slot(const struct walk *w, uint32_t slot)
 {
     if (w->allow == NULL)
         return true;
     return slot < w->allow_slots && (w->allow[slot >> 6] >> (slot & 63) & 1) != 0;
 }
+static inline bool walk_asks(const struct walk *w, uint32_t slot)
+{
+    return w->ask == NULL || w->ask(w->ask_arg, slot);
+}
+static inline bool walk_allows(const struct walk *w, uint32_t slot)
+{
+    return walk_allows_slot(w, slot) && walk_asks(w, slot);
+}
 static inline bool walk_accepts(const struct walk *w, uint32_t slot)
 {
-    return !w->check || (walk_allows(w, slot) && slots_live(w->v->options.slots, slot));
+    return !w->check || (walk_allows_slot(w, slot) && slots_live(w->v->options.slots, slot) &&
+                         walk_asks(w, slot));
+}
+static inline bool walk_gives_up(const struct walk *w)
+{
+    return (w->give_up != NULL && *w->give_up) ||
+           (w->stop != NULL && atomic_load_explicit(w->stop, memory_order_relaxed));
 }
 
 /* Goes down greedily from the entry point, over all levels above `level`: where a walk on it is to

@@ -23,6 +23,7 @@ struct plan {
     bool graph;
     uint32_t k, ef;
     uint32_t rows;    /* about how many may match */
+    uint32_t scanned; /* how many a scan looks at */
     uint32_t present; /* rows there are */
 };
 
@@ -84,9 +85,10 @@ static struct plan plan_make(const struct walk *w, const struct vsearch *s)
     p.ef = p.ef < p.k ? p.k : p.ef;
     p.ef = p.ef > VINDEX_EF_MAX ? VINDEX_EF_MAX : p.ef;
     p.present = atomic_load_explicit(&v->present_count, memory_order_relaxed);
-    p.rows = w->allow == NULL ? p.present : count_matches(w);
+    p.scanned = w->allow == NULL ? p.present : count_matches(w);
+    p.rows = s->check != NULL && s->check_rows < p.scanned ? s->check_rows : p.scanned;
     p.graph = !s->exact && atomic_load_explicit(&v->entry, memory_order_relaxed) != 0 &&
-              p.rows > SCAN_PER_WALK * walk_distances(v, &p);
+              p.scanned > SCAN_PER_WALK * walk_distances(v, &p);
     return p;
 }
 
@@ -102,7 +104,8 @@ static void batch_offer(struct walk *w, struct batch *b, struct cands *pool)
 
     code_keys(&w->v->shape, w->k, &w->scratch->query, b->rows, b->count, keys);
     for (uint32_t i = 0; i < b->count; i++)
-        if (cands_wants(pool, keys[i], b->slots[i]) && slots_live(w->v->options.slots, b->slots[i]))
+        if (cands_wants(pool, keys[i], b->slots[i]) &&
+            slots_live(w->v->options.slots, b->slots[i]) && walk_asks(w, b->slots[i]))
             (void)cands_put(pool, keys[i], b->slots[i]);
     w->stats.distances += b->count;
     w->stats.scanned += b->count;
@@ -126,8 +129,7 @@ static void scan_word(struct walk *w, struct batch *b, uint32_t word, uint64_t b
 
 static bool scan_stopped(const struct walk *w, uint32_t word)
 {
-    return w->stop != NULL && word % (FULL_SCAN_STOP_ROWS / 64) == 0 &&
-           atomic_load_explicit(w->stop, memory_order_relaxed);
+    return word % (FULL_SCAN_STOP_ROWS / 64) == 0 && walk_gives_up(w);
 }
 
 static enum walk_end scan_words(struct walk *w, const struct plane *bitmap, uint32_t from,
@@ -192,7 +194,8 @@ static enum walk_end scan_full(struct walk *w, const float *query)
             float key = full_key(&v->shape, w->k, query, vindex_vector(v, slot));
 
             w->stats.scanned++;
-            if (cands_wants(pool, key, slot) && slots_live(v->options.slots, slot))
+            if (cands_wants(pool, key, slot) && slots_live(v->options.slots, slot) &&
+                walk_asks(w, slot))
                 (void)cands_put(pool, key, slot);
         }
     }
@@ -222,7 +225,7 @@ static void rerank(struct walk *w, const float *query, const struct cands *from,
 
         if (i + FULL_AHEAD < from->count && i + FULL_AHEAD < depth)
             prefetch_full(v, from->items[i + FULL_AHEAD].slot);
-        if (!walk_allows(w, slot))
+        if (!walk_accepts(w, slot))
             continue;
         key = full_key(&v->shape, w->k, query, vindex_vector(v, slot));
         w->stats.distances++;
@@ -280,7 +283,7 @@ static enum walk_end by_graph(struct walk *w, const struct vsearch *s, const str
     if (!cands_start(&sc->pool, p->ef, heap ? p->ef : CANDS_FLAT_MAX, heap) ||
         !cands_start_top(&sc->best, p->k) || !cands_start_top(&sc->around, found))
         return WALK_NOMEM;
-    w->check = w->allow != NULL || slots_dead_count(w->v->options.slots) > 0;
+    w->check = w->allow != NULL || w->ask != NULL || slots_dead_count(w->v->options.slots) > 0;
     w->distances_max = 4 * walk_distances(w->v, p) + p->rows;
     w->stats.used_graph = true;
     end = scan_pending(w, &sc->around);
@@ -468,6 +471,9 @@ status vindex_search(const struct vindex *v, struct vindex_scratch *scratch,
                      .scratch = scratch,
                      .allow = s->allow,
                      .allow_slots = s->allow_slots,
+                     .ask = s->check,
+                     .ask_arg = s->check_arg,
+                     .give_up = s->give_up,
                      .stop = s->stop,
                      .distances_max = UINT64_MAX};
     bool sampled = scratch->searches++ % COST_SAMPLE_EVERY == 0;
@@ -479,6 +485,8 @@ status vindex_search(const struct vindex *v, struct vindex_scratch *scratch,
     if (st != ST_OK)
         return st;
     end = search(&w, s);
+    if (end == WALK_DONE && s->give_up != NULL && *s->give_up)
+        end = WALK_STOPPED; /* rows were answered for that nobody asked any more */
     if (end == WALK_STOPPED)
         return err_set(err, ST_TIMEOUT, "the search was stopped after %" PRIu32 " distances",
                        w.stats.distances);
@@ -493,6 +501,12 @@ status vindex_search(const struct vindex *v, struct vindex_scratch *scratch,
     return ST_OK;
 }
 
+float vindex_distance(const struct vindex *v, const float *query, uint32_t slot)
+{
+    return key_distance(v->options.metric,
+                        full_key(&v->shape, kernels_get(), query, vindex_vector(v, slot)));
+}
+
 uint64_t vindex_search_cost_ns(const struct vindex *v, const struct vsearch *s)
 {
     struct walk w = {.v = v, .allow = s->allow, .allow_slots = s->allow_slots};
@@ -504,6 +518,6 @@ uint64_t vindex_search_cost_ns(const struct vindex *v, const struct vsearch *s)
     if (p.graph)
         distances = walk_distances(v, &p) + vindex_pending(v) / SCAN_PER_WALK;
     else
-        distances = s->exact ? (uint64_t)p.rows * 4 : p.rows;
+        distances = s->exact ? (uint64_t)p.scanned * 4 : p.scanned;
     return distances * ps / 1000;
 }

@@ -192,6 +192,103 @@ static void answers_are_complete_under_any_filter(void **unused)
     vrows_fini(&r);
 }
 
+struct check {
+    const struct vrows *r;
+    uint32_t every, asked, asked_max;
+    bool over; /* asked too often: nothing matches any more */
+};
+
+static bool every_nth(void *arg, uint32_t slot)
+{
+    struct check *c = arg;
+
+    assert_true(slots_live(c->r->slots, slot));
+    c->over = ++c->asked >= c->asked_max;
+    return !c->over && slot / 7 % c->every == 0;
+}
+
+/* The same with a question instead of a bitmap, which is asked of live rows, and of few of them
+ * where many match; with both; and when the guess how many match is far off. */
+static void a_question_filters_as_a_bitmap_does(void **unused)
+{
+    enum { SLOTS = 5200, K = 20, WAYS = 4 };
+    static const uint32_t every[] = {1, 2, 5, 20, 100, 1000};
+    uint64_t allow[SLOTS / 64 + 1];
+    struct vhit got[K], want[K];
+    float query[16];
+    struct vrows r;
+    uint32_t right = 0, all = 0;
+
+    (void)unused;
+    vrows_init(&r, small(VMETRIC_L2, 16, 50), 30, 17);
+    vrows_put_random(&r, 0, 5000);
+    while (vindex_link(r.index, 1000) > 0)
+        ;
+    vrows_put_random(&r, 5000, 100); /* pending */
+    for (uint64_t id = 0; id < 5000; id += 3)
+        (void)vrows_erase(&r, id);
+    for (uint32_t e = 0; e < COUNT_OF(every) * WAYS; e++) {
+        uint32_t way = e % WAYS, nth = every[e / WAYS], expected, count;
+        struct check check = {.r = &r, .every = way == 2 ? 1 : nth, .asked_max = UINT32_MAX};
+        struct vsearch s = {.query = query,
+                            .k = K,
+                            .ef = 150,
+                            .exact = way == 3,
+                            .allow = way == 2 ? allow : NULL,
+                            .allow_slots = SLOTS,
+                            .check = every_nth,
+                            .check_arg = &check,
+                            .check_rows = way == 1 ? 5000 : 5000 / nth};
+
+        memset(allow, 0, sizeof(allow));
+        for (uint32_t slot = 0; slot < SLOTS; slot++)
+            if (slot / 7 % nth == 0)
+                allow[slot / 64] |= (uint64_t)1 << (slot % 64);
+        vrows_point(&r, query);
+        expected = vrows_brute(&r, query, K, allow, want);
+        count = vrows_search(&r, &s, got);
+        assert_int_equal(count, expected);
+        for (uint32_t i = 0; i < count; i++)
+            for (uint32_t j = 0; j < expected; j++)
+                right += got[i].slot == want[j].slot;
+        all += expected;
+        if (nth == 1 && way < 2)
+            assert_in_range(check.asked, count, 1500);
+    }
+    print_message("%u of %u\n", right, all);
+    assert_true(right >= all * 95 / 100);
+    vrows_fini(&r);
+}
+
+static void a_search_ends_when_no_question_is_answered_any_more(void **unused)
+{
+    float query[16] = {1};
+    struct vrows r;
+    struct vhit got[10];
+    uint32_t count;
+
+    (void)unused;
+    vrows_init(&r, small(VMETRIC_L2, 16, 50), 30, 18);
+    vrows_put_random(&r, 0, 3000);
+    while (vindex_link(r.index, 1000) > 0)
+        ;
+    for (uint32_t max = 1; max < 600; max += 31) {
+        struct check check = {.r = &r, .every = 1, .asked_max = max % 50 + 1};
+        struct vsearch s = {.query = query,
+                            .k = 10,
+                            .exact = max % 2 == 0,
+                            .check = every_nth,
+                            .check_arg = &check,
+                            .check_rows = max < 300 ? 3000 : 10,
+                            .give_up = &check.over};
+        struct err err;
+
+        assert_int_equal(vindex_search(r.index, r.scratch, &s, got, &count, NULL, &err),
+                         ST_TIMEOUT);
+    }
+    vrows_fini(&r);
+}
+
 static void k_beyond_the_rows_returns_them_all(void **unused)
 {
     struct vrows r;
@@ -396,6 +493,8 @@ int main(void)
         cmocka_unit_test(every_metric_finds_its_neighbours_in_the_graph),
         cmocka_unit_test(a_row_is_found_as_soon_as_it_is_published),
         cmocka_unit_test(answers_are_complete_under_any_filter),
+        cmocka_unit_test(a_question_filters_as_a_bitmap_does),
+        cmocka_unit_test(a_search_ends_when_no_question_is_answered_any_more),
         cmocka_unit_test(k_beyond_the_rows_returns_them_all),
         cmocka_unit_test(a_zero_query_under_cosine_is_at_distance_one),
         cmocka_unit_test(a_stopped_search_says_so),
