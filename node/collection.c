@@ -121,6 +121,8 @@ status collection_create(struct node *node, const struct catalog_collection *ent
     atomic_init(&c->seq.state, COLLECTION_LOADING);
     mem_budget_init(&c->budget, &node->budget, 0);
     lock_init(&c->seq.lock, LOCK_RANK_SEQUENCER, "sequencer");
+    id_table_init(&c->seq.overlay);
+    id_table_init(&c->seq.turns);
     cond_init(&c->seq.released);
     st = collection_settings_init(c, entry, err);
     if (st == ST_OK)
@@ -149,6 +151,8 @@ void collection_destroy(struct collection *c)
     lock_fini(&c->bucket.lock);
     lock_fini(&c->remote.lock);
     cond_fini(&c->seq.released);
+    id_table_fini(&c->seq.overlay);
+    id_table_fini(&c->seq.turns);
     lock_fini(&c->seq.lock);
     collector_drop(c);
     mem_free(c);

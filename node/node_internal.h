@@ -27,9 +27,9 @@
 #include "wal/wal.h"
 
 enum {
-    NODE_BUCKETS = 4096, /* of the collection table, by id and by name */
-    NODE_OVERLAY_BUCKETS =
-        256, /* of a sequencer's ids in flight; chains are short: one fsync's worth */
+    NODE_BUCKETS = 4096,         /* of the collection table, by id and by name */
+    NODE_ID_BUCKETS = 64,        /* of a sequencer's ids in flight, while they are few */
+    NODE_ID_BUCKETS_KEPT = 4096, /* so many are kept when there are none any more */
     NODE_META_BYTES = 16 * 1024 * 1024,
     NODE_TICK_MS = 50,
     NODE_LINK_ROWS = 8, /* a linker's turn with one collection */
@@ -61,11 +61,41 @@ enum collection_state {
     COLLECTION_DROPPED
 };
 
-/* An id that a record in flight will change: what the sequencer knows beyond what is applied. */
-struct overlay_entry {
-    struct overlay_entry *next, **at;
+/* Ids in the sequencer's hands (turns.c); guarded by its lock. Adding never fails. */
+struct id_entry {
+    struct id_entry *next, **at;
     struct docid id;
+};
+struct id_table {
+    struct id_entry **buckets;
+    size_t mask, count;
+    struct id_entry *few[NODE_ID_BUCKETS];
+};
+/* An id that a record in flight will change: what the sequencer knows beyond what is applied. */
+struct write_op;
+struct overlay_entry {
+    struct id_entry link;
+    struct write_op *op;
     bool present;
+};
+
+/* A place in the order of those who will write an id next. */
+struct turn;
+struct turn_entry {
+    struct id_entry link;
+    struct turn *turn;
+    struct turn_entry *later; /* who comes next to this id */
+};
+struct turn {
+    struct turn *next;
+    struct task *task;          /* resubmitted when it has come */
+    struct turn_entry *entries; /* as many as there are ids; the holder's */
+    size_t count;
+    size_t behind; /* entries that another is before */
+    bool held;     /* waited for, or come, and not left yet */
+};
+struct turn_list {
+    struct turn *first, *last;
 };
 
 /* A write that is durable here and waits for the bucket. Lies in its operation. */
@@ -196,7 +226,8 @@ struct collection {
         struct cond released;
         bool fenced; /* the bucket's root says it is not ours to write */
         char fence_reason[256];
-        struct overlay_entry *overlay[NODE_OVERLAY_BUCKETS];
+        struct id_table overlay;
+        struct id_table turns;
         uint64_t last_lsn; /* submitted */
     } seq;
 
@@ -482,10 +513,30 @@ struct wal *
 collection_hold_log(struct collection *c); /* NULL: it has none; released all the same */
 void collection_release_log(struct collection *c);
 
+/* turns.c; the sequencer's lock is held for _locked, and where a table is changed or asked */
+void id_table_init(struct id_table *t);
+void id_table_fini(struct id_table *t);
+void id_table_add(struct id_table *t, struct id_entry *e);
+void id_table_remove(struct id_table *t, struct id_entry *e);
+struct id_entry *id_table_find(struct id_table *t, const struct docid *id); /* the newest */
+bool turns_meet_locked(struct collection *c, const struct docid *ids, size_t count);
+/* True: it has come already, and its task is left alone. */
+NODISCARD
+bool turn_take_locked(struct collection *c, struct turn *turn, const struct docid *ids,
+                      size_t count);
+/* Of one that has come; nothing if it was left already. Appends those that come now. */
+void turn_leave_locked(struct collection *c, struct turn *turn, struct turn_list *come);
+void turn_list_add(struct turn_list *list, struct turn *turn);
+void turns_come(struct collection *c, struct turn_list *come); /* no lock held */
+
 /* write.c */
 void write_on_cut(void *arg, uint64_t cut_lsn);
-/* What the node writes for an operator; zeroed: as a client's. */
+/* Zeroed: as a client's with no wishes. */
 struct write_terms {
+    enum node_durability durability; /* 0: the collection's */
+    uint64_t wait_ms;                /* for the bucket; 0: the node's */
+    struct turn *turn;               /* that has come, to the ids; left when the lsn is given. NULL:
+                                      * the write waits until its ids have no turns any more */
     bool local;          /* answered when it is durable here, whatever the collection's durability,
                           * and taken however far the bucket lags behind */
     bool absent_too;     /* a delete logs ids that are not there as well */
@@ -496,6 +547,14 @@ void write_on_terms(struct collection *c, struct write_row *rows, size_t count,
                     const struct write_terms *terms, node_write_fn *done, void *arg);
 void delete_on_terms(struct collection *c, const struct docid *ids, size_t count,
                      const struct write_terms *terms, node_write_fn *done, void *arg);
+/* Whether nothing in flight changes the ids of a turn that has come. If not, its task is
+ * resubmitted once that is so. */
+NODISCARD
+bool write_settled(struct collection *c, struct turn *turn);
+NODISCARD
+status write_check_durability(struct collection *c, enum node_durability durability,
+                              struct err *err);
+uint64_t write_wait_ns(const struct node *node, uint64_t wait_ms);
 
 /* background.c */
 NODISCARD

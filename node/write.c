@@ -8,7 +8,10 @@
  *
  * The overlay holds the ids that records in flight will change: a delete that follows an insert on
  * another connection must find it although nothing is applied yet. When the log falls back, each
- * record in flight gets its own failure first, and takes its ids out of the overlay there. */
+ * record in flight gets its own failure first, and takes its ids out of the overlay there.
+ *
+ * An id that is somebody's turn (turns.c) is not written by anybody else: who comes to it gets in
+ * line, and is sequenced when its own turn has come. */
 #include "base/json.h"
 #include "node/node_internal.h"
 
@@ -20,6 +23,7 @@ enum {
     WRITE_HELP_ROWS_SLICE = 1,
     WRITE_RECORD_SLACK = 64 * 1024,
     WRITE_CLOCK_BYTES = 32 * 1024, /* of rows filled between looks at the clock */
+    WRITE_WAIT_MS_MAX = 3600 * 1000,
 };
 
 struct write_op {
@@ -27,10 +31,15 @@ struct write_op {
     struct collection *c; /* pinned */
     bool is_delete;
     struct write_terms terms;
-    size_t count;      /* of slots, ids and overlay entries */
-    size_t counted;    /* what the answer says */
-    uint32_t *slots;   /* of an upsert */
-    struct docid *ids; /* of a delete: those it logs; borrow from the request */
+    const struct docid *wanted; /* of a delete: the request's, all of them */
+    size_t wanted_count;
+    struct turn turn; /* of one that got in line */
+    uint64_t lsn;
+    struct turn_list settling; /* who waits until this is not in flight any more */
+    size_t count;              /* of slots, ids and overlay entries */
+    size_t counted;            /* what the answer says */
+    uint32_t *slots;           /* of an upsert */
+    struct docid *ids;         /* of a delete: those it logs; borrow from the request */
     struct overlay_entry *overlay;
     struct buf record;
     struct record_writer writer;
@@ -47,40 +56,43 @@ struct write_op {
 
 /* --- the overlay; the sequencer's lock is held --- */
 
-static struct overlay_entry **overlay_bucket(struct collection *c, const struct docid *id)
+static void overlay_add_locked(struct write_op *op, size_t at, const struct docid *id, bool present)
 {
-    return &c->seq.overlay[docid_hash(id) % NODE_OVERLAY_BUCKETS];
-}
+    struct overlay_entry *e = &op->overlay[at];
 
-static void overlay_add_locked(struct collection *c, struct overlay_entry *e,
-                               const struct docid *id, bool present)
-{
-    struct overlay_entry **bucket = overlay_bucket(c, id);
-
-    e->id = *id;
+    e->link.id = *id;
     e->present = present;
-    e->next = *bucket;
-    e->at = bucket;
-    if (e->next != NULL)
-        e->next->at = &e->next;
-    *bucket = e;
+    e->op = op;
+    id_table_add(&op->c->seq.overlay, &e->link);
 }
 
-static void overlay_remove_locked(struct overlay_entry *e)
+static void overlay_remove_locked(struct write_op *op)
 {
-    *e->at = e->next;
-    if (e->next != NULL)
-        e->next->at = e->at;
+    for (size_t i = 0; i < op->count; i++)
+        id_table_remove(&op->c->seq.overlay, &op->overlay[i].link);
 }
 
 /* The newest record in flight that changes the id, or NULL. */
 static const struct overlay_entry *overlay_find_locked(struct collection *c, const struct docid *id)
 {
-    const struct overlay_entry *e = *overlay_bucket(c, id);
+    return (const struct overlay_entry *)(const void *)id_table_find(&c->seq.overlay, id);
+}
 
-    while (e != NULL && !docid_equal(&e->id, id))
-        e = e->next; /* the newest comes first */
-    return e;
+bool write_settled(struct collection *c, struct turn *turn)
+{
+    struct write_op *last = NULL;
+
+    lock_take(&c->seq.lock);
+    for (size_t i = 0; i < turn->count && c->seq.overlay.count > 0; i++) {
+        const struct overlay_entry *e = overlay_find_locked(c, &turn->entries[i].link.id);
+
+        if (e != NULL && (last == NULL || e->op->lsn > last->lsn))
+            last = e->op;
+    }
+    if (last != NULL)
+        turn_list_add(&last->settling, turn);
+    lock_drop(&c->seq.lock);
+    return last == NULL;
 }
 
 /* --- one operation --- */
@@ -125,6 +137,7 @@ static void op_destroy(struct write_op *op)
     mem_free(op->ids);
     mem_free(op->slots);
     mem_free(op->keep);
+    mem_free(op->turn.entries);
     mem_free(op);
     /* Pairs with node_close(): the node may be gone from here on. */
     atomic_fetch_sub_explicit(&node->ops, 1, memory_order_release);
@@ -192,17 +205,23 @@ static void on_remote_answer(struct remote_wait *wait, bool remote)
     done(arg, ST_OK, &result, NULL);
 }
 
-/* Durable here; its collection asks for the bucket as well. */
+uint64_t write_wait_ns(const struct node *node, uint64_t wait_ms)
+{
+    if (wait_ms == 0)
+        wait_ms = node->options.remote_wait_ms != 0 ? node->options.remote_wait_ms : 20000;
+    return (wait_ms < WRITE_WAIT_MS_MAX ? wait_ms : WRITE_WAIT_MS_MAX) * 1000000;
+}
+
+/* Durable here; the bucket is asked for as well. */
 static void wait_for_bucket(struct write_op *op, uint64_t lsn)
 {
     struct node *node = op->c->node;
-    uint64_t wait_ms = node->options.remote_wait_ms != 0 ? node->options.remote_wait_ms : 20000;
 
     buf_free(&op->record);
     buf_init(&op->record, 0);
     op->wait = (struct remote_wait){
         .lsn = lsn,
-        .deadline_ns = clock_mono_ns(node->options.clock) + wait_ms * 1000000,
+        .deadline_ns = clock_mono_ns(node->options.clock) + write_wait_ns(node, op->terms.wait_ms),
         .answer = on_remote_answer,
     };
     ship_wait(op->c, &op->wait);
@@ -216,19 +235,23 @@ static void on_logged(void *arg, uint64_t lsn, status st, const struct err *err)
     struct write_result result = {.lsn = lsn, .count = op->counted, .durability = "local"};
     node_write_fn *done = op->done;
     void *done_arg = op->arg;
+    struct turn_list settled;
     bool remote = !op->terms.local &&
-                  atomic_load_explicit(&c->durability, memory_order_relaxed) == NODE_REMOTE;
+                  (op->terms.durability != 0
+                       ? op->terms.durability
+                       : atomic_load_explicit(&c->durability, memory_order_relaxed)) == NODE_REMOTE;
 
     if (st == ST_OK)
         publish(op, lsn);
     lock_take(&c->seq.lock);
-    for (size_t i = 0; i < op->count; i++)
-        overlay_remove_locked(&op->overlay[i]);
+    overlay_remove_locked(op);
+    settled = op->settling;
     if (st == ST_OK)
         ship_logged_locked(c, lsn, op->record.bytes, op->count, remote);
     result.short_of_remote = remote && c->seq.stream == NULL;
     remote = remote && c->seq.stream != NULL;
     lock_drop(&c->seq.lock);
+    turns_come(c, &settled);
 
     atomic_store_explicit(&c->disk_refused, st == ST_NOSPACE, memory_order_relaxed);
     if (st != ST_OK) {
@@ -295,6 +318,16 @@ static status writable_locked(struct collection *c, struct err *err)
     return err_set(err, ST_BUG, "collection state");
 }
 
+status write_check_durability(struct collection *c, enum node_durability durability,
+                              struct err *err)
+{
+    if (durability == NODE_REMOTE && !policy_has_bucket(atomic_load(&c->policy)))
+        return err_set(err, ST_INVALID,
+                       "durability remote needs a bucket: the tiering policy of the collection is "
+                       "Memory");
+    return ST_OK;
+}
+
 static status submit_locked(struct write_op *op, struct err *err)
 {
     struct collection *c = op->c;
@@ -310,7 +343,7 @@ static status submit_locked(struct write_op *op, struct err *err)
             payload.bytes, (int)TIER_RECORD_BYTES_MAX);
     st = wal_submit(c->seq.wal, &payload, 1, on_logged, op, &lsn, err);
     if (st == ST_OK)
-        c->seq.last_lsn = lsn;
+        op->lsn = c->seq.last_lsn = lsn;
     return st;
 }
 
@@ -336,25 +369,83 @@ static status check_newest_locked(const struct write_op *op, const struct docid 
     return err_set(err, ST_CONFLICT, "the document was written again meanwhile");
 }
 
+/* Whether op must wait: its ids are somebody's turn, and it has no turn of its own. */
+static bool in_the_way_locked(struct write_op *op, const struct docid *ids, size_t count)
+{
+    return op->terms.turn == NULL && !op->turn.held && turns_meet_locked(op->c, ids, count);
+}
+
+static void leave_turns_locked(struct write_op *op, struct turn_list *come)
+{
+    if (op->terms.turn != NULL)
+        turn_leave_locked(op->c, op->terms.turn, come);
+    turn_leave_locked(op->c, &op->turn, come);
+}
+
+/* Gets in line. False: its turn has come already, or memory is out and op was refused (*refused).
+ */
+static bool wait_in_line(struct write_op *op, const struct docid *ids, size_t count, task_fn *then,
+                         bool *refused)
+{
+    struct collection *c = op->c;
+    struct err err = {0};
+    bool come;
+
+    op->turn.entries = mem_alloc_array(count, sizeof *op->turn.entries);
+    *refused = op->turn.entries == NULL;
+    if (*refused) {
+        status st = err_set(&err, ST_NOMEM, "out of memory for a write of %zu documents", count);
+
+        op_refuse(op, st, &err);
+        return false;
+    }
+    op->task = (struct task){.run = then, .fair_key = c->fair_key};
+    op->turn.task = &op->task;
+    lock_take(&c->seq.lock);
+    come = turn_take_locked(c, &op->turn, ids, count);
+    lock_drop(&c->seq.lock);
+    return !come;
+}
+
+static void sequence(struct write_op *op);
+
+static task_state sequence_again(struct task *task)
+{
+    sequence((struct write_op *)(void *)task);
+    return TASK_DONE;
+}
+
 /* Gives an upsert its place in the log. */
 static void sequence(struct write_op *op)
 {
     struct collection *c = op->c;
+    struct turn_list come = {0};
     struct err err = {0};
+    bool refused;
     status st;
 
     lock_take(&c->seq.lock);
+    if (in_the_way_locked(op, op->ids, op->count)) {
+        lock_drop(&c->seq.lock);
+        if (!wait_in_line(op, op->ids, op->count, sequence_again, &refused) && !refused)
+            sequence(op);
+        return;
+    }
     st = writable_locked(c, &err);
     if (st == ST_OK)
         st = check_newest_locked(op, &op->ids[0], &err);
     if (st == ST_OK) {
         for (size_t i = 0; i < op->count; i++)
-            overlay_add_locked(c, &op->overlay[i], &op->ids[i], true);
+            overlay_add_locked(op, i, &op->ids[i], true);
+        leave_turns_locked(op, &come); /* op is another thread's from its lsn on */
         st = submit_locked(op, &err);
-        for (size_t i = 0; st != ST_OK && i < op->count; i++)
-            overlay_remove_locked(&op->overlay[i]);
+        if (st != ST_OK)
+            overlay_remove_locked(op);
+    } else {
+        leave_turns_locked(op, &come);
     }
     lock_drop(&c->seq.lock);
+    turns_come(c, &come);
     if (st != ST_OK)
         op_refuse(op, st, &err);
 }
@@ -618,8 +709,7 @@ static bool delete_takes_locked(const struct write_op *op, const struct docid *i
 }
 
 /* Under the lock: which of the ids are there, their record, the overlay, the log. */
-static status delete_locked(struct write_op *op, const struct docid *ids, size_t count,
-                            struct err *err)
+static status delete_locked(struct write_op *op, struct turn_list *come, struct err *err)
 {
     struct collection *c = op->c;
     struct epoch_guard guard;
@@ -627,33 +717,79 @@ static status delete_locked(struct write_op *op, const struct docid *ids, size_t
     status st = writable_locked(c, err);
 
     if (st == ST_OK)
-        st = check_newest_locked(op, &ids[0], err);
+        st = check_newest_locked(op, &op->wanted[0], err);
     if (st != ST_OK)
         return st;
     record_begin(&w, &op->record, RECORD_DELETE, clock_wall_ns(c->node->options.clock));
     op->count = 0;
     guard = epoch_enter(c->node->epoch);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < op->wanted_count; i++) {
+        const struct docid *id = &op->wanted[i];
         bool counts;
 
-        if (!delete_takes_locked(op, &ids[i], &counts))
+        if (!delete_takes_locked(op, id, &counts))
             continue;
-        op->ids[op->count] = ids[i];
-        overlay_add_locked(c, &op->overlay[op->count], &ids[i], false);
+        op->ids[op->count] = *id;
+        overlay_add_locked(op, op->count, id, false);
         op->count++;
         op->counted += counts;
-        record_put_id(&w, &ids[i]);
+        record_put_id(&w, id);
     }
     epoch_leave(c->node->epoch, guard);
     /* Nothing is there: unless the log has stopped, and what it does not know may be back. */
     if (op->count == 0)
         return wal_state(c->seq.wal, err);
     st = record_end(&w, err);
-    if (st == ST_OK)
+    if (st == ST_OK) {
+        leave_turns_locked(op, come); /* op is another thread's from its lsn on */
         st = submit_locked(op, err);
-    for (size_t i = 0; st != ST_OK && i < op->count; i++)
-        overlay_remove_locked(&op->overlay[i]);
+    }
+    if (st != ST_OK)
+        overlay_remove_locked(op);
     return st;
+}
+
+static void sequence_delete(struct write_op *op);
+
+static task_state sequence_delete_again(struct task *task)
+{
+    sequence_delete((struct write_op *)(void *)task);
+    return TASK_DONE;
+}
+
+static void sequence_delete(struct write_op *op)
+{
+    const struct write_result nothing = {.durability = "local"};
+    struct collection *c = op->c;
+    struct turn_list come = {0};
+    struct err err = {0};
+    bool none = false;
+    bool refused;
+    status st;
+
+    lock_take(&c->seq.lock);
+    if (in_the_way_locked(op, op->wanted, op->wanted_count)) {
+        lock_drop(&c->seq.lock);
+        if (!wait_in_line(op, op->wanted, op->wanted_count, sequence_delete_again, &refused) &&
+            !refused)
+            sequence_delete(op);
+        return;
+    }
+    st = delete_locked(op, &come, &err);
+    none = st == ST_OK && op->count == 0;
+    if (st != ST_OK || none)
+        leave_turns_locked(op, &come);
+    lock_drop(&c->seq.lock);
+    turns_come(c, &come);
+    if (st != ST_OK) {
+        op_refuse(op, st, &err);
+    } else if (none) {
+        node_write_fn *done = op->done;
+        void *arg = op->arg;
+
+        op_destroy(op);
+        done(arg, ST_OK, &nothing, NULL);
+    }
 }
 
 void delete_on_terms(struct collection *c, const struct docid *ids, size_t count,
@@ -661,10 +797,8 @@ void delete_on_terms(struct collection *c, const struct docid *ids, size_t count
 {
     struct write_op *op =
         count == 0 || count > RECORD_ROWS_MAX ? NULL : op_create(c, count, true, terms);
-    struct write_result nothing = {.durability = "local"};
     struct err err = {0};
     status st;
-    bool none = false;
 
     if (op == NULL) {
         st = count == 0 || count > RECORD_ROWS_MAX
@@ -676,16 +810,9 @@ void delete_on_terms(struct collection *c, const struct docid *ids, size_t count
     }
     op->done = done;
     op->arg = arg;
-    lock_take(&c->seq.lock);
-    st = delete_locked(op, ids, count, &err);
-    none = st == ST_OK && op->count == 0;
-    lock_drop(&c->seq.lock);
-    if (st != ST_OK) {
-        op_refuse(op, st, &err);
-    } else if (none) {
-        op_destroy(op);
-        done(arg, ST_OK, &nothing, NULL);
-    }
+    op->wanted = ids;
+    op->wanted_count = count;
+    sequence_delete(op);
 }
 
 void node_delete(struct collection *c, const struct docid *ids, size_t count, node_write_fn *done,

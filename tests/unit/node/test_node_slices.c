@@ -6,7 +6,7 @@
 
 enum { DIM = 32, THRESHOLD = 1 << 20, ROWS = 10000 };
 
-struct turn {
+struct slice_turn {
     struct task large, small;
     struct exec *exec;
     struct collection *c;
@@ -18,7 +18,8 @@ struct turn {
 
 static task_state run_small(struct task *task)
 {
-    struct turn *t = (struct turn *)(void *)((char *)task - offsetof(struct turn, small));
+    struct slice_turn *t =
+        (struct slice_turn *)(void *)((char *)task - offsetof(struct turn, small));
     struct collection_info info;
 
     node_collection_info(t->c, &info);
@@ -29,7 +30,8 @@ static task_state run_small(struct task *task)
 
 static task_state run_large(struct task *task)
 {
-    struct turn *t = (struct turn *)(void *)((char *)task - offsetof(struct turn, large));
+    struct slice_turn *t =
+        (struct slice_turn *)(void *)((char *)task - offsetof(struct turn, large));
 
     node_write(t->c, t->rows, ROWS, call_write_done, &t->written);
     assert_int_equal(exec_submit(t->exec, &t->small, NULL, NULL), ST_OK);
@@ -61,7 +63,7 @@ static void rows_free(struct write_row *rows)
  * runs before the write has got its place in the log. */
 static void a_large_write_lets_what_is_small_pass(void **state)
 {
-    struct turn t = {.large = {.run = run_large}, .small = {.run = run_small}};
+    struct slice_turn t = {.large = {.run = run_large}, .small = {.run = run_small}};
     const struct timespec nap = {.tv_nsec = 1000000};
     struct nworld w;
 
