@@ -19,7 +19,7 @@ struct slice_turn {
 static task_state run_small(struct task *task)
 {
     struct slice_turn *t =
-        (struct slice_turn *)(void *)((char *)task - offsetof(struct turn, small));
+        (struct slice_turn *)(void *)((char *)task - offsetof(struct slice_turn, small));
     struct collection_info info;
 
     node_collection_info(t->c, &info);
@@ -31,7 +31,7 @@ static task_state run_small(struct task *task)
 static task_state run_large(struct task *task)
 {
     struct slice_turn *t =
-        (struct slice_turn *)(void *)((char *)task - offsetof(struct turn, large));
+        (struct slice_turn *)(void *)((char *)task - offsetof(struct slice_turn, large));
 
     node_write(t->c, t->rows, ROWS, call_write_done, &t->written);
     assert_int_equal(exec_submit(t->exec, &t->small, NULL, NULL), ST_OK);
