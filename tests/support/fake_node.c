@@ -131,7 +131,8 @@ static void free_row(struct fake_row *row)
 {
     free((void *)(uintptr_t)row->external_id.data);
     free((void *)(uintptr_t)row->payload.data);
-    free(row->vector);
+    for (size_t i = 0; i < FAKE_FIELDS; i++)
+        free(row->vectors[i]);
 }
 
 void fake_node_destroy(struct node *n)
@@ -323,6 +324,16 @@ static struct collection *make_locked(struct node *n, const struct collection_sp
     assert(c != NULL);
     c->node = n;
     c->metric = spec->metric;
+    c->string_ids = spec->string_ids;
+    c->field_count = spec->fields == NULL ? 1 : spec->field_count;
+    assert(c->field_count <= FAKE_FIELDS);
+    c->fields[0] = (struct field_info){
+        .name = c->names[0], .dimension = spec->dimension, .metric = spec->metric};
+    for (size_t i = 0; spec->fields != NULL && i < c->field_count; i++) {
+        c->fields[i] = spec->fields[i];
+        c->fields[i].name = c->names[i];
+        (void)snprintf(c->names[i], sizeof c->names[i], "%s", spec->fields[i].name);
+    }
     c->info.dimension = spec->dimension;
     c->info.metric = vmetric_name((enum vmetric)spec->metric);
     c->info.policy = node_policy_name(spec->policy == 0 ? NODE_MEMORY : spec->policy);
@@ -482,7 +493,7 @@ uint64_t collection_fair_key(const struct collection *c)
 
 /* --- writes --- */
 
-static size_t place_of(const struct collection *c, const struct docid *id, bool *found)
+size_t fake_place_of(const struct collection *c, const struct docid *id, bool *found)
 {
     size_t at = 0;
 
@@ -502,10 +513,22 @@ static void *copy_of(const void *data, size_t bytes)
     return copy;
 }
 
-static void put_locked(struct collection *c, const struct write_row *from)
+static void copy_vectors(const struct collection *c, const struct write_row *from,
+                         struct fake_row *to)
+{
+    for (size_t i = 0; i < FAKE_FIELDS; i++) {
+        const float *v = NULL;
+
+        if (i < c->field_count)
+            v = from->vectors != NULL ? from->vectors[i] : i == 0 ? from->vector : NULL;
+        to->vectors[i] = v == NULL ? NULL : copy_of(v, c->fields[i].dimension * sizeof(float));
+    }
+}
+
+void fake_put_locked(struct collection *c, const struct write_row *from)
 {
     bool found;
-    size_t at = place_of(c, &from->id, &found);
+    size_t at = fake_place_of(c, &from->id, &found);
     struct fake_row *row;
 
     if (found) {
@@ -525,12 +548,12 @@ static void put_locked(struct collection *c, const struct write_row *from)
                                   from->external_id.bytes);
     row->payload =
         slice_make(copy_of(from->payload.data, from->payload.bytes), from->payload.bytes);
-    row->vector = copy_of(from->vector, c->info.dimension * sizeof(float));
+    copy_vectors(c, from, row);
     row->inserted_at_ns = 1700000002000000000u;
     row->lsn = c->info.last_lsn;
 }
 
-static status refusal_locked(struct node *n)
+status fake_refusal_locked(struct node *n)
 {
     status st = n->s.fail_write;
 
@@ -538,8 +561,8 @@ static status refusal_locked(struct node *n)
     return n->s.readonly ? ST_DENIED : st;
 }
 
-static struct completion *write_completion(struct collection *c, status st, node_write_fn *done,
-                                           void *arg, uint64_t count)
+struct completion *fake_write_completion_locked(struct collection *c, status st,
+                                                node_write_fn *done, void *arg, uint64_t count)
 {
     struct completion *made = fake_completion(arg, st, "the fake node was told to refuse");
 
@@ -560,7 +583,7 @@ void node_write(struct collection *c, struct write_row *rows, size_t count, node
     status st;
 
     take(n);
-    st = refusal_locked(n);
+    st = fake_refusal_locked(n);
     if (st == ST_OK) {
         c->info.last_lsn++;
         for (size_t i = 0; i < count; i++) {
@@ -569,11 +592,11 @@ void node_write(struct collection *c, struct write_row *rows, size_t count, node
                 uuid_make_v7(rand_kernel(), clock_real(), rows[i].id.uuid);
             }
             assert(rows[i].payload.bytes == 0 || jbin_check(rows[i].payload, NULL) == ST_OK);
-            put_locked(c, &rows[i]);
+            fake_put_locked(c, &rows[i]);
         }
         n->s.writes++;
     }
-    made = write_completion(c, st, done, arg, count);
+    made = fake_write_completion_locked(c, st, done, arg, count);
     if (st == ST_LIMIT) { /* refused where it was asked */
         drop(n);
         complete(made);
@@ -581,6 +604,13 @@ void node_write(struct collection *c, struct write_row *rows, size_t count, node
     }
     fake_queue_locked(n, made);
     drop(n);
+}
+
+void fake_remove_locked(struct collection *c, size_t at)
+{
+    free_row(&c->rows[at]);
+    memmove(&c->rows[at], &c->rows[at + 1], (c->count - at - 1) * sizeof *c->rows);
+    c->count--;
 }
 
 void node_delete(struct collection *c, const struct docid *ids, size_t count, node_write_fn *done,
@@ -591,20 +621,18 @@ void node_delete(struct collection *c, const struct docid *ids, size_t count, no
     status st;
 
     take(n);
-    st = refusal_locked(n);
+    st = fake_refusal_locked(n);
     for (size_t i = 0; st == ST_OK && i < count; i++) {
         bool found;
-        size_t at = place_of(c, &ids[i], &found);
+        size_t at = fake_place_of(c, &ids[i], &found);
 
         if (!found)
             continue;
-        free_row(&c->rows[at]);
-        memmove(&c->rows[at], &c->rows[at + 1], (c->count - at - 1) * sizeof *c->rows);
-        c->count--;
+        fake_remove_locked(c, at);
         gone++;
     }
     c->info.last_lsn += gone > 0 ? 1 : 0;
-    fake_queue_locked(n, write_completion(c, st, done, arg, gone));
+    fake_queue_locked(n, fake_write_completion_locked(c, st, done, arg, gone));
     drop(n);
 }
 
@@ -673,7 +701,9 @@ static status search_locked(struct collection *c, const float *query, const stru
         struct fake_row *row = &c->rows[i];
         struct match m = {.id = row->id, .lsn = row->lsn};
 
-        m.distance = distance(c, query, row->vector);
+        if (row->vectors[0] == NULL)
+            continue;
+        m.distance = distance(c, query, row->vectors[0]);
         m.score = 1.0f - m.distance;
         if (out->count == k && m.distance >= out->matches[k - 1].distance)
             continue;
@@ -681,7 +711,7 @@ static status search_locked(struct collection *c, const float *query, const stru
         m.payload = o->with_payload ? arena_slice(arena, row->payload) : (struct slice){0};
         if (o->with_vector)
             m.vector = (const float *)(const void *)arena_slice(
-                           arena, slice_make(row->vector, c->info.dimension * sizeof(float)))
+                           arena, slice_make(row->vectors[0], c->info.dimension * sizeof(float)))
                            .data;
         offer(out, k, m);
     }
@@ -732,7 +762,7 @@ static bool copy_document(struct collection *c, const struct fake_row *row, bool
                              .lsn = row->lsn};
     if (with_vector)
         out->vector = (const float *)(const void *)arena_slice(
-                          arena, slice_make(row->vector, c->info.dimension * sizeof(float)))
+                          arena, slice_make(row->vectors[0], c->info.dimension * sizeof(float)))
                           .data;
     return out->payload.data != NULL && out->external_id.data != NULL &&
            (!with_vector || out->vector != NULL);
@@ -746,7 +776,7 @@ status node_get(struct collection *c, const struct docid *id, struct arena *aren
     size_t at;
 
     take(c->node);
-    at = place_of(c, id, &found);
+    at = fake_place_of(c, id, &found);
     if (!found)
         st = ST_NOT_FOUND;
     else if (!copy_document(c, &c->rows[at], true, arena, out))
@@ -767,7 +797,7 @@ status node_list(struct collection *c, const struct docid *after, uint32_t limit
 
     take(c->node);
     if (after != NULL) {
-        at = place_of(c, after, &found);
+        at = fake_place_of(c, after, &found);
         at += found ? 1 : 0;
     }
     for (; fine && n < limit && at < c->count; at++)

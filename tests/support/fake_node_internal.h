@@ -6,11 +6,14 @@
 
 #include "base/lock.h"
 #include "node/bucket.h"
+#include "node/points.h"
+
+enum { FAKE_FIELDS = 8, FAKE_NAME_BYTES = 32 };
 
 struct fake_row {
     struct docid id;
     struct slice external_id, payload; /* owned */
-    float *vector;                     /* owned */
+    float *vectors[FAKE_FIELDS];       /* owned, NULL where it has none */
     uint64_t inserted_at_ns, lsn;
 };
 
@@ -19,6 +22,10 @@ struct collection {
     struct collection *next;
     struct collection_info info;
     int metric;
+    struct field_info fields[FAKE_FIELDS];
+    char names[FAKE_FIELDS][FAKE_NAME_BYTES]; /* of the fields */
+    size_t field_count;
+    bool string_ids;
     struct fake_row *rows; /* in id order */
     size_t count, capacity;
     bool dropped;
@@ -73,6 +80,13 @@ struct node {
 /* A completion that the node's thread runs; the lock is held. */
 struct completion *fake_completion(void *arg, status st, const char *text);
 void fake_queue_locked(struct node *n, struct completion *c);
+struct completion *fake_write_completion_locked(struct collection *c, status st,
+                                                node_write_fn *done, void *arg, uint64_t count);
+/* What the next write is told; ST_OK else. */
+status fake_refusal_locked(struct node *n);
+size_t fake_place_of(const struct collection *c, const struct docid *id, bool *found);
+void fake_put_locked(struct collection *c, const struct write_row *from);
+void fake_remove_locked(struct collection *c, size_t at);
 struct collection *fake_find_locked(struct node *n, const char *key, size_t bytes);
 /* What the next call that needs the bucket is told; ST_OK else. */
 status fake_refusal_of_bucket_locked(struct node *n);
