@@ -29,7 +29,8 @@ char cut_peek(struct cut *c);
 bool cut_open(struct cut *c, struct cut_list *list, char bracket);
 
 enum cut_step { CUT_ITEM, CUT_END, CUT_OTHER };
-/* Moves in front of the next item's value; of an object's, *key is its name, which holds no escape.
+/* Moves in front of the next item's value; of an object's, *key is its name as it
+ * stands there, without an escape, and for the caller to compare with what it knows.
  * At the end, behind the closing bracket. */
 enum cut_step cut_next(struct cut *c, struct cut_list *list, struct slice *key);
 /* The value here; moves behind it. */

@@ -194,7 +194,7 @@ void node_delete_with(struct collection *c, const struct selector *which,
     lock_drop(&n->s.lock);
 }
 
-static void change_payload(const struct change *change, struct slice *payload)
+static status change_payload(const struct change *change, struct slice *payload)
 {
     status st = ST_OK;
     struct buf out;
@@ -217,14 +217,18 @@ static void change_payload(const struct change *change, struct slice *payload)
         buf_put_slice(&out, *payload);
         break;
     }
-    assert(st == ST_OK && !out.failed);
-    (void)st;
+    st = st == ST_OK ? buf_status(&out, NULL) : st;
+    if (st != ST_OK) {
+        buf_free(&out);
+        return st;
+    }
     free((void *)(uintptr_t)payload->data);
     *payload = slice_make(malloc(out.bytes + 1), out.bytes);
     assert(payload->data != NULL);
     if (out.bytes > 0)
         memcpy((void *)(uintptr_t)payload->data, out.data, out.bytes);
     buf_free(&out);
+    return ST_OK;
 }
 
 static void change_vectors(const struct collection *c, const struct write_row *from, uint64_t gone,
@@ -287,7 +291,9 @@ void node_change(struct collection *c, const struct selector *which, const struc
                 from = &change->rows[r];
         if (change->kind == CHANGE_VECTORS ? from == NULL : !selected(which, &c->rows[i]))
             continue;
-        change_payload(change, &c->rows[i].payload);
+        st = change_payload(change, &c->rows[i].payload);
+        if (st != ST_OK)
+            break;
         change_vectors(c, from, change->fields, &c->rows[i]);
         changed++;
     }
