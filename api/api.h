@@ -33,6 +33,7 @@ struct api_options {
     uint32_t idle_ms;           /* a kept connection without a request; 0: 75 s */
     bool metrics_enabled;
     bool log_requests;
+    bool qdrant_string_ids; /* collections of the compatible dialect take any text as an id */
 };
 NODISCARD
 status api_open(const struct api_options *options, struct api **out, struct err *err);

@@ -336,6 +336,8 @@ static bool want_paths(struct qd_parse *p, struct request *req, const char *memb
     if (jval_type(v) != J_ARRAY)
         return qd_bad(p, QD_FORMAT, "%s: invalid type: %s, expected a list of keys", member,
                       jtype_name(jval_type(v)));
+    if (jval_count(v) > PAYLOAD_PATHS_MAX)
+        return qd_bad(p, QD_INPUT, "%s: at most %d keys are taken", member, PAYLOAD_PATHS_MAX);
     paths = arena_array(&req->arena, jval_count(v) + 1, sizeof *paths);
     if (paths == NULL)
         return qd_no_memory(p);

@@ -246,6 +246,13 @@ bool request_json_part(struct request *req, struct slice part, struct jval *root
     return doc != NULL && jdoc_parse_buf(doc, &view, root, NULL) == ST_OK;
 }
 
+status request_json_text(struct request *req, struct slice text, struct jval *root, struct err *err)
+{
+    struct jdoc *doc = reader(req, err);
+
+    return doc == NULL ? ST_NOMEM : jdoc_parse(doc, text, root, err);
+}
+
 void request_json_done(struct request *req)
 {
     struct jdoc *doc = req->api->docs[exec_worker_index()];

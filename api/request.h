@@ -100,6 +100,10 @@ void request_json_done(struct request *req);
 /* Parses a part of the body into a value, in the same way; false without an answer when it is not
  * JSON or there is no memory. */
 bool request_json_part(struct request *req, struct slice part, struct jval *root);
+/* Parses a text that is not the body; as request_json(), the value dies with the next. */
+NODISCARD
+status request_json_text(struct request *req, struct slice text, struct jval *root,
+                         struct err *err);
 /* Between slices: answers and returns false when nobody waits any more or the deadline passed. */
 bool request_wanted(struct request *req);
 /* A route that takes no members: an empty body or {}. */

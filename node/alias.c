@@ -2,6 +2,8 @@
  * first where the collection is bucket-backed; readers see a copy. */
 #include "node/node_internal.h"
 
+#include "base/rand.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -85,46 +87,161 @@ size_t node_alias_list(struct node *node, const char *after, struct node_alias *
 
 /* --- changing --- */
 
+enum alias_kind {
+    ALIAS_SET,    /* to the collection with this id */
+    ALIAS_POINT,  /* to the collection of this name, or id */
+    ALIAS_REMOVE, /* ST_NOT_FOUND without it */
+    ALIAS_FORGET, /* fine without it */
+    ALIAS_RENAME, /* to this name */
+};
+struct alias_action {
+    enum alias_kind kind;
+    char alias[CATALOG_NAME_BYTES_MAX + 1];
+    char name[CATALOG_NAME_BYTES_MAX + 1];
+    uint8_t id[16];
+};
+
+/* What actions come to: one alias stands for a collection, or goes. */
+struct alias_step {
+    const char *alias; /* in an action */
+    bool goes;
+    uint8_t id[16];
+};
+
 struct alias_job {
     struct meta_job job;
     struct node *node;
-    struct collection *c; /* pinned; NULL: the alias goes */
-    char alias[CATALOG_NAME_BYTES_MAX + 1];
+    struct collection *c; /* pinned, of ALIAS_SET; NULL else */
+    struct alias_action *actions;
+    struct alias_step *steps; /* two an action at most */
+    size_t action_count, step_count;
     node_admin_fn *done;
     void *arg;
 };
 
-static status change(void *arg, struct catalog *catalog, struct err *err)
+static void job_free(struct alias_job *job)
 {
-    struct alias_job *job = arg;
+    if (job == NULL)
+        return;
+    mem_free(job->actions);
+    mem_free(job->steps);
+    mem_free(job);
+}
 
-    if (job->c != NULL)
-        return catalog_set_alias(catalog, DATABASE, job->alias, job->c->id, err);
-    return catalog_remove_alias(catalog, DATABASE, job->alias, err);
+static status step_set(struct alias_job *job, struct catalog *next, const char *alias,
+                       const uint8_t id[16], struct err *err)
+{
+    struct alias_step *step = &job->steps[job->step_count++];
+    status st = catalog_set_alias(next, DATABASE, alias, id, err);
+
+    *step = (struct alias_step){.alias = alias};
+    memcpy(step->id, id, sizeof step->id);
+    if (st == ST_EXISTS)
+        return err_set(err, ST_EXISTS, "Collection `%s` already exists!", alias);
+    return st;
+}
+
+static status step_remove(struct alias_job *job, struct catalog *next, const char *alias,
+                          struct err *err)
+{
+    job->steps[job->step_count++] = (struct alias_step){.alias = alias, .goes = true};
+    return catalog_remove_alias(next, DATABASE, alias, err);
+}
+
+static bool is_alias(const struct catalog *catalog, const char *name)
+{
+    const struct catalog_collection *c = catalog_find_name(catalog, DATABASE, name);
+
+    return c != NULL && strcmp(c->name, name) != 0;
+}
+
+/* An alias is no collection here: who points one at another would be surprised when that moves. */
+static const struct catalog_collection *find_target(const struct catalog *catalog, const char *name)
+{
+    const struct catalog_collection *c = catalog_find_name(catalog, DATABASE, name);
+    uint8_t id[16];
+
+    if (c != NULL && strcmp(c->name, name) == 0)
+        return c;
+    return uuid_parse(name, strlen(name), id) ? catalog_find_id(catalog, id) : NULL;
+}
+
+static status rename_alias(struct alias_job *job, struct catalog *next,
+                           const struct alias_action *a, struct err *err)
+{
+    uint8_t id[16];
+    status st;
+
+    if (!is_alias(next, a->alias))
+        return err_set(err, ST_NOT_FOUND, "Alias %s does not exists!", a->alias);
+    memcpy(id, catalog_find_name(next, DATABASE, a->alias)->id, sizeof id);
+    st = step_remove(job, next, a->alias, err);
+    return st == ST_OK ? step_set(job, next, a->name, id, err) : st;
+}
+
+static status act(struct alias_job *job, struct catalog *next, const struct alias_action *a,
+                  struct err *err)
+{
+    const struct catalog_collection *target;
+
+    switch (a->kind) {
+    case ALIAS_SET:
+        return step_set(job, next, a->alias, a->id, err);
+    case ALIAS_POINT:
+        target = find_target(next, a->name);
+        if (target == NULL)
+            return err_set(err, ST_NOT_FOUND, "Collection `%s` doesn't exist!", a->name);
+        return step_set(job, next, a->alias, target->id, err);
+    case ALIAS_REMOVE:
+        return step_remove(job, next, a->alias, err);
+    case ALIAS_FORGET:
+        return is_alias(next, a->alias) ? step_remove(job, next, a->alias, err) : ST_OK;
+    case ALIAS_RENAME:
+        return rename_alias(job, next, a, err);
+    }
+    return ST_OK;
 }
 
 /* Whether the bucket's catalog has to know. */
 static bool is_backed(const struct alias_job *job)
 {
-    const struct catalog_collection *now =
-        catalog_find_name(&job->node->catalog, DATABASE, job->alias);
+    const struct catalog *catalog = &job->node->catalog;
 
-    return job->node->tier != NULL &&
-           ((job->c != NULL && policy_has_bucket(atomic_load(&job->c->policy))) ||
-            (now != NULL && policy_has_bucket(now->policy)));
+    if (job->node->tier == NULL)
+        return false;
+    if (job->c != NULL && policy_has_bucket(atomic_load(&job->c->policy)))
+        return true;
+    for (size_t i = 0; i < job->step_count; i++) {
+        const struct alias_step *step = &job->steps[i];
+        const struct catalog_collection *was = catalog_find_name(catalog, DATABASE, step->alias);
+        const struct catalog_collection *is =
+            step->goes ? NULL : catalog_find_id(catalog, step->id);
+
+        if ((was != NULL && policy_has_bucket(was->policy)) ||
+            (is != NULL && policy_has_bucket(is->policy)))
+            return true;
+    }
+    return false;
 }
 
 /* In the bucket an alias may move away from a collection, or to one, that only this node knows. */
 static status change_there(void *arg, struct catalog *catalog, struct err *err)
 {
-    struct alias_job *job = arg;
-    bool known = job->c != NULL && catalog_find_id(catalog, job->c->id) != NULL;
-    status st;
+    const struct alias_job *job = arg;
+    status st = ST_OK;
 
-    if (known)
-        return catalog_set_alias(catalog, DATABASE, job->alias, job->c->id, err);
-    st = catalog_remove_alias(catalog, DATABASE, job->alias, err);
-    return st == ST_NOT_FOUND ? ST_OK : st;
+    for (size_t i = 0; i < job->step_count && st == ST_OK; i++) {
+        const struct alias_step *step = &job->steps[i];
+
+        if (!step->goes && catalog_find_id(catalog, step->id) != NULL) {
+            st = catalog_set_alias(catalog, DATABASE, step->alias, step->id, err);
+            continue;
+        }
+        st = catalog_remove_alias(catalog, DATABASE, step->alias, err);
+        if (st == ST_NOT_FOUND)
+            st = ST_OK;
+    }
+    return st;
 }
 
 static void run_alias(struct meta_job *base)
@@ -140,11 +257,11 @@ static void run_alias(struct meta_job *base)
     catalog_init(&next);
     if (st == ST_OK)
         st = catalog_copy(&node->catalog, &next, &err);
-    if (st == ST_OK)
-        st = change(job, &next, &err);
+    for (size_t i = 0; i < job->action_count && st == ST_OK; i++)
+        st = act(job, &next, &job->actions[i], &err);
     if (st == ST_OK && is_backed(job))
         st = bucket_catalog_change(node, change_there, job, &err);
-    if (st == ST_OK)
+    if (st == ST_OK && job->step_count > 0)
         st = catalog_store_write(node, &next, &err);
     catalog_free(&next);
     memset(&info, 0, sizeof info);
@@ -152,46 +269,115 @@ static void run_alias(struct meta_job *base)
         node_collection_info(c, &info);
     node_collection_unpin(c);
     job->done(job->arg, st, st == ST_OK ? &info : NULL, &err);
-    mem_free(job);
+    job_free(job);
 }
 
-static void submit(struct node *node, const char *alias, struct collection *c, node_admin_fn *done,
-                   void *arg)
+static struct alias_job *job_new(struct node *node, size_t count, node_admin_fn *done, void *arg)
 {
     struct alias_job *job = mem_zero(sizeof *job);
-    struct err err = {0};
-    status st = catalog_name_check(alias, strlen(alias), &err);
 
-    if (st == ST_OK && job == NULL)
-        st = err_set(&err, ST_NOMEM, "out of memory");
-    if (st != ST_OK) {
-        mem_free(job);
-        done(arg, st, NULL, &err);
-        return;
-    }
+    if (job == NULL)
+        return NULL;
     job->job.run = run_alias;
     job->node = node;
     job->done = done;
     job->arg = arg;
-    (void)snprintf(job->alias, sizeof job->alias, "%s", alias);
-    if (c != NULL) {
-        collection_pin(c);
+    job->actions = mem_zero_array(count + 1, sizeof *job->actions);
+    job->steps = mem_zero_array(2 * count + 1, sizeof *job->steps);
+    if (job->actions != NULL && job->steps != NULL)
+        return job;
+    job_free(job);
+    return NULL;
+}
+
+static status take_name(const char *name, char out[CATALOG_NAME_BYTES_MAX + 1], struct err *err)
+{
+    status st = catalog_name_check(name, strlen(name), err);
+
+    if (st == ST_OK)
+        (void)snprintf(out, CATALOG_NAME_BYTES_MAX + 1, "%s", name);
+    return st;
+}
+
+/* What is longer than a name is no collection's; what remains of it is told back. */
+static status add_action(struct alias_job *job, const struct node_alias_action *from,
+                         struct err *err)
+{
+    struct alias_action *a = &job->actions[job->action_count++];
+    status st = take_name(from->alias, a->alias, err);
+
+    a->kind = from->collection != NULL ? ALIAS_POINT
+              : from->renamed != NULL  ? ALIAS_RENAME
+                                       : ALIAS_FORGET;
+    if (st == ST_OK && a->kind == ALIAS_RENAME)
+        st = take_name(from->renamed, a->name, err);
+    if (a->kind == ALIAS_POINT)
+        (void)snprintf(a->name, sizeof a->name, "%s", from->collection);
+    return st;
+}
+
+/* Takes the job; st is what preparing it came to. */
+static void submit(struct alias_job *job, status st, struct err *err, node_admin_fn *done,
+                   void *arg)
+{
+    if (job == NULL)
+        st = err_set(err, ST_NOMEM, "out of memory");
+    if (st == ST_OK && job->c != NULL)
+        collection_pin(job->c);
+    if (st == ST_OK && !jobs_push(&job->node->meta, &job->job)) {
+        node_collection_unpin(job->c);
+        st = err_set(err, ST_UNAVAILABLE, "the node is stopping");
+    }
+    if (st == ST_OK)
+        return;
+    job_free(job);
+    done(arg, st, NULL, err);
+}
+
+static void change_one(struct node *node, const char *alias, struct collection *c,
+                       node_admin_fn *done, void *arg)
+{
+    struct alias_job *job = job_new(node, 1, done, arg);
+    struct err err = {0};
+    status st = ST_OK;
+
+    if (job != NULL) {
+        job->action_count = 1;
+        job->actions[0].kind = c != NULL ? ALIAS_SET : ALIAS_REMOVE;
         job->c = c;
+        if (c != NULL)
+            memcpy(job->actions[0].id, c->id, sizeof job->actions[0].id);
+        st = take_name(alias, job->actions[0].alias, &err);
     }
-    if (!jobs_push(&node->meta, &job->job)) {
-        node_collection_unpin(c);
-        mem_free(job);
-        done(arg, err_set(&err, ST_UNAVAILABLE, "the node is stopping"), NULL, &err);
-    }
+    submit(job, st, &err, done, arg);
 }
 
 void node_alias_set(struct node *node, const char *alias, struct collection *c, node_admin_fn *done,
                     void *arg)
 {
-    submit(node, alias, c, done, arg);
+    change_one(node, alias, c, done, arg);
 }
 
 void node_alias_remove(struct node *node, const char *alias, node_admin_fn *done, void *arg)
 {
-    submit(node, alias, NULL, done, arg);
+    change_one(node, alias, NULL, done, arg);
+}
+
+void node_alias_change(struct node *node, const struct node_alias_action *actions, size_t count,
+                       node_admin_fn *done, void *arg)
+{
+    struct alias_job *job =
+        count <= NODE_ALIAS_ACTIONS_MAX ? job_new(node, count, done, arg) : NULL;
+    struct err err = {0};
+    status st = ST_OK;
+
+    if (count > NODE_ALIAS_ACTIONS_MAX) {
+        st = err_set(&err, ST_INVALID, "at most %d aliases are changed at once",
+                     NODE_ALIAS_ACTIONS_MAX);
+        done(arg, st, NULL, &err);
+        return;
+    }
+    for (size_t i = 0; job != NULL && i < count && st == ST_OK; i++)
+        st = add_action(job, &actions[i], &err);
+    submit(job, st, &err, done, arg);
 }

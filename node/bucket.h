@@ -88,6 +88,18 @@ void node_breaker_reset(struct node *node, const char **before, const char **aft
 void node_alias_set(struct node *node, const char *alias, struct collection *c, node_admin_fn *done,
                     void *arg);
 void node_alias_remove(struct node *node, const char *alias, node_admin_fn *done, void *arg);
+/* Several changes at once: all of them, or none and done() says which could not be made. Names of
+ * collections are resolved when their turn comes: an earlier action may have renamed an alias. */
+struct node_alias_action {
+    const char *alias;      /* that is set, removed or renamed */
+    const char *collection; /* it then stands for this one, by name or id: ST_NOT_FOUND "Collection
+                             * `x` doesn't exist!"; NULL: it goes, or is renamed */
+    const char *renamed;    /* its new name; ST_NOT_FOUND without such an alias. NULL: it goes,
+                             * which is fine where there is none */
+};
+enum { NODE_ALIAS_ACTIONS_MAX = 1024 };
+void node_alias_change(struct node *node, const struct node_alias_action *actions, size_t count,
+                       node_admin_fn *done, void *arg);
 struct node_alias {
     char alias[256];
     char collection_id[37];

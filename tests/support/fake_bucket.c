@@ -393,6 +393,70 @@ void node_alias_remove(struct node *n, const char *alias, node_admin_fn *done, v
     drop(n);
 }
 
+static size_t alias_at_locked(const struct node *n, const char *alias)
+{
+    size_t at = 0;
+
+    while (at < n->s.alias_count && strcmp(n->s.aliases[at].alias, alias) != 0)
+        at++;
+    return at;
+}
+
+static void alias_put_locked(struct node *n, const char *alias, struct collection *c)
+{
+    size_t at = alias_at_locked(n, alias);
+
+    if (at == n->s.alias_count) {
+        assert(n->s.alias_count < FAKE_ALIASES);
+        at = 0;
+        while (at < n->s.alias_count && strcmp(n->s.aliases[at].alias, alias) < 0)
+            at++;
+        memmove(&n->s.aliases[at + 1], &n->s.aliases[at],
+                (n->s.alias_count++ - at) * sizeof n->s.aliases[0]);
+        (void)snprintf(n->s.aliases[at].alias, sizeof n->s.aliases[at].alias, "%s", alias);
+    }
+    n->s.aliases[at].collection = c;
+}
+
+static void alias_take_locked(struct node *n, size_t at)
+{
+    memmove(&n->s.aliases[at], &n->s.aliases[at + 1],
+            (--n->s.alias_count - at) * sizeof n->s.aliases[0]);
+}
+
+static status alias_act_locked(struct node *n, const struct node_alias_action *a)
+{
+    size_t at = alias_at_locked(n, a->alias);
+    struct collection *c;
+
+    if (a->collection != NULL) {
+        c = fake_find_locked(n, a->collection, strlen(a->collection));
+        if (c != NULL)
+            alias_put_locked(n, a->alias, c);
+        return c != NULL ? ST_OK : ST_NOT_FOUND;
+    }
+    if (at == n->s.alias_count)
+        return a->renamed != NULL ? ST_NOT_FOUND : ST_OK;
+    c = n->s.aliases[at].collection;
+    alias_take_locked(n, at);
+    if (a->renamed != NULL)
+        alias_put_locked(n, a->renamed, c);
+    return ST_OK;
+}
+
+void node_alias_change(struct node *n, const struct node_alias_action *actions, size_t count,
+                       node_admin_fn *done, void *arg)
+{
+    status st;
+
+    take(n);
+    st = fake_refusal_of_bucket_locked(n);
+    for (size_t i = 0; i < count && st == ST_OK; i++)
+        st = alias_act_locked(n, &actions[i]);
+    admin(NULL, n, st, done, arg);
+    drop(n);
+}
+
 size_t node_alias_list(struct node *n, const char *after, struct node_alias *out, size_t max)
 {
     size_t count = 0;

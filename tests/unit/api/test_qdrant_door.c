@@ -61,6 +61,73 @@ static void what_the_loop_refuses_comes_in_the_envelope(void **state)
         check_refusal(&refusals[i]);
 }
 
+/* A request part that would change an answer and is not there is refused, never dropped. */
+static void what_a_create_body_may_not_say_is_refused(void **state)
+{
+    static const char V[] = "/collections/x";
+    static const struct refusal refusals[] = {
+        {"PUT", V, "{\"vectors\":", 400, "Format error in JSON body: "},
+        {"PUT", V, "[]", 400, "Format error in JSON body: "},
+        {"PUT", V, "{\"vectors\":[]}", 400, "Format error in JSON body: vectors: "},
+        {"PUT", V, "{\"vectors\":{\"size\":4}}", 400,
+         "Format error in JSON body: vectors: missing field `distance`"},
+        {"PUT", V, "{\"vectors\":{\"distance\":\"Dot\"}}", 400,
+         "Format error in JSON body: vectors: missing field `size`"},
+        {"PUT", V, "{\"vectors\":{\"size\":4,\"distance\":\"dot\"}}", 400,
+         "Format error in JSON body: unknown variant `dot`"},
+        {"PUT", V, "{\"vectors\":{\"size\":\"4\",\"distance\":\"Dot\"}}", 400,
+         "Format error in JSON body: size: "},
+        {"PUT", V, "{\"vectors\":{\"size\":-1,\"distance\":\"Dot\"}}", 400,
+         "Format error in JSON body: size: "},
+        {"PUT", V, "{\"vectors\":{\"size\":0,\"distance\":\"Dot\"}}", 422,
+         "Validation error in JSON body: [size: "},
+        {"PUT", V, "{\"vectors\":{\"size\":65536,\"distance\":\"Dot\"}}", 422,
+         "Validation error in JSON body: [size: "},
+        {"PUT", V, "{\"vectors\":{\"a\":{\"size\":4,\"distance\":\"Dot\",\"datatype\":\"uint8\"}}}",
+         400, "Wrong input: datatype `uint8` is not supported"},
+        {"PUT", V,
+         "{\"vectors\":{\"size\":4,\"distance\":\"Dot\",\"multivector_config\":{\"comparator\":"
+         "\"max_sim\"}}}",
+         400, "Wrong input: multivector_config is not supported"},
+        {"PUT", V, "{\"sparse_vectors\":{\"t\":{}}}", 400, "Wrong input: sparse_vectors are not"},
+        {"PUT", V, "{\"sharding_method\":\"custom\"}", 400, "Wrong input: sharding_method"},
+        {"PUT", V, "{\"shard_number\":0}", 422, "Validation error in JSON body: [shard_number: "},
+        {"PUT", V, "{\"init_from\":{\"collection\":\"y\"}}", 400, "Wrong input: init_from"},
+        {"PUT", V, "{\"hnsw_config\":{\"m\":\"x\"}}", 400, "Format error in JSON body: m: "},
+        {"PUT", V, "{\"optimizers_config\":1}", 400,
+         "Format error in JSON body: optimizers_config"},
+        {"PUT", V, "{\"metadata\":{\"tier\":\"s3_only\"}}", 400, "Wrong input: metadata.tier"},
+        {"PUT", V, "{\"metadata\":{\"tier\":\"ram\"}}", 400, "Wrong input: metadata.tier"},
+        {"PUT", "/collections/a%3Ab", "{}", 422,
+         "Validation error in JSON body: [collection_name: "},
+        {"PUT", "/collections/a%2Fb", "{}", 422,
+         "Validation error in JSON body: [collection_name: "},
+        {"PUT", "/collections/a%1Fb", "{}", 422,
+         "Validation error in JSON body: [collection_name: "},
+        {"PUT", "/collections/x?timeout=0", "{}", 400, "Wrong input: Query parameter `timeout`"},
+        {"PUT", "/collections/x?wait=yes", "{}", 400, "Wrong input: Query parameter `wait`"},
+        {"PUT", "/collections/x?ordering=any", "{}", 400,
+         "Wrong input: Query parameter `ordering`"},
+        {"GET", "/collections/none", NULL, 404, "Not found: Collection `none` doesn't exist!"},
+        {"PATCH", "/collections/none", "{}", 404, "Not found: Collection `none` doesn't exist!"},
+        {"GET", "/collections/none/aliases", NULL, 404, "Not found: Collection `none` doesn't"},
+        {"PUT", "/collections/none/index", "{\"field_name\":\"a\",\"field_schema\":\"bool\"}", 404,
+         "Not found: Collection `none` doesn't exist!"},
+        {"GET", "/collections/none/snapshots", NULL, 404, "Not found: Collection `none` doesn't"},
+        {"POST", "/collections/aliases", "{}", 400, "Format error in JSON body: missing field"},
+        {"POST", "/collections/aliases", "{\"actions\":[{}]}", 400, "Format error in JSON body: "},
+        {"POST", "/collections/aliases", "{\"actions\":[{\"move_alias\":{}}]}", 400,
+         "Format error in JSON body: "},
+        {"POST", "/collections/aliases",
+         "{\"actions\":[{\"create_alias\":{\"collection_name\":\"c\",\"alias_name\":\"a:b\"}}]}",
+         422, "Validation error in JSON body: [alias_name: "},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(refusals); i++)
+        check_refusal(&refusals[i]);
+}
+
 static void what_is_not_of_the_dialect_is_a_problem_document(void **state)
 {
     struct answer a = ask(&w, "GET", "/collection", NULL);
@@ -98,6 +165,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_the_loop_refuses_comes_in_the_envelope),
+        cmocka_unit_test(what_a_create_body_may_not_say_is_refused),
         cmocka_unit_test(what_is_not_of_the_dialect_is_a_problem_document),
         cmocka_unit_test(the_root_says_who_is_there),
     };

@@ -1,0 +1,200 @@
+/* qdrant_config.c - what a collection's configuration is told back as: what is stored of it, and
+ * this dialect's defaults where that says nothing. */
+#include "api/qdrant_config.h"
+
+/* A member and what it is where the body says nothing. */
+struct preset {
+    const char *key, *json;
+};
+
+static const struct preset HNSW[] = {{"m", "16"},
+                                     {"ef_construct", "100"},
+                                     {"full_scan_threshold", "10000"},
+                                     {"max_indexing_threads", "0"},
+                                     {"on_disk", "false"}};
+static const struct preset OPTIMIZER[] = {
+    {"deleted_threshold", "0.2"},    {"vacuum_min_vector_number", "1000"},
+    {"default_segment_number", "0"}, {"max_segment_size", "null"},
+    {"memmap_threshold", "null"},    {"indexing_threshold", "10000"},
+    {"flush_interval_sec", "5"},     {"max_optimization_threads", "null"}};
+static const struct preset WAL[] = {{"wal_capacity_mb", "32"}, {"wal_segments_ahead", "0"}};
+static const struct preset PARAMS[] = {{"shard_number", "1"},
+                                       {"replication_factor", "1"},
+                                       {"write_consistency_factor", "1"},
+                                       {"on_disk_payload", "true"}};
+
+void qd_put_json(struct buf *out, struct jval v)
+{
+    struct buf blob;
+
+    buf_init(&blob, REPLY_BYTES_MAX);
+    jbin_put(&blob, v);
+    if (blob.failed)
+        out->failed = true;
+    else
+        jbin_print(out, buf_slice(&blob));
+    buf_free(&blob);
+}
+
+bool qd_stored(struct request *req, struct jval *root)
+{
+    struct slice text = {0};
+    struct err err = {0};
+    status st = node_setting(req->collection, QD_SETTING, &req->arena, &text, &err);
+
+    if (st == ST_NOT_FOUND || (st == ST_OK && text.bytes == 0)) {
+        text = slice_text("{}");
+        st = ST_OK;
+    }
+    if (st == ST_OK)
+        st = request_json_text(req, text, root, &err);
+    if (st == ST_OK)
+        return true;
+    qd_fail_status(req, st, &err);
+    return false;
+}
+
+/* --- printing --- */
+
+static bool is_preset(struct slice key, const struct preset *presets, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (slice_equal(key, slice_text(presets[i].key)))
+            return true;
+    return false;
+}
+
+static void print_presets(struct buf *out, struct jval from, const struct preset *presets,
+                          size_t count, bool first)
+{
+    struct jval v;
+
+    for (size_t i = 0; i < count; i++) {
+        print_key(out, first && i == 0, presets[i].key);
+        if (qd_member(from, presets[i].key, &v))
+            qd_put_json(out, v);
+        else
+            buf_put_text(out, presets[i].json);
+    }
+}
+
+/* `,"name":{...}`: presets, then what else is stored there. */
+static void print_section(struct buf *out, const char *name, struct jval stored, const char *key,
+                          const struct preset *presets, size_t count)
+{
+    struct jval section = stored;
+    bool there = qd_member(stored, key, &section);
+
+    print_key(out, false, name);
+    buf_put_text(out, "{");
+    for (size_t i = 0; !there && i < count; i++) {
+        print_key(out, i == 0, presets[i].key);
+        buf_put_text(out, presets[i].json);
+    }
+    if (there) {
+        print_presets(out, section, presets, count, true);
+        for (struct jiter it = jval_iter(section); jiter_next(&it);) {
+            if (jval_type(it.value) == J_NULL || is_preset(it.key, presets, count))
+                continue;
+            buf_put_text(out, ",");
+            json_put_string(out, it.key);
+            buf_put_text(out, ":");
+            qd_put_json(out, it.value);
+        }
+    }
+    buf_put_text(out, "}");
+}
+
+static const char *distance_name(int metric)
+{
+    static const char *const names[] = {
+        [1] = "Cosine", [2] = "Dot", [3] = "Euclid", [4] = "Manhattan"};
+
+    return metric >= 1 && metric <= 4 ? names[metric] : "Cosine";
+}
+
+/* {"size":4,"distance":"Dot"} and of what else was asked for what has a meaning. */
+static void print_field(struct buf *out, const struct field_info *field, bool has_stored,
+                        struct jval stored)
+{
+    static const char *const more[] = {"hnsw_config", "quantization_config", "on_disk", "memory",
+                                       "datatype"};
+    struct jval v;
+
+    buf_put_text(out, "{");
+    print_u64(out, true, "size", field->dimension);
+    print_text(out, false, "distance", distance_name(field->metric));
+    for (size_t i = 0; has_stored && i < COUNT_OF(more); i++) {
+        if (!qd_member(stored, more[i], &v))
+            continue;
+        print_key(out, false, more[i]);
+        qd_put_json(out, v);
+    }
+    buf_put_text(out, "}");
+}
+
+bool qd_is_unnamed(const struct collection *c, struct jval stored)
+{
+    struct jval vectors;
+    struct jval v;
+
+    return node_field_count(c) == 1 && node_field(c, 0)->name[0] == '\0' &&
+           (!qd_member(stored, "vectors", &vectors) || !qd_member(vectors, "", &v));
+}
+
+static void print_vectors(struct buf *out, const struct collection *c, struct jval stored)
+{
+    size_t count = node_field_count(c);
+    struct jval vectors = stored;
+    struct jval v = stored;
+    bool has = qd_member(stored, "vectors", &vectors);
+
+    print_key(out, true, "vectors");
+    if (qd_is_unnamed(c, stored)) {
+        print_field(out, node_field(c, 0), has, vectors);
+        return;
+    }
+    buf_put_text(out, "{");
+    for (size_t i = 0; i < count; i++) {
+        const struct field_info *field = node_field(c, i);
+        bool known = has && qd_member(vectors, field->name, &v);
+
+        if (i > 0)
+            buf_put_text(out, ",");
+        json_put_string(out, slice_text(field->name));
+        buf_put_text(out, ":");
+        print_field(out, field, known, v);
+    }
+    buf_put_text(out, "}");
+}
+
+void qd_print_config(struct buf *out, const struct collection *c, struct jval stored)
+{
+    static const char *const as_stored[] = {"strict_mode_config", "metadata"};
+    struct jval v;
+
+    buf_put_text(out, "\"config\":{\"params\":{");
+    print_vectors(out, c, stored);
+    print_presets(out, stored, PARAMS, COUNT_OF(PARAMS), false);
+    if (qd_member(stored, "sharding_method", &v)) {
+        print_key(out, false, "sharding_method");
+        qd_put_json(out, v);
+    }
+    buf_put_text(out, "}");
+    print_section(out, "hnsw_config", stored, "hnsw_config", HNSW, COUNT_OF(HNSW));
+    print_section(out, "optimizer_config", stored, "optimizers_config", OPTIMIZER,
+                  COUNT_OF(OPTIMIZER));
+    print_section(out, "wal_config", stored, "wal_config", WAL, COUNT_OF(WAL));
+    print_key(out, false, "quantization_config");
+    if (qd_member(stored, "quantization_config", &v))
+        qd_put_json(out, v);
+    else
+        buf_put_text(out, "null");
+    for (size_t i = 0; i < COUNT_OF(as_stored); i++) {
+        if (!qd_member(stored, as_stored[i], &v))
+            continue;
+        print_key(out, false, as_stored[i]);
+        qd_put_json(out, v);
+    }
+    buf_put_text(out, "}");
+}

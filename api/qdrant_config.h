@@ -1,0 +1,39 @@
+/* qdrant_config.h - the body a collection was created with, kept with it as a setting, so that what
+ * a program asks of a collection has the shape it gave it.
+ *
+ * Threads    any.
+ * Ownership  results live in the request's arena, or in the caller's buf. */
+#ifndef API_QDRANT_CONFIG_H
+#define API_QDRANT_CONFIG_H
+
+#include "api/qdrant.h"
+
+#define QD_SETTING "qdrant"
+
+/* Any JSON value as text, appended to out. */
+void qd_put_json(struct buf *out, struct jval v);
+/* The collection's setting as an object; {} for one that was not made by this dialect. It lives
+ * until this worker parses again. Answers and returns false on a problem. */
+bool qd_stored(struct request *req, struct jval *root);
+/* `"config":{...}`, from what is stored and what node says. */
+void qd_print_config(struct buf *out, const struct collection *c, struct jval stored);
+
+/* What a create body asks for. Everything in it is checked; the text to store goes to *stored. */
+struct qd_create {
+    struct collection_spec spec;
+    struct field_info *fields;
+    struct slice stored;
+};
+bool qd_parse_create(struct qd_parse *p, struct request *req, struct jval body,
+                     struct qd_create *out);
+/* "memory", "memory_s3", "s3_only" of metadata.tier; *out stays 0 where there is none. */
+bool qd_parse_tier(struct qd_parse *p, struct jval body, enum node_policy *out);
+/* A name a collection or an alias may have: 422 otherwise. */
+bool qd_check_name(struct qd_parse *p, const char *member, struct slice name);
+/* The types of hnsw_config's members. */
+bool qd_check_hnsw(struct qd_parse *p, struct jval body);
+/* Whether its one vector was created without a name: as a list in records, as one object in the
+ * collection's info. */
+bool qd_is_unnamed(const struct collection *c, struct jval stored);
+
+#endif

@@ -1,0 +1,146 @@
+/* Several aliases changed at once: all of them or none, through a restart, and with the bucket's
+ * catalog where a collection is bucket-backed. */
+#include "tests/unit/node/nbucket.h"
+
+#include <stdio.h>
+
+enum { DIM = 4, ALIASES_MAX = 8 };
+
+static status change(struct nworld *w, const struct node_alias_action *actions, size_t count,
+                     struct err *err)
+{
+    struct call call;
+
+    call_init(&call);
+    node_alias_change(w->node, actions, count, call_admin_done, &call);
+    call_wait(&call);
+    *err = call.err;
+    return call.st;
+}
+
+/* "alias>collection alias>collection " in order. */
+static void check(struct nworld *w, const char *want)
+{
+    struct node_alias all[ALIASES_MAX];
+    size_t count = node_alias_list(w->node, NULL, all, ALIASES_MAX);
+    char text[1024] = "";
+    size_t at = 0;
+
+    for (size_t i = 0; i < count; i++)
+        at += (size_t)snprintf(text + at, sizeof text - at, "%s>%s ", all[i].alias,
+                               all[i].collection);
+    assert_string_equal(text, want);
+}
+
+static void create(struct nworld *w, const char *name, enum node_policy policy)
+{
+    const struct collection_spec spec = {
+        .name = name, .dimension = DIM, .metric = VMETRIC_L2, .policy = policy};
+    struct call call;
+
+    call_init(&call);
+    node_collection_create(w->node, &spec, call_admin_done, &call);
+    call_wait(&call);
+    assert_int_equal(call.st, ST_OK);
+}
+
+static void must(struct nworld *w, const struct node_alias_action *actions, size_t count)
+{
+    struct err err = {0};
+
+    if (change(w, actions, count, &err) != ST_OK)
+        fail_msg("%s", err.text);
+}
+
+static void refused(struct nworld *w, const struct node_alias_action *actions, size_t count,
+                    status want, const char *text)
+{
+    struct err err = {0};
+
+    assert_int_equal(change(w, actions, count, &err), want);
+    assert_string_equal(err.text, text);
+}
+
+static void of_several_changes_all_or_none_are_made(void **state)
+{
+    const struct node_alias_action two[] = {{.alias = "x", .collection = "one"},
+                                            {.alias = "y", .collection = "two"}};
+    const struct node_alias_action swap[] = {{.alias = "x", .renamed = "z"},
+                                             {.alias = "y", .renamed = "x"},
+                                             {.alias = "z", .renamed = "y"}};
+    const struct node_alias_action moved[] = {
+        {.alias = "x"}, {.alias = "none"}, {.alias = "x", .collection = "one"}};
+    const struct node_alias_action missing[] = {{.alias = "y"},
+                                                {.alias = "q", .collection = "three"}};
+    const struct node_alias_action unnamed[] = {{.alias = "y"}, {.alias = "q", .renamed = "r"}};
+    const struct node_alias_action taken[] = {{.alias = "y"},
+                                              {.alias = "two", .collection = "one"}};
+    const struct node_alias_action over[] = {{.alias = "x", .renamed = "two"}};
+    const struct node_alias_action chain[] = {{.alias = "q", .collection = "x"}};
+    const struct node_alias_action bad[] = {{.alias = "y"}, {.alias = "a/b", .collection = "one"}};
+    struct nworld w;
+    struct err err = {0};
+
+    (void)state;
+    nworld_init(&w, false, 1);
+    nworld_open(&w);
+    create(&w, "one", NODE_MEMORY);
+    create(&w, "two", NODE_MEMORY);
+    must(&w, two, COUNT_OF(two));
+    check(&w, "x>one y>two ");
+    must(&w, swap, COUNT_OF(swap));
+    check(&w, "x>two y>one ");
+    must(&w, moved, COUNT_OF(moved));
+    check(&w, "x>one y>one ");
+    refused(&w, missing, COUNT_OF(missing), ST_NOT_FOUND, "Collection `three` doesn't exist!");
+    refused(&w, unnamed, COUNT_OF(unnamed), ST_NOT_FOUND, "Alias q does not exists!");
+    refused(&w, taken, COUNT_OF(taken), ST_EXISTS, "Collection `two` already exists!");
+    refused(&w, over, COUNT_OF(over), ST_EXISTS, "Collection `two` already exists!");
+    refused(&w, chain, COUNT_OF(chain), ST_NOT_FOUND, "Collection `x` doesn't exist!");
+    assert_int_equal(change(&w, bad, COUNT_OF(bad), &err), ST_INVALID);
+    assert_int_equal(change(&w, bad, NODE_ALIAS_ACTIONS_MAX + 1, &err), ST_INVALID);
+    must(&w, NULL, 0);
+    check(&w, "x>one y>one ");
+    nworld_close(&w);
+    nworld_open(&w);
+    check(&w, "x>one y>one ");
+    nworld_fini(&w);
+}
+
+/* Aliases of collections that only this node knows stay out of the bucket. */
+static void the_bucket_knows_the_aliases_of_its_collections(void **state)
+{
+    const struct node_alias_action two[] = {{.alias = "x", .collection = "here"},
+                                            {.alias = "y", .collection = "there"},
+                                            {.alias = "z", .collection = "there"}};
+    const struct node_alias_action swap[] = {{.alias = "x", .collection = "there"},
+                                             {.alias = "y", .collection = "here"},
+                                             {.alias = "z", .renamed = "last"}};
+    struct node_alias all[ALIASES_MAX];
+    struct nworld w;
+
+    (void)state;
+    nworld_init(&w, false, 2);
+    nworld_bucket(&w, "aliases");
+    nworld_open(&w);
+    create(&w, "here", NODE_MEMORY);
+    create(&w, "there", NODE_MEMORY_S3);
+    must(&w, two, COUNT_OF(two));
+    must(&w, swap, COUNT_OF(swap));
+    check(&w, "last>there x>there y>here ");
+    nlose_disk(&w);
+    nworld_open(&w);
+    neventually(node_alias_list(w.node, NULL, all, ALIASES_MAX) == 2);
+    check(&w, "last>there x>there ");
+    nworld_fini(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(of_several_changes_all_or_none_are_made),
+        cmocka_unit_test(the_bucket_knows_the_aliases_of_its_collections),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
