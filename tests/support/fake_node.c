@@ -168,6 +168,13 @@ void fake_node_hold(struct node *n, bool held)
     drop(n);
 }
 
+void fake_node_forget(struct node *n)
+{
+    take(n);
+    n->s.forget = true;
+    drop(n);
+}
+
 void fake_node_fail_write(struct node *n, status st)
 {
     take(n);
@@ -583,6 +590,10 @@ void node_write(struct collection *c, struct write_row *rows, size_t count, node
     status st;
 
     take(n);
+    if (n->s.forget) {
+        drop(n);
+        return;
+    }
     st = fake_refusal_locked(n);
     if (st == ST_OK) {
         c->info.last_lsn++;

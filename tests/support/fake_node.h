@@ -10,6 +10,9 @@ struct node *fake_node_create(void);
 void fake_node_destroy(struct node *n);
 /* While held, writes and catalog changes complete for nobody. */
 void fake_node_hold(struct node *n, bool held);
+/* Rows to insert are forgotten and never answered: what a door does until it hands them over can be
+ * timed. */
+void fake_node_forget(struct node *n);
 /* The next write, or query, fails with st. */
 void fake_node_fail_write(struct node *n, status st);
 /* The disk failed under the collection's log. */

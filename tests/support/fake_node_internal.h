@@ -58,7 +58,7 @@ struct node {
         struct cond changed;
         struct collection *collections;
         struct completion *first, **last;
-        bool held, stopping, ready, readonly;
+        bool held, stopping, ready, readonly, forget;
         status fail_write, fail_query;
         char reason[NODE_REASON_BYTES];
         int pins;

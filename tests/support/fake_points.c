@@ -148,6 +148,10 @@ void node_write_with(struct collection *c, struct write_row *rows, size_t count,
     status st;
 
     lock_take(&n->s.lock);
+    if (n->s.forget) {
+        lock_drop(&n->s.lock);
+        return;
+    }
     st = fake_refusal_locked(n);
     for (size_t i = 0; st == ST_OK && i < count; i++) {
         bool found;

@@ -209,7 +209,8 @@ static void records_are_printed_as_they_are_wanted(void **state)
 {
     static const struct row rows[] = {
         PUT("u",
-            "{\"points\":[{\"id\":1,\"vector\":[0.1,-2,1e-07],\"payload\":{\"big\":9007199254740993,"
+            "{\"points\":[{\"id\":1,\"vector\":[0.1,-2,1e-07],\"payload\":{\"big\":"
+            "9007199254740993,"
             "\"max\":18446744073709551615,\"f\":1.0,\"i\":1,\"nul\":\"\\u0000\",\"k\":1,\"k\":2}},"
             "{\"id\":7,\"vector\":[1,2,3]}]}",
             200, COMPLETED),
