@@ -1,0 +1,162 @@
+#include "node/query_internal.h"
+
+#include <stdlib.h>
+
+enum { NEWS_AT_ONCE = 64 };
+
+/* As in the compatible API: cosine and dot the similarity, l2 and l1 the distance. */
+static float score_of(int metric, float distance)
+{
+    switch ((enum vmetric)metric) {
+    case VMETRIC_COSINE:
+        return 1.0f - distance;
+    case VMETRIC_DOT:
+        return -distance;
+    case VMETRIC_L2:
+    case VMETRIC_L1:
+        return distance;
+    }
+    return distance;
+}
+
+static bool higher_is_better(const struct querying *q)
+{
+    return q->field->metric == VMETRIC_COSINE || q->field->metric == VMETRIC_DOT;
+}
+
+bool query_hits_reserve(struct querying *q, uint32_t count)
+{
+    struct hit *hits;
+
+    if (count <= q->hits_room)
+        return true;
+    hits = arena_array(q->arena, count, sizeof *hits);
+    if (hits == NULL)
+        return false;
+    if (q->count > 0)
+        memcpy(hits, q->hits, q->count * sizeof *hits);
+    q->hits = hits;
+    q->hits_room = count;
+    return true;
+}
+
+void query_hit_add(struct querying *q, uint32_t slot, float distance)
+{
+    struct hit *h = &q->hits[q->count++];
+
+    h->slot = slot;
+    h->distance = distance;
+    h->score = score_of(q->field->metric, distance);
+    h->rank = h->score;
+    if (q->options->points == NULL)
+        h->rank = distance; /* the native door shows distances: they rise, to the last bit */
+    else if (higher_is_better(q))
+        h->rank = -h->score;
+    slots_row(q->c->slots, slot, &h->row);
+}
+
+/* A row that was published since: it takes its place if it is better than the worst, which goes
+ * when there is no room. Rows of its id from before stay until all are ranked. */
+static void put_news(struct querying *q, uint32_t slot)
+{
+    float distance;
+    uint32_t at;
+
+    for (at = 0; at < q->count; at++)
+        if (q->hits[at].slot == slot)
+            return;
+    if (!vindex_filled(q->v, slot))
+        return;
+    distance = vindex_distance(q->v, q->query, slot);
+    q->stats.distances++;
+    if (q->count == q->hits_room && !(distance < q->hits[q->count - 1].distance))
+        return;
+    if (!query_admits(q, slot))
+        return;
+    q->count -= q->count == q->hits_room ? 1 : 0;
+    query_hit_add(q, slot, distance);
+    for (at = q->count - 1; at > 0 && q->hits[at].distance < q->hits[at - 1].distance; at--) {
+        struct hit better = q->hits[at];
+
+        q->hits[at] = q->hits[at - 1];
+        q->hits[at - 1] = better;
+    }
+}
+
+void query_hits_catch_up(struct querying *q)
+{
+    const struct slots *slots = q->c->slots;
+    uint32_t news[NEWS_AT_ONCE];
+    uint32_t at = 0, count;
+
+    if (slots_quiet_since(slots, q->moment))
+        return;
+    while (!q->asker.gave_up &&
+           (count = slots_since(slots, q->moment, &at, news, NEWS_AT_ONCE)) > 0) {
+        for (uint32_t i = 0; i < count; i++) {
+            uint32_t slot = news[i];
+            struct row row;
+
+            /* Replaced again: its id names the newest. */
+            if (!slots_current(slots, slot)) {
+                slots_row(slots, slot, &row);
+                slot = slots_find(slots, &row.id);
+            }
+            if (slot != SLOT_NONE)
+                put_news(q, slot);
+        }
+    }
+}
+
+static int by_id_newest_first(const void *a, const void *b)
+{
+    const struct hit *x = a, *y = b;
+    int order = docid_compare(&x->row.id, &y->row.id);
+
+    if (order != 0)
+        return order;
+    return (y->row.lsn > x->row.lsn) - (y->row.lsn < x->row.lsn);
+}
+
+static int by_rank(const void *a, const void *b)
+{
+    const struct hit *x = a, *y = b;
+
+    if (x->rank != y->rank)
+        return x->rank < y->rank ? -1 : 1;
+    return docid_compare(&x->row.id, &y->row.id);
+}
+
+static bool is_within_threshold(const struct querying *q, const struct hit *h)
+{
+    if (!q->points->has_threshold)
+        return true;
+    return higher_is_better(q) ? h->score >= q->points->threshold
+                               : h->score <= q->points->threshold;
+}
+
+static bool is_left_out(const struct querying *q, const struct hit *h)
+{
+    return ids_have(q->without, q->without_count, &h->row.id);
+}
+
+bool query_hits_rank(struct querying *q, uint32_t wanted)
+{
+    uint32_t kept = 0;
+    bool more;
+
+    if (q->count == 0)
+        return false;
+    qsort(q->hits, q->count, sizeof *q->hits, by_id_newest_first);
+    for (uint32_t i = 0; i < q->count; i++)
+        if (!is_left_out(q, &q->hits[i]) &&
+            (kept == 0 || !docid_equal(&q->hits[i].row.id, &q->hits[kept - 1].row.id)))
+            q->hits[kept++] = q->hits[i];
+    q->count = kept;
+    qsort(q->hits, kept, sizeof *q->hits, by_rank);
+    more = kept > wanted && q->hits[kept - 1].rank == q->hits[wanted - 1].rank;
+    q->count = kept > wanted ? wanted : kept;
+    while (q->count > 0 && !is_within_threshold(q, &q->hits[q->count - 1]))
+        q->count--;
+    return more;
+}

@@ -1,0 +1,74 @@
+/* query_internal.h - one query under way, for the files that answer it.
+ *
+ *   query.c         node_query(): checks, the guard, the answer; what a query costs
+ *   query_plan.c    how many rows match, and which way is taken
+ *   query_hits.c    ranking: rows published meanwhile, equal scores by id, the threshold */
+#ifndef NODE_QUERY_INTERNAL_H
+#define NODE_QUERY_INTERNAL_H
+
+#include "node/keep.h"
+#include "node/select.h"
+
+enum {
+    QUERY_SPARE = 8,           /* hits asked for beyond those wanted: equal scores at the end */
+    QUERY_TIES_MAX = 1024,     /* as many at most, where they are equal */
+    QUERY_WITHOUT_FEW = 256,   /* ids left out: so many hits more are asked for */
+    QUERY_SAMPLE_ROWS = 500,   /* live rows asked to estimate a filter */
+    QUERY_SAMPLE_TRIES = 2000, /* slots looked at for them */
+    QUERY_ROW_NS = 60,         /* to come to a row and its payload */
+};
+
+struct hit {
+    uint32_t slot;
+    float distance, score;
+    float rank;     /* rises from best to worst */
+    struct row row; /* borrowed from slots */
+};
+
+struct querying {
+    struct collection *c;
+    const struct query_options *options;
+    const struct point_query *points; /* never NULL */
+    const struct vindex *v;
+    const struct field_info *field;
+    const float *query;
+    struct arena *arena;
+    struct query_result *out;
+    struct err *err;
+    struct vindex_scratch *scratch;
+
+    struct read_limits limits;
+    struct asker asker;
+    struct known known;
+    uint64_t moment;
+    struct docid *within, *without; /* sorted */
+    size_t within_count, without_count;
+    bool ask_without;      /* too many to be left out afterwards */
+    uint64_t *asked, *yes; /* of the filter's answers, by slot */
+    uint32_t asked_slots;
+
+    struct vhit *found; /* room for `room` */
+    uint32_t room;
+    struct hit *hits;
+    uint32_t count, hits_room;
+    struct vsearch_stats stats;
+};
+
+/* query_plan.c */
+/* Fills q->hits, best distance first: the best `wanted` and perhaps some more. */
+NODISCARD
+status query_search(struct querying *q, uint32_t wanted);
+/* Whether a row counts: filter and ids. */
+bool query_admits(void *querying, uint32_t slot);
+
+/* query_hits.c */
+NODISCARD
+bool query_hits_reserve(struct querying *q, uint32_t count);
+void query_hit_add(struct querying *q, uint32_t slot, float distance);
+/* Rows published since q->moment that count. */
+void query_hits_catch_up(struct querying *q);
+/* In the order of the answer, each id once, cut to what was asked for. True: the last of them has
+ * equals that may not all be here. */
+bool query_hits_rank(struct querying *q, uint32_t wanted);
+
+#endif

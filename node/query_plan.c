@@ -1,0 +1,225 @@
+/* How many rows match a filter, and what follows from it.
+ *
+ *   few (below the field's threshold)  every match is compared: exact. They are found by an index;
+ *                                      or the whole filter is asked first, where that costs less
+ *                                      than comparing; or rows that compare well are asked
+ *   many, known from an index          a bitmap beside the graph, or a scan of the matches, as the
+ *                                      vector index decides
+ *   many, not known                    the graph, and a row is asked when it is about to count
+ *
+ * An estimate may be wrong: the way then costs more, the answer is complete all the same. */
+#include "node/query_internal.h"
+
+#include <inttypes.h>
+
+enum {
+    FULL_BYTES_A_NS = 8, /* of vectors that are read in order */
+};
+
+static bool bit_of(const uint64_t *bits, uint32_t slot)
+{
+    return (bits[slot >> 6] >> (slot & 63) & 1) != 0;
+}
+
+static bool admits_row(struct querying *q, uint32_t slot)
+{
+    struct row row;
+
+    if (q->within != NULL || q->ask_without) {
+        slots_row(q->c->slots, slot, &row);
+        if (q->within != NULL && !ids_have(q->within, q->within_count, &row.id))
+            return false;
+        if (q->ask_without && ids_have(q->without, q->without_count, &row.id))
+            return false;
+    }
+    return asker_matches(&q->asker, slot);
+}
+
+bool query_admits(void *querying, uint32_t slot)
+{
+    struct querying *q = querying;
+    uint64_t bit = UINT64_C(1) << (slot & 63);
+
+    if (slot >= q->asked_slots)
+        return admits_row(q, slot);
+    if ((q->asked[slot >> 6] & bit) == 0) {
+        q->asked[slot >> 6] |= bit;
+        if (admits_row(q, slot))
+            q->yes[slot >> 6] |= bit;
+    }
+    return (q->yes[slot >> 6] & bit) != 0;
+}
+
+static status remember_answers(struct querying *q)
+{
+    uint32_t slots = (slots_end(q->c->slots) + 63) & ~UINT32_C(63);
+
+    q->asked = arena_zero(q->arena, slots / 8 + 8);
+    q->yes = arena_zero(q->arena, slots / 8 + 8);
+    if (q->asked == NULL || q->yes == NULL)
+        return err_set(q->err, ST_NOMEM, "out of memory to filter %" PRIu32 " rows", slots);
+    q->asked_slots = slots;
+    return ST_OK;
+}
+
+/* Slots in steps of the golden ratio lie evenly whatever the payloads have to do with their order.
+ */
+static uint64_t sample_matches(struct querying *q, uint64_t live)
+{
+    uint32_t end = slots_end(q->c->slots), asked = 0, matches = 0;
+    uint64_t at = 0;
+
+    for (int i = 0; i < QUERY_SAMPLE_TRIES && asked < QUERY_SAMPLE_ROWS && end > 0; i++) {
+        uint32_t slot;
+
+        at += UINT64_C(0x9e3779b97f4a7c15);
+        slot = (uint32_t)((at >> 32) * end >> 32);
+        if (!slots_live(q->c->slots, slot))
+            continue;
+        asked++;
+        if (q->known.bits != NULL && (slot >= q->known.bit_count || !bit_of(q->known.bits, slot)))
+            continue;
+        matches += query_admits(q, slot) ? 1 : 0;
+    }
+    return asked == 0 ? 0 : live * matches / asked;
+}
+
+static bool asking_first_is_cheaper(const struct querying *q)
+{
+    return filter_cost_ns(q->asker.filter) + QUERY_ROW_NS <
+           (uint64_t)q->field->dimension * sizeof(float) / FULL_BYTES_A_NS;
+}
+
+struct way {
+    struct vsearch s;
+    bool few;
+};
+
+static status way_of_filter(struct querying *q, struct way *way)
+{
+    uint64_t live = slots_live_count(q->c->slots), matches;
+    struct selected selected;
+    status st = remember_answers(q);
+
+    if (st == ST_OK && q->asker.filter != NULL)
+        st = select_known(&q->asker, q->arena, &q->known, q->err);
+    if (st != ST_OK)
+        return st;
+    if (q->known.bits != NULL && q->known.exact && !q->ask_without)
+        matches = q->known.count;
+    else
+        matches = sample_matches(q, live);
+    if (q->known.bits != NULL && q->known.count < matches)
+        matches = q->known.count;
+    q->out->selectivity = live == 0 || matches >= live ? 1 : (double)matches / (double)live;
+    way->few = matches <= q->field->threshold;
+    way->s.exact = way->s.exact || way->few;
+    way->s.allow = q->known.bits;
+    way->s.allow_slots = q->known.bit_count;
+    if (q->known.bits != NULL && q->known.exact && !q->ask_without)
+        return ST_OK;
+    if (way->s.exact && q->asker.filter != NULL && !q->ask_without && asking_first_is_cheaper(q)) {
+        st = select_make(q->c, q->asker.filter, &q->limits, q->arena, &selected, q->err);
+        way->s.allow = selected.bits;
+        way->s.allow_slots = selected.bit_count;
+        q->asker.rows += selected.rows;
+        return st;
+    }
+    way->s.check = query_admits;
+    way->s.check_arg = q;
+    way->s.check_rows = (uint32_t)matches;
+    way->s.give_up = &q->asker.gave_up;
+    return ST_OK;
+}
+
+/* Of some ids only: each is looked up and compared. */
+static status search_within(struct querying *q)
+{
+    q->out->plan = "matches";
+    q->out->selectivity = 1;
+    if (!query_hits_reserve(q, (uint32_t)q->within_count))
+        return err_set(q->err, ST_NOMEM, "out of memory for %zu candidates", q->within_count);
+    for (size_t i = 0; i < q->within_count && !q->asker.gave_up; i++) {
+        uint32_t slot = slots_find(q->c->slots, &q->within[i]);
+
+        if (i % SELECT_LOOK_ROWS == 0 && !asker_goes_on(&q->asker))
+            break;
+        if (slot == SLOT_NONE || !vindex_filled(q->v, slot) || !query_admits(q, slot))
+            continue;
+        query_hit_add(q, slot, vindex_distance(q->v, q->query, slot));
+        q->stats.distances++;
+    }
+    q->stats.scanned += q->count;
+    return asker_status(&q->asker, q->err);
+}
+
+static status take(struct querying *q, struct way *way, uint32_t room)
+{
+    struct vhit *found = arena_array(q->arena, room, sizeof *found);
+    struct vsearch_stats stats = {0};
+    uint32_t count = 0;
+    status st;
+
+    if (found == NULL || !query_hits_reserve(q, room))
+        return err_set(q->err, ST_NOMEM, "out of memory for %" PRIu32 " matches", room);
+    way->s.k = room;
+    st = vindex_search(q->v, q->scratch, &way->s, found, &count, &stats, q->err);
+    if (st != ST_OK)
+        return q->asker.gave_up ? asker_status(&q->asker, q->err) : st;
+    q->stats.visited += stats.visited;
+    q->stats.distances += stats.distances;
+    q->stats.scanned += stats.scanned;
+    q->stats.used_graph = stats.used_graph;
+    q->count = 0;
+    for (uint32_t i = 0; i < count; i++)
+        query_hit_add(q, found[i].slot, found[i].distance);
+    return ST_OK;
+}
+
+static const char *plan_name(const struct querying *q, const struct way *way, bool filtered)
+{
+    if (!filtered)
+        return q->stats.used_graph ? "graph" : "scan";
+    if (q->stats.used_graph)
+        return "filtered graph";
+    return way->s.allow != NULL ? "matches" : "scan";
+}
+
+static uint32_t room_for(const struct querying *q, uint32_t wanted, uint32_t spare)
+{
+    uint32_t room = wanted + spare + (q->ask_without ? 0 : (uint32_t)q->without_count);
+
+    return room > VINDEX_K_MAX ? VINDEX_K_MAX : room;
+}
+
+status query_search(struct querying *q, uint32_t wanted)
+{
+    uint32_t room_max = room_for(q, wanted, QUERY_TIES_MAX);
+    bool filtered = q->asker.filter != NULL || q->ask_without;
+    uint64_t before = clock_mono_ns(q->c->node->options.clock);
+    struct way way = {.s = {.query = q->query,
+                            .ef = q->options->ef_search,
+                            .exact = q->options->exact,
+                            .stop = q->options->stop}};
+    status st = ST_OK;
+
+    if (q->within != NULL)
+        st = search_within(q);
+    else if (filtered)
+        st = way_of_filter(q, &way);
+    else if (q->options->points != NULL && slots_live_count(q->c->slots) <= q->field->threshold)
+        way.s.exact = true;
+    q->out->filter_ns = filtered ? clock_mono_ns(q->c->node->options.clock) - before : 0;
+    for (uint32_t room = room_for(q, wanted, QUERY_SPARE); st == ST_OK;) {
+        if (q->within == NULL)
+            st = take(q, &way, room);
+        if (st == ST_OK && filtered && q->within == NULL)
+            query_hits_catch_up(q);
+        if (st != ST_OK || !query_hits_rank(q, wanted) || q->within != NULL || room >= room_max)
+            break;
+        room = 4 * room > room_max ? room_max : 4 * room;
+    }
+    if (q->within == NULL)
+        q->out->plan = plan_name(q, &way, filtered);
+    return st == ST_OK ? asker_status(&q->asker, q->err) : st;
+}
