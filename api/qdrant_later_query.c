@@ -8,27 +8,7 @@ static task_state later(struct request *req)
     return TASK_DONE;
 }
 
-task_state handle_qd_query(struct request *req)
-{
-    return later(req);
-}
-
-task_state handle_qd_query_batch(struct request *req)
-{
-    return later(req);
-}
-
 task_state handle_qd_query_groups(struct request *req)
-{
-    return later(req);
-}
-
-task_state handle_qd_search(struct request *req)
-{
-    return later(req);
-}
-
-task_state handle_qd_search_batch(struct request *req)
 {
     return later(req);
 }

@@ -101,5 +101,12 @@ struct read_limits points_limits(const struct request *req, const struct qd_term
 /* How many documents are read and printed at a time, so that it takes about a slice. */
 uint32_t points_page(const struct collection *c, const struct qd_want *want);
 void points_print_value(struct buf *out, const struct filter_value *v);
+/* `order_by`: a key, or {"key", "direction", "start_from"}. */
+struct point_order {
+    const struct path *by;
+    bool falling, has_start;
+    struct filter_value start;
+};
+bool points_order(struct qd_parse *p, struct request *req, struct jval v, struct point_order *out);
 
 #endif

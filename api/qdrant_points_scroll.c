@@ -12,7 +12,7 @@ struct scrolling {
     struct qd_want want;
     struct scroll ask;
     struct docid from;             /* what ask.from points to */
-    struct filter_value start;     /* what ask.start_from points to */
+    struct point_order order;      /* what ask.start_from points into */
     uint8_t next[DOCID_BYTES_MAX]; /* what a text id of `from` points to */
     uint64_t left;                 /* of the limit */
     struct arena page;             /* of `got` */
@@ -21,13 +21,13 @@ struct scrolling {
     bool begun, any;  /* a page was read; a record stands in the answer */
 };
 
-static bool take_start(struct qd_parse *p, struct request *req, struct jval v, struct scrolling *s)
+static bool take_start(struct qd_parse *p, struct request *req, struct jval v,
+                       struct filter_value *to)
 {
-    struct filter_value *to = &s->start;
     struct slice text;
     char *copy;
 
-    s->ask.start_from = to;
+    *to = (struct filter_value){0};
     if (jval_u64(v, &to->u64)) {
         to->type = JBIN_T_U64;
         return true;
@@ -51,24 +51,36 @@ static bool take_start(struct qd_parse *p, struct request *req, struct jval v, s
     return true;
 }
 
-static bool take_order(struct qd_parse *p, struct request *req, struct jval v, struct scrolling *s)
+bool points_order(struct qd_parse *p, struct request *req, struct jval v, struct point_order *out)
 {
     struct slice direction = slice_text("asc");
     struct jval key = v;
     struct jval start;
 
+    *out = (struct point_order){0};
     if (jval_type(v) == J_OBJECT) {
         if (!qd_member(v, "key", &key))
             return points_missing(p, "key");
         if (!qd_string(p, v, "direction", &direction))
             return false;
-        s->ask.falling = slice_equal(direction, slice_text("desc"));
-        if (!s->ask.falling && !slice_equal(direction, slice_text("asc")))
+        out->falling = slice_equal(direction, slice_text("desc"));
+        if (!out->falling && !slice_equal(direction, slice_text("asc")))
             return qd_bad(p, QD_FORMAT, "direction: unknown variant, expected `asc` or `desc`");
-        if (qd_member(v, "start_from", &start) && !take_start(p, req, start, s))
+        out->has_start = qd_member(v, "start_from", &start);
+        if (out->has_start && !take_start(p, req, start, &out->start))
             return false;
     }
-    return qd_path(p, req, "order_by", key, &s->ask.order_by);
+    return qd_path(p, req, "order_by", key, &out->by);
+}
+
+static bool take_order(struct qd_parse *p, struct request *req, struct jval v, struct scrolling *s)
+{
+    if (!points_order(p, req, v, &s->order))
+        return false;
+    s->ask.order_by = s->order.by;
+    s->ask.falling = s->order.falling;
+    s->ask.start_from = s->order.has_start ? &s->order.start : NULL;
+    return true;
 }
 
 static bool parse_scroll(struct qd_parse *p, struct request *req, struct jval root,

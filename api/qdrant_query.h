@@ -1,0 +1,164 @@
+/* qdrant_query.h - a query of the compatible dialect, parsed whole before any of it is done.
+ *
+ * A query is a tree: what is fetched before (prefetch) and what is made of it. The plan holds its
+ * levels in the order in which they run, those that are used before the one that uses them; the
+ * last is the query itself. A level runs in one step or a few; between steps a request looks at its
+ * deadline and lets others run.
+ *
+ * Threads, ownership: as request.h. A plan lives in the request's arena, results in a scratch arena
+ * that is emptied when they were printed.
+ * Limits     QUERY_DEPTH_MAX levels inside one another, QUERY_LEVELS_MAX of them a query,
+ *            QUERY_EXAMPLES_MAX examples a level. */
+#ifndef API_QDRANT_QUERY_H
+#define API_QDRANT_QUERY_H
+
+#include "api/qdrant_handlers.h"
+#include "api/qdrant_points.h"
+#include "api/rank.h"
+
+enum {
+    QUERY_DEPTH_MAX = 16,
+    QUERY_LEVELS_MAX = 256,
+    QUERY_EXAMPLES_MAX = 1024,
+    QUERY_LIMIT_DEFAULT = 10,
+};
+
+enum level_form {
+    LEVEL_BY_ID, /* no query: by rising id */
+    LEVEL_NEAREST,
+    LEVEL_RECOMMEND,
+    LEVEL_RRF,
+    LEVEL_DBSF,
+    LEVEL_ORDER,
+    LEVEL_SAMPLE,
+};
+enum recommend_strategy { RECOMMEND_AVERAGE, RECOMMEND_BEST, RECOMMEND_SUM };
+
+struct example {   /* a vector as sent, or that of a document */
+    float *vector; /* NULL: of the document */
+    struct docid id;
+};
+
+struct level {
+    enum level_form form;
+    size_t field;                /* position, if has_field */
+    bool has_field;              /* false: the collection has no field of the name wanted */
+    struct slice field_name;     /* while it is parsed */
+    const struct filter *filter; /* its own and those of the levels around it; NULL: none */
+    struct level **sources;      /* what it is made of; of the same plan */
+    size_t source_count;
+    uint64_t limit, offset;
+    bool has_threshold;
+    float threshold;
+    bool exact;
+    uint32_t ef;
+    bool looks_up; /* ids of examples are looked up in another collection */
+    struct slice lookup_collection, lookup_field;
+
+    struct example *examples; /* NEAREST: one. RECOMMEND: positive ones, then negative ones */
+    size_t example_count, positive_count;
+    enum recommend_strategy strategy;
+    bool mmr;
+    double diversity;
+    uint64_t candidates; /* of mmr; 0: as many as `limit` */
+    double rrf_k;
+    float *rrf_weights; /* one a source; NULL */
+    struct point_order order;
+
+    struct scored_list result; /* once it has run, in the scratch arena */
+};
+
+struct plan {
+    struct level **levels; /* in the order they run; the last is the query */
+    size_t count, capacity;
+    struct qd_want want;
+};
+
+/* qdrant_query_parse.c. older: of the routes /search, with `vector` instead of `query`. */
+bool plan_parse(struct qd_parse *p, struct request *req, struct jval body, bool older,
+                struct plan *out);
+/* What both match, in *out; each may be NULL. False: out of memory. */
+bool query_both(struct arena *arena, const struct filter *a, const struct filter *b,
+                const struct filter **out);
+static inline struct level *query_last(const struct plan *plan)
+{
+    return plan->levels[plan->count - 1];
+}
+/* How many of a level's best are needed. */
+static inline uint64_t query_wanted(const struct level *level)
+{
+    return level->limit > UINT64_MAX - level->offset ? UINT64_MAX : level->limit + level->offset;
+}
+/* qdrant_query_forms.c: `query` into a level whose other members were read. */
+bool query_parse_form(struct qd_parse *p, struct request *req, struct jval query,
+                      struct level *level);
+/* The one example of LEVEL_NEAREST. */
+bool query_parse_nearest(struct qd_parse *p, struct request *req, struct jval v,
+                         struct level *level);
+
+/* qdrant_query_run.c */
+struct query_run {
+    struct request *req;
+    struct plan *plan;
+    struct arena *scratch; /* of results */
+    struct read_limits limits;
+    size_t at;    /* the level that runs */
+    void *inside; /* what it keeps between its steps, in scratch; NULL at its begin */
+};
+void query_run_begin(struct query_run *run, struct request *req, struct plan *plan,
+                     struct arena *scratch, const struct read_limits *limits);
+/* One step; *done after the last. ST_NOT_FOUND: an example that is not there. */
+NODISCARD
+status query_run_step(struct query_run *run, bool *done, struct err *err);
+/* What all of it takes, about. */
+uint64_t query_cost_ns(struct request *req, const struct plan *plan);
+
+/* --- what the files of running share --- */
+
+/* The vectors of a level's examples, those of documents looked up. */
+struct query_examples {
+    float **vectors;         /* positive ones, then negative ones */
+    struct docid *leave_out; /* documents that are examples do not come back */
+    size_t leave_out_count;
+};
+/* qdrant_query_examples.c */
+NODISCARD
+status query_examples(struct query_run *run, const struct level *level, struct query_examples *out,
+                      struct err *err);
+/* The ids a level may give back, if it has sources. */
+NODISCARD
+status query_within(struct query_run *run, const struct level *level, struct docid **out,
+                    size_t *count, struct err *err);
+/* *filter and: one of these ids (or, with `none`, none of them). ids rise. */
+NODISCARD
+status query_with_ids(struct query_run *run, const struct docid *ids, size_t count, bool none,
+                      const struct filter **filter, struct err *err);
+bool query_low_is_best(const struct query_run *run, const struct level *level);
+
+/* qdrant_query_steps.c: steps of forms that pick one by one, or look at every row. */
+NODISCARD
+status query_step_mmr(struct query_run *run, struct level *level, bool *done, struct err *err);
+NODISCARD
+status query_step_scan(struct query_run *run, struct level *level, bool *done, struct err *err);
+/* The k nearest of a level's example, or of the mean of its examples. */
+NODISCARD
+status query_nearest(struct query_run *run, const struct level *level, uint64_t k,
+                     const struct read_want *want, struct scored_list *out, const float **query,
+                     struct err *err);
+
+/* --- what the files of routes share (qdrant_query.c) --- */
+
+/* {"id","version","score","payload","vector"} */
+void query_print_scored(struct buf *out, const struct collection *c, const struct scored *s,
+                        const struct qd_want *want);
+
+/* Ends of a request that was searching; the scratch arena is freed first, for the request and what
+ * it owns are gone afterwards. */
+task_state query_fail(struct request *req, struct arena *scratch, status st, const struct err *err);
+/* ST_TIMEOUT: nobody waits, or the deadline passed. */
+NODISCARD
+status query_in_time(const struct request *req, const struct read_limits *limits, struct err *err);
+/* Runs at once what is cheap, else through the queue again under its cost. */
+task_state query_start(struct request *req, uint64_t cost_ns, task_fn *slice);
+
+#endif

@@ -1,0 +1,232 @@
+/* qdrant_query_parse.c - the body of a query into a plan: what the levels have in common. */
+#include "api/qdrant_query.h"
+
+bool query_both(struct arena *arena, const struct filter *a, const struct filter *b,
+                const struct filter **out)
+{
+    struct filter *both;
+
+    if (filter_is_all(a) || filter_is_all(b)) {
+        *out = filter_is_all(a) ? b : a;
+        return true;
+    }
+    both = arena_zero(arena, sizeof *both);
+    if (both != NULL)
+        both->children = arena_array(arena, 2, sizeof(struct filter *));
+    if (both == NULL || both->children == NULL)
+        return false;
+    both->kind = FILTER_AND;
+    both->child_count = 2;
+    memcpy(both->children, (const struct filter *[]){a, b}, 2 * sizeof(struct filter *));
+    *out = both;
+    return true;
+}
+
+static bool take_params(struct qd_parse *p, struct jval body, struct level *level)
+{
+    bool indexed_only = false; /* rows that are not linked yet are scanned: nothing is slow */
+    uint64_t ef = 0;
+    struct jval v, quantization;
+
+    if (!qd_member(body, "params", &v))
+        return true;
+    if (jval_type(v) != J_OBJECT)
+        return points_wrong_type(p, "params", v, "an object");
+    if (qd_member(v, "quantization", &quantization) && jval_type(quantization) != J_OBJECT)
+        return points_wrong_type(p, "quantization", quantization, "an object");
+    if (!qd_uint(p, v, "hnsw_ef", 0, UINT64_MAX, &ef) || !qd_bool(p, v, "exact", &level->exact) ||
+        !qd_bool(p, v, "indexed_only", &indexed_only))
+        return false;
+    level->ef = ef > VINDEX_EF_MAX ? VINDEX_EF_MAX : (uint32_t)ef;
+    return true;
+}
+
+static bool keep_text(struct qd_parse *p, struct request *req, struct slice *text)
+{
+    char *copy = arena_strndup(&req->arena, (const char *)text->data, text->bytes);
+
+    if (copy == NULL)
+        return qd_no_memory(p);
+    *text = slice_make(copy, text->bytes);
+    return true;
+}
+
+static bool take_lookup(struct qd_parse *p, struct request *req, struct jval body,
+                        struct level *level)
+{
+    struct jval v;
+
+    if (!qd_member(body, "lookup_from", &v))
+        return true;
+    if (jval_type(v) != J_OBJECT)
+        return points_wrong_type(p, "lookup_from", v, "an object");
+    level->looks_up = true;
+    level->lookup_field = level->field_name;
+    if (!qd_string(p, v, "collection", &level->lookup_collection) ||
+        !qd_string(p, v, "vector", &level->lookup_field))
+        return false;
+    if (level->lookup_collection.data == NULL)
+        return points_missing(p, "collection");
+    return keep_text(p, req, &level->lookup_collection) && keep_text(p, req, &level->lookup_field);
+}
+
+/* The older routes name the field beside the vector. */
+static bool take_using(struct qd_parse *p, struct request *req, struct jval body, bool older,
+                       struct level *level)
+{
+    struct jval v;
+    int at;
+
+    level->field_name = slice_text("");
+    if (older) {
+        if (qd_member(body, "vector", &v) && jval_type(v) == J_OBJECT &&
+            !qd_string(p, v, "name", &level->field_name))
+            return false;
+    } else if (!qd_string(p, body, "using", &level->field_name)) {
+        return false;
+    }
+    at = node_field_position(req->collection, level->field_name);
+    level->has_field = at >= 0;
+    level->field = at >= 0 ? (size_t)at : 0;
+    return true;
+}
+
+static bool take_filter(struct qd_parse *p, struct request *req, struct jval body,
+                        const struct filter *around, struct level *level)
+{
+    struct filter *own = NULL;
+    struct jval v;
+
+    if (qd_member(body, "filter", &v) && !qd_filter(p, req, v, &own))
+        return false;
+    return query_both(&req->arena, around, own, &level->filter) || qd_no_memory(p);
+}
+
+static bool take_numbers(struct qd_parse *p, struct jval body, struct level *level)
+{
+    double threshold = 0;
+    struct jval v;
+
+    level->limit = QUERY_LIMIT_DEFAULT;
+    if (!qd_uint(p, body, "limit", 1, UINT64_MAX, &level->limit) ||
+        !qd_number(p, body, "score_threshold", &threshold))
+        return false;
+    level->has_threshold = qd_member(body, "score_threshold", &v);
+    level->threshold = (float)threshold;
+    return true;
+}
+
+static bool add_level(struct qd_parse *p, struct request *req, struct plan *plan,
+                      struct level *level)
+{
+    void *levels = plan->levels;
+
+    if (plan->count >= QUERY_LEVELS_MAX)
+        return qd_bad(p, QD_INPUT, "a query has at most %d prefetches", QUERY_LEVELS_MAX - 1);
+    if (!points_room(p, req, &levels, plan->count, &plan->capacity, 1, sizeof(struct level *)))
+        return false;
+    plan->levels = levels;
+    plan->levels[plan->count++] = level;
+    return true;
+}
+
+static struct level *take_level(struct qd_parse *p, struct request *req, struct jval body,
+                                const struct filter *around, unsigned depth, bool older,
+                                struct plan *plan);
+
+static bool take_sources(struct qd_parse *p, struct request *req, struct jval v, unsigned depth,
+                         struct level *level, struct plan *plan)
+{
+    bool one = jval_type(v) == J_OBJECT;
+    size_t count = one ? 1 : 0;
+
+    if (!one && jval_type(v) != J_ARRAY)
+        return points_wrong_type(p, "prefetch", v, "an object or a list of them");
+    if (!one)
+        count = jval_count(v);
+    if (count >= QUERY_LEVELS_MAX)
+        return qd_bad(p, QD_INPUT, "a query has at most %d prefetches", QUERY_LEVELS_MAX - 1);
+    level->sources = arena_array(&req->arena, count + 1, sizeof(struct level *));
+    if (level->sources == NULL)
+        return qd_no_memory(p);
+    if (one) {
+        level->sources[0] = take_level(p, req, v, level->filter, depth + 1, false, plan);
+        level->source_count = 1;
+        return level->sources[0] != NULL;
+    }
+    for (struct jiter it = jval_iter(v); jiter_next(&it);) {
+        struct level *source = take_level(p, req, it.value, level->filter, depth + 1, false, plan);
+
+        if (source == NULL)
+            return false;
+        level->sources[level->source_count++] = source;
+    }
+    return true;
+}
+
+static bool take_form(struct qd_parse *p, struct request *req, struct jval body, bool older,
+                      struct level *level)
+{
+    struct jval v, inner;
+
+    if (older) {
+        if (!qd_member(body, "vector", &v))
+            return points_missing(p, "vector");
+        if (jval_type(v) == J_OBJECT) {
+            if (!qd_member(v, "vector", &inner))
+                return points_missing(p, "vector");
+            v = inner;
+        }
+        if (jval_type(v) != J_ARRAY && jval_type(v) != J_OBJECT)
+            return points_wrong_type(p, "vector", v, "a vector");
+        return query_parse_nearest(p, req, v, level);
+    }
+    if (qd_member(body, "query", &v))
+        return query_parse_form(p, req, v, level);
+    level->form = LEVEL_BY_ID;
+    if (level->source_count > 0)
+        return qd_bad(p, QD_INPUT,
+                      "A query is needed to merge the prefetches. Can't have prefetches without "
+                      "defining a query.");
+    return true;
+}
+
+/* The filters of the levels around it come with it: what the outer ones leave out may not use up
+ * the places of an inner limit. NULL after qd_bad(). */
+static struct level *take_level(struct qd_parse *p, struct request *req, struct jval body,
+                                const struct filter *around, unsigned depth, bool older,
+                                struct plan *plan)
+{
+    struct level *level = arena_zero(&req->arena, sizeof *level);
+    struct jval v;
+    bool fine;
+
+    if (level == NULL) {
+        (void)qd_no_memory(p);
+        return NULL;
+    }
+    if (jval_type(body) != J_OBJECT) {
+        (void)points_wrong_type(p, depth == 0 ? "searches" : "prefetch", body, "an object");
+        return NULL;
+    }
+    if (depth >= QUERY_DEPTH_MAX) {
+        (void)qd_bad(p, QD_INPUT, "prefetches stand at most %d levels deep", QUERY_DEPTH_MAX - 1);
+        return NULL;
+    }
+    fine = take_using(p, req, body, older, level) && take_filter(p, req, body, around, level) &&
+           take_numbers(p, body, level) &&
+           (depth > 0 || qd_uint(p, body, "offset", 0, UINT64_MAX, &level->offset)) &&
+           take_params(p, body, level) && (older || take_lookup(p, req, body, level)) &&
+           (older || !qd_member(body, "prefetch", &v) ||
+            take_sources(p, req, v, depth, level, plan)) &&
+           take_form(p, req, body, older, level) && add_level(p, req, plan, level);
+    return fine ? level : NULL;
+}
+
+bool plan_parse(struct qd_parse *p, struct request *req, struct jval body, bool older,
+                struct plan *out)
+{
+    *out = (struct plan){0};
+    return take_level(p, req, body, NULL, 0, older, out) != NULL &&
+           qd_want(p, req, body, false, &out->want);
+}
