@@ -227,6 +227,7 @@ struct write_row {
     float *vector;        /* dimension floats, finite; cosine: normalised in place */
     float **vectors;      /* NULL: field 0 alone, in `vector`. Else one for each field of the
                            * collection by position, NULL for those the document has not */
+    uint64_t as_stored;   /* bit per position: a vector read back, not normalised once more */
 };
 struct write_result {
     uint64_t lsn;

@@ -554,6 +554,7 @@ bool write_settled(struct collection *c, struct turn *turn);
 NODISCARD
 status write_check_durability(struct collection *c, enum node_durability durability,
                               struct err *err);
+void write_give_ids(struct node *node, struct write_row *rows, size_t count); /* to those without */
 uint64_t write_wait_ns(const struct node *node, uint64_t wait_ms);
 
 /* background.c */

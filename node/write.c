@@ -488,7 +488,7 @@ static status check_rows(const struct write_row *rows, size_t count, struct err 
     return ST_OK;
 }
 
-static void give_ids(struct node *node, struct write_row *rows, size_t count)
+void write_give_ids(struct node *node, struct write_row *rows, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         if (rows[i].id.kind != 0)
@@ -567,7 +567,7 @@ static status fill_row(struct write_op *op, size_t at, struct err *err)
     const struct record_vector vector = {.field = 0, .dim = c->dim, .values = row->vector};
     status st;
 
-    if (c->metric == VMETRIC_COSINE) /* a zero vector stays as it is, with score 0 */
+    if (c->metric == VMETRIC_COSINE && (row->as_stored & 1) == 0) /* a zero vector stays as it is, with score 0 */
         (void)vindex_normalise(row->vector, c->dim);
     record_put_row(&op->writer, &row->id, row->external_id, row->payload, &vector, 1);
     st = slots_fill(c->slots, op->slots[at], &row->id, row->external_id, row->payload, op->now_ns,
@@ -636,7 +636,7 @@ static status prepare(struct collection *c, struct write_row *rows, size_t count
     lock_drop(&c->seq.lock);
     if (st != ST_OK)
         return st;
-    give_ids(c->node, rows, count);
+    write_give_ids(c->node, rows, count);
     op = op_create(c, count, false, terms);
     if (op != NULL) {
         op->rows = rows;

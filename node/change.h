@@ -1,0 +1,86 @@
+/* change.h - one conditional or partial write under way: what change.c (its way), change_ids.c
+ * (which documents) and change_rows.c (what becomes of them) share.
+ *
+ * Threads    the operation goes from thread to thread; one has it at a time.
+ * Ownership  the door's rows, ids, paths and filters are borrowed until done() ran. */
+#ifndef NODE_CHANGE_H
+#define NODE_CHANGE_H
+
+#include "node/node_internal.h"
+#include "node/points.h"
+
+enum {
+    CHANGE_IDS_MAX = 65536,              /* of a batch whose ids the door brought */
+    CHANGE_WALK_IDS = 4096,              /* of one that a filter found */
+    CHANGE_PAGE_ROWS = 512,              /* a filter is asked of in one go */
+    CHANGE_BYTES = 32 * 1024 * 1024,     /* of changed documents in one record: then it is closed */
+    CHANGE_WALK_BYTES = 4 * 1024 * 1024, /* the same where a filter chose them */
+    CHANGE_CLOCK_BYTES = 32 * 1024,      /* of rows between looks at the clock */
+};
+
+enum change_job { JOB_WRITE, JOB_DELETE, JOB_CHANGE };
+enum change_step { STEP_CHOOSE, STEP_LINE_UP, STEP_SETTLE, STEP_DECIDE, STEP_LOG, STEP_WAIT };
+
+struct change_op {
+    struct task task;     /* first */
+    struct collection *c; /* pinned */
+    enum change_job job;
+    enum change_step step;
+    struct write_options options;
+    struct change change;
+    node_write_fn *done;
+    void *arg;
+
+    /* Which documents. */
+    struct write_row *rows;     /* of JOB_WRITE and CHANGE_VECTORS */
+    const struct docid *ids;    /* NULL: those of rows, or a filter's */
+    size_t count;               /* of rows or ids */
+    size_t taken;               /* of them, into batches */
+    bool by_filter;             /* neither rows nor ids, but: */
+    const struct filter *which; /* NULL: all */
+    struct {
+        bool begun, ended;
+        struct docid after, last;
+        char after_text[DOCID_BYTES_MAX], last_text[DOCID_BYTES_MAX];
+        struct arena ids; /* bytes of the batch's */
+    } walk;
+
+    /* A batch: its ids lie before the turn at once, and become one record if they fit. */
+    struct {
+        size_t room, count;
+        struct docid *ids;
+        uint32_t *same; /* CHANGE_VECTORS: the next row of the same id, + 1; UINT32_MAX: it comes
+                         * with an earlier one */
+        size_t first;   /* place of ids[0] in the request */
+        size_t lined;   /* of ids: before it they are done with */
+        size_t at;      /* the next to be decided */
+        struct turn turn;
+        struct turn_entry *entries;
+        struct arena arena;        /* what `out` points to */
+        struct buf payload;        /* being made */
+        struct write_row *out;     /* to be written */
+        struct docid *out_deleted; /* to be deleted */
+        size_t out_count;
+        size_t bytes;
+    } batch;
+
+    uint64_t lsn;     /* of the last record */
+    uint64_t changed; /* documents, in all records */
+    bool missing;
+    struct docid missing_id;
+    struct remote_wait wait;
+};
+
+/* change_ids.c: fills the batch with what comes next; none: all are done. Works for a slice only:
+ * *again. */
+NODISCARD
+status change_choose(struct change_op *op, bool *again, struct err *err);
+
+/* change_rows.c: decides about the id at batch.at, inside a guard, the turn come and settled; adds
+ * to out what is to be logged. ST_CONFLICT: the condition of the request does not hold. */
+NODISCARD
+status change_decide(struct change_op *op, struct err *err);
+/* Which vector fields the row in the slot has, a bit for each. */
+uint64_t change_fields(const struct collection *c, uint32_t slot);
+
+#endif
