@@ -115,6 +115,12 @@ NODISCARD
 status slots_page(struct slots *s, const struct docid *after, uint32_t max, uint32_t *out,
                   uint32_t *count, struct err *err);
 
+/* Inside a guard: an id that no live row's is greater than, its bytes in text; *any false: there is
+ * no row. Where a walk in pages ends that does not follow what is inserted behind it. ST_NOMEM. */
+NODISCARD
+status slots_last(struct slots *s, struct docid *out, char text[DOCID_BYTES_MAX], bool *any,
+                  struct err *err);
+
 /* Loading a checkpoint, before any reader: puts a row at a given slot, live or dead. When the id is
  * live already the higher lsn wins and the other row becomes dead. ST_CORRUPT when the slot is
  * taken or out of range. After the last one, slots_load_finish() makes the gaps free. */

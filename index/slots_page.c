@@ -75,3 +75,33 @@ status slots_page(struct slots *s, const struct docid *after, uint32_t max, uint
     *count = n;
     return ST_OK;
 }
+
+status slots_last(struct slots *s, struct docid *out, char text[DOCID_BYTES_MAX], bool *any,
+                  struct err *err)
+{
+    const struct order *order;
+    struct order_cursor from[2];
+    status st = order_refresh(s, &order, err);
+
+    *any = false;
+    if (st != ST_OK)
+        return st;
+    cursor_init(&from[0], order->main);
+    cursor_init(&from[1], order->tail);
+    for (size_t i = 0; i < COUNT_OF(from); i++) {
+        uint32_t at = from[i].run->count;
+
+        do
+            cursor_seek(&from[i], s, at > 0 ? --at : 0);
+        while (cursor_done(&from[i]) && at > 0);
+        if (cursor_done(&from[i]) || (*any && docid_compare(&from[i].id, out) < 0))
+            continue;
+        *any = true;
+        *out = from[i].id;
+    }
+    if (*any && out->kind == DOCID_BYTES) {
+        memcpy(text, out->bytes.data, out->bytes.bytes);
+        out->bytes = slice_make(text, out->bytes.bytes);
+    }
+    return ST_OK;
+}

@@ -133,8 +133,8 @@ static void finish(struct change_op *op)
     }
     op->wait = (struct remote_wait){
         .lsn = op->lsn,
-        .deadline_ns = clock_mono_ns(c->node->options.clock) +
-                       write_wait_ns(c->node, op->options.wait_ms),
+        .deadline_ns =
+            clock_mono_ns(c->node->options.clock) + write_wait_ns(c->node, op->options.wait_ms),
         .answer = on_remote_answer,
     };
     ship_wait(c, &op->wait);
@@ -195,13 +195,12 @@ static bool line_up(struct change_op *op)
     struct collection *c = op->c;
     bool come;
 
-    op->batch.lined = op->batch.at;
     op->batch.turn.task = &op->task;
     op->batch.turn.entries = op->batch.entries;
     op->step = STEP_SETTLE;
     lock_take(&c->seq.lock);
-    come = turn_take_locked(c, &op->batch.turn, op->batch.ids + op->batch.lined,
-                            op->batch.count - op->batch.lined);
+    come = turn_take_locked(c, &op->batch.turn, op->batch.ids + op->batch.at,
+                            op->batch.count - op->batch.at);
     lock_drop(&c->seq.lock);
     return come;
 }
@@ -301,8 +300,8 @@ static task_state run(struct task *task)
     }
 }
 
-static status check_options(struct collection *c, const struct write_options *options,
-                            size_t count, struct err *err)
+static status check_options(struct collection *c, const struct write_options *options, size_t count,
+                            struct err *err)
 {
     if (options->only_if && count != 1)
         return err_set(err, ST_INVALID, "if_lsn is for a request that names one document");
@@ -320,8 +319,8 @@ static status create(struct collection *c, const struct change_op *from, struct 
     if (op != NULL) {
         *op = *from;
         op->c = c;
-        op->task = (struct task){
-            .run = run, .fair_key = c->fair_key, .cost_ns = 2 * EXEC_INTERACTIVE_NS};
+        op->task =
+            (struct task){.run = run, .fair_key = c->fair_key, .cost_ns = 2 * EXEC_INTERACTIVE_NS};
         collection_pin(c);
         atomic_fetch_add_explicit(&c->node->ops, 1, memory_order_relaxed);
         arena_init(&op->walk.ids, (size_t)2 * CHANGE_WALK_IDS * DOCID_BYTES_MAX);
@@ -420,12 +419,20 @@ void node_change(struct collection *c, const struct selector *which, const struc
         .change = *change,
         .rows = vectors ? change->rows : NULL,
         .ids = vectors ? NULL : which->ids,
-        .count = vectors ? change->row_count : which->filter == NULL ? which->count : 0,
+        .count = vectors                 ? change->row_count
+                 : which->filter == NULL ? which->count
+                                         : 0,
         .by_filter = !vectors && which->filter != NULL,
         .which = vectors ? NULL : which->filter,
         .done = done,
         .arg = arg,
     };
 
+    if (change->kind == CHANGE_DELETE_VECTORS) { /* until documents may lack a vector */
+        struct err err = {0};
+
+        done(arg, err_set(&err, ST_UNSUPPORTED, "vectors cannot be deleted yet"), NULL, &err);
+        return;
+    }
     begin(c, &from);
 }

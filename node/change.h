@@ -18,6 +18,8 @@ enum {
     CHANGE_CLOCK_BYTES = 32 * 1024,      /* of rows between looks at the clock */
 };
 
+#define CHANGE_FOLLOWS (UINT32_C(1) << 31)
+
 enum change_job { JOB_WRITE, JOB_DELETE, JOB_CHANGE };
 enum change_step { STEP_CHOOSE, STEP_LINE_UP, STEP_SETTLE, STEP_DECIDE, STEP_LOG, STEP_WAIT };
 
@@ -49,10 +51,9 @@ struct change_op {
     struct {
         size_t room, count;
         struct docid *ids;
-        uint32_t *same; /* CHANGE_VECTORS: the next row of the same id, + 1; UINT32_MAX: it comes
-                         * with an earlier one */
+        uint32_t *same; /* CHANGE_VECTORS: the next row of the same id, + 1, 0: none; with
+                         * CHANGE_FOLLOWS where an earlier one decides */
         size_t first;   /* place of ids[0] in the request */
-        size_t lined;   /* of ids: before it they are done with */
         size_t at;      /* the next to be decided */
         struct turn turn;
         struct turn_entry *entries;

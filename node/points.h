@@ -74,6 +74,9 @@ struct write_options {
     uint64_t if_lsn;  /* ... 0: unless there is none */
     uint64_t wait_ms; /* how long to wait for `remote`; 0: the node's */
 };
+/* One record, as node_write(); conditions are held against the very row that is replaced. result
+ * counts the documents that were written; none: ST_OK with lsn 0. ST_INVALID: `remote` where there
+ * is no bucket. */
 void node_write_with(struct collection *c, struct write_row *rows, size_t count,
                      const struct write_options *options, node_write_fn *done, void *arg);
 
@@ -82,6 +85,7 @@ struct selector { /* ids, or those that match at the lsn at which the write is d
     size_t count;
     const struct filter *filter; /* NULL: ids */
 };
+/* As node_delete(); by a filter only what matches when its turn has come. */
 void node_delete_with(struct collection *c, const struct selector *which,
                       const struct write_options *options, node_write_fn *done, void *arg);
 
@@ -103,9 +107,16 @@ struct change {
     size_t row_count;
     uint64_t fields;
 };
-/* Reads each document, changes it, and logs it whole, on the condition that it did not change
- * meanwhile; those that did are read again. Ids that are not there: the others are changed, then
- * done() gets ST_NOT_FOUND with "No point with id <id> found" for the first of them. */
+/* Reads each document, changes it, and logs it whole. From the reading to the logging nobody else
+ * writes these ids: other writes to them wait, all in the order in which they came, so nothing is
+ * lost between two changes and none is tried again for ever. Ids that are not there: the others are
+ * changed, then done() gets ST_NOT_FOUND with "No point with id <id> found" for the first of them.
+ *
+ * The documents of a request that names them are one record, one lsn, up to 65,536 ids and 32 MiB
+ * of what they hold; beyond that, and where a filter chooses (a walk in id order, each document
+ * asked again when its turn has come), several records follow each other and readers may see those
+ * before. done() has the last lsn then, and a failure says how many were changed before it. No ids:
+ * ST_OK with lsn 0. */
 void node_change(struct collection *c, const struct selector *which, const struct change *change,
                  const struct write_options *options, node_write_fn *done, void *arg);
 

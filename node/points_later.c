@@ -37,44 +37,6 @@ status node_index_list(struct collection *c, struct arena *arena, struct index_i
     return err_set(err, ST_UNSUPPORTED, "not supported yet");
 }
 
-void node_write_with(struct collection *c, struct write_row *rows, size_t count,
-                     const struct write_options *options, node_write_fn *done, void *arg)
-{
-    struct err err = {0};
-    status st = err_set(&err, ST_UNSUPPORTED, "not supported yet");
-
-    (void)c;
-    (void)rows;
-    (void)count;
-    (void)options;
-    done(arg, st, NULL, &err);
-}
-
-void node_delete_with(struct collection *c, const struct selector *which,
-                      const struct write_options *options, node_write_fn *done, void *arg)
-{
-    struct err err = {0};
-    status st = err_set(&err, ST_UNSUPPORTED, "not supported yet");
-
-    (void)c;
-    (void)which;
-    (void)options;
-    done(arg, st, NULL, &err);
-}
-
-void node_change(struct collection *c, const struct selector *which, const struct change *change,
-                 const struct write_options *options, node_write_fn *done, void *arg)
-{
-    struct err err = {0};
-    status st = err_set(&err, ST_UNSUPPORTED, "not supported yet");
-
-    (void)c;
-    (void)which;
-    (void)change;
-    (void)options;
-    done(arg, st, NULL, &err);
-}
-
 status node_retrieve(struct collection *c, const struct docid *ids, size_t count,
                      const struct read_want *want, struct arena *arena, struct document **out,
                      uint32_t *out_count, struct err *err)

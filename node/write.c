@@ -567,7 +567,8 @@ static status fill_row(struct write_op *op, size_t at, struct err *err)
     const struct record_vector vector = {.field = 0, .dim = c->dim, .values = row->vector};
     status st;
 
-    if (c->metric == VMETRIC_COSINE && (row->as_stored & 1) == 0) /* a zero vector stays as it is, with score 0 */
+    if (c->metric == VMETRIC_COSINE &&
+        (row->as_stored & 1) == 0) /* a zero vector stays as it is, with score 0 */
         (void)vindex_normalise(row->vector, c->dim);
     record_put_row(&op->writer, &row->id, row->external_id, row->payload, &vector, 1);
     st = slots_fill(c->slots, op->slots[at], &row->id, row->external_id, row->payload, op->now_ns,

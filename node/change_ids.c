@@ -1,0 +1,127 @@
+/* Which documents a change takes on next: a part of the ids that were named, or what a filter finds
+ * on its walk in id order, up to the last id there was when it began.
+ *
+ * The walk meets each id that is there all along exactly once, whatever replaces its row meanwhile
+ * (slots_page()). The filter is asked here only to leave out what does not match; what becomes of a
+ * document is decided when its turn has come. */
+#include "node/change.h"
+
+/* Rows of one id are put together, in their order: the first of the batch decides with all of them.
+ */
+static status link_same(struct change_op *op, struct err *err)
+{
+    size_t count = op->batch.count;
+    size_t room = 1;
+    uint32_t *table; /* the first row of an id, of those looked at, + 1 */
+
+    while (room < count * 2)
+        room *= 2;
+    table = mem_zero_array(room, sizeof *table);
+    if (table == NULL)
+        return err_set(err, ST_NOMEM, "out of memory for a change of %zu documents", count);
+    for (size_t i = count; i-- > 0;) {
+        size_t at = docid_hash(&op->batch.ids[i]) & (room - 1);
+
+        while (table[at] != 0 && !docid_equal(&op->batch.ids[table[at] - 1], &op->batch.ids[i]))
+            at = (at + 1) & (room - 1);
+        op->batch.same[i] = table[at];
+        if (table[at] != 0)
+            op->batch.same[table[at] - 1] |= CHANGE_FOLLOWS;
+        table[at] = (uint32_t)i + 1;
+    }
+    mem_free(table);
+    return ST_OK;
+}
+
+static status take_named(struct change_op *op, struct err *err)
+{
+    size_t left = op->count - op->taken;
+
+    op->batch.first = op->taken;
+    op->batch.count = left < op->batch.room ? left : op->batch.room;
+    for (size_t i = 0; i < op->batch.count; i++)
+        op->batch.ids[i] = op->rows != NULL ? op->rows[op->taken + i].id : op->ids[op->taken + i];
+    op->taken += op->batch.count;
+    return op->batch.same != NULL && op->batch.count > 0 ? link_same(op, err) : ST_OK;
+}
+
+static void copy_id(const struct docid *from, struct docid *out, void *text)
+{
+    *out = *from;
+    if (from->kind != DOCID_BYTES)
+        return;
+    memcpy(text, from->bytes.data, from->bytes.bytes);
+    out->bytes = slice_make(text, from->bytes.bytes);
+}
+
+static status add_found(struct change_op *op, const struct row *row, struct err *err)
+{
+    void *text = NULL;
+
+    if (row->id.kind == DOCID_BYTES) {
+        text = arena_alloc(&op->walk.ids, row->id.bytes.bytes);
+        if (text == NULL)
+            return err_set(err, ST_NOMEM, "out of memory for a change by filter");
+    }
+    copy_id(&row->id, &op->batch.ids[op->batch.count++], text);
+    return ST_OK;
+}
+
+/* Inside a guard. */
+static status walk_page(struct change_op *op, struct err *err)
+{
+    struct collection *c = op->c;
+    uint32_t slots[CHANGE_PAGE_ROWS];
+    uint32_t count = 0;
+    status st;
+
+    if (!op->walk.begun) {
+        bool any;
+
+        st = slots_last(c->slots, &op->walk.last, op->walk.last_text, &any, err);
+        if (st != ST_OK)
+            return st;
+        op->walk.ended = !any;
+        if (!any)
+            return ST_OK;
+    }
+    st = slots_page(c->slots, op->walk.begun ? &op->walk.after : NULL, CHANGE_PAGE_ROWS, slots,
+                    &count, err);
+    op->walk.begun = true;
+    op->walk.ended = count < CHANGE_PAGE_ROWS;
+    for (uint32_t i = 0; st == ST_OK && i < count; i++) {
+        struct row row;
+        struct filter_row asked;
+
+        slots_row(c->slots, slots[i], &row);
+        if (docid_compare(&row.id, &op->walk.last) > 0) {
+            op->walk.ended = true;
+            break;
+        }
+        asked = (struct filter_row){&row.id, row.payload, change_fields(c, slots[i])};
+        if (op->which == NULL || filter_match(op->which, &asked))
+            st = add_found(op, &row, err);
+        copy_id(&row.id, &op->walk.after, op->walk.after_text);
+    }
+    return st;
+}
+
+status change_choose(struct change_op *op, bool *again, struct err *err)
+{
+    struct clock *clock = op->c->node->options.clock;
+    uint64_t until_ns = clock_mono_ns(clock) + EXEC_SLICE_NS;
+    status st = ST_OK;
+
+    *again = false;
+    if (!op->by_filter)
+        return take_named(op, err);
+    while (st == ST_OK && !*again && !op->walk.ended &&
+           op->batch.count + CHANGE_PAGE_ROWS <= op->batch.room) {
+        struct epoch_guard guard = epoch_enter(op->c->node->epoch);
+
+        st = walk_page(op, err);
+        epoch_leave(op->c->node->epoch, guard);
+        *again = clock_mono_ns(clock) >= until_ns && !op->walk.ended;
+    }
+    return st;
+}
