@@ -29,10 +29,15 @@ static void must(int rc, const char *what)
 
 /* What this thread holds, lowest rank first: taking upwards only keeps it sorted by itself. */
 enum { HELD_MAX = 16 };
-static _Thread_local const struct lock *held[HELD_MAX];
+struct held {
+    const void *lock;
+    enum lock_rank rank;
+    const char *name;
+};
+static _Thread_local struct held held[HELD_MAX];
 static _Thread_local unsigned held_count;
 
-static void breach(const struct lock *lock, const char *why, const struct lock *other)
+static void breach(const struct held *lock, const char *why, const struct held *other)
 {
     (void)fprintf(stderr, "lock order: %s (rank %d) %s %s (rank %d); see docs/locking.md\n",
                   lock->name, (int)lock->rank, why, other == NULL ? "nothing" : other->name,
@@ -40,29 +45,32 @@ static void breach(const struct lock *lock, const char *why, const struct lock *
     abort();
 }
 
-static void note_before_take(const struct lock *lock)
+static void note_before_take(const void *lock, enum lock_rank rank, const char *name)
 {
-    if (held_count > 0 && held[held_count - 1]->rank >= lock->rank)
-        breach(lock, "taken while holding", held[held_count - 1]);
+    const struct held wanted = {.lock = lock, .rank = rank, .name = name};
+
+    if (held_count > 0 && held[held_count - 1].rank >= rank)
+        breach(&wanted, "taken while holding", &held[held_count - 1]);
     if (held_count == HELD_MAX)
-        breach(lock, "is one too many above", held[HELD_MAX - 1]);
+        breach(&wanted, "is one too many above", &held[HELD_MAX - 1]);
 }
 
-static void note_taken(const struct lock *lock)
+static void note_taken(const void *lock, enum lock_rank rank, const char *name)
 {
-    held[held_count++] = lock;
+    held[held_count++] = (struct held){.lock = lock, .rank = rank, .name = name};
 }
 
 /* Locks may be dropped in any order. */
-static void note_drop(const struct lock *lock)
+static void note_drop(const void *lock, enum lock_rank rank, const char *name)
 {
+    const struct held dropped = {.lock = lock, .rank = rank, .name = name};
     unsigned at = held_count;
 
-    while (at > 0 && held[at - 1] != lock)
+    while (at > 0 && held[at - 1].lock != lock)
         at--;
     if (at == 0)
-        breach(lock, "dropped by a thread that does not hold it, which holds",
-               held_count == 0 ? NULL : held[held_count - 1]);
+        breach(&dropped, "dropped by a thread that does not hold it, which holds",
+               held_count == 0 ? NULL : &held[held_count - 1]);
     held_count--;
     for (at--; at < held_count; at++)
         held[at] = held[at + 1];
@@ -72,27 +80,35 @@ static void note_drop(const struct lock *lock)
  * whatever lower is kept is kept by someone who sleeps, so nothing else is allowed either. */
 static void note_before_wait(const struct lock *lock)
 {
+    const struct held waited = {.lock = lock, .rank = lock->rank, .name = lock->name};
+
     if (held_count == 0)
-        breach(lock, "waited on while holding", NULL);
-    if (held_count > 1 || held[0] != lock)
-        breach(lock, "waited on while holding", held[0] == lock ? held[1] : held[0]);
+        breach(&waited, "waited on while holding", NULL);
+    if (held_count > 1 || held[0].lock != lock)
+        breach(&waited, "waited on while holding", held[0].lock == lock ? &held[1] : &held[0]);
 }
 
 #else
 
-static void note_before_take(const struct lock *lock)
+static void note_before_take(const void *lock, enum lock_rank rank, const char *name)
 {
     (void)lock;
+    (void)rank;
+    (void)name;
 }
 
-static void note_taken(const struct lock *lock)
+static void note_taken(const void *lock, enum lock_rank rank, const char *name)
 {
     (void)lock;
+    (void)rank;
+    (void)name;
 }
 
-static void note_drop(const struct lock *lock)
+static void note_drop(const void *lock, enum lock_rank rank, const char *name)
 {
     (void)lock;
+    (void)rank;
+    (void)name;
 }
 
 static void note_before_wait(const struct lock *lock)
@@ -116,15 +132,54 @@ void lock_fini(struct lock *lock)
 
 void lock_take(struct lock *lock)
 {
-    note_before_take(lock);
+    note_before_take(lock, lock->rank, lock->name);
     must(pthread_mutex_lock(&lock->mutex), "pthread_mutex_lock");
-    note_taken(lock);
+    note_taken(lock, lock->rank, lock->name);
 }
 
 void lock_drop(struct lock *lock)
 {
-    note_drop(lock);
+    note_drop(lock, lock->rank, lock->name);
     must(pthread_mutex_unlock(&lock->mutex), "pthread_mutex_unlock");
+}
+
+/* glibc's locks let readers pass a writer that waits, for ever if enough of them come. */
+void rwlock_init(struct rwlock *lock, enum lock_rank rank, const char *name)
+{
+    pthread_rwlockattr_t attr;
+
+    must(pthread_rwlockattr_init(&attr), "pthread_rwlockattr_init");
+    must(pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP),
+         "pthread_rwlockattr_setkind_np");
+    must(pthread_rwlock_init(&lock->handle, &attr), "pthread_rwlock_init");
+    must(pthread_rwlockattr_destroy(&attr), "pthread_rwlockattr_destroy");
+    lock->rank = rank;
+    lock->name = name;
+}
+
+void rwlock_fini(struct rwlock *lock)
+{
+    must(pthread_rwlock_destroy(&lock->handle), "pthread_rwlock_destroy");
+}
+
+void rwlock_take_read(struct rwlock *lock)
+{
+    note_before_take(lock, lock->rank, lock->name);
+    must(pthread_rwlock_rdlock(&lock->handle), "pthread_rwlock_rdlock");
+    note_taken(lock, lock->rank, lock->name);
+}
+
+void rwlock_take_write(struct rwlock *lock)
+{
+    note_before_take(lock, lock->rank, lock->name);
+    must(pthread_rwlock_wrlock(&lock->handle), "pthread_rwlock_wrlock");
+    note_taken(lock, lock->rank, lock->name);
+}
+
+void rwlock_drop(struct rwlock *lock)
+{
+    note_drop(lock, lock->rank, lock->name);
+    must(pthread_rwlock_unlock(&lock->handle), "pthread_rwlock_unlock");
 }
 
 void cond_init(struct cond *cond)

@@ -1,4 +1,4 @@
-/* lock.h - mutexes with ranks, conditions, and named threads.
+/* lock.h - mutexes with ranks, conditions, locks for many readers, and named threads.
  *
  * Locks are taken in rising rank only; debug builds keep each thread's held ranks and abort with
  * both names on a breach (docs/locking.md lists the ranks). Nobody waits for disk or network with a
@@ -16,11 +16,13 @@ enum lock_rank { /* docs/locking.md; gaps for those to come */
                  LOCK_RANK_API = 100,
                  LOCK_RANK_NODE = 200, /* collection table */
                  LOCK_RANK_CHECKPOINT = 300,
-                 LOCK_RANK_SEQUENCER = 400, /* one collection's */
-                 LOCK_RANK_REMOTE = 420,    /* writes of a collection that wait for the bucket */
-                 LOCK_RANK_BUCKET = 430,    /* what is known of a collection's bucket side */
-                 LOCK_RANK_ORDER = 490,     /* sorted ids of a collection */
-                 LOCK_RANK_ROWS = 500,      /* free slots */
+                 LOCK_RANK_SEQUENCER = 400,   /* one collection's */
+                 LOCK_RANK_REMOTE = 420,      /* writes of a collection that wait for the bucket */
+                 LOCK_RANK_BUCKET = 430,      /* what is known of a collection's bucket side */
+                 LOCK_RANK_ORDER = 490,       /* sorted ids of a collection */
+                 LOCK_RANK_ROWS = 500,        /* free slots */
+                 LOCK_RANK_PINDEX_WORK = 508, /* who puts rows into payload indexes */
+                 LOCK_RANK_PINDEX = 510,      /* the payload indexes of a collection */
                  LOCK_RANK_VINDEX = 520,
                  LOCK_RANK_VINDEX_NODE = 530,
                  LOCK_RANK_WAL = 600, /* one log's buffer */
@@ -44,6 +46,20 @@ void lock_init(struct lock *lock, enum lock_rank rank, const char *name);
 void lock_fini(struct lock *lock);
 void lock_take(struct lock *lock);
 void lock_drop(struct lock *lock);
+
+/* Many readers or one writer; a writer that waits goes before readers that come later, so neither a
+ * read lock nor a write lock is taken by a thread that holds a read lock. For short sections only:
+ * what waits for nothing. */
+struct rwlock {
+    pthread_rwlock_t handle;
+    enum lock_rank rank;
+    const char *name;
+};
+void rwlock_init(struct rwlock *lock, enum lock_rank rank, const char *name);
+void rwlock_fini(struct rwlock *lock);
+void rwlock_take_read(struct rwlock *lock);
+void rwlock_take_write(struct rwlock *lock);
+void rwlock_drop(struct rwlock *lock); /* whichever it was */
 
 struct cond {
     pthread_cond_t cond; /* CLOCK_MONOTONIC */

@@ -48,6 +48,47 @@ static void a_lock_lets_one_in_at_a_time(void **state)
     lock_fini(&tally.lock);
 }
 
+/* A writer is alone, and gets in although readers come without a pause. */
+struct shelf {
+    struct rwlock lock;
+    uint64_t left, right; /* equal, unless a writer is between them */
+    _Atomic bool stop;
+};
+
+static void read_main(void *arg)
+{
+    struct shelf *shelf = arg;
+
+    while (!atomic_load(&shelf->stop)) {
+        rwlock_take_read(&shelf->lock);
+        if (shelf->left != shelf->right)
+            abort();
+        rwlock_drop(&shelf->lock);
+    }
+}
+
+static void readers_see_whole_changes_and_do_not_keep_writers_out(void **state)
+{
+    struct shelf shelf = {0};
+    struct thread readers[3];
+
+    (void)state;
+    rwlock_init(&shelf.lock, LOCK_RANK_LEAF, "shelf");
+    for (unsigned i = 0; i < COUNT_OF(readers); i++)
+        assert_int_equal(thread_start(&readers[i], "read", THREAD_NORMAL, read_main, &shelf, NULL),
+                         ST_OK);
+    for (unsigned i = 0; i < 2000; i++) {
+        rwlock_take_write(&shelf.lock);
+        shelf.left++;
+        shelf.right++;
+        rwlock_drop(&shelf.lock);
+    }
+    atomic_store(&shelf.stop, true);
+    for (unsigned i = 0; i < COUNT_OF(readers); i++)
+        thread_join(&readers[i]);
+    rwlock_fini(&shelf.lock);
+}
+
 /* Two threads hand a number back and forth: no signal is lost, none is heard by the wrong one. */
 struct rally {
     struct lock lock;
@@ -322,6 +363,25 @@ static void downwards_after_a_drop(void)
     lock_take(&low);
 }
 
+static void reading_twice(void)
+{
+    struct rwlock shelf;
+
+    rwlock_init(&shelf, LOCK_RANK_ROWS, "shelf lock");
+    rwlock_take_read(&shelf);
+    rwlock_take_read(&shelf);
+}
+
+static void reading_below(void)
+{
+    struct rwlock shelf;
+
+    make_locks();
+    rwlock_init(&shelf, LOCK_RANK_API, "shelf lock");
+    lock_take(&high);
+    rwlock_take_read(&shelf);
+}
+
 static void drop_what_is_not_held(void)
 {
     make_locks();
@@ -347,6 +407,8 @@ static void a_breach_aborts_with_both_names(void **state)
         {downwards, "low lock", "high lock"},
         {sideways, "high lock too", "high lock"},
         {downwards_after_a_drop, "low lock", "high lock"},
+        {reading_twice, "shelf lock", "shelf lock"},
+        {reading_below, "shelf lock", "high lock"},
         {drop_what_is_not_held, "high lock", "low lock"},
         {wait_with_another_lock_held, "high lock", "low lock"},
     };
@@ -376,6 +438,7 @@ int main(void)
         cmocka_unit_test(the_affinity_mask_bounds_the_cpus),
         cmocka_unit_test(bandwidth_of_a_cgroup_is_rounded_up_to_cpus),
         cmocka_unit_test(a_lock_lets_one_in_at_a_time),
+        cmocka_unit_test(readers_see_whole_changes_and_do_not_keep_writers_out),
         cmocka_unit_test(a_signal_wakes_who_waits),
         cmocka_unit_test(a_wait_ends_when_its_time_is_over),
         cmocka_unit_test(a_thread_has_its_name_and_priority_and_takes_no_signals),
