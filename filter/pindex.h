@@ -42,9 +42,11 @@ enum pindex_state { PINDEX_BUILDING, PINDEX_READY, PINDEX_FULL };
 enum { PINDEX_COUNT_MAX = 256 };
 
 /* How rows are read: called inside the caller's epoch guard. */
+enum pindex_row { PINDEX_ROW_NONE, PINDEX_ROW_LIVE, PINDEX_ROW_DEAD };
 struct pindex_rows {
     uint32_t (*end)(void *arg); /* every slot is below */
-    bool (*live)(void *arg, uint32_t slot);
+    /* NONE: free, or filled and not live yet. */
+    enum pindex_row (*state)(void *arg, uint32_t slot);
     struct slice (*payload)(void *arg, uint32_t slot); /* of a live or dead row */
     void *arg;
 };
@@ -58,8 +60,8 @@ struct pindex_spec {
     enum pindex_type type;
     struct filter_words words; /* PINDEX_TEXT */
 };
-/* Begins an index; it is built by pindex_step(). One that is there with the same spec stays; with
- * another it is replaced. ST_LIMIT: too many; ST_NOMEM, ST_NOSPACE. */
+/* Begins an index; it is built by pindex_step(). One that is there with the same spec stays (if it
+ * is FULL it begins anew); with another it is replaced. ST_LIMIT: too many; ST_NOMEM. */
 NODISCARD
 status pindex_add(struct pindex_set *set, const struct pindex_spec *spec, struct err *err);
 bool pindex_remove(struct pindex_set *set, const struct path *path); /* false: there was none */
@@ -69,7 +71,7 @@ NODISCARD
 status pindex_reserve(struct pindex_set *set, uint32_t slot_end, struct err *err);
 void pindex_publish(struct pindex_set *set, uint32_t slot);
 /* Inside a guard: works on up to max pending or unbuilt rows; returns how many were left to do (0:
- * all indexes know all rows). */
+ * all indexes know all rows). What is pending and not live yet is left for another time. */
 uint32_t pindex_step(struct pindex_set *set, uint32_t max);
 uint32_t pindex_pending(const struct pindex_set *set);
 /* Dead rows whose slots will be used again; their payloads are still there. */
@@ -83,15 +85,19 @@ struct pindex_info {
     uint64_t bytes;
 };
 size_t pindex_list(const struct pindex_set *set, struct pindex_info *out, size_t max);
+/* Of the index on that path, which out->path then is; false: there is none. */
+bool pindex_info_of(const struct pindex_set *set, const struct path *path, struct pindex_info *out);
 bool pindex_words_of(const struct pindex_set *set, const struct path *path,
                      struct filter_words *out);
 
 /* What the indexes know of a filter. bits: a superset of the matching slots among those that are
- * not pending (exact: precisely those); slots at or above bit_count are not set. Memory of the
- * arena. used false: no index helps, bits is NULL. */
+ * not pending (exact: precisely those); slots at or above bit_count are not set. sure: those of
+ * them that match for sure, and need not be asked; NULL: none; exact: the same as bits. Memory of
+ * the arena. used false: no index helps, bits is NULL. */
 struct pindex_answer {
     bool used, exact;
     uint64_t *bits;
+    const uint64_t *sure;
     uint32_t bit_count; /* a multiple of 64 */
     uint64_t count;     /* bits set */
     uint32_t indexes;   /* how many were asked */
