@@ -226,7 +226,7 @@ status parse_path(struct parser *p, const struct place *at, struct jval v, const
     return parse_path_text(p, at, jval_string(v), out);
 }
 
-status parse_bool(struct parser *p, const struct place *at, struct jval v, bool *out)
+status parse_flag(struct parser *p, const struct place *at, struct jval v, bool *out)
 {
     if (jval_type(v) != J_TRUE && jval_type(v) != J_FALSE)
         return parse_needs(p, at, "true or false", v);
@@ -234,7 +234,7 @@ status parse_bool(struct parser *p, const struct place *at, struct jval v, bool 
     return ST_OK;
 }
 
-status parse_text(struct parser *p, const struct place *at, struct jval v, struct slice *out)
+status parse_string(struct parser *p, const struct place *at, struct jval v, struct slice *out)
 {
     struct slice text;
     char *copy;

@@ -69,9 +69,9 @@ NODISCARD
 status parse_path_text(struct parser *p, const struct place *at, struct slice text,
                        const struct path **out);
 NODISCARD
-status parse_bool(struct parser *p, const struct place *at, struct jval v, bool *out);
+status parse_flag(struct parser *p, const struct place *at, struct jval v, bool *out);
 NODISCARD
-status parse_text(struct parser *p, const struct place *at, struct jval v, struct slice *out);
+status parse_string(struct parser *p, const struct place *at, struct jval v, struct slice *out);
 
 /* FILTER_ANY_OF or FILTER_EXCEPT of the elements of a list. loose: floats and null too. */
 NODISCARD

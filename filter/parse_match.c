@@ -14,7 +14,7 @@ static status parse_words(struct parser *p, const struct place *at, enum filter_
     status st = parse_node(p, kind, path, &f);
 
     if (st == ST_OK)
-        st = parse_text(p, at, v, &f->text);
+        st = parse_string(p, at, v, &f->text);
     if (st != ST_OK)
         return st;
     st = text_cut(f, p->arena, &why);
@@ -83,7 +83,7 @@ static status parse_id(struct parser *p, const struct place *at, struct jval v, 
     }
     if (p->string_ids && text.bytes > 0 && text.bytes <= DOCID_BYTES_MAX) {
         out->kind = DOCID_BYTES;
-        return parse_text(p, at, v, &out->bytes);
+        return parse_string(p, at, v, &out->bytes);
     }
     if (jval_type(v) != J_STRING)
         return parse_needs(p, at, "an unsigned integer or a UUID", v);
@@ -141,7 +141,7 @@ status parse_has_vector(struct parser *p, const struct place *at, struct jval v,
     status st = parse_node(p, FILTER_HAS_VECTOR, NULL, &f);
 
     if (st == ST_OK)
-        st = parse_text(p, at, v, &f->vector_name);
+        st = parse_string(p, at, v, &f->vector_name);
     if (st == ST_OK)
         *out = f;
     return st;

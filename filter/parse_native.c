@@ -72,7 +72,7 @@ static status parse_exists(struct parser *p, const struct place *at, const struc
                            struct jval v, struct filter **out)
 {
     bool wanted = false;
-    status st = parse_bool(p, at, v, &wanted);
+    status st = parse_flag(p, at, v, &wanted);
 
     if (st == ST_OK)
         st = parse_node(p, FILTER_EXISTS, path, out);

@@ -67,7 +67,7 @@ static status parse_is(struct parser *p, const struct place *at, enum filter_kin
 {
     struct filter *f;
     bool wanted = false;
-    status st = parse_bool(p, at, v, &wanted);
+    status st = parse_flag(p, at, v, &wanted);
 
     if (st == ST_OK)
         st = parse_node(p, kind, path, &f);

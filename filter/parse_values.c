@@ -38,7 +38,7 @@ static status read_value(struct parser *p, const struct place *at, struct jval v
         return read_number(p, at, v, loose, out);
     case J_STRING:
         out->type = JBIN_T_STRING;
-        return parse_text(p, at, v, &out->text);
+        return parse_string(p, at, v, &out->text);
     case J_NULL:
         if (loose)
             return ST_OK;
