@@ -260,7 +260,7 @@ status pindex_reserve(struct pindex_set *set, uint32_t slot_end, struct err *err
 
 void pindex_publish(struct pindex_set *set, uint32_t slot)
 {
-    pending_set(&set->pending, slot);
+    pending_add(&set->pending, slot);
 }
 
 uint32_t pindex_pending(const struct pindex_set *set)
@@ -326,7 +326,7 @@ static uint32_t take_in(struct pindex_set *set, const uint32_t *slots, uint32_t 
         if (state == PINDEX_ROW_NONE || !pending_has(&set->pending, slots[i]) ||
             (state == PINDEX_ROW_LIVE && !put_row(set, slots[i], NULL)))
             continue;
-        pending_clear(&set->pending, slots[i]);
+        pending_drop(&set->pending, slots[i]);
         done++;
     }
     rwlock_drop(&set->lock);
@@ -422,7 +422,7 @@ static void forget_row(struct pindex_set *set, uint32_t slot)
 {
     struct slice payload;
 
-    pending_clear(&set->pending, slot);
+    pending_drop(&set->pending, slot);
     if (!slot_set_remove(&set->known, slot, &set->known_charge) || set->count == 0)
         return; /* no index has it */
     payload = set->rows.payload(set->rows.arg, slot);

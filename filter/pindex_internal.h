@@ -51,10 +51,10 @@ struct pending {
 bool pending_reserve(struct pending *p, uint32_t slot_end, struct charge *charge);
 bool pending_reserved(const struct pending *p, uint32_t slot_end);
 void pending_free(struct pending *p);
-void pending_set(struct pending *p, uint32_t slot);
+void pending_add(struct pending *p, uint32_t slot);
 bool pending_has(const struct pending *p, uint32_t slot);
 /* These two by one thread at a time, beside any number that set. */
-void pending_clear(struct pending *p, uint32_t slot);
+void pending_drop(struct pending *p, uint32_t slot);
 /* Up to max pending slots from `from` on. */
 uint32_t pending_find(struct pending *p, uint32_t from, uint32_t *out, uint32_t max);
 void pending_bits(const struct pending *p, uint64_t *bits, uint32_t bit_count);

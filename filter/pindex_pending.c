@@ -93,7 +93,7 @@ void pending_free(struct pending *p)
         mem_free(piece_get(p, i));
 }
 
-void pending_set(struct pending *p, uint32_t slot)
+void pending_add(struct pending *p, uint32_t slot)
 {
     uint32_t at = piece_of(slot);
     struct pending_piece *piece = piece_get(p, at);
@@ -106,7 +106,7 @@ void pending_set(struct pending *p, uint32_t slot)
     before = atomic_fetch_or(&piece->bits[word], bit);
     if ((before & bit) != 0)
         atomic_fetch_sub(&p->count, 1);
-    /* Sequential with pending_clear(): either it sees our bit, or we find the word empty. */
+    /* Sequential with pending_drop(): either it sees our bit, or we find the word empty. */
     if (before == 0)
         atomic_fetch_or(&piece->summary[word / 64], UINT64_C(1) << word % 64);
 }
@@ -131,7 +131,7 @@ static void summary_take_back(struct pending *p, struct pending_piece *piece, ui
     atomic_fetch_add(&p->sweep, 1);
 }
 
-void pending_clear(struct pending *p, uint32_t slot)
+void pending_drop(struct pending *p, uint32_t slot)
 {
     uint32_t at = piece_of(slot);
     struct pending_piece *piece = piece_get(p, at);
