@@ -288,9 +288,9 @@ static void pending_bits_are_found_and_shown(void **state)
 
         model[slot] = gen_below(&g, 3) == 0;
         if (model[slot])
-            pending_set(&p, slot);
+            pending_add(&p, slot);
         else
-            pending_clear(&p, slot);
+            pending_drop(&p, slot);
         if (i % 100 != 0)
             continue;
         memset(bits, 0, sizeof bits);
