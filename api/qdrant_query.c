@@ -1,84 +1,18 @@
 /* qdrant_query.c - the routes that answer with points by score: query, search, and many in one.
  *
- * The first step parses all queries into the arena, so that the worker's JSON document is free
- * again. Cheap work is then done at once; work whose estimate is more than interactive goes through
- * the queue once more under its true cost, and runs in slices between the steps of its levels. */
+ * All queries are parsed into the arena first, so that the worker's JSON document is free again;
+ * then they run one after the other, and each is printed before the next. */
 #include "api/qdrant_query.h"
 
-#include "base/log.h"
-
-#include <inttypes.h>
-
 struct querying {
+    struct query_job job;
     struct plan *plans;
     size_t count, next; /* next: the first not yet printed */
     bool many, older;
-    struct read_limits limits;
-    struct arena scratch; /* of one query */
     struct query_run run;
     bool begun, done;
     uint32_t printed; /* of its results */
 };
-
-/* --- what other routes share --- */
-
-void query_print_scored(struct buf *out, const struct collection *c, const struct scored *s,
-                        const struct qd_want *want)
-{
-    buf_put_text(out, "{\"id\":");
-    qd_print_id(out, &s->id);
-    buf_put_text(out, ",\"version\":");
-    json_put_u64(out, s->lsn);
-    buf_put_text(out, ",\"score\":");
-    json_put_f32(out, s->score);
-    buf_put_text(out, ",\"payload\":");
-    payload_print(out, s->payload, &want->payload);
-    buf_put_text(out, ",");
-    qd_print_vectors(out, c, s->vectors, want->vectors);
-    if (s->order != NULL) {
-        buf_put_text(out, ",\"order_value\":");
-        points_print_value(out, s->order);
-    }
-    buf_put_text(out, "}");
-}
-
-task_state query_fail(struct request *req, struct arena *scratch, status st, const struct err *err)
-{
-    bool too_large = scratch->bytes > REQUEST_ARENA_BYTES_MAX / 2;
-
-    arena_free(scratch);
-    if (st == ST_NOMEM && too_large)
-        reply_problem(req, PROBLEM_ANSWER_TOO_LARGE, "the results are over the limit of an answer");
-    else
-        qd_fail_status(req, st, err);
-    return TASK_DONE;
-}
-
-status query_in_time(const struct request *req, const struct read_limits *limits, struct err *err)
-{
-    if (atomic_load_explicit(&req->gone, memory_order_relaxed))
-        return err_set(err, ST_TIMEOUT, "nobody waits for the answer");
-    if (clock_mono_ns(req->api->options.clock) > limits->deadline_ns)
-        return err_set(err, ST_TIMEOUT, "the deadline passed while searching");
-    return ST_OK;
-}
-
-task_state query_start(struct request *req, uint64_t cost_ns, task_fn *slice)
-{
-    uint64_t retry_after_ns = 0;
-    struct err err = {0};
-    status st;
-
-    req->task.fair_key = collection_fair_key(req->collection);
-    req->task.run = slice;
-    if (cost_ns <= EXEC_INTERACTIVE_NS)
-        return slice(&req->task);
-    req->task.cost_ns = cost_ns;
-    st = exec_submit(req->api->options.exec, &req->task, &retry_after_ns, &err);
-    if (st != ST_OK) /* refused: the request is still ours */
-        reply_retry(req, st, &err, retry_after_ns);
-    return TASK_DONE;
-}
 
 /* --- printing --- */
 
@@ -91,13 +25,13 @@ static void print_begin(struct request *req, const struct querying *q)
 /* A few of the results; true after the last. */
 static bool print_some(struct request *req, struct querying *q)
 {
-    enum { RESULTS_A_LOOK = 16 }; /* at the clock */
+    enum { RESULTS_A_STEP = 16 };
     const struct plan *plan = &q->plans[q->next];
     const struct scored_list *results = &query_last(plan)->result;
 
     if (q->printed == 0)
         print_begin(req, q);
-    for (uint32_t n = 0; n < RESULTS_A_LOOK && q->printed < results->count; n++) {
+    for (uint32_t n = 0; n < RESULTS_A_STEP && q->printed < results->count; n++) {
         if (q->printed > 0)
             buf_put_text(&req->out, ",");
         query_print_scored(&req->out, req->collection, &results->items[q->printed++], &plan->want);
@@ -108,26 +42,19 @@ static bool print_some(struct request *req, struct querying *q)
     return true;
 }
 
-static void note_slow(struct request *req, const struct querying *q)
-{
-    uint64_t took_ns = clock_mono_ns(req->api->options.clock) - req->start_ns;
-
-    if (q->count == 0 || req->api->options.slow_query_ms == 0 ||
-        took_ns < (uint64_t)req->api->options.slow_query_ms * 1000000u)
-        return;
-    log_warn("slow query",
-             "request_id=%s collection_id=%s ms=%.3f queries=%zu levels=%zu limit=%" PRIu64,
-             req->id, collection_id_text(req->collection), (double)took_ns / 1e6, q->count,
-             q->plans[0].count, query_last(&q->plans[0])->limit);
-}
-
 /* --- running --- */
 
-/* One step of the query that is next. */
-static status go_on(struct request *req, struct querying *q, struct err *err)
+static status step(struct request *req, struct query_job *job, bool *done, struct err *err)
 {
+    struct querying *q = (struct querying *)job; /* its first member */
+
+    if (q->next == q->count) {
+        buf_put_text(&req->out, q->many ? "]" : "");
+        *done = true;
+        return ST_OK;
+    }
     if (!q->begun) {
-        query_run_begin(&q->run, req, &q->plans[q->next], &q->scratch, &q->limits);
+        query_run_begin(&q->run, req, &q->plans[q->next], &job->scratch, &job->limits);
         q->begun = true;
         q->done = false;
         q->printed = 0;
@@ -137,52 +64,13 @@ static status go_on(struct request *req, struct querying *q, struct err *err)
     if (print_some(req, q)) {
         q->begun = false;
         q->next++;
-        arena_reset(&q->scratch);
+        arena_reset(&job->scratch);
+        job->idle = true;
     }
     return ST_OK;
 }
 
-static task_state run_querying(struct request *req, struct querying *q)
-{
-    uint64_t until_ns = clock_mono_ns(req->api->options.clock) + EXEC_SLICE_NS;
-    struct err err = {0};
-
-    while (q->next < q->count && !req->out.failed) {
-        status st = query_in_time(req, &q->limits, &err);
-        struct arena scratch;
-
-        if (st == ST_OK)
-            st = go_on(req, q, &err);
-        if (st != ST_OK)
-            return query_fail(req, &q->scratch, st, &err);
-        if (q->next == q->count || clock_mono_ns(req->api->options.clock) < until_ns)
-            continue;
-        if (!q->begun)
-            arena_free(&q->scratch); /* many may wait like this one */
-        scratch = q->scratch;
-        if (reply_grow(req))
-            return TASK_AGAIN;
-        arena_free(&scratch);
-        return TASK_DONE;
-    }
-    arena_free(&q->scratch);
-    if (q->many)
-        buf_put_text(&req->out, "]");
-    note_slow(req, q);
-    qd_send(req); /* tells if it did not fit */
-    return TASK_DONE;
-}
-
-static task_state slice(struct task *task)
-{
-    struct request *req = (struct request *)task;
-    task_state state;
-
-    log_context_set(req->id, collection_id_text(req->collection));
-    state = run_querying(req, req->state);
-    log_context_set(NULL, NULL);
-    return state;
-}
+/* --- parsing --- */
 
 static bool take_list(struct qd_parse *p, struct request *req, struct jval root, struct querying *q)
 {
@@ -215,32 +103,25 @@ static bool take_one(struct qd_parse *p, struct request *req, struct jval root, 
 
 static task_state handle(struct request *req, bool many, bool older)
 {
-    struct querying *q = arena_zero(&req->arena, sizeof *q);
-    struct qd_parse p = {0};
-    struct qd_terms terms;
-    uint64_t cost_ns = 0;
     struct jval root;
+    struct querying *q = query_job_make(req, sizeof *q, &root);
+    struct qd_parse p = {0};
+    uint64_t cost_ns = 0;
     bool fine;
 
-    if (q == NULL) {
-        reply_problem(req, PROBLEM_NO_MEMORY, "out of memory for a query");
+    if (q == NULL)
         return TASK_DONE;
-    }
+    q->job.step = step;
     q->many = many;
     q->older = older;
-    if (!qd_terms(req, &terms) || !qd_collection(req) || !qd_body(req, &root))
-        return TASK_DONE;
     fine = many ? take_list(&p, req, root, q) : take_one(&p, req, root, q);
     request_json_done(req);
     if (!fine)
         return qd_fail_parse(req, &p);
-    q->limits = points_limits(req, &terms);
-    arena_init(&q->scratch, REQUEST_ARENA_BYTES_MAX);
     for (size_t i = 0; i < q->count; i++)
         cost_ns += query_cost_ns(req, &q->plans[i]);
-    req->state = q;
     buf_put_text(qd_begin(req), many ? "[" : "");
-    return query_start(req, cost_ns, slice);
+    return query_job_start(req, &q->job, cost_ns);
 }
 
 task_state handle_qd_query(struct request *req)

@@ -72,6 +72,7 @@ struct plan {
     struct level **levels; /* in the order they run; the last is the query */
     size_t count, capacity;
     struct qd_want want;
+    bool reads_payload; /* even if none is wanted */
 };
 
 /* qdrant_query_parse.c. older: of the routes /search, with `vector` instead of `query`. */
@@ -146,19 +147,22 @@ status query_nearest(struct query_run *run, const struct level *level, uint64_t 
                      const struct read_want *want, struct scored_list *out, const float **query,
                      struct err *err);
 
-/* --- what the files of routes share (qdrant_query.c) --- */
+/* --- what the files of routes share (qdrant_query_job.c) --- */
 
+/* What a request does step by step: a handler's own state begins with one. */
+struct query_job {
+    /* Does a part of the work and prints a part of the result; *done after the last. */
+    status (*step)(struct request *req, struct query_job *job, bool *done, struct err *err);
+    struct read_limits limits;
+    struct arena scratch;
+    bool idle; /* set by a step that needs nothing in scratch any more */
+};
+/* Runs it at once if it is cheap, else through the queue under its cost, in slices; answers. */
+task_state query_job_start(struct request *req, struct query_job *job, uint64_t cost_ns);
+/* A handler's state of `bytes`, with the collection and the body; NULL after an answer. */
+void *query_job_make(struct request *req, size_t bytes, struct jval *root);
 /* {"id","version","score","payload","vector"} */
 void query_print_scored(struct buf *out, const struct collection *c, const struct scored *s,
                         const struct qd_want *want);
-
-/* Ends of a request that was searching; the scratch arena is freed first, for the request and what
- * it owns are gone afterwards. */
-task_state query_fail(struct request *req, struct arena *scratch, status st, const struct err *err);
-/* ST_TIMEOUT: nobody waits, or the deadline passed. */
-NODISCARD
-status query_in_time(const struct request *req, const struct read_limits *limits, struct err *err);
-/* Runs at once what is cheap, else through the queue again under its cost. */
-task_state query_start(struct request *req, uint64_t cost_ns, task_fn *slice);
 
 #endif

@@ -37,9 +37,13 @@ static status bounded(struct query_run *run, uint64_t count, uint64_t max, uint3
 /* What the level's results are read with: only those of the query itself are printed. */
 static struct read_want want_of(const struct query_run *run)
 {
+    struct read_want want = {0};
+
     if (run->at + 1 < run->plan->count)
-        return (struct read_want){0};
-    return qd_read_want(&run->plan->want);
+        return want;
+    want = qd_read_want(&run->plan->want);
+    want.payload = want.payload || run->plan->reads_payload;
+    return want;
 }
 
 /* --- results --- */

@@ -1,0 +1,137 @@
+/* qdrant_query_job.c - work in steps: at once when it is cheap, else through the queue once more
+ * under its true cost, and in slices. */
+#include "api/qdrant_query.h"
+
+#include "base/log.h"
+
+void query_print_scored(struct buf *out, const struct collection *c, const struct scored *s,
+                        const struct qd_want *want)
+{
+    buf_put_text(out, "{\"id\":");
+    qd_print_id(out, &s->id);
+    buf_put_text(out, ",\"version\":");
+    json_put_u64(out, s->lsn);
+    buf_put_text(out, ",\"score\":");
+    json_put_f32(out, s->score);
+    buf_put_text(out, ",\"payload\":");
+    payload_print(out, s->payload, &want->payload);
+    buf_put_text(out, ",");
+    qd_print_vectors(out, c, s->vectors, want->vectors);
+    if (s->order != NULL) {
+        buf_put_text(out, ",\"order_value\":");
+        points_print_value(out, s->order);
+    }
+    buf_put_text(out, "}");
+}
+
+void *query_job_make(struct request *req, size_t bytes, struct jval *root)
+{
+    struct query_job *job = arena_zero(&req->arena, bytes);
+    struct qd_terms terms;
+
+    if (job == NULL) {
+        reply_problem(req, PROBLEM_NO_MEMORY, "out of memory for a query");
+        return NULL;
+    }
+    if (!qd_terms(req, &terms) || !qd_collection(req) || !qd_body(req, root))
+        return NULL;
+    job->limits = points_limits(req, &terms);
+    arena_init(&job->scratch, REQUEST_ARENA_BYTES_MAX);
+    return job;
+}
+
+static status in_time(const struct request *req, const struct query_job *job, struct err *err)
+{
+    if (atomic_load_explicit(&req->gone, memory_order_relaxed))
+        return err_set(err, ST_TIMEOUT, "nobody waits for the answer");
+    if (clock_mono_ns(req->api->options.clock) > job->limits.deadline_ns)
+        return err_set(err, ST_TIMEOUT, "the deadline passed while searching");
+    return ST_OK;
+}
+
+static task_state fail(struct request *req, struct query_job *job, status st, const struct err *err)
+{
+    bool too_large = job->scratch.bytes > REQUEST_ARENA_BYTES_MAX / 2;
+
+    arena_free(&job->scratch);
+    if (st == ST_NOMEM && too_large)
+        reply_problem(req, PROBLEM_ANSWER_TOO_LARGE, "the results are over the limit of an answer");
+    else
+        qd_fail_status(req, st, err);
+    return TASK_DONE;
+}
+
+static task_state pause(struct request *req, struct query_job *job)
+{
+    struct arena scratch;
+
+    if (job->idle)
+        arena_free(&job->scratch); /* many may wait like this one */
+    scratch = job->scratch;
+    if (reply_grow(req))
+        return TASK_AGAIN;
+    arena_free(&scratch); /* the request is answered, and gone */
+    return TASK_DONE;
+}
+
+static void note_slow(struct request *req)
+{
+    uint64_t took_ns = clock_mono_ns(req->api->options.clock) - req->start_ns;
+
+    if (req->api->options.slow_query_ms > 0 &&
+        took_ns >= (uint64_t)req->api->options.slow_query_ms * 1000000u)
+        log_warn("slow query", "request_id=%s collection_id=%s ms=%.3f route=%s body_bytes=%zu",
+                 req->id, collection_id_text(req->collection), (double)took_ns / 1e6,
+                 req->match.route->pattern, req->body.bytes);
+}
+
+static task_state run(struct request *req, struct query_job *job)
+{
+    uint64_t until_ns = clock_mono_ns(req->api->options.clock) + EXEC_SLICE_NS;
+    struct err err = {0};
+
+    for (bool done = false; !done && !req->out.failed;) {
+        status st = in_time(req, job, &err);
+
+        job->idle = false;
+        if (st == ST_OK)
+            st = job->step(req, job, &done, &err);
+        if (st != ST_OK)
+            return fail(req, job, st, &err);
+        if (!done && clock_mono_ns(req->api->options.clock) >= until_ns)
+            return pause(req, job);
+    }
+    arena_free(&job->scratch);
+    note_slow(req);
+    qd_send(req); /* tells if it did not fit */
+    return TASK_DONE;
+}
+
+static task_state slice(struct task *task)
+{
+    struct request *req = (struct request *)task;
+    task_state state;
+
+    log_context_set(req->id, collection_id_text(req->collection));
+    state = run(req, req->state);
+    log_context_set(NULL, NULL);
+    return state;
+}
+
+task_state query_job_start(struct request *req, struct query_job *job, uint64_t cost_ns)
+{
+    uint64_t retry_after_ns = 0;
+    struct err err = {0};
+    status st;
+
+    req->state = job;
+    req->task.fair_key = collection_fair_key(req->collection);
+    req->task.run = slice;
+    if (cost_ns <= EXEC_INTERACTIVE_NS)
+        return slice(&req->task);
+    req->task.cost_ns = cost_ns;
+    st = exec_submit(req->api->options.exec, &req->task, &retry_after_ns, &err);
+    if (st != ST_OK) /* refused: the request is still ours */
+        reply_retry(req, st, &err, retry_after_ns);
+    return TASK_DONE;
+}
