@@ -22,6 +22,8 @@ static void op_destroy(struct change_op *op)
 
     node_collection_unpin(op->c);
     arena_free(&op->walk.ids);
+    arena_free(&op->walk.texts);
+    mem_free(op->walk.found);
     arena_free(&op->batch.arena);
     buf_free(&op->batch.payload);
     mem_free(op->batch.ids);
@@ -171,7 +173,7 @@ static void on_logged(void *arg, status st, const struct write_result *result,
         op->lsn = result->lsn;
     op->changed += result->count;
     go_on(op);
-    if (op->step == STEP_CHOOSE && !op->by_filter && op->taken == op->count)
+    if (op->step == STEP_CHOOSE && change_chosen(op))
         finish(op);
     else
         exec_resubmit(op->c->node->options.exec, &op->task);
@@ -324,6 +326,7 @@ static status create(struct collection *c, const struct change_op *from, struct 
         collection_pin(c);
         atomic_fetch_add_explicit(&c->node->ops, 1, memory_order_relaxed);
         arena_init(&op->walk.ids, (size_t)2 * CHANGE_WALK_IDS * DOCID_BYTES_MAX);
+        arena_init(&op->walk.texts, SIZE_MAX);  /* CHANGE_KNOWN_MAX bounds it */
         arena_init(&op->batch.arena, SIZE_MAX); /* CHANGE_BYTES and a row bound it */
         buf_init(&op->batch.payload, RECORD_PAYLOAD_BYTES_MAX);
         *out = op;

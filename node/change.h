@@ -7,12 +7,13 @@
 #define NODE_CHANGE_H
 
 #include "node/node_internal.h"
-#include "node/points.h"
+#include "node/select.h"
 
 enum {
     CHANGE_IDS_MAX = 65536,              /* of a batch whose ids the door brought */
     CHANGE_WALK_IDS = 4096,              /* of one that a filter found */
-    CHANGE_PAGE_ROWS = 512,              /* a filter is asked of in one go */
+    CHANGE_PAGE_ROWS = 128,              /* a filter is asked of in one go */
+    CHANGE_KNOWN_MAX = 16384,            /* rows that indexes may leave to be asked at once */
     CHANGE_BYTES = 32 * 1024 * 1024,     /* of changed documents in one record: then it is closed */
     CHANGE_WALK_BYTES = 4 * 1024 * 1024, /* the same where a filter chose them */
     CHANGE_CLOCK_BYTES = 32 * 1024,      /* of rows between looks at the clock */
@@ -42,6 +43,8 @@ struct change_op {
     const struct filter *which; /* NULL: all */
     struct {
         bool begun, ended;
+        struct docid *found; /* payload indexes knew them all: ids borrows it */
+        struct arena texts;  /* bytes of these */
         struct docid after, last;
         char after_text[DOCID_BYTES_MAX], last_text[DOCID_BYTES_MAX];
         struct arena ids; /* bytes of the batch's */
@@ -72,16 +75,15 @@ struct change_op {
     struct remote_wait wait;
 };
 
-/* change_ids.c: fills the batch with what comes next; none: all are done. Works for a slice only:
- * *again. */
+/* change_ids.c: fills the batch with what comes next; none: there are no more. Works for a slice
+ * only: *again. */
 NODISCARD
 status change_choose(struct change_op *op, bool *again, struct err *err);
+bool change_chosen(const struct change_op *op); /* there are no more behind this batch */
 
 /* change_rows.c: decides about the id at batch.at, inside a guard, the turn come and settled; adds
  * to out what is to be logged. ST_CONFLICT: the condition of the request does not hold. */
 NODISCARD
 status change_decide(struct change_op *op, struct err *err);
-/* Which vector fields the row in the slot has, a bit for each. */
-uint64_t change_fields(const struct collection *c, uint32_t slot);
 
 #endif

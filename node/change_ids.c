@@ -1,9 +1,10 @@
 /* Which documents a change takes on next: a part of the ids that were named, or what a filter finds
  * on its walk in id order, up to the last id there was when it began.
  *
- * The walk meets each id that is there all along exactly once, whatever replaces its row meanwhile
- * (slots_page()). The filter is asked here only to leave out what does not match; what becomes of a
- * document is decided when its turn has come. */
+ * Where payload indexes leave few rows to be asked these are selected at once (select.h) and their
+ * ids kept. Else the walk meets each id that is there all along exactly once, whatever replaces its
+ * row meanwhile (slots_page()). The filter is asked here only to leave out what does not match;
+ * what becomes of a document is decided when its turn has come. */
 #include "node/change.h"
 
 /* Rows of one id are put together, in their order: the first of the batch decides with all of them.
@@ -54,17 +55,64 @@ static void copy_id(const struct docid *from, struct docid *out, void *text)
     out->bytes = slice_make(text, from->bytes.bytes);
 }
 
-static status add_found(struct change_op *op, const struct row *row, struct err *err)
+static bool keep_id(struct arena *arena, const struct docid *from, struct docid *out)
 {
     void *text = NULL;
 
-    if (row->id.kind == DOCID_BYTES) {
-        text = arena_alloc(&op->walk.ids, row->id.bytes.bytes);
-        if (text == NULL)
-            return err_set(err, ST_NOMEM, "out of memory for a change by filter");
+    if (from->kind == DOCID_BYTES && (text = arena_alloc(arena, from->bytes.bytes)) == NULL)
+        return false;
+    copy_id(from, out, text);
+    return true;
+}
+
+static status no_memory(struct err *err)
+{
+    return err_set(err, ST_NOMEM, "out of memory for a change by filter");
+}
+
+static status keep_selected(struct change_op *op, const struct selected *s, struct err *err)
+{
+    size_t count = 0;
+
+    op->walk.found = mem_alloc_array((size_t)s->count + 1, sizeof *op->walk.found);
+    if (op->walk.found == NULL)
+        return no_memory(err);
+    for (uint32_t slot = selected_next(s, 0); slot != SLOT_NONE && count < s->count;
+         slot = selected_next(s, slot + 1)) {
+        struct row row;
+
+        slots_row(op->c->slots, slot, &row);
+        if (!keep_id(&op->walk.texts, &row.id, &op->walk.found[count++]))
+            return no_memory(err);
     }
-    copy_id(&row->id, &op->batch.ids[op->batch.count++], text);
+    op->ids = op->walk.found;
+    op->count = count;
     return ST_OK;
+}
+
+/* Inside a guard: what payload indexes know, or where the walk ends. */
+static status walk_begin(struct change_op *op, struct err *err)
+{
+    struct selected selected;
+    struct arena arena;
+    struct asker asker;
+    struct known known;
+    bool any = false;
+    status st;
+
+    arena_init(&arena, SIZE_MAX); /* a few bits a row */
+    asker_init(&asker, op->c, op->which, NULL);
+    st = select_known(&asker, &arena, &known, err);
+    if (st == ST_OK && known.bits != NULL && known.count <= CHANGE_KNOWN_MAX) {
+        st = select_make(op->c, op->which, NULL, &arena, &selected, err);
+        if (st == ST_OK)
+            st = keep_selected(op, &selected, err);
+    } else if (st == ST_OK) {
+        st = slots_last(op->c->slots, &op->walk.last, op->walk.last_text, &any, err);
+        op->walk.ended = !any;
+    }
+    arena_free(&arena);
+    return st;
 }
 
 /* Inside a guard. */
@@ -73,37 +121,31 @@ static status walk_page(struct change_op *op, struct err *err)
     struct collection *c = op->c;
     uint32_t slots[CHANGE_PAGE_ROWS];
     uint32_t count = 0;
-    status st;
+    status st = slots_page(c->slots, op->walk.after.kind != 0 ? &op->walk.after : NULL,
+                           CHANGE_PAGE_ROWS, slots, &count, err);
 
-    if (!op->walk.begun) {
-        bool any;
-
-        st = slots_last(c->slots, &op->walk.last, op->walk.last_text, &any, err);
-        if (st != ST_OK)
-            return st;
-        op->walk.ended = !any;
-        if (!any)
-            return ST_OK;
-    }
-    st = slots_page(c->slots, op->walk.begun ? &op->walk.after : NULL, CHANGE_PAGE_ROWS, slots,
-                    &count, err);
-    op->walk.begun = true;
     op->walk.ended = count < CHANGE_PAGE_ROWS;
     for (uint32_t i = 0; st == ST_OK && i < count; i++) {
-        struct row row;
         struct filter_row asked;
+        struct row row;
 
         slots_row(c->slots, slots[i], &row);
         if (docid_compare(&row.id, &op->walk.last) > 0) {
             op->walk.ended = true;
             break;
         }
-        asked = (struct filter_row){&row.id, row.payload, change_fields(c, slots[i])};
-        if (op->which == NULL || filter_match(op->which, &asked))
-            st = add_found(op, &row, err);
+        asked = (struct filter_row){&row.id, row.payload, row_vectors(c, slots[i])};
+        if ((op->which == NULL || filter_match(op->which, &asked)) &&
+            !keep_id(&op->walk.ids, &row.id, &op->batch.ids[op->batch.count++]))
+            st = no_memory(err);
         copy_id(&row.id, &op->walk.after, op->walk.after_text);
     }
     return st;
+}
+
+bool change_chosen(const struct change_op *op)
+{
+    return op->by_filter && op->walk.found == NULL ? op->walk.ended : op->taken == op->count;
 }
 
 status change_choose(struct change_op *op, bool *again, struct err *err)
@@ -113,7 +155,14 @@ status change_choose(struct change_op *op, bool *again, struct err *err)
     status st = ST_OK;
 
     *again = false;
-    if (!op->by_filter)
+    if (op->by_filter && !op->walk.begun) {
+        struct epoch_guard guard = epoch_enter(op->c->node->epoch);
+
+        op->walk.begun = true;
+        st = walk_begin(op, err);
+        epoch_leave(op->c->node->epoch, guard);
+    }
+    if (st == ST_OK && (!op->by_filter || op->walk.found != NULL))
         return take_named(op, err);
     while (st == ST_OK && !*again && !op->walk.ended &&
            op->batch.count + CHANGE_PAGE_ROWS <= op->batch.room) {

@@ -22,15 +22,6 @@ static uint32_t dimension_at(const struct collection *c, size_t field)
     return c->dim;
 }
 
-uint64_t change_fields(const struct collection *c, uint32_t slot)
-{
-    uint64_t bits = 0;
-
-    for (size_t i = 0; i < field_count(c); i++)
-        bits |= (uint64_t)(vector_at(c, slot, i) != NULL) << i;
-    return bits;
-}
-
 /* --- a changed row; what it points to is in the batch's arena --- */
 
 static status no_memory(struct err *err)
@@ -203,7 +194,7 @@ static void decide_absent(struct change_op *op, size_t at)
 
 static bool is_wanted(const struct change_op *op, uint32_t slot, const struct row *row)
 {
-    const struct filter_row asked = {&row->id, row->payload, change_fields(op->c, slot)};
+    const struct filter_row asked = {&row->id, row->payload, row_vectors(op->c, slot)};
 
     if (op->job == JOB_WRITE && op->options.mode == WRITE_INSERT_ONLY)
         return false;
