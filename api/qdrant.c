@@ -118,6 +118,45 @@ void qd_send(struct request *req)
     reply_send(req, 200);
 }
 
+/* Digits of at most 9 places; false for anything else. */
+static bool parse_whole(struct slice text, uint64_t *out)
+{
+    uint64_t n = 0;
+
+    if (text.bytes == 0 || text.bytes > 9)
+        return false;
+    for (size_t i = 0; i < text.bytes; i++) {
+        if (text.data[i] < '0' || text.data[i] > '9')
+            return false;
+        n = 10 * n + (uint64_t)(text.data[i] - '0');
+    }
+    *out = n;
+    return true;
+}
+
+uint64_t qd_wait_ms(const struct request *req)
+{
+    const struct slice *timeout = request_parameter(req, "timeout");
+    const struct slice *wait = request_parameter(req, "wait");
+    uint64_t seconds = 0;
+
+    if (!req->qdrant || req->match.route == NULL || req->match.route->kind != ROUTE_WRITE ||
+        wait == NULL || !slice_equal(*wait, slice_text("true")) || timeout == NULL ||
+        !parse_whole(*timeout, &seconds))
+        return 0;
+    return seconds * 1000u;
+}
+
+void qd_put_wait_timeout(struct buf *out, const struct request *req)
+{
+    uint64_t us = (clock_mono_ns(req->api->options.clock) - req->start_ns) / 1000u;
+
+    buf_printf(out,
+               "{\"usage\":null,\"result\":{\"operation_id\":null,\"status\":\"wait_timeout\"},"
+               "\"status\":\"ok\",\"time\":%" PRIu64 ".%06" PRIu64 "}",
+               us / 1000000u, us % 1000000u);
+}
+
 void qd_send_true(struct request *req)
 {
     buf_put_text(qd_begin(req), "true");
@@ -300,22 +339,6 @@ static bool is_one_of(struct slice value, const char *const *words)
     while (*words != NULL && !slice_equal(value, slice_text(*words)))
         words++;
     return *words != NULL;
-}
-
-/* Digits of at most 9 places; false for anything else. */
-static bool parse_whole(struct slice text, uint64_t *out)
-{
-    uint64_t n = 0;
-
-    if (text.bytes == 0 || text.bytes > 9)
-        return false;
-    for (size_t i = 0; i < text.bytes; i++) {
-        if (text.data[i] < '0' || text.data[i] > '9')
-            return false;
-        n = 10 * n + (uint64_t)(text.data[i] - '0');
-    }
-    *out = n;
-    return true;
 }
 
 bool qd_terms(struct request *req, struct qd_terms *out)

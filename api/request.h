@@ -46,6 +46,9 @@ struct request {
     uint64_t deadline_ns; /* monotonic */
 
     _Atomic bool gone; /* set by the loop when nobody waits for the answer */
+    /* Set by the owner when all of what was asked is with node, read by the loop: who waits for it
+     * only so long may be told that it is under way. */
+    _Atomic bool handed;
 
     /* The owner's. */
     struct arena arena;

@@ -51,6 +51,8 @@ struct conn {
     size_t pending_at;
     uint64_t linger_bytes;
     uint64_t begun_ms; /* loop time of the first byte of the request */
+    uint64_t late_ms;  /* loop time when the client of a request under way is told so */
+    bool waits_less;   /* its client wants to know sooner that a write is under way */
     bool refusal;      /* over the connection limit: counted apart */
     bool reading;      /* uv_read_start is on */
     bool eof;          /* the client sends no more */
