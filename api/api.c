@@ -25,6 +25,8 @@ status api_open(const struct api_options *options, struct api **out, struct err 
     api->options = *options;
     if (options->replies_bytes_max == 0)
         api->options.replies_bytes_max = 4 * (uint64_t)REPLY_BYTES_MAX;
+    if (options->qdrant_body_bytes_max == 0)
+        api->options.qdrant_body_bytes_max = options->body_bytes_max;
     api->doc_count = exec_workers(options->exec);
     api->id_seed = rand_u64(options->rand);
     api->start_ns = clock_mono_ns(options->clock);
@@ -37,7 +39,8 @@ status api_open(const struct api_options *options, struct api **out, struct err 
         api_close(api);
         return st;
     }
-    api->options.host = NULL; /* was borrowed during this call only */
+    api->options.host = NULL; /* was borrowed during this call only, as was the next */
+    api->options.qdrant_host = NULL;
     *out = api;
     return ST_OK;
 }
@@ -45,6 +48,11 @@ status api_open(const struct api_options *options, struct api **out, struct err 
 uint16_t api_port(const struct api *api)
 {
     return server_port(api->server);
+}
+
+uint16_t api_qdrant_port(const struct api *api)
+{
+    return server_qdrant_port(api->server);
 }
 
 void api_drain(struct api *api, uint32_t drain_ms)

@@ -28,16 +28,21 @@ struct api_options {
     uint64_t body_bytes_max;
     uint32_t batch_max; /* documents a request */
     uint32_t slow_query_ms;
-    uint64_t bodies_bytes_max;  /* of all requests under way; 0: 4 x body_bytes_max */
+    uint64_t bodies_bytes_max;  /* of all requests under way; 0: 4 x the larger bound of a body */
     uint64_t replies_bytes_max; /* of large answers not yet read; 0: 4 x REPLY_BYTES_MAX */
     uint32_t idle_ms;           /* a kept connection without a request; 0: 75 s */
     bool metrics_enabled;
     bool log_requests;
-    bool qdrant_string_ids; /* collections of the compatible dialect take any text as an id */
+    /* The compatible dialect, which the first listener answers too. */
+    const char *qdrant_host;        /* a listener of its own; NULL or "": none */
+    uint16_t qdrant_port;           /* 0: any; api_qdrant_port() tells */
+    uint64_t qdrant_body_bytes_max; /* 0: body_bytes_max */
+    bool qdrant_string_ids;         /* collections made by it take any text as an id */
 };
 NODISCARD
 status api_open(const struct api_options *options, struct api **out, struct err *err);
 uint16_t api_port(const struct api *api);
+uint16_t api_qdrant_port(const struct api *api); /* 0: it has no listener of its own */
 /* Stops accepting, /ready says 503, answers what is under way (at most drain_ms), closes. */
 void api_drain(struct api *api, uint32_t drain_ms);
 void api_close(struct api *api);

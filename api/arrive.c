@@ -3,12 +3,22 @@
 #include "api/qdrant_door.h"
 #include "api/server_internal.h"
 
+/* A path of neither dialect is answered as the listener it came by would have it. */
 static status find(struct request *req, struct slice path, struct err *err)
 {
-    return req->qdrant ? route_find(QDRANT_ROUTES, QDRANT_ROUTE_COUNT, req->method, path,
-                                    &req->arena, &req->match, err)
-                       : route_find(API_ROUTES, API_ROUTE_COUNT, req->method, path, &req->arena,
-                                    &req->match, err);
+    bool own = qd_owns(path);
+    status st =
+        route_find(own ? QDRANT_ROUTES : API_ROUTES, own ? QDRANT_ROUTE_COUNT : API_ROUTE_COUNT,
+                   req->method, path, &req->arena, &req->match, err);
+
+    req->qdrant = own || (req->qdrant && st == ST_NOT_FOUND);
+    return st;
+}
+
+/* The router refuses a NUL of any path; here it stands in a name. */
+static bool is_bad_name(const struct request *req, struct slice path)
+{
+    return req->qdrant && memmem(path.data, path.bytes, "%00", 3) != NULL;
 }
 
 static void find_route(struct request *req, const struct http1_head *head)
@@ -22,6 +32,8 @@ static void find_route(struct request *req, const struct http1_head *head)
         request_set_problem(req, PROBLEM_NO_ROUTE, err.text);
     else if (st == ST_DENIED)
         request_set_problem(req, PROBLEM_METHOD, err.text);
+    else if (st == ST_INVALID && is_bad_name(req, head->path))
+        qd_set_failure(req, 422, "Validation error in JSON body: [a name holds no NUL]");
     else if (st == ST_INVALID)
         request_set_problem(req, PROBLEM_BAD_PATH, err.text);
     else if (st != ST_OK)
@@ -46,7 +58,30 @@ static void check_headers(struct request *req, const struct http1_head *head)
 
 void request_arrived(struct request *req, const struct http1_head *head)
 {
-    req->qdrant = qd_owns(head->path);
     find_route(req, head);
     check_headers(req, head);
+}
+
+uint64_t request_set_deadline(struct request *req, uint64_t left_ms)
+{
+    uint64_t own_ms = req->qdrant && req->http_status == 0 ? qd_timeout_s(req) * 1000 : 0;
+    bool has_own = own_ms > 0 && own_ms < left_ms;
+    bool stops = has_own && req->match.route->kind == ROUTE_READ;
+
+    req->start_ns = clock_mono_ns(req->api->options.clock);
+    req->deadline_ns = req->start_ns + (stops ? own_ms : left_ms) * 1000000u;
+    req->told_when_late = has_own && qd_answers_update(req->match.route);
+    if (req->told_when_late)
+        return own_ms;
+    return (stops ? own_ms : left_ms) + SERVER_LATE_MS;
+}
+
+bool request_set_late(const struct request *req, struct request *late)
+{
+    if (!req->told_when_late)
+        return false;
+    qd_put_wait_timeout(&late->out);
+    late->http_status = 200;
+    late->content_type = "application/json";
+    return true;
 }

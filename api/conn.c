@@ -78,64 +78,36 @@ void conn_drain(struct conn *c)
 /* --- timeouts --- */
 
 static struct request *request_new(struct conn *c);
-static void arm(struct conn *c, uint64_t timeout_ms);
 
-/* A request in the place of the one under way, which goes on without a client; NULL when the
- * connection had to be closed. */
-static struct request *stand_in(struct conn *c)
+/* The work cannot be called back, but the client need not wait for it. */
+static void answer_late(struct conn *c)
 {
     struct request *late = request_new(c);
     struct request *req = c->req;
+    bool write;
+    bool over;
 
     if (late == NULL) {
         conn_close(c);
-        return NULL;
+        return;
     }
     memcpy(late->id, req->id, sizeof late->id);
     late->method = req->method;
     late->match.route = req->match.route;
     late->qdrant = req->qdrant;
     late->start_ns = req->start_ns;
+    write = req->match.route != NULL && req->match.route->kind == ROUTE_WRITE;
+    over = request_set_late(req, late);
     req->told_late = true;
     let_go(c);
     c->req = late;
     c->state = CONN_READING;
-    return late;
-}
-
-/* The work cannot be called back, but the client need not wait for it. */
-static void answer_late(struct conn *c)
-{
-    const struct request *late = stand_in(c);
-
-    if (late == NULL)
-        return;
-    refuse(c,
-           late->match.route != NULL && late->match.route->kind == ROUTE_WRITE
-               ? PROBLEM_OUTCOME_UNKNOWN
-               : PROBLEM_DEADLINE,
-           "the request was still under way after its deadline");
-}
-
-/* The time a client wants to wait for its write has passed: it is told so as soon as node has the
- * write, and then no longer waited for. */
-static void look_at_wait(struct conn *c)
-{
-    enum { LOOK_AGAIN_MS = 50 };
-    struct request *late;
-
-    if (!atomic_load_explicit(&c->req->handed, memory_order_acquire)) {
-        arm(c, LOOK_AGAIN_MS);
+    if (over) {
+        conn_answer(late);
         return;
     }
-    late = stand_in(c);
-    if (late == NULL)
-        return;
-    qd_put_wait_timeout(&late->out, late);
-    late->http_status = late->out.failed ? 503 : 200;
-    late->content_type = "application/json";
-    c->keep_alive = false;
-    conn_answer(late);
+    refuse(c, write ? PROBLEM_OUTCOME_UNKNOWN : PROBLEM_DEADLINE,
+           "the request was still under way after its deadline");
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -147,10 +119,7 @@ static void on_timer(uv_timer_t *timer)
         refuse(c, PROBLEM_SLOW_REQUEST, "the request was not whole within the time a request has");
         break;
     case CONN_BUSY:
-        if (c->waits_less && uv_now(&c->server->loop) < c->late_ms)
-            look_at_wait(c);
-        else
-            answer_late(c);
+        answer_late(c);
         break;
     case CONN_IDLE:
     case CONN_WRITING:
@@ -372,7 +341,8 @@ static void refuse(struct conn *c, enum problem p, const char *detail)
 
         if (sent == NULL || !request_clean_id(sent->value, c->req->id))
             request_make_id(c->server->api, c->req->id);
-        c->req->qdrant = qd_owns(c->http.head.path);
+        if (c->http.head.path.bytes > 0)
+            c->req->qdrant = c->qdrant || qd_owns(c->http.head.path);
     }
     c->keep_alive = false;
     request_set_problem(c->req, p, detail);
@@ -389,10 +359,18 @@ static struct request *request_new(struct conn *c)
         return NULL;
     req->api = c->server->api;
     req->conn = c;
-    buf_init(&req->body, c->server->api->options.body_bytes_max + JSON_PADDING_BYTES);
+    buf_init(&req->body, c->server->body_bytes_max + JSON_PADDING_BYTES);
+    req->qdrant = c->qdrant;
     buf_init(&req->out, REPLY_BYTES_MAX);
     arena_init(&req->arena, REQUEST_ARENA_BYTES_MAX);
     return req;
+}
+
+static uint64_t body_bytes_max(const struct request *req)
+{
+    const struct api_options *o = &req->api->options;
+
+    return req->qdrant ? o->qdrant_body_bytes_max : o->body_bytes_max;
 }
 
 /* The head is whole. A problem found here is answered when the body has come, so that the
@@ -418,7 +396,12 @@ static bool begin(struct conn *c, bool more_is_here)
     if (id == NULL || !request_clean_id(id->value, req->id))
         request_make_id(req->api, req->id);
     request_arrived(req, head);
+    req->body.bytes_max = body_bytes_max(req) + JSON_PADDING_BYTES;
     req->head = http1_take_head(&c->http);
+    if (head->content_length > body_bytes_max(req)) {
+        refuse(c, PROBLEM_BODY_TOO_LARGE, "Content-Length is over the limit of a body");
+        return false;
+    }
     if (!head->expect_continue || !body_comes)
         return true;
     if (req->http_status != 0) { /* the client waits for our word before it sends the body */
@@ -440,6 +423,10 @@ static bool take_body(struct conn *c, struct slice piece)
 {
     if (c->req->http_status != 0)
         return true; /* answered already: read and dropped */
+    if (c->req->body.bytes + piece.bytes > body_bytes_max(c->req)) {
+        refuse(c, PROBLEM_BODY_TOO_LARGE, "the chunks are over the limit of a body");
+        return false;
+    }
     if (!body_grow(c, piece.bytes)) {
         refuse(c, PROBLEM_BODIES_FULL, "the bodies of all requests under way are over their bound");
         return false;
@@ -489,16 +476,10 @@ static void dispatch(struct conn *c)
     struct request *req = c->req;
     uint64_t spent_ms = uv_now(&s->loop) - c->begun_ms;
     uint64_t left_ms = spent_ms < o->timeout_ms ? o->timeout_ms - spent_ms : 1;
-    uint64_t wait_ms;
 
     http1_reset(&c->http);
     c->timed = false;
-    req->start_ns = clock_mono_ns(o->clock);
-    req->deadline_ns = req->start_ns + left_ms * 1000000u;
-    wait_ms = qd_wait_ms(req);
-    c->late_ms = uv_now(&s->loop) + left_ms + SERVER_LATE_MS;
-    c->waits_less = wait_ms > 0 && wait_ms < left_ms;
-    arm(c, c->waits_less ? wait_ms : left_ms + SERVER_LATE_MS);
+    arm(c, request_set_deadline(req, left_ms));
     if (req->http_status == 0 && req->match.route->kind < ROUTE_PROBE &&
         atomic_load_explicit(&s->api->draining, memory_order_relaxed))
         request_set_problem(req, PROBLEM_DRAINING, "this node is shutting down");
@@ -635,7 +616,7 @@ static struct conn *conn_new(struct server *s)
         return NULL;
     c->server = s;
     c->keep_alive = true;
-    http1_init(&c->http, o->header_bytes_max, o->body_bytes_max);
+    http1_init(&c->http, o->header_bytes_max, s->body_bytes_max);
     buf_init(&c->pending, SERVER_READ_BYTES);
     c->tcp.data = c;
     c->timer.data = c;
@@ -654,18 +635,20 @@ static void on_turned_away(uv_handle_t *spare)
     struct server *s = spare->data;
 
     s->spare_busy = false;
-    if (s->spare_wanted)
-        conn_accept(s);
+    for (size_t i = 0; i < SERVER_LISTENERS; i++)
+        if (s->listeners[i].wanted && s->listeners[i].open)
+            conn_accept(&s->listeners[i]);
 }
 
 /* Without memory for a connection it must still be taken from the listener, which else would never
  * speak again. One spare handle does that. */
-static void turn_away(struct server *s)
+static void turn_away(struct listener *l)
 {
+    struct server *s = l->server;
     static struct log_repeat repeat;
     uint64_t left_out;
 
-    s->spare_wanted = s->spare_busy;
+    l->wanted = s->spare_busy;
     if (s->spare_busy)
         return;
     if (log_repeat(&repeat, &left_out))
@@ -674,28 +657,30 @@ static void turn_away(struct server *s)
     s->spare_busy = true;
     s->spare.data = s;
     (void)uv_tcp_init(&s->loop, &s->spare);
-    (void)uv_accept((uv_stream_t *)&s->listener, (uv_stream_t *)&s->spare);
+    (void)uv_accept((uv_stream_t *)&l->tcp, (uv_stream_t *)&s->spare);
     uv_close((uv_handle_t *)&s->spare, on_turned_away);
 }
 
-void conn_accept(struct server *s)
+void conn_accept(struct listener *l)
 {
+    struct server *s = l->server;
     const struct api_options *o = &s->api->options;
     bool over = server_connections(s) >= o->connections_max;
     struct conn *c = conn_new(s);
     char detail[96];
 
     if (c == NULL) {
-        turn_away(s);
+        turn_away(l);
         return;
     }
-    s->spare_wanted = false;
+    l->wanted = false;
+    c->qdrant = l->qdrant;
     c->refusal = over;
     if (over)
         s->refusals++;
     else
         atomic_fetch_add_explicit(&s->conn_count, 1, memory_order_relaxed);
-    if (uv_accept((uv_stream_t *)&s->listener, (uv_stream_t *)&c->tcp) != 0 ||
+    if (uv_accept((uv_stream_t *)&l->tcp, (uv_stream_t *)&c->tcp) != 0 ||
         s->refusals > SERVER_REFUSALS_MAX) {
         conn_close(c);
         return;

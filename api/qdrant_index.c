@@ -15,8 +15,6 @@ static uint64_t wait_ms_of(const struct request *req, const struct qd_terms *ter
 
     if (!terms->wait)
         return 0;
-    if (terms->timeout_s > 0 && terms->timeout_s * 1000 < left_ms)
-        left_ms = terms->timeout_s * 1000;
     return left_ms > WAIT_SPARE_MS ? left_ms - WAIT_SPARE_MS : 1;
 }
 
@@ -24,6 +22,7 @@ static void on_changed(void *arg, status st, const struct collection_info *info,
                        const struct err *err)
 {
     struct request *req = arg;
+    struct qd_terms terms = *(const struct qd_terms *)req->state;
     struct collection_info now;
 
     (void)info;
@@ -31,8 +30,11 @@ static void on_changed(void *arg, status st, const struct collection_info *info,
         fail_bucket(req, st, err);
         return;
     }
+    /* Waiting ended because of the time: it may be building still. */
+    if (clock_mono_ns(req->api->options.clock) + WAIT_SPARE_MS * 1000000u >= req->deadline_ns)
+        terms.wait = false;
     node_collection_info(req->collection, &now);
-    qd_send_update(req, req->state, now.last_lsn);
+    qd_send_update(req, &terms, now.last_lsn);
 }
 
 static bool parse_type(struct qd_parse *p, struct slice text, struct pindex_spec *out)

@@ -22,7 +22,12 @@ static status uv_err(struct err *err, int code, const char *what)
 
 uint16_t server_port(const struct server *s)
 {
-    return s->port;
+    return s->listeners[0].port;
+}
+
+uint16_t server_qdrant_port(const struct server *s)
+{
+    return s->listeners[1].port;
 }
 
 uint32_t server_connections(const struct server *s)
@@ -123,6 +128,17 @@ static void take_replies(struct server *s)
     }
 }
 
+static void close_listeners(struct server *s)
+{
+    for (size_t i = 0; i < SERVER_LISTENERS; i++) {
+        struct listener *l = &s->listeners[i];
+
+        if (l->open)
+            uv_close((uv_handle_t *)&l->tcp, NULL);
+        l->open = false;
+    }
+}
+
 static void stop_listening(struct server *s)
 {
     struct conn *next;
@@ -130,7 +146,7 @@ static void stop_listening(struct server *s)
     if (!s->listening)
         return;
     s->listening = false;
-    uv_close((uv_handle_t *)&s->listener, NULL);
+    close_listeners(s);
     for (struct conn *c = s->conns; c != NULL; c = next) {
         next = c->next;
         conn_drain(c);
@@ -192,52 +208,72 @@ static void run_loop(void *arg)
 
 /* --- open and close --- */
 
-static status resolve(const struct api_options *o, struct sockaddr_storage *out, struct err *err)
+static status resolve(const char *host, uint16_t number, struct sockaddr_storage *out,
+                      struct err *err)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
     struct addrinfo *found = NULL;
     char port[8];
     int code;
 
-    (void)snprintf(port, sizeof port, "%u", o->port);
-    code = getaddrinfo(o->host, port, &hints, &found);
+    (void)snprintf(port, sizeof port, "%u", number);
+    code = getaddrinfo(host, port, &hints, &found);
     if (code != 0)
-        return err_set(err, ST_INVALID, "[server] host %s: %s", o->host, gai_strerror(code));
+        return err_set(err, ST_INVALID, "host %s: %s", host, gai_strerror(code));
     memcpy(out, found->ai_addr, found->ai_addrlen);
     freeaddrinfo(found);
     return ST_OK;
 }
 
-static status start_listening(struct server *s, struct err *err)
+static status bind_listener(struct listener *l, const char *host, uint16_t port, struct err *err)
 {
     struct sockaddr_storage address;
     struct sockaddr_storage bound;
     int bound_bytes = sizeof bound;
-    status st = resolve(&s->api->options, &address, err);
+    status st = resolve(host, port, &address, err);
     int code;
 
     if (st != ST_OK)
         return st;
-    code = uv_tcp_bind(&s->listener, (const struct sockaddr *)&address, 0);
+    code = uv_tcp_init(&l->server->loop, &l->tcp);
+    l->open = code == 0;
+    l->tcp.data = l;
     if (code == 0)
-        code = uv_listen((uv_stream_t *)&s->listener, SERVER_BACKLOG, on_connection);
+        code = uv_tcp_bind(&l->tcp, (const struct sockaddr *)&address, 0);
     if (code == 0)
-        code = uv_tcp_getsockname(&s->listener, (struct sockaddr *)&bound, &bound_bytes);
-    if (code != 0) {
-        st = uv_err(err, code, "listen");
-        return err_wrap(err, st, "[server] host %s rest_port %u", s->api->options.host,
-                        s->api->options.port);
-    }
-    s->port = ntohs(bound.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&bound)->sin6_port
+        code = uv_listen((uv_stream_t *)&l->tcp, SERVER_BACKLOG, on_connection);
+    if (code == 0)
+        code = uv_tcp_getsockname(&l->tcp, (struct sockaddr *)&bound, &bound_bytes);
+    if (code != 0)
+        return uv_err(err, code, "listen");
+    l->port = ntohs(bound.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&bound)->sin6_port
                                                 : ((struct sockaddr_in *)&bound)->sin_port);
     return ST_OK;
+}
+
+static status start_listening(struct server *s, struct err *err)
+{
+    const struct api_options *o = &s->api->options;
+    status st;
+
+    for (size_t i = 0; i < SERVER_LISTENERS; i++)
+        s->listeners[i].server = s;
+    s->listeners[1].qdrant = true;
+    st = bind_listener(&s->listeners[0], o->host, o->port, err);
+    if (st != ST_OK)
+        return err_wrap(err, st, "[server] host %s rest_port %u", o->host, o->port);
+    if (o->qdrant_host == NULL || o->qdrant_host[0] == '\0')
+        return ST_OK;
+    st = bind_listener(&s->listeners[1], o->qdrant_host, o->qdrant_port, err);
+    return st == ST_OK
+               ? ST_OK
+               : err_wrap(err, st, "[compat.qdrant] listen %s:%u", o->qdrant_host, o->qdrant_port);
 }
 
 /* The handles of a loop that never ran, or has ended, are closed by running it once more. */
 static void close_loop(struct server *s)
 {
-    if (s->listening)
-        uv_close((uv_handle_t *)&s->listener, NULL);
+    close_listeners(s);
     if (s->wake_open)
         uv_close((uv_handle_t *)&s->wake, NULL);
     (void)uv_run(&s->loop, UV_RUN_DEFAULT);
@@ -248,7 +284,9 @@ static void set_bounds(struct server *s)
 {
     const struct api_options *o = &s->api->options;
 
-    s->bodies_bytes_max = o->bodies_bytes_max != 0 ? o->bodies_bytes_max : 4 * o->body_bytes_max;
+    s->body_bytes_max =
+        o->body_bytes_max > o->qdrant_body_bytes_max ? o->body_bytes_max : o->qdrant_body_bytes_max;
+    s->bodies_bytes_max = o->bodies_bytes_max != 0 ? o->bodies_bytes_max : 4 * s->body_bytes_max;
     s->idle_ms = o->idle_ms != 0 ? o->idle_ms : SERVER_IDLE_MS;
 }
 
@@ -271,13 +309,9 @@ status server_open(struct api *api, struct server **out, struct err *err)
     cond_init(&s->drain.changed);
     code = uv_async_init(&s->loop, &s->wake, on_wake);
     s->wake_open = code == 0;
-    if (code == 0) {
-        code = uv_tcp_init(&s->loop, &s->listener);
-        s->listening = code == 0;
-    }
     s->wake.data = s;
-    s->listener.data = s;
     st = code == 0 ? start_listening(s, err) : uv_err(err, code, "start the event loop");
+    s->listening = st == ST_OK;
     if (st == ST_OK)
         st = thread_start(&s->thread, "api-loop-0", THREAD_NORMAL, run_loop, s, err);
     if (st != ST_OK) {

@@ -23,6 +23,7 @@ enum {
     /* Connections over the limit that are being told so; beyond these they are closed unheard. */
     SERVER_REFUSALS_MAX = 64,
     SERVER_BACKLOG = 511,
+    SERVER_LISTENERS = 2,        /* ours, and the compatible dialect's own */
     SERVER_HEAD_BYTES_MAX = 640, /* of an answer */
     SERVER_DATE_BYTES = 32,
 };
@@ -51,9 +52,8 @@ struct conn {
     size_t pending_at;
     uint64_t linger_bytes;
     uint64_t begun_ms; /* loop time of the first byte of the request */
-    uint64_t late_ms;  /* loop time when the client of a request under way is told so */
-    bool waits_less;   /* its client wants to know sooner that a write is under way */
     bool refusal;      /* over the connection limit: counted apart */
+    bool qdrant;       /* came by the compatible dialect's own listener */
     bool reading;      /* uv_read_start is on */
     bool eof;          /* the client sends no more */
     bool keep_alive;   /* after the answer under way */
@@ -66,21 +66,31 @@ struct conn {
     uint64_t out_charged;
 };
 
+/* Where connections come from. */
+struct listener {
+    uv_tcp_t tcp;
+    struct server *server;
+    bool open;
+    bool qdrant; /* what has no path yet is answered in the compatible dialect */
+    bool wanted; /* a connection waits for the spare handle */
+    uint16_t port;
+};
+
 struct server {
     /* Set by server_open(), never changed after it. */
     struct api *api; /* borrowed */
-    uint16_t port;
     uint64_t bodies_bytes_max;
+    uint64_t body_bytes_max; /* the larger of both dialects */
     uint32_t idle_ms;
     struct thread thread;
 
     uv_loop_t loop;
-    uv_tcp_t listener;
+    struct listener listeners[SERVER_LISTENERS];
     uv_async_t wake;
     bool listening;
     bool wake_open;
     uv_tcp_t spare;
-    bool spare_busy, spare_wanted;
+    bool spare_busy;
     struct conn *conns;
     uint32_t refusals;
     uint64_t body_bytes; /* of all requests that have not ended */
@@ -104,8 +114,14 @@ struct server {
 /* arrive.c */
 /* Finds the route and what of the head is refused; the answer's status is then set. */
 void request_arrived(struct request *req, const struct http1_head *head);
+/* The request is whole and has left_ms: sets its start and its deadline, which a query parameter of
+ * its dialect may bring nearer. Returns the milliseconds after which the client is told that it is
+ * late. */
+uint64_t request_set_deadline(struct request *req, uint64_t left_ms);
+/* Puts into `late` what a client is told whose own time is over; false where that is a problem. */
+bool request_set_late(const struct request *req, struct request *late);
 /* conn.c */
-void conn_accept(struct server *s);
+void conn_accept(struct listener *l);
 void conn_close(struct conn *c);
 /* Draining: what is idle goes at once, what is busy after its answer. */
 void conn_drain(struct conn *c);

@@ -178,6 +178,9 @@ static status open_node(struct serve *s, struct err *err)
 static status open_api(struct serve *s, struct err *err)
 {
     const struct config *c = &s->config;
+    char host[CONFIG_LISTEN_HOST_BYTES];
+    uint16_t port = 0;
+    bool has_listener = config_listen_parse(c->qdrant.listen, host, &port);
     const struct api_options options = {
         .node = s->node,
         .exec = s->exec,
@@ -194,6 +197,10 @@ static status open_api(struct serve *s, struct err *err)
         .slow_query_ms = c->logging.slow_query_ms,
         .metrics_enabled = c->features.metrics_enabled,
         .log_requests = c->logging.log_requests,
+        .qdrant_host = has_listener ? host : NULL,
+        .qdrant_port = port,
+        .qdrant_body_bytes_max = c->qdrant.max_body,
+        .qdrant_string_ids = c->qdrant.string_ids,
     };
 
     return api_open(&options, &s->api, err);
@@ -327,6 +334,9 @@ int cli_serve(int argc, char **argv)
         return EXIT_FAILED;
     }
     log_info("listening", "host=%s port=%u", s.config.server.host, api_port(s.api));
+    if (api_qdrant_port(s.api) != 0)
+        log_info("listening for the compatible dialect", "listen=%s port=%u",
+                 s.config.qdrant.listen, api_qdrant_port(s.api));
     if (!quiet)
         greet(&s.config, api_port(s.api));
     wait_for_stop(&s, &signals);

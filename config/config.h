@@ -85,6 +85,11 @@ struct config {
     struct {
         bool allow_anonymous;
     } auth;
+    struct {
+        char *listen; /* "127.0.0.1:6333", "[::1]:6333"; "": none */
+        bool string_ids;
+        uint64_t max_body;
+    } qdrant;
 
     bool anonymous_beyond_loopback; /* the seed's own configuration: served, with a loud warning */
     char *file;                     /* the one that was read; NULL: none */
@@ -107,6 +112,11 @@ NODISCARD
 status config_load(int argc, char *const *argv, char *const *env, struct config *out,
                    struct err *err);
 void config_free(struct config *c);
+/* "127.0.0.1:6333" or "[::1]:6333" cut in two; the host without brackets. False for anything else.
+ */
+enum { CONFIG_LISTEN_HOST_BYTES = 64 };
+NODISCARD
+bool config_listen_parse(const char *text, char host[CONFIG_LISTEN_HOST_BYTES], uint16_t *port);
 /* What [logging] says, for log_open(); texts are borrowed from c, the clock is the caller's to set.
  */
 void config_log_options(const struct config *c, struct log_options *out);

@@ -23,6 +23,7 @@ enum config_rule {
     CONFIG_NAME,
     CONFIG_BUCKET, /* its value is never printed when it is refused: it may hold a password */
     CONFIG_ENDPOINT,
+    CONFIG_LISTEN,
 };
 
 struct config_key {

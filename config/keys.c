@@ -16,7 +16,6 @@
 #define RATES      .later = "rate limits are", .instead = "or let a proxy in front limit callers"
 #define AUDIT      .later = "the audit log is", .instead = "or use [logging] log_requests = true"
 #define ENCRYPTION .later = "encryption is", .instead = "or use an encrypted file system"
-#define QDRANT     .later = "the Qdrant-compatible door is", .instead = "or use our own routes"
 
 #define TEXT(s, k)   .section = (s), .key = (k), .kind = CONFIG_TEXT
 #define NUMBER(s, k) .section = (s), .key = (k), .kind = CONFIG_NUMBER
@@ -241,9 +240,13 @@ const struct config_key config_keys[] = {
     {TEXT("audit", "file"), LATER, AUDIT, .fallback = "", .doc = "The audit log's file."},
     {TEXT("encryption", "key_file"), LATER, ENCRYPTION, .fallback = "",
      .doc = "The key's file for data at rest."},
-    {TEXT("compat.qdrant", "listen"), LATER, QDRANT, .fallback = "",
-     .doc = "An address of its own for the compatible API."},
-    {BOOL("compat.qdrant", "string_ids"), LATER, QDRANT, .fallback = "false",
-     .doc = "Take ids that are neither integers nor UUIDs."},
+    {TEXT("compat.qdrant", "listen"), FIELD(qdrant.listen), .rule = CONFIG_LISTEN, .fallback = "",
+     .doc = "An address and port of its own for the compatible API, which always answers on "
+            "rest_port too: \"127.0.0.1:6333\" for programs with a fixed port. Empty: none."},
+    {BOOL("compat.qdrant", "string_ids"), FIELD(qdrant.string_ids), .fallback = "false",
+     .doc = "Collections made through the compatible API from then on take ids of any text of 1 to "
+            "512 bytes."},
+    {NUMBER("compat.qdrant", "max_body"), FIELD(qdrant.max_body), RANGE(KIB, GIB), .unit = "bytes",
+     .fallback = "33554432", .doc = "The body of a request of the compatible API."},
 };
 const size_t config_key_count = COUNT_OF(config_keys);

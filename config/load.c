@@ -173,21 +173,40 @@ static bool host_is_the_seeds(const struct config_load *load, const struct confi
     return host->origin == CONFIG_FILE && load->sqlite_path;
 }
 
+/* What is told who would let anyone in by this address. */
+static status refuse_exposure(const struct config_entry *e, const char *host, struct err *err)
+{
+    return err_set(err, ST_INVALID,
+                   "%s: %s.%s = \"%s\" is reachable from other machines, and this version knows no "
+                   "keys: anyone could read and change everything; right is \"127.0.0.1\", or "
+                   "[auth] allow_anonymous = true if that is meant",
+                   e->where, e->section, e->key, host);
+}
+
+/* The compatible API has the rules of the first listener. */
+static status check_qdrant_exposure(const struct config *c, struct err *err)
+{
+    const struct config_entry *listen = entry_of(c, "compat.qdrant", "listen");
+    char host[CONFIG_LISTEN_HOST_BYTES];
+    uint16_t port;
+
+    if (!config_listen_parse(c->qdrant.listen, host, &port) || is_loopback(host) ||
+        c->auth.allow_anonymous)
+        return ST_OK;
+    return refuse_exposure(listen, c->qdrant.listen, err);
+}
+
 static status check_exposure(struct config_load *load, struct err *err)
 {
     struct config *c = load->out;
     const struct config_entry *host = entry_of(c, "server", "host");
     bool said = entry_of(c, "auth", "allow_anonymous")->origin != CONFIG_DEFAULT;
+    status st = check_qdrant_exposure(c, err);
 
-    if (is_loopback(c->server.host) || c->auth.allow_anonymous)
-        return ST_OK;
+    if (st != ST_OK || is_loopback(c->server.host) || c->auth.allow_anonymous)
+        return st;
     if (said || !host_is_the_seeds(load, host))
-        return err_set(
-            err, ST_INVALID,
-            "%s: server.host = \"%s\" is reachable from other machines, and this version "
-            "knows no keys: anyone could read and change everything; right is "
-            "\"127.0.0.1\", or [auth] allow_anonymous = true if that is meant",
-            host->where, c->server.host);
+        return refuse_exposure(host, c->server.host, err);
     c->anonymous_beyond_loopback = true;
     return config_warn(
         c, err,

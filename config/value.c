@@ -88,6 +88,11 @@ void config_describe(const struct config_key *key, char out[256])
     case CONFIG_ENDPOINT:
         (void)snprintf(out, 256, "\"http://host:9000\" or \"https://host\"");
         return;
+    case CONFIG_LISTEN:
+        (void)snprintf(out, 256,
+                       "an address and a port, like \"127.0.0.1:6333\" or "
+                       "\"[::1]:6333\"");
+        return;
     case CONFIG_ANY:
         break;
     }
@@ -229,6 +234,49 @@ static const char *check_host(struct value *v)
     return NULL;
 }
 
+bool config_listen_parse(const char *text, char host[CONFIG_LISTEN_HOST_BYTES], uint16_t *port)
+{
+    const char *colon = strrchr(text, ':');
+    uint64_t number;
+    size_t bytes;
+
+    if (colon == NULL || colon == text)
+        return false;
+    bytes = (size_t)(colon - text);
+    if (text[0] == '[' && text[bytes - 1] == ']' && bytes > 2) {
+        text++;
+        bytes -= 2;
+    } else if (memchr(text, ':', bytes) != NULL) {
+        return false; /* where an IPv6 address ends cannot be told */
+    }
+    if (bytes >= CONFIG_LISTEN_HOST_BYTES || !word_to_number(slice_text(colon + 1), &number) ||
+        number > UINT16_MAX)
+        return false;
+    memcpy(host, text, bytes);
+    host[bytes] = '\0';
+    *port = (uint16_t)number;
+    return true;
+}
+
+/* The canonical text of an address and a port. */
+static const char *check_listen(struct value *v)
+{
+    struct value host = {0};
+    uint16_t port;
+    const char *why;
+
+    if (v->text[0] == '\0')
+        return NULL;
+    if (!config_listen_parse(v->text, host.text, &port))
+        return "is no address and port";
+    why = check_host(&host);
+    if (why == NULL)
+        (void)snprintf(v->text, sizeof v->text,
+                       strchr(host.text, ':') != NULL ? "[%.64s]:%u" : "%.64s:%u", host.text,
+                       (unsigned)port);
+    return why;
+}
+
 static const char *check_name(const char *name)
 {
     if (strlen(name) > 255)
@@ -279,6 +327,8 @@ static const char *check_rule(const struct config_key *key, struct value *v)
     case CONFIG_BUCKET:
     case CONFIG_ENDPOINT:
         return check_url(v, key->rule == CONFIG_ENDPOINT);
+    case CONFIG_LISTEN:
+        return check_listen(v);
     case CONFIG_ANY:
         break;
     }

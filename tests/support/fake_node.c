@@ -150,6 +150,7 @@ void fake_node_destroy(struct node *n)
         for (size_t i = 0; i < c->count; i++)
             free_row(&c->rows[i]);
         free(c->rows);
+        buf_free(&c->setting);
         free(c);
     }
     fake_bucket_close(n);
@@ -332,6 +333,8 @@ static struct collection *make_locked(struct node *n, const struct collection_sp
     c->node = n;
     c->metric = spec->metric;
     c->string_ids = spec->string_ids;
+    buf_init(&c->setting, NODE_SETTING_BYTES_MAX);
+    buf_put_slice(&c->setting, spec->setting_value);
     c->field_count = spec->fields == NULL ? 1 : spec->field_count;
     assert(c->field_count <= FAKE_FIELDS);
     c->fields[0] = (struct field_info){

@@ -9,6 +9,7 @@
 #include "node/points.h"
 
 enum { FAKE_FIELDS = 8, FAKE_NAME_BYTES = 32 };
+enum { FAKE_INDEXES = 4 };
 
 struct fake_row {
     struct docid id;
@@ -26,6 +27,13 @@ struct collection {
     char names[FAKE_FIELDS][FAKE_NAME_BYTES]; /* of the fields */
     size_t field_count;
     bool string_ids;
+    struct buf setting; /* the one there is, whatever its key */
+    struct {
+        char path[64], schema[256];
+        enum pindex_type type;
+        enum pindex_state state;
+    } indexes[FAKE_INDEXES];
+    size_t index_count;
     struct fake_row *rows; /* in id order */
     size_t count, capacity;
     bool dropped;

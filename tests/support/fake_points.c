@@ -32,29 +32,6 @@ bool node_string_ids(const struct collection *c)
     return c->string_ids;
 }
 
-status node_setting(struct collection *c, const char *key, struct arena *arena, struct slice *out,
-                    struct err *err)
-{
-    (void)c;
-    (void)key;
-    (void)arena;
-    (void)out;
-    return err_set(err, ST_UNSUPPORTED, "not supported yet");
-}
-
-void node_setting_put(struct node *node, struct collection *c, const char *key, struct slice value,
-                      node_admin_fn *done, void *arg)
-{
-    struct err err = {0};
-    status st = err_set(&err, ST_UNSUPPORTED, "not supported yet");
-
-    (void)node;
-    (void)c;
-    (void)key;
-    (void)value;
-    done(arg, st, NULL, &err);
-}
-
 static int vector_of(void *arg, struct slice name)
 {
     return node_field_position(arg, name);
@@ -66,42 +43,6 @@ status node_filter_bind(struct collection *c, struct filter *f, struct arena *ar
     const struct filter_binding binding = {.vector_of = vector_of, .arg = c};
 
     return filter_bind(f, &binding, arena, err);
-}
-
-void node_index_create(struct node *node, struct collection *c, const struct pindex_spec *spec,
-                       struct slice schema, uint64_t wait_ms, node_admin_fn *done, void *arg)
-{
-    struct err err = {0};
-    status st = err_set(&err, ST_UNSUPPORTED, "not supported yet");
-
-    (void)node;
-    (void)c;
-    (void)spec;
-    (void)schema;
-    (void)wait_ms;
-    done(arg, st, NULL, &err);
-}
-
-void node_index_drop(struct node *node, struct collection *c, const struct path *path,
-                     node_admin_fn *done, void *arg)
-{
-    struct err err = {0};
-    status st = err_set(&err, ST_UNSUPPORTED, "not supported yet");
-
-    (void)node;
-    (void)c;
-    (void)path;
-    done(arg, st, NULL, &err);
-}
-
-status node_index_list(struct collection *c, struct arena *arena, struct index_info **out,
-                       size_t *count, struct err *err)
-{
-    (void)c;
-    (void)arena;
-    (void)out;
-    (void)count;
-    return err_set(err, ST_UNSUPPORTED, "not supported yet");
 }
 
 /* --- writes --- */

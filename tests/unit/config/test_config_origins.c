@@ -60,6 +60,7 @@ static bool sample(const struct config_key *key, const char *out[2])
         {"storage", "wal_path", {"/wal/one", "/wal/two"}},
         {"storage", "snapshot_dir", {"/snap/one", "/snap/two"}},
         {"features", "vector_persistence_enabled", {"true", "true"}},
+        {"compat.qdrant", "listen", {"127.0.0.1:6333", "[::1]:6333"}},
     };
     static char numbers[2][24];
 

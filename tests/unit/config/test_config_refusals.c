@@ -335,6 +335,43 @@ static void an_open_address_needs_to_be_meant(void **state)
     config_free(&c);
 }
 
+/* The second listener has the rules of the first. */
+static void an_address_with_a_port_is_whole_and_meant(void **state)
+{
+    static const char *const open[] = {"0.0.0.0:6333", "[::]:6333", "192.168.1.5:1"};
+    static const struct {
+        const char *said, *taken;
+    } fine[] = {{"localhost:6333", "127.0.0.1:6333"},
+                {"127.0.0.9:0", "127.0.0.9:0"},
+                {"[0:0::1]:65535", "[::1]:65535"},
+                {"", ""}};
+    static const char *const bad[] = {
+        ":6333", "6333", "127.0.0.1",     "127.0.0.1:", "127.0.0.1:65536", "::1:1",
+        "[::1]", "[]:1", "127.0.0.1:63x", "name:80",    "127.0.0.1:-1",    "[::1:80"};
+    char flag[128];
+    struct config c;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(open); i++) {
+        (void)snprintf(flag, sizeof flag, "--compat-qdrant-listen=%s", open[i]);
+        config_case_refused(&(struct config_case){.args = {flag}}, "compat.qdrant.listen",
+                            "allow_anonymous = true");
+        config_case_ok(&(struct config_case){.args = {flag, "--allow-anonymous"}}, &c);
+        config_free(&c);
+    }
+    for (size_t i = 0; i < COUNT_OF(fine); i++) {
+        (void)snprintf(flag, sizeof flag, "--compat-qdrant-listen=%s", fine[i].said);
+        config_case_ok(&(struct config_case){.args = {flag}}, &c);
+        assert_string_equal(c.qdrant.listen, fine[i].taken);
+        config_free(&c);
+    }
+    for (size_t i = 0; i < COUNT_OF(bad); i++) {
+        (void)snprintf(flag, sizeof flag, "--compat-qdrant-listen=%s", bad[i]);
+        config_case_refused(&(struct config_case){.args = {flag}}, "compat.qdrant.listen",
+                            "\"127.0.0.1:6333\"");
+    }
+}
+
 /* Values with control characters are shown, not obeyed. */
 static void texts_of_errors_are_printable(void **state)
 {
@@ -374,6 +411,7 @@ int main(void)
         cmocka_unit_test(a_url_with_a_password_is_refused_unseen),
         cmocka_unit_test(a_secret_is_never_printed),
         cmocka_unit_test(an_open_address_needs_to_be_meant),
+        cmocka_unit_test(an_address_with_a_port_is_whole_and_meant),
         cmocka_unit_test(texts_of_errors_are_printable),
     };
 
