@@ -155,6 +155,7 @@ static void words_occur_whole(void **state)
     assert_true(matches("text", "\"coffee good coffee\"", text));
     assert_true(matches("text", "\"\\u00e9CLAIRS, bad!\"", text));
     assert_false(matches("text", "\"good tea\"", text));
+    assert_false(matches("text", "\"good tea\"", "\"good good\""));
     assert_false(matches("text", "\"coff\"", text));
     assert_false(matches("text", "\"...\"", text));
     assert_true(matches("text", "\"good cheap coffee not bad \\u00e9clairs\"", text));
