@@ -62,26 +62,11 @@ void request_arrived(struct request *req, const struct http1_head *head)
     check_headers(req, head);
 }
 
-uint64_t request_set_deadline(struct request *req, uint64_t left_ms)
+uint64_t request_time_ms(const struct request *req, uint64_t left_ms)
 {
-    uint64_t own_ms = req->qdrant && req->http_status == 0 ? qd_timeout_s(req) * 1000 : 0;
-    bool has_own = own_ms > 0 && own_ms < left_ms;
-    bool stops = has_own && req->match.route->kind == ROUTE_READ;
+    uint64_t own_ms = 0;
 
-    req->start_ns = clock_mono_ns(req->api->options.clock);
-    req->deadline_ns = req->start_ns + (stops ? own_ms : left_ms) * 1000000u;
-    req->told_when_late = has_own && qd_answers_update(req->match.route);
-    if (req->told_when_late)
-        return own_ms;
-    return (stops ? own_ms : left_ms) + SERVER_LATE_MS;
-}
-
-bool request_set_late(const struct request *req, struct request *late)
-{
-    if (!req->told_when_late)
-        return false;
-    qd_put_wait_timeout(&late->out);
-    late->http_status = 200;
-    late->content_type = "application/json";
-    return true;
+    if (req->qdrant && req->http_status == 0 && req->match.route->kind == ROUTE_READ)
+        own_ms = qd_timeout_s(req) * 1000u;
+    return own_ms > 0 && own_ms < left_ms ? own_ms : left_ms;
 }

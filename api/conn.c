@@ -78,36 +78,64 @@ void conn_drain(struct conn *c)
 /* --- timeouts --- */
 
 static struct request *request_new(struct conn *c);
+static void arm(struct conn *c, uint64_t timeout_ms);
 
-/* The work cannot be called back, but the client need not wait for it. */
-static void answer_late(struct conn *c)
+/* A request in the place of the one under way, which goes on without a client; NULL when the
+ * connection had to be closed. */
+static struct request *stand_in(struct conn *c)
 {
     struct request *late = request_new(c);
     struct request *req = c->req;
-    bool write;
-    bool over;
 
     if (late == NULL) {
         conn_close(c);
-        return;
+        return NULL;
     }
     memcpy(late->id, req->id, sizeof late->id);
     late->method = req->method;
     late->match.route = req->match.route;
     late->qdrant = req->qdrant;
     late->start_ns = req->start_ns;
-    write = req->match.route != NULL && req->match.route->kind == ROUTE_WRITE;
-    over = request_set_late(req, late);
     req->told_late = true;
     let_go(c);
     c->req = late;
     c->state = CONN_READING;
-    if (over) {
-        conn_answer(late);
+    return late;
+}
+
+/* The work cannot be called back, but the client need not wait for it. */
+static void answer_late(struct conn *c)
+{
+    const struct request *late = stand_in(c);
+
+    if (late == NULL)
+        return;
+    refuse(c,
+           late->match.route != NULL && late->match.route->kind == ROUTE_WRITE
+               ? PROBLEM_OUTCOME_UNKNOWN
+               : PROBLEM_DEADLINE,
+           "the request was still under way after its deadline");
+}
+
+/* The time a client wants to wait for its write has passed: it is told so as soon as node has the
+ * write, and then no longer waited for. */
+static void look_at_wait(struct conn *c)
+{
+    enum { LOOK_AGAIN_MS = 50 };
+    struct request *late;
+
+    if (!atomic_load_explicit(&c->req->handed, memory_order_acquire)) {
+        arm(c, LOOK_AGAIN_MS);
         return;
     }
-    refuse(c, write ? PROBLEM_OUTCOME_UNKNOWN : PROBLEM_DEADLINE,
-           "the request was still under way after its deadline");
+    late = stand_in(c);
+    if (late == NULL)
+        return;
+    qd_put_wait_timeout(&late->out, late);
+    late->http_status = late->out.failed ? 503 : 200;
+    late->content_type = "application/json";
+    c->keep_alive = false;
+    conn_answer(late);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -119,7 +147,10 @@ static void on_timer(uv_timer_t *timer)
         refuse(c, PROBLEM_SLOW_REQUEST, "the request was not whole within the time a request has");
         break;
     case CONN_BUSY:
-        answer_late(c);
+        if (c->waits_less && uv_now(&c->server->loop) < c->late_ms)
+            look_at_wait(c);
+        else
+            answer_late(c);
         break;
     case CONN_IDLE:
     case CONN_WRITING:
@@ -476,10 +507,17 @@ static void dispatch(struct conn *c)
     struct request *req = c->req;
     uint64_t spent_ms = uv_now(&s->loop) - c->begun_ms;
     uint64_t left_ms = spent_ms < o->timeout_ms ? o->timeout_ms - spent_ms : 1;
+    uint64_t wait_ms;
 
     http1_reset(&c->http);
     c->timed = false;
-    arm(c, request_set_deadline(req, left_ms));
+    left_ms = request_time_ms(req, left_ms);
+    req->start_ns = clock_mono_ns(o->clock);
+    req->deadline_ns = req->start_ns + left_ms * 1000000u;
+    wait_ms = qd_wait_ms(req);
+    c->late_ms = uv_now(&s->loop) + left_ms + SERVER_LATE_MS;
+    c->waits_less = wait_ms > 0 && wait_ms < left_ms;
+    arm(c, c->waits_less ? wait_ms : left_ms + SERVER_LATE_MS);
     if (req->http_status == 0 && req->match.route->kind < ROUTE_PROBE &&
         atomic_load_explicit(&s->api->draining, memory_order_relaxed))
         request_set_problem(req, PROBLEM_DRAINING, "this node is shutting down");

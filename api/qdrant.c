@@ -118,6 +118,50 @@ void qd_send(struct request *req)
     reply_send(req, 200);
 }
 
+/* Digits of at most 9 places; false for anything else. */
+static bool parse_whole(struct slice text, uint64_t *out)
+{
+    uint64_t n = 0;
+
+    if (text.bytes == 0 || text.bytes > 9)
+        return false;
+    for (size_t i = 0; i < text.bytes; i++) {
+        if (text.data[i] < '0' || text.data[i] > '9')
+            return false;
+        n = 10 * n + (uint64_t)(text.data[i] - '0');
+    }
+    *out = n;
+    return true;
+}
+
+uint64_t qd_timeout_s(const struct request *req)
+{
+    const struct slice *v = request_parameter(req, "timeout");
+    uint64_t seconds = 0;
+
+    return v != NULL && parse_whole(*v, &seconds) ? seconds : 0;
+}
+
+uint64_t qd_wait_ms(const struct request *req)
+{
+    const struct slice *wait = request_parameter(req, "wait");
+
+    if (!req->qdrant || req->match.route == NULL || req->match.route->kind != ROUTE_WRITE ||
+        wait == NULL || !slice_equal(*wait, slice_text("true")))
+        return 0;
+    return qd_timeout_s(req) * 1000u;
+}
+
+void qd_put_wait_timeout(struct buf *out, const struct request *req)
+{
+    uint64_t us = (clock_mono_ns(req->api->options.clock) - req->start_ns) / 1000u;
+
+    buf_printf(out,
+               "{\"usage\":null,\"result\":{\"operation_id\":null,\"status\":\"wait_timeout\"},"
+               "\"status\":\"ok\",\"time\":%" PRIu64 ".%06" PRIu64 "}",
+               us / 1000000u, us % 1000000u);
+}
+
 void qd_send_true(struct request *req)
 {
     buf_put_text(qd_begin(req), "true");
@@ -135,26 +179,6 @@ void qd_send_update(struct request *req, const struct qd_terms *terms, uint64_t 
 {
     qd_put_update(qd_begin(req), terms, operation_id);
     qd_send(req);
-}
-
-bool qd_answers_update(const struct route *route)
-{
-    static route_fn *const updates[] = {handle_qd_upsert,         handle_qd_delete,
-                                        handle_qd_set_payload,    handle_qd_overwrite_payload,
-                                        handle_qd_delete_payload, handle_qd_clear_payload,
-                                        handle_qd_update_vectors, handle_qd_delete_vectors,
-                                        handle_qd_index_create,   handle_qd_index_drop};
-
-    for (size_t i = 0; route != NULL && i < COUNT_OF(updates); i++)
-        if (route->run == updates[i])
-            return true;
-    return false;
-}
-
-void qd_put_wait_timeout(struct buf *out)
-{
-    buf_put_text(out, "{\"usage\":null,\"result\":{\"operation_id\":null,\"status\":"
-                      "\"wait_timeout\"},\"status\":\"ok\",\"time\":0.0}");
 }
 
 /* --- failures --- */
@@ -327,30 +351,6 @@ static bool is_one_of(struct slice value, const char *const *words)
     while (*words != NULL && !slice_equal(value, slice_text(*words)))
         words++;
     return *words != NULL;
-}
-
-/* Digits of at most 9 places; false for anything else. */
-static bool parse_whole(struct slice text, uint64_t *out)
-{
-    uint64_t n = 0;
-
-    if (text.bytes == 0 || text.bytes > 9)
-        return false;
-    for (size_t i = 0; i < text.bytes; i++) {
-        if (text.data[i] < '0' || text.data[i] > '9')
-            return false;
-        n = 10 * n + (uint64_t)(text.data[i] - '0');
-    }
-    *out = n;
-    return true;
-}
-
-uint64_t qd_timeout_s(const struct request *req)
-{
-    const struct slice *v = request_parameter(req, "timeout");
-    uint64_t seconds = 0;
-
-    return v != NULL && parse_whole(*v, &seconds) ? seconds : 0;
 }
 
 bool qd_terms(struct request *req, struct qd_terms *out)

@@ -98,6 +98,7 @@ void points_run_job(struct request *req, struct point_job *job)
 
     if (w->kind != POINT_UPSERT || !is_simple(&w->options) || w->rows.count == 0)
         job->lsn_before = points_last_lsn(req->collection);
+    atomic_store_explicit(&req->handed, true, memory_order_release); /* look_at_wait(), conn.c */
     if (points_run(req, &job->write, &job->terms, on_written))
         return;
     points_print_update(qd_begin(req), &job->terms, job->lsn_before, false);

@@ -12,15 +12,15 @@ extern const size_t QDRANT_ROUTE_COUNT;
 
 /* Whether what is asked for at this path, as sent, is answered in the dialect's envelope. */
 bool qd_owns(struct slice path);
+/* How long the client of a write wants to wait for it at most; 0: as long as it takes. */
+uint64_t qd_wait_ms(const struct request *req);
+/* The answer when that has passed. */
+void qd_put_wait_timeout(struct buf *out, const struct request *req);
 /* A problem in that envelope, appended to out. */
 void qd_put_problem(struct buf *out, enum problem p, const char *detail);
 /* A failure put into req's answer without giving the request back; the text as it stands. */
 void qd_set_failure(struct request *req, int http_status, const char *text);
 /* The query parameter `timeout`, in whole seconds; 0 where there is none that can be. */
 uint64_t qd_timeout_s(const struct request *req);
-/* Routes that answer {"operation_id", "status"}, and what they say when the client's own time is
- * over: 200, the write goes on. */
-bool qd_answers_update(const struct route *route);
-void qd_put_wait_timeout(struct buf *out);
 
 #endif

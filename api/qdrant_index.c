@@ -139,6 +139,7 @@ task_state handle_qd_index_create(struct request *req)
         return TASK_DONE;
     if (!parse_index(&p, req, body, &spec, &schema))
         return qd_fail_parse(req, &p);
+    atomic_store_explicit(&req->handed, true, memory_order_release); /* look_at_wait(), conn.c */
     node_index_create(req->api->options.node, req->collection, &spec, schema,
                       wait_ms_of(req, req->state), on_changed, req);
     return TASK_DONE;

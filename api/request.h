@@ -46,6 +46,9 @@ struct request {
     uint64_t deadline_ns; /* monotonic */
 
     _Atomic bool gone; /* set by the loop when nobody waits for the answer */
+    /* Set by the owner when all of what was asked is with node, read by the loop: who waits for it
+     * only so long may be told that it is under way. */
+    _Atomic bool handed;
 
     /* The owner's. */
     struct arena arena;
@@ -63,10 +66,8 @@ struct request {
     uint64_t out_charged; /* bytes of answers under way that this one holds */
 
     /* The loop's alone. */
-    struct conn *conn; /* NULL once nobody waits */
-    bool
-        told_when_late; /* its client's own time ends before its deadline, and that is no problem */
-    bool told_late;     /* the client has its answer, and the meters too */
+    struct conn *conn;          /* NULL once nobody waits */
+    bool told_late;             /* the client has its answer, and the meters too */
     uint64_t body_charged;      /* of the bound on bodies */
     struct request *reply_next; /* the queue back to the loop */
 };

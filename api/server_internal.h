@@ -52,6 +52,8 @@ struct conn {
     size_t pending_at;
     uint64_t linger_bytes;
     uint64_t begun_ms; /* loop time of the first byte of the request */
+    uint64_t late_ms;  /* loop time when the client of a request under way is told so */
+    bool waits_less;   /* its client wants to know sooner that a write is under way */
     bool refusal;      /* over the connection limit: counted apart */
     bool qdrant;       /* came by the compatible dialect's own listener */
     bool reading;      /* uv_read_start is on */
@@ -114,12 +116,9 @@ struct server {
 /* arrive.c */
 /* Finds the route and what of the head is refused; the answer's status is then set. */
 void request_arrived(struct request *req, const struct http1_head *head);
-/* The request is whole and has left_ms: sets its start and its deadline, which a query parameter of
- * its dialect may bring nearer. Returns the milliseconds after which the client is told that it is
- * late. */
-uint64_t request_set_deadline(struct request *req, uint64_t left_ms);
-/* Puts into `late` what a client is told whose own time is over; false where that is a problem. */
-bool request_set_late(const struct request *req, struct request *late);
+/* What a whole request has of left_ms: a read less, if its client says so. */
+uint64_t request_time_ms(const struct request *req, uint64_t left_ms);
+
 /* conn.c */
 void conn_accept(struct listener *l);
 void conn_close(struct conn *c);

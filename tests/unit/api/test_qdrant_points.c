@@ -694,6 +694,30 @@ static void a_scroll_over_the_bound_of_answers_is_refused(void **state)
     world_close(&w);
 }
 
+/* A write that takes longer than its client wants to wait is under way, not refused. */
+static void who_waits_only_so_long_is_told_that_the_write_is_under_way(void **state)
+{
+    static const char body[] = "{\"points\":[{\"id\":1,\"vector\":[1,2,3]}]}";
+    struct answer a;
+    struct world w;
+
+    (void)state;
+    open_all(&w, 1);
+    fake_node_hold(w.node, true);
+    a = ask(&w, "PUT", "/collections/u/points?wait=true&timeout=1", body);
+    assert_int_equal(a.status, 200);
+    assert_non_null(
+        strstr(a.body, "\"result\":{\"operation_id\":null,\"status\":\"wait_timeout\"},"));
+    assert_non_null(strstr(a.body, "\"time\":1."));
+    answer_free(&a);
+    expect(&w, "GET", "/collections/u/points/1", NULL, 200); /* the fake one shows it already */
+    fake_node_hold(w.node, false);
+    a = ask(&w, "PUT", "/collections/u/points?wait=true&timeout=1", body);
+    assert_non_null(strstr(a.body, COMPLETED));
+    answer_free(&a);
+    world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -702,6 +726,7 @@ int main(void)
         cmocka_unit_test(changes_read_their_selector_and_tell_who_is_missing),
         cmocka_unit_test(a_batch_runs_in_order_and_says_where_it_ended),
         cmocka_unit_test(scrolls_and_counts_read_what_they_are_asked),
+        cmocka_unit_test(who_waits_only_so_long_is_told_that_the_write_is_under_way),
         cmocka_unit_test(large_upserts_are_taken_whole_or_not_at_all),
         cmocka_unit_test(small_requests_pass_large_ones),
         cmocka_unit_test(a_scroll_over_the_bound_of_answers_is_refused),
