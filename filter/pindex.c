@@ -144,7 +144,7 @@ static status put_index(struct pindex_set *set, const struct pindex_spec *spec, 
                         struct err *err)
 {
     uint32_t i = find_locked(set, spec->path);
-    struct pindex *index;
+    struct pindex *index = NULL;
     status st;
 
     if (i < set->count && is_spec(set->indexes[i], spec) && set->indexes[i]->state != PINDEX_FULL)
