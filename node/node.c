@@ -165,6 +165,8 @@ status node_open(const struct node_options *options, struct node **out, struct e
     if (node->scratches.items == NULL)
         st = err_set(err, ST_NOMEM, "out of memory");
     if (st == ST_OK)
+        st = idempotency_create(node->options.clock, &node->idempotency, err);
+    if (st == ST_OK)
         st = open_paths(node, err);
     if (st == ST_OK)
         st = lock_directories(node, err);
@@ -278,6 +280,7 @@ void node_close(struct node *node)
     while (node->scratches.count > 0)
         vindex_scratch_destroy(node->scratches.items[--node->scratches.count]);
     mem_free(node->scratches.items);
+    idempotency_destroy(node->idempotency);
     mem_free(node->data_dir);
     mem_free(node->wal_dir);
     mem_free(node->snapshot_dir);

@@ -368,6 +368,8 @@ struct node {
     unsigned link_thread_count;
     struct thread recover_threads[NODE_RECOVER_THREADS];
 
+    struct idempotency *idempotency;
+
     struct stats_metric *distance_computations, *collections, *vectors, *deleted_vectors;
     struct stats_family *memory_bytes, *collection_vectors;
     struct stats_metric *disk_free, *checkpoint_seconds;
@@ -528,6 +530,12 @@ bool turn_take_locked(struct collection *c, struct turn *turn, const struct doci
 void turn_leave_locked(struct collection *c, struct turn *turn, struct turn_list *come);
 void turn_list_add(struct turn_list *list, struct turn *turn);
 void turns_come(struct collection *c, struct turn_list *come); /* no lock held */
+
+/* idempotent.c */
+struct idempotency;
+NODISCARD
+status idempotency_create(struct clock *clock, struct idempotency **out, struct err *err);
+void idempotency_destroy(struct idempotency *t); /* accepts NULL */
 
 /* write.c */
 void write_on_cut(void *arg, uint64_t cut_lsn);

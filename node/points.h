@@ -120,6 +120,48 @@ struct change {
 void node_change(struct collection *c, const struct selector *which, const struct change *change,
                  const struct write_options *options, node_write_fn *done, void *arg);
 
+/* --- idempotency keys ---
+ *
+ * A client that does not know what became of a write sends it again under the same key, and is told
+ * the first answer instead of writing twice. The door asks before it reads the request's meaning
+ * and tells the answer afterwards, both exactly once: who was told IDEMPOTENT_NEW owes the end.
+ *
+ * Keys are kept in memory for IDEMPOTENT_KEPT_NS, IDEMPOTENT_KEYS_MAX of them and
+ * IDEMPOTENT_BYTES_MAX of answers; beyond that the oldest that is answered goes first. A restart
+ * forgets them: the write is then done again, which leaves the same documents where it names their
+ * ids; a door that makes ids takes node_idempotent_id(), which a restart does not change. */
+enum {
+    IDEMPOTENT_KEY_BYTES_MAX = 255,
+    IDEMPOTENT_SCOPE_BYTES_MAX = 1024,
+    IDEMPOTENT_KEYS_MAX = 100000,
+    IDEMPOTENT_ANSWER_BYTES_MAX = 16 * 1024, /* one that is longer is forgotten */
+    IDEMPOTENT_BYTES_MAX = 64 * 1024 * 1024,
+};
+#define IDEMPOTENT_KEPT_NS (UINT64_C(24) * 3600 * 1000000000)
+enum idempotent_state {
+    IDEMPOTENT_NEW,     /* do it, then node_idempotent_end() */
+    IDEMPOTENT_KNOWN,   /* answer `code` and `answer` */
+    IDEMPOTENT_RUNNING, /* the first is under way: 409 with Retry-After */
+    IDEMPOTENT_OTHER,   /* the key came with another request: 422 */
+};
+struct idempotent {
+    enum idempotent_state state;
+    uint16_t code;
+    struct slice answer; /* in the arena */
+    uint8_t name[32];
+};
+/* scope: what keys are apart for (who asks, which route); request: the bytes that must be the same.
+ * ST_INVALID: an empty key, or one over its bound; ST_NOMEM. */
+NODISCARD
+status node_idempotent_begin(struct node *node, struct slice scope, struct slice key,
+                             struct slice request, struct arena *arena, struct idempotent *out,
+                             struct err *err);
+/* code 0: nothing was done, or nobody knows: the key is forgotten, and the next one is new. */
+void node_idempotent_end(struct node *node, const struct idempotent *i, uint16_t code,
+                         struct slice answer);
+/* The id of the row-th document that the request brings none for; a UUID of version 8. */
+struct docid node_idempotent_id(const struct idempotent *i, uint64_t row);
+
 /* --- reads: on the caller's thread; results live in the arena --- */
 
 struct read_limits {
