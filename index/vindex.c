@@ -207,6 +207,12 @@ void vindex_fill(struct vindex *v, uint32_t slot, const float *vector)
     (void)plane_bit_set(&v->filled, slot);
 }
 
+void vindex_clear(struct vindex *v, uint32_t slot)
+{
+    if (plane_bit(&v->filled, slot))
+        (void)plane_bit_clear(&v->filled, slot);
+}
+
 /* The counter rises before the bit is set and falls after it was cleared, so that a reader who sees
  * zero misses no row that was published before it looked. */
 void pending_set(struct vindex *v, uint32_t slot)
@@ -257,6 +263,11 @@ uint32_t vindex_pending(const struct vindex *v)
 uint32_t vindex_linked(const struct vindex *v)
 {
     return atomic_load_explicit(&v->linked_count, memory_order_relaxed);
+}
+
+uint32_t vindex_rows(const struct vindex *v)
+{
+    return atomic_load_explicit(&v->present_count, memory_order_relaxed);
 }
 
 bool vindex_graph_wanted(const struct vindex *v)

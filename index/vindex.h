@@ -68,8 +68,10 @@ bool vindex_normalise(float *v, uint32_t dim);
 NODISCARD
 status vindex_reserve(struct vindex *v, uint32_t slot_end, struct err *err);
 void vindex_fill(struct vindex *v, uint32_t slot, const float *vector);
-/* Never fails. Just before slots_publish(), which makes the row live: a search that finds its
- * predecessor dead must be able to find it. */
+/* Of an invisible slot: it has no vector in this field, whatever a write that was refused left. */
+void vindex_clear(struct vindex *v, uint32_t slot);
+/* Of a filled slot. Never fails. Just before slots_publish(), which makes the row live: a search
+ * that finds its predecessor dead must be able to find it. */
 void vindex_publish(struct vindex *v, uint32_t slot);
 const float *vindex_vector(const struct vindex *v, uint32_t slot); /* of a filled slot */
 /* Whether the slot has a vector of this field (below slot_end or not). */
@@ -133,6 +135,8 @@ void vindex_set_ef_search(struct vindex *v, uint16_t ef);
 uint16_t vindex_ef_search(const struct vindex *v);
 uint64_t vindex_bytes(const struct vindex *v);
 uint32_t vindex_linked(const struct vindex *v);
+/* Published and not taken out by a repair: dead ones are among them. */
+uint32_t vindex_rows(const struct vindex *v);
 const char *vindex_kernel(void); /* "avx512vnni", "avx2", "scalar": chosen at start */
 /* Tests: use this set of kernels from now on; false if the machine lacks it. */
 bool vindex_kernel_choose(const char *name);

@@ -4,7 +4,7 @@
  *   reclaim    runs what readers no longer hold back, frees dropped collections
  *   upkeep     niced; checkpoints (interval, size of the log, by command) and repair, one at a
  * time, so that an image is never written while lists are rebuilt */
-#include "node/node_internal.h"
+#include "node/fields.h"
 
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -61,7 +61,7 @@ static void link_pause(struct node *node)
  * linker can work on it at the same time. */
 static void link_turn(struct node *node, struct collection *c)
 {
-    bool more = vindex_pending(c->vindex) > NODE_LINK_ROWS && vindex_graph_wanted(c->vindex) &&
+    bool more = fields_to_link(c) > NODE_LINK_ROWS &&
                 atomic_load_explicit(&c->seq.state, memory_order_relaxed) != COLLECTION_DROPPED;
 
     lock_take(&node->linkers.lock);
@@ -73,7 +73,7 @@ static void link_turn(struct node *node, struct collection *c)
         c->link.queued = false; /* a row published from here on queues it again */
     }
     lock_drop(&node->linkers.lock);
-    if (vindex_link(c->vindex, NODE_LINK_ROWS) == 0 && more)
+    if (fields_link(c, NODE_LINK_ROWS) == 0 && more)
         link_pause(node);
     node_collection_unpin(c);
 }
@@ -115,13 +115,13 @@ static status write_checkpoint(struct collection *c, const char *dir, uint64_t s
                                struct err *err)
 {
     struct node *node = c->node;
-    const struct checkpoint_field field = {.id = 0, .vindex = c->vindex, .dim = c->dim};
+    struct checkpoint_field fields[NODE_FIELDS_MAX];
     struct checkpoint_state state = {
         .fs = node->options.fs,
         .dir = dir,
         .slots = c->slots,
-        .fields = &field,
-        .field_count = 1,
+        .fields = fields,
+        .field_count = fields_list(c, fields),
         .epoch = node->epoch,
         .settle_log = settle_log,
         .settle_arg = c,
@@ -290,7 +290,7 @@ void collection_repair(struct collection *c)
     if (dead == NULL)
         return; /* the next tick tries again */
     count = slots_dead_list(c->slots, dead, NODE_REPAIR_BATCH);
-    st = vindex_repair(c->vindex, dead, count, &c->node->stopping, &err);
+    st = fields_repair(c, dead, count, &c->node->stopping, &err);
     for (uint32_t i = 0; st == ST_OK && i < count; i++)
         slots_retire(c->slots, dead[i]);
     if (st == ST_OK)

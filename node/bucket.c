@@ -1,6 +1,6 @@
 /* Snapshots and compaction by command, ownership by command, and the breaker. What waits for the
  * network runs on the publish thread. */
-#include "node/node_internal.h"
+#include "node/fields.h"
 #include "snapshot/pin.h"
 
 #include <inttypes.h>
@@ -123,8 +123,11 @@ static status put_pin(struct snapshot_job *job, struct err *err)
 static bool worth_a_base(struct collection *c)
 {
     struct bucket_marks marks;
-    uint64_t live = slots_live_count(c->slots) * (uint64_t)(c->dim * sizeof(float) + 64);
+    struct fields_counts counts;
+    uint64_t live;
 
+    fields_counts(c, &counts);
+    live = counts.live_bytes + slots_live_count(c->slots) * (uint64_t)64;
     ship_marks(c, &marks);
     return marks.log_bytes + marks.segment_bytes > live + live / 10 + 4096;
 }
@@ -135,13 +138,15 @@ static void run_publish(struct meta_job *base)
     struct collection *c = job->c;
     struct publish_wish wish = {.flush = true, .manifest_anyway = job->name[0] != '\0'};
     struct publish_report report = {0};
+    struct fields_counts counts;
     struct tier_stream_status s;
     struct bucket_marks marks;
     struct err err = {0};
     status st;
 
     ship_marks(c, &marks);
-    if (vindex_linked(c->vindex) > 0 && (marks.changed_rows > 0 || job->anew))
+    fields_counts(c, &counts);
+    if (counts.linked > 0 && (marks.changed_rows > 0 || job->anew))
         wish.what |= PUBLISH_IMAGE;
     if (job->compact && (job->anew || worth_a_base(c)))
         wish.what |= PUBLISH_BASE;
@@ -268,6 +273,7 @@ static status do_again(void *arg, struct err *err)
     struct collection *c = arg;
     struct publish_wish wish = {.manifest_anyway = true};
     struct publish_report report = {0};
+    struct fields_counts counts;
     struct tier_stream_status s = {0};
     status st = collection_check_loaded(c, err);
 
@@ -277,7 +283,8 @@ static status do_again(void *arg, struct err *err)
         st = recreate(c, err);
     if (st == ST_OK && ship_status(c, &s) && s.switching)
         wish.what |= PUBLISH_BASE;
-    if (st == ST_OK && vindex_linked(c->vindex) > 0)
+    fields_counts(c, &counts);
+    if (st == ST_OK && counts.linked > 0)
         wish.what |= PUBLISH_IMAGE;
     if (st == ST_OK)
         st = publish_now(c, &wish, &report, err);

@@ -52,10 +52,21 @@ static bool takes_names(struct catalog *next, const struct catalog *bucket, bool
     return st == ST_OK;
 }
 
+/* Fields themselves never change. */
+static bool ef_search_differs(const struct catalog_collection *a,
+                              const struct catalog_collection *b)
+{
+    for (size_t i = 0; i < a->field_count && i < b->field_count; i++) {
+        if (a->fields[i].ef_search != b->fields[i].ef_search)
+            return true;
+    }
+    return false;
+}
+
 static bool differs(const struct catalog_collection *a, const struct catalog_collection *b)
 {
     return strcmp(a->name, b->name) != 0 || a->policy != b->policy ||
-           a->durability != b->durability || a->fields[0].ef_search != b->fields[0].ef_search ||
+           a->durability != b->durability || ef_search_differs(a, b) ||
            !catalog_settings_equal(a, b);
 }
 
@@ -91,7 +102,8 @@ static status take_settings(struct sync_job *job, struct catalog *next, bool *ch
         }
         here->policy = there->policy;
         here->durability = there->durability;
-        here->fields[0].ef_search = there->fields[0].ef_search;
+        for (size_t k = 0; k < here->field_count && k < there->field_count; k++)
+            here->fields[k].ef_search = there->fields[k].ef_search;
         if (st == ST_OK)
             st = catalog_settings_copy(there, here, err);
         *changed = true;
@@ -148,7 +160,7 @@ static void show_settings(struct node *node)
         if (c == NULL)
             continue;
         atomic_store(&c->durability, entry->durability);
-        collection_set_ef_search(c, entry->fields[0].ef_search);
+        collection_take_ef_search(c, entry);
         collection_settings_take(c, entry);
         if (strcmp(c->table.name, entry->name) != 0 &&
             (stats = collection_stats_create(node, c->id_text, entry->name)) != NULL) {

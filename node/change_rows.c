@@ -5,21 +5,11 @@
 
 /* --- the vectors of a row --- */
 
-static size_t field_count(const struct collection *c)
-{
-    (void)c;
-    return 1;
-}
-
 static const float *vector_at(const struct collection *c, uint32_t slot, size_t field)
 {
-    return field == 0 && vindex_filled(c->vindex, slot) ? vindex_vector(c->vindex, slot) : NULL;
-}
+    const struct vindex *v = c->fields[field].vindex;
 
-static uint32_t dimension_at(const struct collection *c, size_t field)
-{
-    (void)field;
-    return c->dim;
+    return vindex_filled(v, slot) ? vindex_vector(v, slot) : NULL;
 }
 
 /* --- a changed row; what it points to is in the batch's arena --- */
@@ -90,7 +80,7 @@ static void take_vectors(const struct change_op *op, size_t at, struct write_row
     for (size_t i = at;; i = (op->batch.same[i] & ~CHANGE_FOLLOWS) - 1) {
         const struct write_row *row = &op->rows[op->batch.first + i];
 
-        for (size_t field = 0; field < field_count(op->c); field++) {
+        for (size_t field = 0; field < op->c->field_count; field++) {
             float *vector = row->vectors != NULL ? row->vectors[field]
                             : field == 0         ? row->vector
                                                  : NULL;
@@ -108,14 +98,14 @@ static void take_vectors(const struct change_op *op, size_t at, struct write_row
 static status keep_vectors(struct change_op *op, uint32_t slot, struct write_row *out,
                            struct err *err)
 {
-    size_t fields = field_count(op->c);
+    size_t fields = op->c->field_count;
 
     out->vectors = arena_zero(&op->batch.arena, (fields + 1) * sizeof *out->vectors);
     if (out->vectors == NULL)
         return no_memory(err);
     for (size_t i = 0; i < fields; i++) {
         const float *vector = vector_at(op->c, slot, i);
-        size_t bytes = dimension_at(op->c, i) * sizeof *vector;
+        size_t bytes = op->c->fields[i].info.dimension * sizeof *vector;
 
         if (vector == NULL ||
             (op->change.kind == CHANGE_DELETE_VECTORS && (op->change.fields >> i & 1) != 0))

@@ -1,4 +1,4 @@
-#include "node/node_internal.h"
+#include "node/fields.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -32,34 +32,24 @@ bool node_policy_parse(const char *text, enum node_policy *out)
     return false;
 }
 
-static status create_rows(struct collection *c, const struct catalog_field *field, struct err *err)
-{
-    const struct slots_options rows = {.epoch = c->node->epoch, .budget = &c->budget};
-    struct vindex_options vectors = {
-        .dim = field->dim,
-        .metric = (enum vmetric)field->metric,
-        .m = field->m,
-        .ef_construction = field->ef_construction,
-        .ef_search = field->ef_search,
-        .threshold = field->threshold,
-        .seed = hash_bytes(c->id, sizeof c->id, 0),
-        .epoch = c->node->epoch,
-        .budget = &c->budget,
-    };
-    status st = slots_create(&rows, &c->slots, err);
-
-    if (st != ST_OK)
-        return st;
-    vectors.slots = c->slots;
-    return vindex_create(&vectors, &c->vindex, err);
-}
-
 static void destroy_rows(struct collection *c)
 {
-    vindex_destroy(c->vindex);
+    fields_destroy(c);
     slots_destroy(c->slots);
-    c->vindex = NULL;
     c->slots = NULL;
+}
+
+/* From the collection itself: the catalog is the meta thread's, who may be changing it. */
+static status create_rows(struct collection *c, struct err *err)
+{
+    const struct slots_options rows = {.epoch = c->node->epoch, .budget = &c->budget};
+    status st = slots_create(&rows, &c->slots, err);
+
+    if (st == ST_OK)
+        st = fields_create(c, err);
+    if (st != ST_OK)
+        destroy_rows(c);
+    return st;
 }
 
 void collection_rows_drop(struct collection *c)
@@ -71,26 +61,15 @@ void collection_rows_drop(struct collection *c)
     destroy_rows(c);
 }
 
-/* From the collection itself: the catalog is the meta thread's, who may be changing it. */
 status collection_rows_renew(struct collection *c, struct err *err)
 {
-    const struct catalog_field field = {
-        .dim = c->dim,
-        .metric = (uint8_t)c->metric,
-        .m = c->m,
-        .ef_construction = c->ef_construction,
-        .ef_search = atomic_load(&c->ef_search),
-        .threshold = c->threshold,
-    };
-
     collection_rows_drop(c);
-    return create_rows(c, &field, err);
+    return create_rows(c, err);
 }
 
 status collection_create(struct node *node, const struct catalog_collection *entry,
                          struct collection **out, struct err *err)
 {
-    const struct catalog_field *field = &entry->fields[0];
     struct collection *c = mem_zero(sizeof *c);
     struct collection_stats *stats;
     status st;
@@ -102,18 +81,12 @@ status collection_create(struct node *node, const struct catalog_collection *ent
     uuid_format(c->id, c->id_text);
     stats = collection_stats_create(node, c->id_text, entry->name);
     atomic_init(&c->stats, stats);
-    c->dim = field->dim;
-    c->metric = (enum vmetric)field->metric;
-    c->m = field->m;
-    c->ef_construction = field->ef_construction;
-    c->threshold = field->threshold;
     c->created_at_ns = entry->created_at_ns;
     c->fair_key = hash_bytes(c->id, sizeof c->id, 1) | 1;
     (void)snprintf(c->table.name, sizeof c->table.name, "%s", entry->name);
     atomic_init(&c->pins, 1);
     atomic_init(&c->policy, entry->policy);
     atomic_init(&c->durability, entry->durability);
-    atomic_init(&c->ef_search, field->ef_search);
     c->remote.last = &c->remote.first;
     c->remote.closed = true; /* until its stream is open */
     lock_init(&c->remote.lock, LOCK_RANK_REMOTE, "remote waits");
@@ -130,7 +103,7 @@ status collection_create(struct node *node, const struct catalog_collection *ent
     if (st == ST_OK && stats == NULL)
         st = err_set(err, ST_NOMEM, "out of memory");
     if (st == ST_OK)
-        st = create_rows(c, field, err);
+        st = create_rows(c, err);
     if (st != ST_OK) {
         collection_destroy(c);
         return err_wrap(err, st, "create collection %s", entry->name);
@@ -199,11 +172,19 @@ void graves_free(struct node *node)
     }
 }
 
+/* The sequencer's lock is held. Indexes of a collection that loads are the loader's. */
+static void show_ef_search_locked(struct collection *c, enum collection_state state)
+{
+    if (state != COLLECTION_SERVING && state != COLLECTION_READ_ONLY)
+        return;
+    for (size_t i = 0; i < c->field_count; i++)
+        vindex_set_ef_search(c->fields[i].vindex, atomic_load(&c->fields[i].ef_search));
+}
+
 void collection_set_state(struct collection *c, enum collection_state state, const char *reason)
 {
     lock_take(&c->seq.lock);
-    if (state == COLLECTION_SERVING || state == COLLECTION_READ_ONLY)
-        vindex_set_ef_search(c->vindex, atomic_load(&c->ef_search));
+    show_ef_search_locked(c, state);
     atomic_store_explicit(&c->seq.state, state, memory_order_release);
     (void)snprintf(c->seq.reason, sizeof c->seq.reason, "%s", reason == NULL ? "" : reason);
     lock_drop(&c->seq.lock);
@@ -211,13 +192,19 @@ void collection_set_state(struct collection *c, enum collection_state state, con
 
 void collection_set_ef_search(struct collection *c, uint16_t ef_search)
 {
-    enum collection_state state;
-
     lock_take(&c->seq.lock);
-    atomic_store(&c->ef_search, ef_search);
-    state = atomic_load(&c->seq.state);
-    if (state == COLLECTION_SERVING || state == COLLECTION_READ_ONLY)
-        vindex_set_ef_search(c->vindex, ef_search);
+    for (size_t i = 0; i < c->field_count; i++)
+        atomic_store(&c->fields[i].ef_search, ef_search);
+    show_ef_search_locked(c, atomic_load(&c->seq.state));
+    lock_drop(&c->seq.lock);
+}
+
+void collection_take_ef_search(struct collection *c, const struct catalog_collection *entry)
+{
+    lock_take(&c->seq.lock);
+    for (size_t i = 0; i < c->field_count && i < entry->field_count; i++)
+        atomic_store(&c->fields[i].ef_search, entry->fields[i].ef_search);
+    show_ef_search_locked(c, atomic_load(&c->seq.state));
     lock_drop(&c->seq.lock);
 }
 
@@ -426,8 +413,23 @@ bool collection_log_stopped_locked(struct collection *c, char *why, size_t why_b
     return true;
 }
 
+/* The native door knows one field, the first. */
+static void info_of_field(const struct collection *c, struct collection_info *out)
+{
+    const struct field_info *f = node_field(c, 0);
+
+    out->metric = f == NULL ? "none" : vmetric_name((enum vmetric)f->metric);
+    if (f == NULL)
+        return;
+    out->dimension = f->dimension;
+    out->m = f->m;
+    out->ef_construction = f->ef_construction;
+    out->threshold = f->threshold;
+}
+
 void node_collection_info(struct collection *c, struct collection_info *out)
 {
+    struct fields_counts counts;
     enum collection_state state;
 
     memset(out, 0, sizeof *out);
@@ -435,13 +437,9 @@ void node_collection_info(struct collection *c, struct collection_info *out)
     lock_take(&c->node->table.lock);
     memcpy(out->name, c->table.name, sizeof out->name);
     lock_drop(&c->node->table.lock);
-    out->dimension = c->dim;
-    out->metric = vmetric_name(c->metric);
+    info_of_field(c, out);
     out->policy = node_policy_name(atomic_load(&c->policy));
     out->durability = node_durability_name(atomic_load(&c->durability));
-    out->m = c->m;
-    out->ef_construction = c->ef_construction;
-    out->threshold = c->threshold;
     out->created_at_ns = c->created_at_ns;
     out->snapshot_lsn = atomic_load(&c->snapshot_lsn);
     out->checkpoint_bytes = atomic_load(&c->checkpoint_bytes);
@@ -467,13 +465,15 @@ void node_collection_info(struct collection *c, struct collection_info *out)
     bucket_info(c, out);
 
     out->state = state_name(state);
-    if (state == COLLECTION_LOADING || state == COLLECTION_FAILED || c->vindex == NULL)
+    if (state == COLLECTION_LOADING || state == COLLECTION_FAILED || c->slots == NULL)
         return; /* rows and vectors are the loader's, or could not be made */
-    out->ef_search = vindex_ef_search(c->vindex);
+    fields_counts(c, &counts);
+    if (c->field_count > 0)
+        out->ef_search = vindex_ef_search(c->fields[0].vindex);
     out->document_count = slots_live_count(c->slots);
     out->dead_rows = slots_dead_count(c->slots);
-    out->pending_rows = vindex_pending(c->vindex);
-    out->linked_rows = vindex_linked(c->vindex);
+    out->pending_rows = counts.pending;
+    out->linked_rows = counts.linked;
     out->memory_bytes = mem_budget_bytes(&c->budget);
 }
 
@@ -518,12 +518,12 @@ size_t node_collection_list(struct node *node, const char *after, struct collect
 
 uint32_t collection_dimension(const struct collection *c)
 {
-    return c->dim;
+    return c->field_count > 0 ? c->fields[0].info.dimension : 0;
 }
 
 bool collection_needs_nonzero(const struct collection *c)
 {
-    return c->metric == VMETRIC_COSINE;
+    return c->field_count > 0 && c->fields[0].info.metric == VMETRIC_COSINE;
 }
 
 const char *collection_id_text(const struct collection *c)

@@ -221,7 +221,7 @@ static status do_replace(void *arg, struct err *err)
         collection_stats_replace(fresh, stats);
     }
     if (entry != NULL) {
-        collection_set_ef_search(fresh, entry->fields[0].ef_search);
+        collection_take_ef_search(fresh, entry);
         atomic_store(&fresh->durability, entry->durability);
         collection_settings_take(fresh, entry);
     }

@@ -3,7 +3,7 @@
  * go into the new log under the lsns they had. A letter leaves like any divergent tail: once the
  * bucket has its records. So a crash in between leaves them where the next start looks for them,
  * and if the bucket went on without them meanwhile, they stay a letter for a person. */
-#include "node/node_internal.h"
+#include "node/fields.h"
 #include "segment/group.h"
 #include "snapshot/replay.h"
 
@@ -235,11 +235,13 @@ static status append_letters(struct appending *a, struct err *err)
 
 status heal_tail_append(struct collection *c, uint64_t lsn, struct err *err)
 {
-    const struct checkpoint_field field = {.id = 0, .vindex = c->vindex, .dim = c->dim};
-    struct appending a = {
-        .c = c,
-        .next_lsn = lsn + 1,
-        .replay = {.slots = c->slots, .epoch = c->node->epoch, .fields = &field, .field_count = 1}};
+    struct checkpoint_field fields[NODE_FIELDS_MAX];
+    struct appending a = {.c = c,
+                          .next_lsn = lsn + 1,
+                          .replay = {.slots = c->slots,
+                                     .epoch = c->node->epoch,
+                                     .fields = fields,
+                                     .field_count = fields_list(c, fields)}};
     struct letter letter;
     status st;
 

@@ -11,8 +11,7 @@
 
 static inline struct vindex *vectors_of(const struct collection *c, size_t field)
 {
-    (void)field;
-    return c->vindex;
+    return c->fields[field].vindex;
 }
 /* ST_UNAVAILABLE while loading, ST_NOT_FOUND once dropped. */
 NODISCARD

@@ -2,6 +2,7 @@
 #include "node/letters.h"
 
 #include "base/json.h"
+#include "node/fields.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -29,8 +30,7 @@ status letter_each(struct collection *c, const struct letter *letter, group_each
 
 struct printer {
     struct buf *out;
-    float *vector;
-    uint32_t dim;
+    struct held_vectors vectors;
 };
 
 static void print_head(struct buf *out, const char *op, uint64_t lsn, const struct docid *id)
@@ -45,22 +45,56 @@ static void print_head(struct buf *out, const char *op, uint64_t lsn, const stru
         json_put_string(out, slice_make(text, bytes));
 }
 
-static void print_row(struct printer *p, uint64_t lsn, const struct record *record,
-                      const struct record_row *row)
+static void print_vector(struct printer *p, size_t position)
+{
+    const float *vector = p->vectors.by_position[position];
+
+    if (vector != NULL)
+        json_put_floats(p->out, vector, p->vectors.c->fields[position].info.dimension);
+    else
+        buf_put_text(p->out, "null");
+}
+
+/* "vector" of a collection that has the unnamed one alone; else "vectors", by name. */
+static void print_vectors(struct printer *p)
+{
+    const struct collection *c = p->vectors.c;
+    bool first = true;
+
+    if (c->field_count == 1 && c->fields[0].id == 0) {
+        buf_put_text(p->out, ",\"vector\":");
+        print_vector(p, 0);
+        return;
+    }
+    buf_put_text(p->out, ",\"vectors\":{");
+    for (size_t i = 0; i < c->field_count; i++) {
+        if (p->vectors.by_position[i] == NULL)
+            continue;
+        if (!first)
+            buf_put_u8(p->out, ',');
+        first = false;
+        json_put_string(p->out, slice_text(c->fields[i].info.name));
+        buf_put_u8(p->out, ':');
+        print_vector(p, i);
+    }
+    buf_put_u8(p->out, '}');
+}
+
+static status print_row(struct printer *p, uint64_t lsn, const struct record *record,
+                        const struct record_row *row, struct err *err)
 {
     char when[CLOCK_TEXT_BYTES];
+    status st = held_vectors_of_record(&p->vectors, row, err);
 
+    if (st != ST_OK)
+        return st;
     print_head(p->out, "upsert", lsn, &row->id);
     buf_put_text(p->out, ",\"external_id\":");
     if (row->external_id.bytes == 0)
         buf_put_text(p->out, "null");
     else
         json_put_string(p->out, row->external_id);
-    buf_put_text(p->out, ",\"vector\":");
-    if (record_row_vector(row, 0, p->vector, p->dim, NULL) == ST_OK)
-        json_put_floats(p->out, p->vector, p->dim);
-    else
-        buf_put_text(p->out, "null");
+    print_vectors(p);
     buf_put_text(p->out, ",\"payload\":");
     if (row->payload.bytes == 0)
         buf_put_text(p->out, "{}");
@@ -68,6 +102,7 @@ static void print_row(struct printer *p, uint64_t lsn, const struct record *reco
         jbin_print(p->out, row->payload);
     clock_format_rfc3339(record->inserted_at_ns, when);
     buf_printf(p->out, ",\"inserted_at\":\"%s\"}\n", when);
+    return ST_OK;
 }
 
 static status print_record(void *arg, uint64_t lsn, struct slice payload, struct err *err)
@@ -80,7 +115,7 @@ static status print_record(void *arg, uint64_t lsn, struct slice payload, struct
 
     while (st == ST_OK && record.kind == RECORD_UPSERT &&
            (st = record_next_row(&record, &row, err)) == ST_OK)
-        print_row(p, lsn, &record, &row);
+        st = print_row(p, lsn, &record, &row, err);
     while (st == ST_OK && record.kind == RECORD_DELETE &&
            (st = record_next_id(&record, &id, err)) == ST_OK) {
         print_head(p->out, "delete", lsn, &id);
@@ -94,14 +129,12 @@ static status print_record(void *arg, uint64_t lsn, struct slice payload, struct
 status letter_print(struct collection *c, const struct letter *letter, struct buf *out,
                     struct err *err)
 {
-    struct printer p = {.out = out, .dim = c->dim};
-    status st;
+    struct printer p = {.out = out};
+    status st = held_vectors_init(&p.vectors, c, err);
 
-    p.vector = mem_alloc_array(c->dim, sizeof *p.vector);
-    if (p.vector == NULL)
-        return err_set(err, ST_NOMEM, "out of memory");
-    st = letter_each(c, letter, print_record, &p, err);
-    mem_free(p.vector);
+    if (st == ST_OK)
+        st = letter_each(c, letter, print_record, &p, err);
+    held_vectors_fini(&p.vectors);
     return st;
 }
 
@@ -178,7 +211,7 @@ static status delete_one(struct collection *c, const struct docid *id, struct wr
 
 struct applier {
     struct collection *c;
-    float *vector;
+    struct held_vectors vectors;
     uint64_t records;
 };
 
@@ -187,8 +220,9 @@ static status apply_row(struct applier *a, const struct record_row *row, struct 
     struct write_row out = {.id = row->id,
                             .external_id = row->external_id,
                             .payload = row->payload,
-                            .vector = a->vector};
-    status st = record_row_vector(row, 0, a->vector, a->c->dim, err);
+                            .vectors = a->vectors.by_position,
+                            .as_stored = UINT64_MAX};
+    status st = held_vectors_of_record(&a->vectors, row, err);
 
     if (st == ST_OK)
         st = write_one(a->c, &out, (struct write_terms){0}, err);
@@ -221,13 +255,11 @@ status letter_apply(struct collection *c, const struct letter *letter, uint64_t 
                     struct err *err)
 {
     struct applier a = {.c = c};
-    status st;
+    status st = held_vectors_init(&a.vectors, c, err);
 
-    a.vector = mem_alloc_array(c->dim, sizeof *a.vector);
-    if (a.vector == NULL)
-        return err_set(err, ST_NOMEM, "out of memory");
-    st = letter_each(c, letter, apply_record, &a, err);
-    mem_free(a.vector);
+    if (st == ST_OK)
+        st = letter_each(c, letter, apply_record, &a, err);
+    held_vectors_fini(&a.vectors);
     *records += a.records;
     return st;
 }
@@ -238,7 +270,7 @@ struct relogger {
     struct collection *c;
     uint64_t first_lsn, last_lsn;
     bool drop;
-    float *vector;
+    struct held_vectors vectors;
     struct buf contents; /* external id and payload of one row */
     uint64_t records;
 };
@@ -262,8 +294,9 @@ static bool newest_in_range(struct relogger *r, const struct docid *id, struct w
         buf_reset(&r->contents);
         buf_put_slice(&r->contents, row.external_id);
         buf_put_slice(&r->contents, row.payload);
-        memcpy(r->vector, vindex_vector(c->vindex, slot), c->dim * sizeof *r->vector);
-        *out = (struct write_row){.id = *id, .vector = r->vector};
+        held_vectors_of_slot(&r->vectors, slot);
+        *out = (struct write_row){
+            .id = *id, .vectors = r->vectors.by_position, .as_stored = UINT64_MAX};
         out->external_id = slice_make(r->contents.data, row.external_id.bytes);
         out->payload = row.payload.bytes == 0 ? (struct slice){0}
                                               : slice_make(r->contents.data + row.external_id.bytes,
@@ -326,15 +359,13 @@ status letter_relog(struct collection *c, const struct letter *letter, bool drop
 {
     struct relogger r = {
         .c = c, .first_lsn = letter->lsn_first, .last_lsn = letter->lsn_last, .drop = drop};
-    status st;
+    status st = held_vectors_init(&r.vectors, c, err);
 
-    r.vector = mem_alloc_array(c->dim, sizeof *r.vector);
-    if (r.vector == NULL)
-        return err_set(err, ST_NOMEM, "out of memory");
     buf_init(&r.contents, RECORD_PAYLOAD_BYTES_MAX + RECORD_EXTERNAL_ID_BYTES_MAX);
-    st = letter_each(c, letter, relog_record, &r, err);
+    if (st == ST_OK)
+        st = letter_each(c, letter, relog_record, &r, err);
     buf_free(&r.contents);
-    mem_free(r.vector);
+    held_vectors_fini(&r.vectors);
     *records += r.records;
     return st;
 }

@@ -10,7 +10,7 @@
  *   intent out, stream open: writes are taken
  *
  * Nothing is acknowledged before the intent is out, so a crash anywhere loses nothing. */
-#include "node/node_internal.h"
+#include "node/fields.h"
 #include "snapshot/restore_rows.h"
 
 #include <inttypes.h>
@@ -133,7 +133,7 @@ status load_read_rows(struct collection *c, const struct load_terms *terms,
 {
     struct node *node = c->node;
     struct reading reading = {.c = c, .terms = terms};
-    const struct checkpoint_field field = {.id = 0, .vindex = c->vindex, .dim = c->dim};
+    struct checkpoint_field fields[NODE_FIELDS_MAX];
     struct restore_options options = {
         .store = node->options.store,
         .clock = node->options.clock,
@@ -144,8 +144,8 @@ status load_read_rows(struct collection *c, const struct load_terms *terms,
     };
     const struct restore_rows rows = {
         .slots = c->slots,
-        .fields = &field,
-        .field_count = 1,
+        .fields = fields,
+        .field_count = fields_list(c, fields),
         .epoch = node->epoch,
         .reclaim = on_reclaim,
         .on_record = terms->on_record != NULL ? on_record : NULL,
@@ -270,7 +270,7 @@ static void serve(struct load_job *load, const struct restore_report *report)
                        "it comes from the bucket and is being written to the local disk; reads are "
                        "served, writes are taken in a moment");
     collection_set_state(c, COLLECTION_SERVING, NULL);
-    if (vindex_pending(c->vindex) > 0 && vindex_graph_wanted(c->vindex))
+    if (fields_to_link(c) > 0)
         linkers_want(c);
     log_info("collection loaded from the bucket",
              "collection_id=%s documents=%u last_lsn=%" PRIu64 " objects=%" PRIu64 " bytes=%" PRIu64

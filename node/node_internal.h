@@ -144,6 +144,8 @@ struct collection_stats {
 struct collection_field {   /* a vector field */
     struct field_info info; /* as it was created; owns the name */
     uint16_t id;            /* in catalog, records and objects */
+    struct vindex *vindex;
+    _Atomic uint16_t ef_search; /* the vindex has it as soon as it is served */
 };
 struct pindex_set;
 
@@ -152,19 +154,15 @@ struct collection {
     struct node *node; /* borrowed */
     uint8_t id[16];
     char id_text[UUID_TEXT_BYTES];
-    uint32_t dim;
-    enum vmetric metric;
     uint64_t fair_key;
     uint64_t created_at_ns;
-    uint16_t m, ef_construction;
-    uint32_t threshold;
     struct mem_budget budget;
     bool string_ids;
     struct collection_field *fields; /* by position */
     size_t field_count;
-    struct slots *slots;
-    struct vindex *vindex;
-    struct pindex_set *pindex;                /* filter/pindex.h; NULL: none, every row is asked */
+    size_t vector_bytes;       /* of a row that has all of them */
+    struct slots *slots;       /* and the fields' indexes: the loader's while loading */
+    struct pindex_set *pindex; /* filter/pindex.h; NULL: none, every row is asked */
     _Atomic(struct collection_stats *) stats; /* read inside an epoch guard */
 
     _Atomic uint32_t pins;        /* the table's own counts as one */
@@ -183,7 +181,6 @@ struct collection {
 
     _Atomic uint8_t policy;     /* enum node_policy */
     _Atomic uint8_t durability; /* enum node_durability */
-    _Atomic uint16_t ef_search; /* the vindex has it as soon as it is served */
     struct {
         struct lock lock; /* LOCK_RANK_REMOTE */
         struct remote_wait *first, **last;
@@ -404,13 +401,14 @@ struct collection *node_collection_pin_id(struct node *node, const uint8_t id[16
 void collection_set_state(struct collection *c, enum collection_state state, const char *reason);
 /* Whether it serves and its log takes no writes any more, and why. */
 bool collection_log_stopped_locked(struct collection *c, char *why, size_t why_bytes);
-void collection_set_ef_search(struct collection *c, uint16_t ef_search);
+void collection_set_ef_search(struct collection *c, uint16_t ef_search); /* of all fields */
+void collection_take_ef_search(struct collection *c, const struct catalog_collection *entry);
 /* ST_UNAVAILABLE where rows and log are a loader's, or could not be loaded. They stay, once there,
  * as long as the collection is pinned. */
 NODISCARD
 status collection_check_loaded(struct collection *c, struct err *err);
-/* Throws away rows and vectors of a load that failed half way: for good, c->slots and c->vindex are
- * NULL then, or for another try (NULL only if that fails). */
+/* Throws away rows and vectors of a load that failed half way: for good, c->slots and the indexes
+ * are NULL then, or for another try (NULL only if that fails). */
 void collection_rows_drop(struct collection *c);
 NODISCARD
 status collection_rows_renew(struct collection *c, struct err *err);

@@ -1,5 +1,5 @@
 /* The families of node/ on /metrics (docs/metrics.md), and what the machine lets us use. */
-#include "node/node_internal.h"
+#include "node/fields.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -127,12 +127,14 @@ static void collect(void *arg)
         return;
     for (size_t i = 0; i < count; i++) {
         struct collection *c = items[i];
+        struct fields_counts counts;
         enum collection_state state = atomic_load_explicit(&c->seq.state, memory_order_acquire);
 
         if (state != COLLECTION_SERVING && state != COLLECTION_READ_ONLY)
             continue;
         rows += slots_bytes(c->slots);
-        vectors += vindex_bytes(c->vindex);
+        fields_counts(c, &counts);
+        vectors += counts.index_bytes;
         live += slots_live_count(c->slots);
         dead += slots_dead_count(c->slots);
         collect_collection(c);

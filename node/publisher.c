@@ -4,7 +4,7 @@
  * publishes what is due, one collection at a time (docs/protocol.md, "Publishing"), and does what
  * operators ask of snapshots. What fails is tried again later and later; what a person has to look
  * at is a dead letter. */
-#include "node/node_internal.h"
+#include "node/fields.h"
 
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -195,7 +195,7 @@ static status run(struct publishing *p, struct publish_report *out, struct err *
     struct collection *c = p->c;
     struct node *node = c->node;
     const struct node_options *o = &node->options;
-    const struct checkpoint_field field = {.id = 0, .vindex = c->vindex, .dim = c->dim};
+    struct checkpoint_field fields[NODE_FIELDS_MAX];
     struct tier_stream_status s;
     struct manifest after;
     char wal_dir[FS_PATH_BYTES];
@@ -206,8 +206,8 @@ static status run(struct publishing *p, struct publish_report *out, struct err *
         .rand = o->rand,
         .fs = o->fs,
         .slots = c->slots,
-        .fields = &field,
-        .field_count = 1,
+        .fields = fields,
+        .field_count = fields_list(c, fields),
         .epoch = node->epoch,
         .checkpoint_dir = snapshot_dir,
         .schema = &p->schema,
@@ -274,11 +274,13 @@ static void facts_of(struct collection *c, const struct tier_stream_status *s,
                      struct publish_facts *out)
 {
     struct bucket_marks marks;
+    struct fields_counts counts;
     struct root *root = mem_alloc(sizeof *root);
     uint64_t last_ns = atomic_load_explicit(&c->last_write_ns, memory_order_relaxed);
     uint64_t now_ns = clock_mono_ns(c->node->options.clock);
 
     ship_marks(c, &marks);
+    fields_counts(c, &counts);
     *out = (struct publish_facts){
         .switching = s->switching,
         .live_rows = slots_live_count(c->slots),
@@ -288,11 +290,10 @@ static void facts_of(struct collection *c, const struct tier_stream_status *s,
         .changed_rows = marks.changed_rows,
         .idle_ms = now_ns > last_ns ? (now_ns - last_ns) / 1000000 : 0,
         /* What is linked later would not be in the image. */
-        .has_graph = vindex_linked(c->vindex) > 0 &&
-                     vindex_pending(c->vindex) <= slots_live_count(c->slots) / 16,
-        .m = c->m,
+        .has_graph = counts.linked > 0 && !counts.behind,
+        .m = (uint16_t)counts.links,
     };
-    out->live_bytes = out->live_rows * c->dim * sizeof(float) + slots_bytes(c->slots);
+    out->live_bytes = counts.live_bytes + slots_bytes(c->slots);
     if (root != NULL && publish_root(c, root))
         out->lineages = root->lineage_count;
     mem_free(root);

@@ -2,7 +2,7 @@
  * (snapshot/replay.h). What
  * cannot be loaded whole is served as far as it is whole, read-only, and health says so; what
  * cannot be loaded at all answers 503 with the reason while the rest of the node serves. */
-#include "node/node_internal.h"
+#include "node/fields.h"
 #include "snapshot/replay.h"
 
 #include <inttypes.h>
@@ -19,11 +19,6 @@ static bool make_room(void *arg)
     collection_repair(c);
     reclaim_wait(c->node);
     return true;
-}
-
-static struct checkpoint_field field_of(const struct collection *c)
-{
-    return (struct checkpoint_field){.id = 0, .vindex = c->vindex, .dim = c->dim};
 }
 
 static status open_log(struct collection *c, struct replay *r, uint64_t replay_from,
@@ -122,13 +117,13 @@ status collection_open_log_at(struct collection *c, uint64_t lsn, struct err *er
 static status load_checkpoint(struct collection *c, const char *dir, uint64_t *start_lsn,
                               uint64_t *lsn_max, struct err *damage, struct err *err)
 {
-    const struct checkpoint_field field = field_of(c);
+    struct checkpoint_field fields[NODE_FIELDS_MAX];
     struct checkpoint_state state = {
         .fs = c->node->options.fs,
         .dir = dir,
         .slots = c->slots,
-        .fields = &field,
-        .field_count = 1,
+        .fields = fields,
+        .field_count = fields_list(c, fields),
         .epoch = c->node->epoch,
     };
     struct checkpoint_info info = {0};
@@ -203,8 +198,8 @@ static status load(struct collection *c, uint64_t *reach, struct err *err)
 {
     char wal_dir[FS_PATH_BYTES];
     char snapshot_dir[FS_PATH_BYTES];
-    struct checkpoint_field field;
-    struct replay r = {.epoch = c->node->epoch, .fields = &field, .field_count = 1};
+    struct checkpoint_field fields[NODE_FIELDS_MAX];
+    struct replay r = {.epoch = c->node->epoch, .fields = fields};
     struct wal_report report = {0};
     struct err damage = {0};
     uint64_t start_lsn = 0;
@@ -219,7 +214,7 @@ static status load(struct collection *c, uint64_t *reach, struct err *err)
         st = load_checkpoint(c, snapshot_dir, &start_lsn, &lsn_max, &damage, err);
     lsn_max = at_least_what_was_shipped(c, lsn_max);
     *reach = lsn_max;
-    field = field_of(c); /* a damaged checkpoint leaves others than there were */
+    r.field_count = fields_list(c, fields); /* a damaged checkpoint leaves others than there were */
     r.slots = c->slots;
     r.make_room = make_room;
     r.arg = c;
@@ -275,7 +270,7 @@ static void recover_one(struct collection *c)
             collection_set_state(c, COLLECTION_FAILED, err.text);
     } else {
         atomic_store(&c->checkpoint_mono_ns, clock_mono_ns(c->node->options.clock));
-        if (vindex_pending(c->vindex) > 0 && vindex_graph_wanted(c->vindex))
+        if (fields_to_link(c) > 0)
             linkers_want(c);
     }
     log_context_set(NULL, NULL);

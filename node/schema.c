@@ -3,6 +3,8 @@
 #include "node/node_internal.h"
 #include "node/points.h"
 
+#include <stdatomic.h>
+
 /* --- from what a door asks for to the catalog's entry --- */
 
 static status check_field(const struct catalog_field *f, struct err *err)
@@ -52,8 +54,6 @@ static status make_fields(const struct node_options *o, const struct collection_
     if (count > NODE_FIELDS_MAX)
         return err_set(err, ST_INVALID, "a collection has at most %d vectors, not %zu",
                        NODE_FIELDS_MAX, count);
-    if (count != 1 || from[0].name[0] != '\0')
-        return err_set(err, ST_UNSUPPORTED, "named vectors are not part of this version yet");
     entry->fields = mem_zero_array(count, sizeof *entry->fields);
     if (entry->fields == NULL)
         return err_set(err, ST_NOMEM, "out of memory");
@@ -112,6 +112,8 @@ status schema_init(struct collection *c, const struct catalog_collection *entry,
                                       .ef_construction = from->ef_construction,
                                       .ef_search = from->ef_search,
                                       .threshold = from->threshold};
+        atomic_init(&f->ef_search, from->ef_search);
+        c->vector_bytes += from->dim * sizeof(float);
         if (f->info.name == NULL)
             return err_set(err, ST_NOMEM, "out of memory");
         c->field_count++;

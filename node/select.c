@@ -35,7 +35,11 @@ void asker_init(struct asker *a, const struct collection *c, const struct filter
 
 uint64_t row_vectors(const struct collection *c, uint32_t slot)
 {
-    return vindex_filled(c->vindex, slot) ? 1 : 0;
+    uint64_t bits = 0;
+
+    for (size_t i = 0; i < c->field_count; i++)
+        bits |= (uint64_t)vindex_filled(c->fields[i].vindex, slot) << i;
+    return bits;
 }
 
 bool asker_goes_on(struct asker *a)

@@ -13,7 +13,7 @@
  * An id that is somebody's turn (turns.c) is not written by anybody else: who comes to it gets in
  * line, and is sequenced when its own turn has come. */
 #include "base/json.h"
-#include "node/node_internal.h"
+#include "node/fields.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -47,6 +47,7 @@ struct write_op {
     uint32_t *keep;         /* which of them count */
     size_t filled;          /* of count */
     uint64_t now_ns;        /* wall */
+    uint32_t vectors;       /* of the rows filled */
     uint32_t help_left;
     uint64_t started_ns;
     struct remote_wait wait; /* for the bucket, once it is durable here */
@@ -172,7 +173,7 @@ static void publish(struct write_op *op, uint64_t lsn)
             (void)slots_erase(c->slots, &op->ids[i]);
             continue;
         }
-        vindex_publish(c->vindex, op->slots[i]);
+        fields_publish(c, op->slots[i]);
         (void)slots_publish(c->slots, op->slots[i], lsn);
     }
     atomic_store_explicit(&c->applied_lsn, lsn, memory_order_release);
@@ -260,7 +261,7 @@ static void on_logged(void *arg, uint64_t lsn, status st, const struct err *err)
     }
     if (!op->is_delete) {
         count_inserts(op);
-        if (vindex_graph_wanted(c->vindex))
+        if (fields_link_wanted(c))
             linkers_want(c);
     }
     if (remote) {
@@ -450,16 +451,15 @@ static void sequence(struct write_op *op)
         op_refuse(op, st, &err);
 }
 
-/* Beyond VINDEX_PENDING_MAX pending rows a writer links as many as it brings, before it is
+/* Beyond VINDEX_PENDING_MAX pending rows a writer links as many vectors as it brings, before it is
  * answered. */
 static task_state help(struct task *task)
 {
     struct write_op *op = (struct write_op *)(void *)task;
-    uint32_t linked = vindex_link(op->c->vindex, WRITE_HELP_ROWS_SLICE);
+    uint32_t linked = fields_link(op->c, WRITE_HELP_ROWS_SLICE);
 
     op->help_left = linked >= op->help_left || linked == 0 ? 0 : op->help_left - linked;
-    if (op->help_left > 0 && vindex_pending(op->c->vindex) > VINDEX_PENDING_MAX &&
-        !atomic_load(&op->c->node->stopping))
+    if (op->help_left > 0 && fields_behind(op->c) && !atomic_load(&op->c->node->stopping))
         return TASK_AGAIN;
     sequence(op);
     return TASK_DONE;
@@ -535,6 +535,24 @@ static size_t keep_last(const struct write_row *rows, size_t count, uint32_t *ke
     return kept;
 }
 
+static size_t vector_bytes(const struct write_op *op)
+{
+    const struct collection *c = op->c;
+    size_t bytes = 0;
+
+    if (c->field_count <= 1)
+        return op->count * c->vector_bytes;
+    for (size_t i = 0; i < op->count; i++) {
+        const struct write_row *row = &op->rows[op->keep[i]];
+
+        for (size_t k = 0; k < c->field_count; k++) {
+            if (row->vectors != NULL && row->vectors[k] != NULL)
+                bytes += c->fields[k].info.dimension * sizeof(float);
+        }
+    }
+    return bytes;
+}
+
 /* What can fail before a row is touched: from here on slots are given back when the op is refused.
  */
 static status reserve_rows(struct write_op *op, struct err *err)
@@ -547,7 +565,7 @@ static status reserve_rows(struct write_op *op, struct err *err)
         return st;
     for (size_t i = 0; i < op->count; i++)
         end = op->slots[i] >= end ? op->slots[i] + 1 : end;
-    st = vindex_reserve(c->vindex, end, err); /* no more: memory may be out for slots beyond */
+    st = fields_reserve(c, end, err); /* no more: memory may be out for slots beyond */
     for (size_t i = 0; i < op->count && st != ST_OK; i++)
         slots_abandon(c->slots, op->slots[i]);
     if (st != ST_OK)
@@ -555,7 +573,7 @@ static status reserve_rows(struct write_op *op, struct err *err)
     /* Most of a record is vectors: one allocation instead of a dozen doublings. */
     (void)buf_reserve(&op->record, WRITE_RECORD_SLACK);
     if (op->count > 1)
-        (void)buf_reserve(&op->record, op->count * (c->dim * sizeof(float) + 64));
+        (void)buf_reserve(&op->record, vector_bytes(op) + op->count * 64);
     record_begin(&op->writer, &op->record, RECORD_UPSERT, op->now_ns);
     return ST_OK;
 }
@@ -564,17 +582,16 @@ static status fill_row(struct write_op *op, size_t at, struct err *err)
 {
     struct collection *c = op->c;
     struct write_row *row = &op->rows[op->keep[at]];
-    const struct record_vector vector = {.field = 0, .dim = c->dim, .values = row->vector};
+    struct record_vector vectors[NODE_FIELDS_MAX];
+    uint16_t count = fields_take(c, row, vectors);
     status st;
 
-    if (c->metric == VMETRIC_COSINE &&
-        (row->as_stored & 1) == 0) /* a zero vector stays as it is, with score 0 */
-        (void)vindex_normalise(row->vector, c->dim);
-    record_put_row(&op->writer, &row->id, row->external_id, row->payload, &vector, 1);
+    op->vectors += count;
+    record_put_row(&op->writer, &row->id, row->external_id, row->payload, vectors, count);
     st = slots_fill(c->slots, op->slots[at], &row->id, row->external_id, row->payload, op->now_ns,
                     err);
     if (st == ST_OK)
-        vindex_fill(c->vindex, op->slots[at], row->vector);
+        fields_fill(c, op->slots[at], vectors, count);
     return st;
 }
 
@@ -587,7 +604,7 @@ static status fill_slice(struct write_op *op, struct err *err)
     status st = ST_OK;
 
     while (st == ST_OK && op->filled < op->count) {
-        bytes += op->c->dim * sizeof(float) + op->rows[op->keep[op->filled]].payload.bytes + 256;
+        bytes += op->c->vector_bytes + op->rows[op->keep[op->filled]].payload.bytes + 256;
         st = fill_row(op, op->filled++, err);
         if (bytes < WRITE_CLOCK_BYTES)
             continue;
@@ -612,11 +629,11 @@ static task_state fill(struct task *task)
     }
     if (op->filled < op->count)
         return TASK_AGAIN;
-    if (vindex_pending(c->vindex) <= VINDEX_PENDING_MAX || !vindex_graph_wanted(c->vindex)) {
+    if (op->vectors == 0 || !fields_behind(c)) {
         sequence(op);
         return TASK_DONE;
     }
-    op->help_left = (uint32_t)op->count;
+    op->help_left = op->vectors;
     op->task.run = help;
     return TASK_AGAIN;
 }
@@ -828,5 +845,5 @@ uint64_t node_write_cost_ns(struct collection *c, size_t rows)
 {
     /* Normalise, code, copy twice: about 4 ns a dimension and row here; linking is asked for apart.
      */
-    return rows * (2000 + 4 * (uint64_t)c->dim);
+    return rows * (2000 + c->vector_bytes);
 }

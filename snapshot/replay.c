@@ -36,7 +36,7 @@ status replay_vectors(struct replay *r, const struct record_row *row, bool has[R
                       struct err *err)
 {
     float *at = r->vectors;
-    bool any = false;
+    uint16_t found = 0;
 
     for (size_t i = 0; i < r->field_count; at += r->fields[i++].dim) {
         status st = record_row_vector(row, r->fields[i].id, at, r->fields[i].dim, err);
@@ -44,9 +44,13 @@ status replay_vectors(struct replay *r, const struct record_row *row, bool has[R
         if (st != ST_OK && st != ST_NOT_FOUND)
             return st;
         has[i] = st == ST_OK;
-        any = any || has[i];
+        found = (uint16_t)(found + has[i]);
     }
-    return any ? ST_OK : err_set(err, ST_CORRUPT, "a row without its vector");
+    if (found != row->vector_count)
+        return err_set(err, ST_CORRUPT,
+                       "a row has %u vectors, %u of them of the collection's fields",
+                       row->vector_count, found);
+    return ST_OK;
 }
 
 status replay_reserve(const struct replay *r, uint32_t slot, struct err *err)

@@ -48,8 +48,8 @@ status replay_row(struct replay *r, uint64_t lsn, uint64_t inserted_at_ns,
 NODISCARD
 status replay_record(void *replay, uint64_t lsn, struct slice payload, struct err *err);
 
-/* The row's vectors into r->vectors, field after field; has[i]: field i has one. ST_CORRUPT: none
- * of them has. */
+/* The row's vectors into r->vectors, field after field; has[i]: field i has one. ST_CORRUPT:
+ * it has one of a field that is not there. */
 NODISCARD
 status replay_vectors(struct replay *r, const struct record_row *row, bool has[RECORD_FIELDS_MAX],
                       struct err *err);

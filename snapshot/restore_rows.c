@@ -31,6 +31,7 @@ struct placer {
     bool imported;
     uint32_t *dead; /* RESTORE_DEAD_MAX; outside of the image's slots */
     uint32_t dead_count;
+    uint64_t nodes[RECORD_FIELDS_MAX]; /* of each field */
     struct restore_into_report report;
 };
 
@@ -274,7 +275,7 @@ static status on_node(void *arg, uint16_t field, const struct image_node *node, 
     }
     st = vindex_node_import(f->vindex, &in, err);
     if (st == ST_OK)
-        p->report.nodes++;
+        p->nodes[(size_t)(f - p->rows->fields)]++;
     return st;
 }
 
@@ -333,6 +334,15 @@ static status place_all(struct placer *p, const struct restore_options *options,
     return st;
 }
 
+static uint64_t most_nodes(const struct placer *p)
+{
+    uint64_t most = 0;
+
+    for (size_t i = 0; i < p->rows->field_count; i++)
+        most = p->nodes[i] > most ? p->nodes[i] : most;
+    return most;
+}
+
 status restore_into(const struct restore_options *options, const struct restore_plan *plan,
                     const struct restore_rows *rows, struct restore_into_report *out,
                     struct err *err)
@@ -356,7 +366,9 @@ status restore_into(const struct restore_options *options, const struct restore_
         st = place_all(&p, options, plan, err);
     if (st == ST_OK) {
         p.report.live = slots_live_count(rows->slots);
-        p.report.pending = vindex_pending(rows->fields[0].vindex);
+        p.report.nodes = most_nodes(&p);
+        for (size_t i = 0; i < rows->field_count; i++)
+            p.report.pending += vindex_pending(rows->fields[i].vindex);
         *out = p.report;
     }
     slot_map_free(&p.map);

@@ -112,8 +112,8 @@ status nput_json(struct collection *c, uint64_t id, const char *json, struct wri
     float vector[64];
     struct write_row row = {.id = docid_u64(id), .vector = vector, .payload = njson(json)};
 
-    assert_true(c->dim <= COUNT_OF(vector));
-    nvector(id, 1, c->dim, vector);
+    assert_true(collection_dimension(c) <= COUNT_OF(vector));
+    nvector(id, 1, collection_dimension(c), vector);
     return nwrite(c, &row, 1, result, NULL);
 }
 

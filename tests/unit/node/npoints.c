@@ -22,7 +22,7 @@ void pput(struct collection *c, uint64_t first, uint32_t count, uint32_t version
 {
     struct write_row *rows = calloc(count, sizeof *rows);
     struct buf *payloads = calloc(count, sizeof *payloads);
-    float *vectors = calloc((size_t)count * c->dim, sizeof *vectors);
+    float *vectors = calloc((size_t)count * collection_dimension(c), sizeof *vectors);
     struct err err = {0};
 
     assert_true(rows != NULL && payloads != NULL && vectors != NULL);
@@ -34,10 +34,11 @@ void pput(struct collection *c, uint64_t first, uint32_t count, uint32_t version
                        "{\"v\":%u,\"n\":%u,\"tags\":[\"t%u\",\"t%u\"],\"same\":true}", version,
                        (unsigned)(id % 1000), (unsigned)(id % 10), version % 7);
         ppayload(text, &payloads[i]);
-        nvector(id, version, c->dim, vectors + (size_t)i * c->dim);
+        nvector(id, version, collection_dimension(c),
+                vectors + (size_t)i * collection_dimension(c));
         rows[i] = (struct write_row){.id = docid_u64(id),
                                      .payload = buf_slice(&payloads[i]),
-                                     .vector = vectors + (size_t)i * c->dim};
+                                     .vector = vectors + (size_t)i * collection_dimension(c)};
     }
     if (nwrite(c, rows, count, NULL, &err) != ST_OK)
         fail_msg("write: %s", err.text);

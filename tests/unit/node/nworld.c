@@ -328,7 +328,7 @@ uint32_t npayload_version(struct slice payload)
 
 status nput(struct collection *c, uint64_t id, uint32_t version, struct err *err)
 {
-    float *vector = malloc(c->dim * sizeof *vector);
+    float *vector = malloc(collection_dimension(c) * sizeof *vector);
     struct buf payload;
     struct write_row row = {.id = docid_u64(id), .vector = vector};
     struct write_result result = {0};
@@ -337,7 +337,7 @@ status nput(struct collection *c, uint64_t id, uint32_t version, struct err *err
     assert_non_null(vector);
     npayload(version, &payload);
     row.payload = buf_slice(&payload);
-    nvector(id, version, c->dim, vector);
+    nvector(id, version, collection_dimension(c), vector);
     st = nwrite(c, &row, 1, &result, err);
     if (st == ST_OK) {
         assert_int_equal(result.count, 1);
@@ -357,13 +357,13 @@ status ndel(struct collection *c, uint64_t id, struct err *err)
 
 static void vector_must_be(struct collection *c, uint64_t id, uint32_t version, const float *got)
 {
-    float *want = malloc(c->dim * sizeof *want);
+    float *want = malloc(collection_dimension(c) * sizeof *want);
 
     assert_non_null(want);
-    nvector(id, version, c->dim, want);
-    if (c->metric == VMETRIC_COSINE)
-        (void)vindex_normalise(want, c->dim);
-    for (uint32_t i = 0; i < c->dim; i++)
+    nvector(id, version, collection_dimension(c), want);
+    if (c->fields[0].info.metric == VMETRIC_COSINE)
+        (void)vindex_normalise(want, collection_dimension(c));
+    for (uint32_t i = 0; i < collection_dimension(c); i++)
         assert_true(fabsf(want[i] - got[i]) < 1e-6f);
     free(want);
 }
@@ -417,19 +417,34 @@ void nstate(struct collection *c, const char *state, const char *reason_part)
                  reason_part);
 }
 
+static bool all_linked(struct collection *c)
+{
+    for (size_t i = 0; i < c->field_count; i++) {
+        struct vindex *v = c->fields[i].vindex;
+
+        if (vindex_graph_wanted(v) && vindex_pending(v) > 0)
+            return false;
+    }
+    return true;
+}
+
 void ninvariants(struct collection *c)
 {
     const struct timespec pause = {.tv_nsec = 200000};
     struct vindex_check check;
     struct err err = {0};
 
-    while (vindex_graph_wanted(c->vindex) && vindex_pending(c->vindex) > 0)
+    while (!all_linked(c))
         (void)nanosleep(&pause, NULL);
     if (slots_dead_count(c->slots) >= NODE_REPAIR_DEAD_MIN)
         return;
     slots_reuse_pause(c->slots); /* the reclaim thread would free what is looked at */
-    if (slots_check(c->slots, &err) != ST_OK || vindex_check(c->vindex, &check, &err) != ST_OK)
+    if (slots_check(c->slots, &err) != ST_OK)
         fail_msg("%s", err.text);
+    for (size_t i = 0; i < c->field_count; i++) {
+        if (vindex_check(c->fields[i].vindex, &check, &err) != ST_OK)
+            fail_msg("field %zu: %s", i, err.text);
+    }
     slots_reuse_resume(c->slots);
 }
 

@@ -172,7 +172,7 @@ static void make_whole(void)
         c = npin(&w, names[i]);
         if (i == 0)
             memcpy(mem_id, c->id_text, sizeof mem_id);
-        neventually(vindex_pending(c->vindex) == 0);
+        neventually(vindex_pending(c->fields[0].vindex) == 0);
         assert_int_equal(i == 0 ? ncheckpoint(c, NULL) : ncompact(c, NULL, NULL), ST_OK);
         if (i == 1)
             assert_int_equal(heal_tail_keep(c, 2, 3, NULL), ST_OK);

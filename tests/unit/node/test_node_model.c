@@ -424,7 +424,7 @@ static void all_must_agree(struct world *t)
 static void note_sizes(struct world *t)
 {
     uint32_t end = slots_end(t->c->slots);
-    uint32_t linked = vindex_linked(t->c->vindex);
+    uint32_t linked = vindex_linked(t->c->fields[0].vindex);
 
     t->slots_end_max = end > t->slots_end_max ? end : t->slots_end_max;
     t->linked_max = linked > t->linked_max ? linked : t->linked_max;

@@ -260,7 +260,7 @@ enum { BUDGET_BATCH = 50, BUDGET_BATCHES_MAX = 2000 };
 static status put_batch(struct collection *c, uint64_t first, size_t count, struct err *err)
 {
     struct write_row *rows = calloc(count, sizeof *rows);
-    float *vectors = calloc(count * c->dim, sizeof *vectors);
+    float *vectors = calloc(count * collection_dimension(c), sizeof *vectors);
     struct buf payload;
     status st;
 
@@ -269,8 +269,8 @@ static status put_batch(struct collection *c, uint64_t first, size_t count, stru
     for (size_t i = 0; i < count; i++) {
         rows[i] = (struct write_row){.id = docid_u64(first + i),
                                      .payload = buf_slice(&payload),
-                                     .vector = vectors + i * c->dim};
-        nvector(first + i, 3, c->dim, rows[i].vector);
+                                     .vector = vectors + i * collection_dimension(c)};
+        nvector(first + i, 3, collection_dimension(c), rows[i].vector);
     }
     st = nwrite(c, rows, count, NULL, err);
     buf_free(&payload);
