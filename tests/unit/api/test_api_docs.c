@@ -1,6 +1,7 @@
-/* docs/api.md names every route and every error code there is: one that is added without its line
- * there fails here. */
+/* docs/api.md names every route and every error code there is, docs/qdrant.md every route of the
+ * compatible dialect: one that is added without its line there fails here. */
 #include "api/api_internal.h"
+#include "api/qdrant_door.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,9 +10,9 @@
 
 #include <cmocka.h>
 
-static char *read_doc(void)
+static char *read_doc(const char *path)
 {
-    FILE *f = fopen(TV_API_DOC, "r");
+    FILE *f = fopen(path, "r");
     char *text = calloc(1, 1 << 20);
 
     assert_non_null(f);
@@ -21,26 +22,32 @@ static char *read_doc(void)
     return text;
 }
 
-static void every_route_is_documented(void **state)
+static void check_routes(const char *path, const struct route *routes, size_t count)
 {
-    char *doc = read_doc();
+    char *doc = read_doc(path);
 
-    (void)state;
-    for (size_t i = 0; i < API_ROUTE_COUNT; i++) {
+    for (size_t i = 0; i < count; i++) {
         char want[128];
 
-        if (API_ROUTES[i].kind == ROUTE_UNSUPPORTED)
+        if (routes[i].kind == ROUTE_UNSUPPORTED)
             continue;
-        (void)snprintf(want, sizeof want, "`%s`", API_ROUTES[i].pattern);
+        (void)snprintf(want, sizeof want, "`%s`", routes[i].pattern);
         if (strstr(doc, want) == NULL)
-            fail_msg("docs/api.md does not have %s", want);
+            fail_msg("%s does not have %s", path, want);
     }
     free(doc);
 }
 
+static void every_route_is_documented(void **state)
+{
+    (void)state;
+    check_routes(TV_API_DOC, API_ROUTES, API_ROUTE_COUNT);
+    check_routes(TV_QDRANT_DOC, QDRANT_ROUTES, QDRANT_ROUTE_COUNT);
+}
+
 static void every_code_is_documented_with_its_status(void **state)
 {
-    char *doc = read_doc();
+    char *doc = read_doc(TV_API_DOC);
 
     (void)state;
     for (int p = 0; p < PROBLEM_COUNT; p++) {
