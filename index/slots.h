@@ -79,6 +79,8 @@ bool slots_replacement(const struct slots *s, uint64_t n, uint32_t *old, uint32_
  * taken was deleted, or its successor is among the latter. */
 uint64_t slots_moment(const struct slots *s);
 bool slots_quiet_since(const struct slots *s, uint64_t moment); /* nothing was, and is not now */
+/* Whether this row, live or dead, is one of them. */
+bool slots_is_since(const struct slots *s, uint32_t slot, uint64_t moment);
 /* Up to max such slots, live or dead, from *at (0 at first) on; 0: no more. Inside the guard in
  * which the moment was taken. */
 uint32_t slots_since(const struct slots *s, uint64_t moment, uint32_t *at, uint32_t *out,

@@ -33,6 +33,13 @@ static bool published_since(const struct place *p, uint64_t moment)
            (int32_t)(p->piece->rows[p->at].sequence - (uint32_t)moment) > 0;
 }
 
+bool slots_is_since(const struct slots *s, uint32_t slot, uint64_t moment)
+{
+    struct place p = place_of(s, slot);
+
+    return published_since(&p, moment);
+}
+
 uint32_t slots_since(const struct slots *s, uint64_t moment, uint32_t *at, uint32_t *out,
                      uint32_t max)
 {

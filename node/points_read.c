@@ -1,7 +1,5 @@
 /* Reading documents by id, and binding filters to a collection. */
-#include "node/points.h"
-
-#include "node/node_internal.h"
+#include "node/keep.h"
 
 static int vector_of(void *arg, struct slice name)
 {
@@ -21,4 +19,81 @@ status node_filter_bind(struct collection *c, struct filter *f, struct arena *ar
     const struct filter_binding binding = {.vector_of = vector_of, .words_of = words_of, .arg = c};
 
     return filter_is_all(f) ? ST_OK : filter_bind(f, &binding, arena, err);
+}
+
+bool collection_index_on(const struct collection *c, const struct path *path, struct arena *arena,
+                         struct pindex_info *out)
+{
+    struct pindex_info *all;
+    size_t count;
+
+    if (c->pindex == NULL)
+        return false;
+    all = arena_array(arena, PINDEX_COUNT_MAX, sizeof *all);
+    count = all == NULL ? 0 : pindex_list(c->pindex, all, PINDEX_COUNT_MAX);
+    for (size_t i = 0; i < count; i++) {
+        const struct path *other;
+
+        if (path_parse(all[i].path, arena, &other, NULL) != ST_OK || !path_equal(path, other))
+            continue;
+        *out = all[i];
+        return true;
+    }
+    return false;
+}
+
+/* Which ids came before: a hash table of places in the list. */
+struct seen {
+    uint32_t *places; /* + 1; 0: free */
+    size_t room;      /* a power of two, at least twice as many as ids */
+};
+
+static bool seen_make(struct seen *s, struct arena *arena, size_t count)
+{
+    s->room = 8;
+    while (s->room < 2 * count)
+        s->room *= 2;
+    s->places = arena_zero(arena, s->room * sizeof *s->places);
+    return s->places != NULL;
+}
+
+static bool seen_first(struct seen *s, const struct docid *ids, size_t at)
+{
+    size_t i = docid_hash(&ids[at]) & (s->room - 1);
+
+    for (; s->places[i] != 0; i = (i + 1) & (s->room - 1))
+        if (docid_equal(&ids[s->places[i] - 1], &ids[at]))
+            return false;
+    s->places[i] = (uint32_t)at + 1;
+    return true;
+}
+
+status node_retrieve(struct collection *c, const struct docid *ids, size_t count,
+                     const struct read_want *want, struct arena *arena, struct document **out,
+                     uint32_t *out_count, struct err *err)
+{
+    struct document *documents = arena_array(arena, count + 1, sizeof *documents);
+    struct seen seen = {0};
+    struct epoch_guard guard;
+    uint32_t n = 0;
+    status st = collection_check_readable(c, err);
+
+    *out = documents;
+    *out_count = 0;
+    if (st != ST_OK || count == 0)
+        return st;
+    if (documents == NULL || !seen_make(&seen, arena, count))
+        return err_set(err, ST_NOMEM, "out of memory for %zu documents", count);
+    guard = epoch_enter(c->node->epoch);
+    for (size_t i = 0; st == ST_OK && i < count; i++) {
+        uint32_t slot = slots_find(c->slots, &ids[i]);
+
+        if (slot == SLOT_NONE || !seen_first(&seen, ids, i))
+            continue;
+        if (!keep_document(arena, c, slot, want, &documents[n++]))
+            st = err_set(err, ST_NOMEM, "out of memory for %zu documents; ask for fewer", count);
+    }
+    epoch_leave(c->node->epoch, guard);
+    *out_count = st == ST_OK ? n : 0;
+    return st;
 }

@@ -139,9 +139,10 @@ static uint64_t filter_cost(struct collection *c, const struct filter *f, uint64
                             uint64_t distance_ns, uint32_t threshold)
 {
     uint64_t live = slots_live_count(c->slots);
-    struct pindex_estimate e = {.likely = live};
+    struct pindex_estimate e = {.likely = select_ids_named(f)};
 
-    if (c->pindex != NULL)
+    e.known = e.likely <= live;
+    if (!e.known && c->pindex != NULL)
         pindex_estimate(c->pindex, f, live, &e);
     if (!e.known || e.likely > live)
         return search_ns + live * (filter_cost_ns(f) + QUERY_ROW_NS);

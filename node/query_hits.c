@@ -135,9 +135,12 @@ static bool is_within_threshold(const struct querying *q, const struct hit *h)
                                : h->score <= q->points->threshold;
 }
 
-static bool is_left_out(const struct querying *q, const struct hit *h)
+/* An index says nothing of rows published since it was asked. */
+static bool is_left_out(struct querying *q, const struct hit *h)
 {
-    return ids_have(q->without, q->without_count, &h->row.id);
+    return ids_have(q->without, q->without_count, &h->row.id) ||
+           (q->asked_slots > 0 && slots_is_since(q->c->slots, h->slot, q->moment) &&
+            !query_admits(q, h->slot));
 }
 
 bool query_hits_rank(struct querying *q, uint32_t wanted)

@@ -10,12 +10,10 @@
 #include "node/select.h"
 
 enum {
-    QUERY_SPARE = 8,           /* hits asked for beyond those wanted: equal scores at the end */
-    QUERY_TIES_MAX = 1024,     /* as many at most, where they are equal */
-    QUERY_WITHOUT_FEW = 256,   /* ids left out: so many hits more are asked for */
-    QUERY_SAMPLE_ROWS = 500,   /* live rows asked to estimate a filter */
-    QUERY_SAMPLE_TRIES = 2000, /* slots looked at for them */
-    QUERY_ROW_NS = 60,         /* to come to a row and its payload */
+    QUERY_SPARE = 8,         /* hits asked for beyond those wanted: equal scores at the end */
+    QUERY_TIES_MAX = 1024,   /* as many at most, where they are equal */
+    QUERY_WITHOUT_FEW = 256, /* ids left out: so many hits more are asked for */
+    QUERY_ROW_NS = 60,       /* to come to a row and its payload */
 };
 
 struct hit {

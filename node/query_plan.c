@@ -16,11 +16,6 @@ enum {
     FULL_BYTES_A_NS = 8, /* of vectors that are read in order */
 };
 
-static bool bit_of(const uint64_t *bits, uint32_t slot)
-{
-    return (bits[slot >> 6] >> (slot & 63) & 1) != 0;
-}
-
 static bool admits_row(struct querying *q, uint32_t slot)
 {
     struct row row;
@@ -62,28 +57,6 @@ static status remember_answers(struct querying *q)
     return ST_OK;
 }
 
-/* Slots in steps of the golden ratio lie evenly whatever the payloads have to do with their order.
- */
-static uint64_t sample_matches(struct querying *q, uint64_t live)
-{
-    uint32_t end = slots_end(q->c->slots), asked = 0, matches = 0;
-    uint64_t at = 0;
-
-    for (int i = 0; i < QUERY_SAMPLE_TRIES && asked < QUERY_SAMPLE_ROWS && end > 0; i++) {
-        uint32_t slot;
-
-        at += UINT64_C(0x9e3779b97f4a7c15);
-        slot = (uint32_t)((at >> 32) * end >> 32);
-        if (!slots_live(q->c->slots, slot))
-            continue;
-        asked++;
-        if (q->known.bits != NULL && (slot >= q->known.bit_count || !bit_of(q->known.bits, slot)))
-            continue;
-        matches += query_admits(q, slot) ? 1 : 0;
-    }
-    return asked == 0 ? 0 : live * matches / asked;
-}
-
 static bool asking_first_is_cheaper(const struct querying *q)
 {
     return filter_cost_ns(q->asker.filter) + QUERY_ROW_NS <
@@ -108,7 +81,7 @@ static status way_of_filter(struct querying *q, struct way *way)
     if (q->known.bits != NULL && q->known.exact && !q->ask_without)
         matches = q->known.count;
     else
-        matches = sample_matches(q, live);
+        matches = select_sample(q->c, &q->known, query_admits, q);
     if (q->known.bits != NULL && q->known.count < matches)
         matches = q->known.count;
     q->out->selectivity = live == 0 || matches >= live ? 1 : (double)matches / (double)live;

@@ -200,6 +200,13 @@ static status known_by_indexes(struct asker *a, struct arena *arena, struct know
     return ST_OK;
 }
 
+uint64_t select_ids_named(const struct filter *filter)
+{
+    const struct filter *ids = filter_is_all(filter) ? NULL : ids_of(filter);
+
+    return ids == NULL ? UINT64_MAX : ids->id_count;
+}
+
 status select_known(struct asker *a, struct arena *arena, struct known *out, struct err *err)
 {
     const struct filter *ids = a->filter == NULL ? NULL : ids_of(a->filter);
@@ -236,14 +243,16 @@ static void scan_all(struct selecting *s)
             bit_set(s->out->bits, slot);
 }
 
-static void scan_known(struct selecting *s, const struct known *known)
+static void scan_known(struct selecting *s, const struct known *known, uint64_t moment)
 {
+    const struct slots *slots = s->asker.c->slots;
     struct selected *out = s->out;
     uint32_t slot = 0;
 
     while ((slot = next_bit(out->bits, out->bit_count, slot)) != SLOT_NONE && !s->asker.gave_up) {
-        if (!slots_live(s->asker.c->slots, slot) ||
-            (!known->exact && !asker_matches(&s->asker, slot)))
+        bool sure = known->exact && !slots_is_since(slots, slot, moment);
+
+        if (!slots_live(slots, slot) || (!sure && !asker_matches(&s->asker, slot)))
             bit_clear(out->bits, slot);
         slot++;
     }
@@ -402,7 +411,7 @@ status select_make(struct collection *c, const struct filter *filter,
     out->bit_count = known.bit_count;
     out->indexes = known.indexes;
     if (out->bits != NULL) {
-        scan_known(&s, &known);
+        scan_known(&s, &known, moment);
     } else {
         st = bits_make(arena, out->bit_count, &out->bits, err);
         if (st == ST_OK)

@@ -35,8 +35,8 @@ status asker_status(const struct asker *a, struct err *err); /* ST_OK or ST_TIME
 /* Bit per field position: the row has a vector. */
 uint64_t row_vectors(const struct collection *c, uint32_t slot);
 
-/* What ids and payload indexes say, without looking at every row: all that match are set, but for
- * rows published after slots_moment() was asked before. Dead rows may be set. */
+/* What ids and payload indexes say, without looking at every row. It says nothing of rows published
+ * since slots_moment() was asked before; their slots may be set or not. Dead rows may be set. */
 struct known {
     uint64_t *bits;     /* NULL: nothing helps, every row may match */
     uint32_t bit_count; /* a multiple of 64 */
@@ -46,6 +46,18 @@ struct known {
 };
 NODISCARD
 status select_known(struct asker *a, struct arena *arena, struct known *out, struct err *err);
+
+/* About how many live rows match, by asking some that lie evenly; known->bits may be NULL. */
+enum { SELECT_SAMPLE_ROWS = 500, SELECT_SAMPLE_TRIES = 2000 };
+uint64_t select_sample(const struct collection *c, const struct known *known,
+                       bool (*admits)(void *arg, uint32_t slot), void *arg);
+/* By ids and indexes, or by a sample. */
+NODISCARD
+status select_about(struct collection *c, const struct filter *filter,
+                    const struct read_limits *limits, struct arena *arena, uint64_t *matches,
+                    struct err *err);
+/* How many ids the filter names, if all that match are among them; else UINT64_MAX. */
+uint64_t select_ids_named(const struct filter *filter);
 
 struct selected {
     uint64_t *bits;
@@ -58,6 +70,10 @@ NODISCARD
 status select_make(struct collection *c, const struct filter *filter,
                    const struct read_limits *limits, struct arena *arena, struct selected *out,
                    struct err *err);
+static inline bool known_has(const struct known *k, uint32_t slot)
+{
+    return slot < k->bit_count && (k->bits[slot >> 6] >> (slot & 63) & 1) != 0;
+}
 /* The first selected slot at or above `from`, or SLOT_NONE. */
 uint32_t selected_next(const struct selected *s, uint32_t from);
 

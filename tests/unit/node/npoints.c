@@ -3,19 +3,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-void ppayload(const char *text, struct buf *out)
+void ppayload(struct jdoc *doc, const char *text, struct buf *out)
 {
-    struct jdoc *doc = NULL;
     struct jval v;
     struct err err = {0};
 
     buf_init(out, 1 << 20);
-    assert_int_equal(jdoc_create(&doc, NULL), ST_OK);
     if (jdoc_parse(doc, slice_text(text), &v, &err) != ST_OK)
         fail_msg("%s: %s", text, err.text);
     jbin_put(out, v);
     assert_false(out->failed);
-    jdoc_destroy(doc);
 }
 
 void pput(struct collection *c, uint64_t first, uint32_t count, uint32_t version)
@@ -23,8 +20,10 @@ void pput(struct collection *c, uint64_t first, uint32_t count, uint32_t version
     struct write_row *rows = calloc(count, sizeof *rows);
     struct buf *payloads = calloc(count, sizeof *payloads);
     float *vectors = calloc((size_t)count * collection_dimension(c), sizeof *vectors);
+    struct jdoc *doc = NULL;
     struct err err = {0};
 
+    assert_int_equal(jdoc_create(&doc, NULL), ST_OK);
     assert_true(rows != NULL && payloads != NULL && vectors != NULL);
     for (uint32_t i = 0; i < count; i++) {
         uint64_t id = first + i;
@@ -33,7 +32,7 @@ void pput(struct collection *c, uint64_t first, uint32_t count, uint32_t version
         (void)snprintf(text, sizeof text,
                        "{\"v\":%u,\"n\":%u,\"tags\":[\"t%u\",\"t%u\"],\"same\":true}", version,
                        (unsigned)(id % 1000), (unsigned)(id % 10), version % 7);
-        ppayload(text, &payloads[i]);
+        ppayload(doc, text, &payloads[i]);
         nvector(id, version, collection_dimension(c),
                 vectors + (size_t)i * collection_dimension(c));
         rows[i] = (struct write_row){.id = docid_u64(id),
@@ -44,6 +43,7 @@ void pput(struct collection *c, uint64_t first, uint32_t count, uint32_t version
         fail_msg("write: %s", err.text);
     for (uint32_t i = 0; i < count; i++)
         buf_free(&payloads[i]);
+    jdoc_destroy(doc);
     free(rows);
     free(payloads);
     free(vectors);

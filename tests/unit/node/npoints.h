@@ -10,7 +10,7 @@
 #include "tests/unit/node/nworld.h"
 
 /* JSON text as a payload blob. */
-void ppayload(const char *text, struct buf *out);
+void ppayload(struct jdoc *doc, const char *text, struct buf *out);
 /* Writes ids first .. first + count - 1 with this version, in one request. */
 void pput(struct collection *c, uint64_t first, uint32_t count, uint32_t version);
 /* A filter of the compatible dialect, bound; in the arena. */

@@ -6,13 +6,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { DIM = 6, ROWS = 1200, NO_GRAPH = 100000 };
+enum { DIM = 6, ROWS = 2000, NO_GRAPH = 100000 };
+
+static struct nworld world; /* of all tests; each has collections of its own */
 
 struct model {
-    struct nworld w;
     struct collection *c;
     struct arena arena;
     enum vmetric metric;
+    bool smooth; /* vectors are all different */
     bool there[ROWS + 1];
     uint32_t version[ROWS + 1];
     float vectors[ROWS + 1][DIM];
@@ -30,53 +32,68 @@ static void whole_vector(uint64_t id, uint32_t version, float *out)
         out[0] = out[1] = out[2] = out[3] = out[4] = out[5] = (float)(1 + id % 3);
 }
 
-static void put(struct model *m, uint64_t id, uint32_t version)
+/* Ids from, from + step, ... in one request. */
+static void put(struct model *m, uint64_t from, uint64_t step, uint32_t version)
 {
-    float vector[DIM];
-    char text[256];
-    struct buf payload;
-    struct write_row row = {.id = docid_u64(id), .vector = vector};
+    static float vectors[ROWS][DIM];
+    static struct write_row rows[ROWS];
+    static struct buf payloads[ROWS];
+    struct jdoc *doc = NULL;
     struct err err = {0};
+    size_t n = 0;
 
-    whole_vector(id, version, m->vectors[id]);
-    memcpy(vector, m->vectors[id], sizeof vector);
-    (void)snprintf(text, sizeof text, "{\"n\":%u,\"v\":%u,\"tags\":[\"t%u\",\"u%u\"],\"x\":%u.5}",
-                   (unsigned)id, version, (unsigned)(id % 10), version % 3, (unsigned)id);
-    ppayload(text, &payload);
-    row.payload = buf_slice(&payload);
-    if (nwrite(m->c, &row, 1, NULL, &err) != ST_OK)
+    assert_int_equal(jdoc_create(&doc, NULL), ST_OK);
+    for (uint64_t id = from; id <= ROWS; id += step, n++) {
+        char text[256];
+
+        if (m->smooth)
+            nvector(id, version, DIM, m->vectors[id]);
+        else
+            whole_vector(id, version, m->vectors[id]);
+        memcpy(vectors[n], m->vectors[id], sizeof vectors[n]);
+        (void)snprintf(text, sizeof text,
+                       "{\"n\":%u,\"v\":%u,\"tags\":[\"t%u\",\"u%u\"],\"x\":%u.5}", (unsigned)id,
+                       version, (unsigned)(id % 10), version % 3, (unsigned)id);
+        ppayload(doc, text, &payloads[n]);
+        rows[n] = (struct write_row){
+            .id = docid_u64(id), .vector = vectors[n], .payload = buf_slice(&payloads[n])};
+        m->there[id] = true;
+        m->version[id] = version;
+    }
+    if (nwrite(m->c, rows, n, NULL, &err) != ST_OK)
         fail_msg("%s", err.text);
-    buf_free(&payload);
-    m->there[id] = true;
-    m->version[id] = version;
+    for (size_t i = 0; i < n; i++)
+        buf_free(&payloads[i]);
+    jdoc_destroy(doc);
 }
 
 static void begin(struct model *m, enum vmetric metric, uint32_t threshold)
 {
+    static struct docid ids[ROWS];
+    static unsigned number;
+    size_t gone = 0;
+    char name[32];
+
     memset(m, 0, sizeof *m);
     m->metric = metric;
-    nworld_init(&m->w, true, 31);
-    nworld_open(&m->w);
-    assert_int_equal(ncreate(&m->w, "docs", DIM, metric, threshold, NULL), ST_OK);
-    m->c = npin(&m->w, "docs");
+    m->smooth = threshold != NO_GRAPH;
+    (void)snprintf(name, sizeof name, "docs-%u", number++);
+    assert_int_equal(ncreate(&world, name, DIM, metric, threshold, NULL), ST_OK);
+    m->c = npin(&world, name);
     arena_init(&m->arena, 256 << 20);
-    for (uint64_t id = 1; id <= ROWS; id++)
-        put(m, id, 1);
-    for (uint64_t id = 1; id <= ROWS; id += 5)
-        put(m, id, 2);
-    for (uint64_t id = 3; id <= ROWS; id += 11) {
-        const struct docid key = docid_u64(id);
-
-        assert_int_equal(ndelete(m->c, &key, 1, NULL, NULL), ST_OK);
+    put(m, 1, 1, 1);
+    put(m, 1, 5, 2);
+    for (uint64_t id = 3; id <= ROWS; id += 11, gone++) {
+        ids[gone] = docid_u64(id);
         m->there[id] = false;
     }
+    assert_int_equal(ndelete(m->c, ids, gone, NULL, NULL), ST_OK);
 }
 
 static void end(struct model *m)
 {
     arena_free(&m->arena);
     node_collection_unpin(m->c);
-    nworld_fini(&m->w);
 }
 
 static double score(const struct model *m, const float *q, const float *x)
@@ -112,8 +129,7 @@ struct want {
     const char *filter;
     bool (*matches)(const struct model *m, uint64_t id);
     struct point_query points;
-    uint32_t k;
-    double score; /* of the last model answer; NaN without one */
+    uint32_t k, ef;
 };
 
 static bool has(const struct docid *ids, size_t count, uint64_t id)
@@ -165,7 +181,7 @@ static uint32_t plain(const struct model *m, const float *query, const struct wa
 static struct query_result ask(struct model *m, const float *query, struct want *w)
 {
     float copy[DIM];
-    struct query_options o = {.top_k = w->k, .points = &w->points};
+    struct query_options o = {.top_k = w->k, .ef_search = w->ef, .points = &w->points};
     struct query_result r;
     struct err err = {0};
 
@@ -296,13 +312,173 @@ static void ids_are_the_only_ones_or_left_out(void **state)
     end(&m);
 }
 
+static bool tagged(const struct model *m, uint64_t id)
+{
+    (void)m;
+    return id % 10 == 3;
+}
+static bool low(const struct model *m, uint64_t id)
+{
+    (void)m;
+    return id < 1500;
+}
+static bool rewritten(const struct model *m, uint64_t id)
+{
+    return m->version[id] == 2;
+}
+static bool few(const struct model *m, uint64_t id)
+{
+    (void)m;
+    return id >= 500 && id < 506;
+}
+static bool none(const struct model *m, uint64_t id)
+{
+    (void)m;
+    (void)id;
+    return false;
+}
+static bool named(const struct model *m, uint64_t id)
+{
+    (void)m;
+    return id == 7 || id == 8 || id == 9 || id == 10;
+}
+static bool named_low(const struct model *m, uint64_t id)
+{
+    return named(m, id) && id < 9;
+}
+
+static const struct want FILTERS[] = {
+    {.filter = "{\"must\":{\"key\":\"tags\",\"match\":{\"value\":\"t3\"}}}", .matches = tagged},
+    {.filter = "{\"must\":{\"key\":\"n\",\"range\":{\"lt\":1500}}}", .matches = low},
+    {.filter = "{\"must\":{\"key\":\"v\",\"match\":{\"value\":2}}}", .matches = rewritten},
+    {.filter = "{\"must\":{\"key\":\"n\",\"range\":{\"gte\":500,\"lt\":506}}}", .matches = few},
+    {.filter = "{\"must\":{\"key\":\"nothing\",\"match\":{\"value\":2}}}", .matches = none},
+    {.filter = "{\"must\":{\"has_id\":[7,8,9,10,77777]}}", .matches = named},
+    {.filter = "{\"must\":[{\"key\":\"n\",\"range\":{\"lt\":9}},{\"has_id\":[7,8,9,10]}]}",
+     .matches = named_low},
+    {.filter = "{}"},
+};
+
+/* Below the threshold everything is compared: exact, whatever the filter lets through. */
+static void filtered_answers_below_the_threshold_are_exact(void **state)
+{
+    static struct model m;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(METRICS); i++) {
+        begin(&m, METRICS[i], NO_GRAPH);
+        for (size_t j = 0; j < COUNT_OF(FILTERS) * 3; j++) {
+            struct want w = FILTERS[j / 3];
+            const struct docid out[] = {docid_u64(8), docid_u64(13), docid_u64(501)};
+            float query[DIM];
+
+            whole_vector(j, 5, query);
+            w.k = j % 3 == 0 ? 1 : j % 3 == 1 ? 10 : 900;
+            check_exact(&m, query, &w);
+            w.points.without = out;
+            w.points.without_count = COUNT_OF(out);
+            check_exact(&m, query, &w);
+            w.points.has_threshold = true;
+            w.points.threshold = METRICS[i] == VMETRIC_COSINE ? 0.4321f : 2.5f;
+            check_exact(&m, query, &w);
+        }
+        end(&m);
+    }
+}
+
+/* Far more rows than the threshold: the graph, with rows asked when they are about to count. If k
+ * match, k come; all match; most are the nearest. And again while half of the rows are pending. */
+static void filtered_answers_beside_the_graph_are_complete(void **state)
+{
+    static struct model m;
+    uint32_t right = 0, all = 0, graph = 0;
+
+    (void)state;
+    begin(&m, VMETRIC_L2, 20);
+    neventually(ninfo(m.c).pending_rows == 0);
+    for (uint32_t round = 0; round < 2; round++) {
+        for (size_t j = 0; j < COUNT_OF(FILTERS) * 4; j++) {
+            static struct scored expected[ROWS];
+            struct want w = FILTERS[j % COUNT_OF(FILTERS)];
+            struct query_result r;
+            float query[DIM];
+            uint32_t count;
+
+            nvector(j, 77, DIM, query);
+            w.k = 10;
+            w.ef = 40;
+            count = plain(&m, query, &w, expected);
+            r = ask(&m, query, &w);
+            assert_int_equal(r.count, count < 10 ? count : 10);
+            graph += r.used_graph ? 1 : 0;
+            assert_true(r.selectivity >= 0 && r.selectivity <= 1);
+            if (w.matches != NULL && w.matches != none && !r.used_graph)
+                assert_true(strcmp(r.plan, "matches") == 0 || strcmp(r.plan, "scan") == 0);
+            for (uint32_t i = 0; i < r.count; i++) {
+                assert_true(w.matches == NULL || w.matches(&m, r.matches[i].id.u64));
+                right += fabs((double)r.matches[i].score - expected[i].rank) < 1e-4 ? 1 : 0;
+            }
+            all += r.count;
+            arena_reset(&m.arena);
+        }
+        if (round == 0)
+            put(&m, 2, 2, 2);
+    }
+    print_message("%u of %u, %u by the graph\n", right, all, graph);
+    assert_true(right >= all * 95 / 100);
+    assert_true(graph > 10);
+    end(&m);
+}
+
+/* The deadline ends a filter that takes long; the node goes on. */
+static void a_filter_stops_at_the_deadline(void **state)
+{
+    static struct model m;
+    static const _Atomic bool stop = true;
+    struct want w = FILTERS[0];
+    struct query_options o = {.top_k = 10, .points = &w.points, .stop = &stop};
+    struct query_result r;
+    struct err err = {0};
+    float query[DIM] = {1};
+
+    (void)state;
+    begin(&m, VMETRIC_L2, NO_GRAPH);
+    w.points.filter = pfilter(m.c, w.filter, &m.arena);
+    assert_int_equal(node_query(m.c, query, &o, &m.arena, &r, &err), ST_TIMEOUT);
+    assert_non_null(strstr(err.text, "filter"));
+    o.stop = NULL;
+    o.deadline_ns = clock_mono_ns(world.options.clock) - 1;
+    assert_int_equal(node_query(m.c, query, &o, &m.arena, &r, &err), ST_TIMEOUT);
+    o.deadline_ns = 0;
+    assert_int_equal(node_query(m.c, query, &o, &m.arena, &r, &err), ST_OK);
+    end(&m);
+}
+
+static int open_world(void **state)
+{
+    (void)state;
+    nworld_init(&world, true, 31);
+    nworld_open(&world);
+    return 0;
+}
+
+static int close_world(void **state)
+{
+    (void)state;
+    nworld_fini(&world);
+    return 0;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equal_scores_come_by_rising_id),
         cmocka_unit_test(thresholds_are_inclusive_on_all_metrics),
         cmocka_unit_test(ids_are_the_only_ones_or_left_out),
+        cmocka_unit_test(filtered_answers_below_the_threshold_are_exact),
+        cmocka_unit_test(filtered_answers_beside_the_graph_are_complete),
+        cmocka_unit_test(a_filter_stops_at_the_deadline),
     };
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, open_world, close_world);
 }

@@ -1,0 +1,241 @@
+/* How many documents have which value at a path.
+ *
+ * An index tells it of the rows it knows; the others, and all without one, are looked at. A value
+ * counts once a document, however often an array has it. Texts, integers and booleans are values;
+ * floats are none, as in the compatible API. */
+#include "base/hash.h"
+#include "base/rand.h"
+#include "filter/numbers.h"
+#include "node/keep.h"
+#include "node/select.h"
+
+#include <stdlib.h>
+
+struct tally {
+    struct filter_value value;
+    uint64_t count;
+    uint32_t last; /* slot + 1 that counted last */
+    bool used;
+};
+
+struct faceting {
+    struct collection *c;
+    const struct path *key;
+    struct arena *arena;
+    struct asker asker; /* the time */
+    bool uuids;         /* texts are uuids, in their usual form */
+    struct tally *tallies;
+    size_t room, count; /* room: a power of two */
+    uint32_t slot;      /* being looked at */
+    bool no_memory;
+};
+
+/* --- the tallies --- */
+
+static uint64_t hash_of(const struct filter_value *v)
+{
+    if (v->type == JBIN_T_STRING)
+        return hash_bytes(v->text.data, v->text.bytes, 1);
+    if (v->type == JBIN_T_BOOL)
+        return v->boolean ? 2 : 3;
+    return hash_bytes(&v->u64, sizeof v->u64, v->type == JBIN_T_I64 ? 4 : 5);
+}
+
+static struct tally *place_of(struct tally *tallies, size_t room, const struct filter_value *v)
+{
+    size_t at = hash_of(v) & (room - 1);
+
+    while (tallies[at].used && filter_value_compare(&tallies[at].value, v) != 0)
+        at = (at + 1) & (room - 1);
+    return &tallies[at];
+}
+
+static bool grow(struct faceting *f)
+{
+    size_t room = f->room == 0 ? 64 : 4 * f->room;
+    struct tally *tallies = arena_zero(f->arena, room * sizeof *tallies);
+
+    if (tallies == NULL)
+        return false;
+    for (size_t i = 0; i < f->room; i++)
+        if (f->tallies[i].used)
+            *place_of(tallies, room, &f->tallies[i].value) = f->tallies[i];
+    f->tallies = tallies;
+    f->room = room;
+    return true;
+}
+
+static struct tally *tally_of(struct faceting *f, const struct filter_value *v)
+{
+    struct tally *t;
+
+    if (2 * (f->count + 1) > f->room && !grow(f))
+        return NULL;
+    t = place_of(f->tallies, f->room, v);
+    if (t->used)
+        return t;
+    t->value = *v;
+    if (v->type == JBIN_T_STRING && !keep_bytes(f->arena, v->text, &t->value.text))
+        return NULL;
+    t->used = true;
+    f->count++;
+    return t;
+}
+
+/* --- by looking at rows --- */
+
+static bool look(void *arg, const struct jbin_value *v)
+{
+    struct faceting *f = arg;
+    struct filter_value value = {
+        .type = v->type, .boolean = v->boolean, .u64 = v->u64, .i64 = v->i64, .text = v->text};
+    char usual[UUID_TEXT_BYTES];
+    struct tally *t;
+    uint8_t uuid[16];
+
+    if (v->type != JBIN_T_STRING && v->type != JBIN_T_BOOL && v->type != JBIN_T_U64 &&
+        v->type != JBIN_T_I64)
+        return true;
+    if (f->uuids && v->type == JBIN_T_STRING &&
+        uuid_parse((const char *)v->text.data, v->text.bytes, uuid)) {
+        uuid_format(uuid, usual);
+        value.text = slice_text(usual);
+    }
+    t = tally_of(f, &value);
+    f->no_memory = t == NULL;
+    if (t != NULL && t->last != f->slot + 1) {
+        t->count++;
+        t->last = f->slot + 1;
+    }
+    return t != NULL;
+}
+
+static void look_at_rows(struct faceting *f, const struct selected *rows)
+{
+    uint32_t looked = 0;
+
+    for (uint32_t slot = 0; (slot = selected_next(rows, slot)) != SLOT_NONE; slot++) {
+        struct jbin_value root;
+        struct row row;
+
+        if (looked++ % SELECT_LOOK_ROWS == 0 && !asker_goes_on(&f->asker))
+            return;
+        slots_row(f->c->slots, slot, &row);
+        f->slot = slot;
+        root = jbin_root(row.payload);
+        (void)filter_each_value(f->key, &root, look, f);
+        if (f->no_memory)
+            return;
+    }
+}
+
+/* --- by an index --- */
+
+static bool count_value(void *arg, const struct filter_value *value, uint64_t count)
+{
+    struct faceting *f = arg;
+    struct filter_value v = *value;
+    struct tally *t;
+
+    if (v.type == JBIN_T_I64 && v.i64 >= 0) {
+        v.type = JBIN_T_U64;
+        v.u64 = (uint64_t)v.i64;
+    }
+    t = tally_of(f, &v);
+    f->no_memory = t == NULL;
+    if (t != NULL)
+        t->count += count;
+    return t != NULL;
+}
+
+/* Takes out of `rows` what the index counted; all of them stay where no index tells. */
+static status count_by_index(struct faceting *f, struct selected *rows, struct err *err)
+{
+    size_t words = rows->bit_count / 64;
+    uint64_t *pending = arena_zero(f->arena, words * 8 + 8);
+    uint64_t *known = arena_zero(f->arena, words * 8 + 8);
+    status st;
+
+    if (pending == NULL || known == NULL)
+        return err_set(err, ST_NOMEM, "out of memory for a facet");
+    pindex_pending_bits(f->c->pindex, pending, rows->bit_count);
+    for (size_t i = 0; i < words; i++)
+        known[i] = rows->bits[i] & ~pending[i];
+    st = pindex_facet(f->c->pindex, f->key, known, rows->bit_count, count_value, f, NULL);
+    for (size_t i = 0; st == ST_OK && i < words; i++)
+        rows->bits[i] &= pending[i];
+    if (st == ST_NOT_FOUND)
+        return ST_OK;
+    return st == ST_OK ? ST_OK : err_set(err, st, "out of memory for a facet");
+}
+
+/* --- the answer --- */
+
+static int by_count(const void *a, const void *b)
+{
+    const struct facet_hit *x = a, *y = b;
+
+    if (x->count != y->count)
+        return x->count > y->count ? -1 : 1;
+    if (number_is(x->value.type) && number_is(y->value.type))
+        return number_compare(filter_value_number(&x->value), filter_value_number(&y->value));
+    return filter_value_compare(&x->value, &y->value);
+}
+
+static status make_hits(struct faceting *f, uint32_t limit, struct facet_hit **out, uint32_t *count,
+                        struct err *err)
+{
+    struct facet_hit *hits = arena_array(f->arena, f->count + 1, sizeof *hits);
+    size_t n = 0;
+
+    if (hits == NULL)
+        return err_set(err, ST_NOMEM, "out of memory for a facet");
+    for (size_t i = 0; i < f->room; i++)
+        if (f->tallies[i].used && f->tallies[i].count > 0)
+            hits[n++] = (struct facet_hit){f->tallies[i].value, f->tallies[i].count};
+    qsort(hits, n, sizeof *hits, by_count);
+    *out = hits;
+    *count = n < limit ? (uint32_t)n : limit;
+    return ST_OK;
+}
+
+static status facet(struct faceting *f, const struct filter *filter,
+                    const struct read_limits *limits, struct err *err)
+{
+    struct pindex_info index;
+    struct selected rows;
+    status st = select_make(f->c, filter, limits, f->arena, &rows, err);
+
+    if (st != ST_OK)
+        return st;
+    if (collection_index_on(f->c, f->key, f->arena, &index)) {
+        f->uuids = index.type == PINDEX_UUID;
+        st = count_by_index(f, &rows, err);
+    }
+    if (st == ST_OK && !f->no_memory)
+        look_at_rows(f, &rows);
+    if (st == ST_OK && f->no_memory)
+        st = err_set(err, ST_NOMEM, "out of memory for a facet of so many values");
+    return st == ST_OK ? asker_status(&f->asker, err) : st;
+}
+
+status node_facet(struct collection *c, const struct path *key, const struct filter *filter,
+                  uint32_t limit, bool exact, const struct read_limits *limits, struct arena *arena,
+                  struct facet_hit **out, uint32_t *count, struct err *err)
+{
+    struct faceting f = {.c = c, .key = key, .arena = arena};
+    struct epoch_guard guard;
+    status st = collection_check_readable(c, err);
+
+    (void)exact; /* they all are */
+    *count = 0;
+    if (st != ST_OK)
+        return st;
+    asker_init(&f.asker, c, NULL, limits);
+    guard = epoch_enter(c->node->epoch);
+    st = facet(&f, filter, limits, err);
+    if (st == ST_OK)
+        st = make_hits(&f, limit, out, count, err);
+    epoch_leave(c->node->epoch, guard);
+    return st;
+}

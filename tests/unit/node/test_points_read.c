@@ -1,0 +1,472 @@
+/* Retrieving, scrolling, counting, sampling and facets, against a model; and pages while documents
+ * come and go. */
+#include "tests/unit/node/npoints.h"
+
+#include "filter/path.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { DIM = 3, ROWS = 900 };
+
+static struct nworld world;
+
+struct model {
+    struct collection *c;
+    struct arena arena;
+    uint32_t version[ROWS + 1]; /* 0: not there */
+};
+
+static void put(struct model *m, uint64_t first, uint32_t count, uint32_t version)
+{
+    pput(m->c, first, count, version);
+    for (uint32_t i = 0; i < count; i++)
+        m->version[first + i] = version;
+}
+
+static void del(struct model *m, uint64_t id)
+{
+    const struct docid key = docid_u64(id);
+
+    assert_int_equal(ndelete(m->c, &key, 1, NULL, NULL), ST_OK);
+    m->version[id] = 0;
+}
+
+static void begin(struct model *m)
+{
+    static unsigned number;
+    char name[32];
+
+    memset(m, 0, sizeof *m);
+    (void)snprintf(name, sizeof name, "docs-%u", number++);
+    assert_int_equal(ncreate(&world, name, DIM, VMETRIC_L2, 50, NULL), ST_OK);
+    m->c = npin(&world, name);
+    arena_init(&m->arena, 256 << 20);
+    for (uint32_t from = 1; from <= ROWS; from += 100)
+        put(m, from, 100, 1 + from / 100 % 3);
+    put(m, 200, 50, 5);
+    for (uint64_t id = 5; id <= ROWS; id += 17)
+        del(m, id);
+}
+
+static void end(struct model *m)
+{
+    arena_free(&m->arena);
+    node_collection_unpin(m->c);
+}
+
+struct rule {
+    const char *filter;
+    bool (*matches)(const struct model *m, uint64_t id);
+};
+static bool any(const struct model *m, uint64_t id)
+{
+    return m->version[id] != 0;
+}
+static bool tagged(const struct model *m, uint64_t id)
+{
+    return any(m, id) && id % 10 == 3;
+}
+static bool rare(const struct model *m, uint64_t id)
+{
+    return any(m, id) && id >= 400 && id < 403;
+}
+static bool fifth(const struct model *m, uint64_t id)
+{
+    return m->version[id] == 5;
+}
+static bool named(const struct model *m, uint64_t id)
+{
+    return any(m, id) && (id == 9 || id == 300 || id == 301 || id == 899);
+}
+static bool none(const struct model *m, uint64_t id)
+{
+    (void)m;
+    (void)id;
+    return false;
+}
+static const struct rule RULES[] = {
+    {"{}", any},
+    {"{\"must\":{\"key\":\"tags[]\",\"match\":{\"value\":\"t3\"}},"
+     "\"must_not\":{\"key\":\"n\",\"range\":{\"lt\":0}}}",
+     NULL},
+    {"{\"must\":{\"key\":\"n\",\"range\":{\"gte\":400,\"lt\":403}}}", rare},
+    {"{\"must\":{\"key\":\"v\",\"match\":{\"value\":5}}}", fifth},
+    {"{\"must\":{\"has_id\":[301,9,300,899,12345]}}", named},
+    {"{\"must\":{\"is_null\":{\"key\":\"v\"}}}", none},
+};
+
+/* Tags are of the id and of the version, so t3 is both's. */
+static bool rule_matches(const struct rule *r, const struct model *m, uint64_t id)
+{
+    if (r->matches != NULL)
+        return r->matches(m, id);
+    return tagged(m, id) || (m->version[id] != 0 && m->version[id] % 7 == 3);
+}
+
+static uint32_t version_of(const struct document *d)
+{
+    struct jbin_value root = jbin_root(d->payload), v;
+    struct rd r = rd_make(root.body);
+    struct slice key;
+
+    while (jbin_member(&r, &key, &v))
+        if (slice_equal(key, slice_text("v")))
+            return (uint32_t)v.u64;
+    fail_msg("a payload without a version");
+    return 0;
+}
+
+static struct scrolled page(struct model *m, const struct scroll *ask)
+{
+    struct scrolled got;
+    struct err err = {0};
+
+    if (node_scroll(m->c, ask, &m->arena, &got, &err) != ST_OK)
+        fail_msg("%s", err.text);
+    return got;
+}
+
+static void scrolls_return_what_matches_in_id_order(void **state)
+{
+    static const uint32_t limits[] = {1, 2, 7, 100, ROWS - 53, ROWS, 5000};
+    static struct model m;
+
+    (void)state;
+    begin(&m);
+    for (size_t r = 0; r < COUNT_OF(RULES); r++) {
+        for (size_t l = 0; l < COUNT_OF(limits); l++) {
+            struct docid from;
+            struct scroll ask = {.filter = pfilter(m.c, RULES[r].filter, &m.arena),
+                                 .limit = limits[l],
+                                 .want = {.payload = true, .vectors = 1}};
+            struct scrolled got;
+            uint64_t id = 0;
+
+            do {
+                got = page(&m, &ask);
+                assert_true(got.count <= limits[l] && (got.more || ask.from == NULL || got.count));
+                assert_true(got.count == limits[l] || !got.more);
+                for (uint32_t i = 0; i < got.count; i++) {
+                    float vector[DIM];
+
+                    for (id++; id <= ROWS && !rule_matches(&RULES[r], &m, id);)
+                        id++;
+                    assert_int_equal(got.documents[i].id.u64, id);
+                    assert_int_equal(version_of(&got.documents[i]), m.version[id]);
+                    nvector(id, m.version[id], DIM, vector);
+                    assert_memory_equal(got.documents[i].vectors[0], vector, sizeof vector);
+                }
+                from = got.next;
+                ask.from = &from;
+            } while (got.more);
+            for (id++; id <= ROWS; id++)
+                assert_false(rule_matches(&RULES[r], &m, id));
+            arena_reset(&m.arena);
+        }
+    }
+    end(&m);
+}
+
+/* `from` is inclusive and need not exist. */
+static void a_page_begins_at_its_id_or_behind_it(void **state)
+{
+    static struct model m;
+
+    (void)state;
+    begin(&m);
+    for (size_t r = 0; r < COUNT_OF(RULES); r++) {
+        for (uint64_t from = 0; from < ROWS + 3; from += 1 + from % 5) {
+            const struct docid id = docid_u64(from);
+            struct scroll ask = {
+                .filter = pfilter(m.c, RULES[r].filter, &m.arena), .from = &id, .limit = 1};
+            struct scrolled got = page(&m, &ask);
+            uint64_t want = from;
+
+            while (want <= ROWS && (want == 0 || !rule_matches(&RULES[r], &m, want)))
+                want++;
+            assert_int_equal(got.count, want <= ROWS ? 1 : 0);
+            if (got.count > 0) {
+                assert_int_equal(got.documents[0].id.u64, want);
+                assert_true(got.documents[0].payload.bytes == 0 && !got.documents[0].vectors);
+            }
+            arena_reset(&m.arena);
+        }
+    }
+    end(&m);
+}
+
+/* Ids that stay come once each; what comes behind the page is met, what goes is not. */
+static void pages_go_on_while_documents_come_and_go(void **state)
+{
+    static struct model m;
+
+    (void)state;
+    for (size_t r = 0; r < 2; r++) {
+        struct docid from;
+        struct scroll ask = {.limit = 50, .want = {.payload = true}};
+        struct scrolled got;
+        uint64_t last = 0;
+        uint32_t turn = 0;
+
+        begin(&m);
+        if (r == 1)
+            ask.filter = pfilter(m.c, RULES[1].filter, &m.arena);
+        do {
+            got = page(&m, &ask);
+            for (uint32_t i = 0; i < got.count; i++) {
+                uint64_t id = got.documents[i].id.u64;
+
+                for (uint64_t skipped = last + 1; skipped < id; skipped++)
+                    assert_false(rule_matches(&RULES[r], &m, skipped));
+                assert_true(rule_matches(&RULES[r], &m, id));
+                last = id;
+            }
+            if (!got.more)
+                break;
+            from = got.next;
+            ask.from = &from;
+            turn++;
+            /* The very id the next page begins with, some behind it, one before it. */
+            del(&m, from.u64);
+            put(&m, last + 5 + turn, 4, 3);
+            if (last > 20)
+                del(&m, last - 11);
+            put(&m, ROWS - turn, 1, 7 + turn);
+        } while (turn < 100);
+        for (uint64_t id = last + 1; id <= ROWS; id++)
+            assert_false(rule_matches(&RULES[r], &m, id));
+        end(&m);
+    }
+}
+
+static void counts_are_exact_and_about_right(void **state)
+{
+    static struct model m;
+
+    (void)state;
+    begin(&m);
+    for (size_t r = 0; r < COUNT_OF(RULES); r++) {
+        const struct filter *f = pfilter(m.c, RULES[r].filter, &m.arena);
+        uint64_t want = 0, got = 0, about = 0;
+
+        for (uint64_t id = 1; id <= ROWS; id++)
+            want += rule_matches(&RULES[r], &m, id) ? 1 : 0;
+        assert_int_equal(node_count(m.c, f, true, NULL, &m.arena, &got, NULL), ST_OK);
+        assert_int_equal(got, want);
+        assert_int_equal(node_count(m.c, f, false, NULL, &m.arena, &about, NULL), ST_OK);
+        assert_true(about <= want + ROWS / 10 && about + ROWS / 10 >= want);
+        arena_reset(&m.arena);
+    }
+    end(&m);
+}
+
+static void documents_are_retrieved_in_the_order_of_ids(void **state)
+{
+    static const uint64_t asked[] = {9, 3, 5, 9, 700, 3, 77777, 2, 9};
+    static const uint64_t want[] = {9, 3, 700, 2};
+    static struct model m;
+    struct docid ids[COUNT_OF(asked)];
+    struct document *got;
+    uint32_t count;
+
+    (void)state;
+    begin(&m);
+    for (size_t i = 0; i < COUNT_OF(asked); i++)
+        ids[i] = docid_u64(asked[i]);
+    for (int with = 0; with < 2; with++) {
+        const struct read_want what = {.payload = with == 1, .vectors = with == 1 ? 1 : 0};
+
+        assert_int_equal(
+            node_retrieve(m.c, ids, COUNT_OF(asked), &what, &m.arena, &got, &count, NULL), ST_OK);
+        assert_int_equal(count, COUNT_OF(want));
+        for (uint32_t i = 0; i < count; i++) {
+            assert_int_equal(got[i].id.u64, want[i]);
+            assert_true((got[i].payload.bytes > 0) == (with == 1));
+            assert_true((got[i].vectors != NULL) == (with == 1));
+            assert_true(got[i].lsn > 0);
+        }
+    }
+    assert_int_equal(
+        node_retrieve(m.c, ids, 0, &(struct read_want){0}, &m.arena, &got, &count, NULL), ST_OK);
+    assert_int_equal(count, 0);
+    end(&m);
+}
+
+/* Each is there once and matches; over many draws each comes, none much too often. */
+static void samples_are_random_documents_that_match(void **state)
+{
+    static struct model m;
+    static uint32_t drawn[ROWS + 1];
+
+    (void)state;
+    begin(&m);
+    for (size_t r = 0; r < COUNT_OF(RULES); r++) {
+        const struct filter *f = pfilter(m.c, RULES[r].filter, &m.arena);
+        static const uint32_t counts[] = {0, 1, 10, ROWS - 60, 2 * ROWS};
+        uint32_t all = 0;
+
+        for (uint64_t id = 1; id <= ROWS; id++)
+            all += rule_matches(&RULES[r], &m, id) ? 1 : 0;
+        memset(drawn, 0, sizeof drawn);
+        for (size_t i = 0; i < COUNT_OF(counts) * 20; i++) {
+            uint32_t wanted = counts[i % COUNT_OF(counts)], count;
+            struct document *got;
+            uint8_t seen[ROWS + 1] = {0};
+
+            assert_int_equal(node_sample(m.c, f, wanted, &(struct read_want){0}, NULL, &m.arena,
+                                         &got, &count, NULL),
+                             ST_OK);
+            assert_int_equal(count, wanted < all ? wanted : all);
+            for (uint32_t j = 0; j < count; j++) {
+                uint64_t id = got[j].id.u64;
+
+                assert_true(rule_matches(&RULES[r], &m, id));
+                assert_int_equal(seen[id]++, 0);
+                if (wanted == 10)
+                    drawn[id]++;
+            }
+        }
+        for (uint64_t id = 1; id <= ROWS && all > 500; id++)
+            assert_in_range(drawn[id], 0, 8);
+    }
+    end(&m);
+}
+
+static const struct path *path(struct model *m, const char *text)
+{
+    const struct path *p;
+
+    assert_int_equal(path_parse(slice_text(text), &m->arena, &p, NULL), ST_OK);
+    return p;
+}
+
+/* Tags t0..t9 of the id and t<version % 7>: a document whose two are the same counts once. */
+static void facets_count_each_value_once_a_document(void **state)
+{
+    static struct model m;
+
+    (void)state;
+    begin(&m);
+    for (size_t r = 0; r < COUNT_OF(RULES); r++) {
+        const struct filter *f = pfilter(m.c, RULES[r].filter, &m.arena);
+        uint64_t want[10] = {0}, versions[8] = {0}, same = 0;
+        struct facet_hit *hits;
+        uint32_t count, distinct = 0;
+
+        for (uint64_t id = 1; id <= ROWS; id++) {
+            if (!rule_matches(&RULES[r], &m, id))
+                continue;
+            want[id % 10]++;
+            if (m.version[id] % 7 != id % 10)
+                want[m.version[id] % 7]++;
+            versions[m.version[id]]++;
+            same++;
+        }
+        for (int t = 0; t < 10; t++)
+            distinct += want[t] > 0 ? 1 : 0;
+        assert_int_equal(
+            node_facet(m.c, path(&m, "tags"), f, 100, true, NULL, &m.arena, &hits, &count, NULL),
+            ST_OK);
+        assert_int_equal(count, distinct);
+        for (uint32_t i = 0; i < count; i++) {
+            assert_int_equal(hits[i].value.type, JBIN_T_STRING);
+            assert_int_equal(hits[i].value.text.bytes, 2);
+            assert_int_equal(hits[i].count, want[hits[i].value.text.data[1] - '0']);
+            if (i > 0)
+                assert_true(hits[i - 1].count > hits[i].count ||
+                            (hits[i - 1].count == hits[i].count &&
+                             hits[i - 1].value.text.data[1] < hits[i].value.text.data[1]));
+        }
+        assert_int_equal(
+            node_facet(m.c, path(&m, "v"), f, 2, true, NULL, &m.arena, &hits, &count, NULL), ST_OK);
+        assert_true(count <= 2);
+        for (uint32_t i = 0; i < count; i++)
+            assert_int_equal(hits[i].count, versions[hits[i].value.u64]);
+        assert_int_equal(
+            node_facet(m.c, path(&m, "same"), f, 2, true, NULL, &m.arena, &hits, &count, NULL),
+            ST_OK);
+        assert_int_equal(count, same > 0 ? 1 : 0);
+        assert_true(same == 0 || (hits[0].value.boolean && hits[0].count == same));
+        arena_reset(&m.arena);
+    }
+    end(&m);
+}
+
+static void an_order_without_an_index_is_refused(void **state)
+{
+    static struct model m;
+    struct scroll ask = {.limit = 10};
+    struct scrolled got;
+    struct err err = {0};
+
+    (void)state;
+    begin(&m);
+    ask.order_by = path(&m, "n");
+    assert_int_equal(node_scroll(m.c, &ask, &m.arena, &got, &err), ST_INVALID);
+    assert_non_null(strstr(err.text, "`n`"));
+    end(&m);
+}
+
+/* Every read that looks at rows ends when it is stopped. */
+static void reads_stop_when_they_are_told(void **state)
+{
+    static const _Atomic bool stop = true;
+    const struct read_limits limits = {.stop = &stop};
+    static struct model m;
+    struct scroll ask = {.limit = 10, .limits = limits};
+    const struct filter *f;
+    struct scrolled got;
+    struct facet_hit *hits;
+    struct document *documents;
+    uint64_t counted;
+    uint32_t count;
+
+    (void)state;
+    begin(&m);
+    f = ask.filter = pfilter(m.c, RULES[1].filter, &m.arena);
+    assert_int_equal(node_scroll(m.c, &ask, &m.arena, &got, NULL), ST_TIMEOUT);
+    assert_int_equal(node_count(m.c, f, true, &limits, &m.arena, &counted, NULL), ST_TIMEOUT);
+    assert_int_equal(node_count(m.c, f, false, &limits, &m.arena, &counted, NULL), ST_TIMEOUT);
+    assert_int_equal(
+        node_facet(m.c, path(&m, "v"), f, 9, true, &limits, &m.arena, &hits, &count, NULL),
+        ST_TIMEOUT);
+    assert_int_equal(
+        node_facet(m.c, path(&m, "v"), NULL, 9, true, &limits, &m.arena, &hits, &count, NULL),
+        ST_TIMEOUT);
+    assert_int_equal(node_sample(m.c, f, 3, &ask.want, &limits, &m.arena, &documents, &count, NULL),
+                     ST_TIMEOUT);
+    end(&m);
+}
+
+static int open_world(void **state)
+{
+    (void)state;
+    nworld_init(&world, true, 32);
+    nworld_open(&world);
+    return 0;
+}
+
+static int close_world(void **state)
+{
+    (void)state;
+    nworld_fini(&world);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(scrolls_return_what_matches_in_id_order),
+        cmocka_unit_test(a_page_begins_at_its_id_or_behind_it),
+        cmocka_unit_test(pages_go_on_while_documents_come_and_go),
+        cmocka_unit_test(counts_are_exact_and_about_right),
+        cmocka_unit_test(documents_are_retrieved_in_the_order_of_ids),
+        cmocka_unit_test(samples_are_random_documents_that_match),
+        cmocka_unit_test(facets_count_each_value_once_a_document),
+        cmocka_unit_test(an_order_without_an_index_is_refused),
+        cmocka_unit_test(reads_stop_when_they_are_told),
+    };
+
+    return cmocka_run_group_tests(tests, open_world, close_world);
+}
