@@ -112,7 +112,7 @@ struct change {
  * lost between two changes and none is tried again for ever. Ids that are not there: the others are
  * changed, then done() gets ST_NOT_FOUND with "No point with id <id> found" for the first of them.
  *
- * The documents of a request that names them are one record, one lsn, up to 65,536 ids and 32 MiB
+ * The documents of a request that names them are one record, one lsn, up to 65,536 ids and 24 MiB
  * of what they hold; beyond that, and where a filter chooses (a walk in id order, each document
  * asked again when its turn has come), several records follow each other and readers may see those
  * before. done() has the last lsn then, and a failure says how many were changed before it. No ids:
