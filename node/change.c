@@ -431,11 +431,5 @@ void node_change(struct collection *c, const struct selector *which, const struc
         .arg = arg,
     };
 
-    if (change->kind == CHANGE_DELETE_VECTORS) { /* until documents may lack a vector */
-        struct err err = {0};
-
-        done(arg, err_set(&err, ST_UNSUPPORTED, "vectors cannot be deleted yet"), NULL, &err);
-        return;
-    }
     begin(c, &from);
 }

@@ -155,6 +155,115 @@ static void a_change_of_vectors_keeps_the_payload(void **state)
     assert_string_equal(njson_of(c, 2, NULL), "{\"a\":2}");
 }
 
+/* --- several vectors --- */
+
+enum { FIELDS = 3 };
+static const struct field_info FIELD[FIELDS] = {
+    {.name = "", .dimension = 4, .metric = VMETRIC_COSINE},
+    {.name = "second", .dimension = 3, .metric = VMETRIC_L2},
+    {.name = "third", .dimension = 5, .metric = VMETRIC_COSINE},
+};
+
+static struct collection *many_fields(void)
+{
+    struct field_info fields[FIELDS];
+    const struct collection_spec spec = {
+        .name = "many", .fields = fields, .field_count = FIELDS, .threshold = UINT32_MAX};
+    struct call call;
+
+    for (size_t i = 0; i < FIELDS; i++) {
+        fields[i] = FIELD[i];
+        fields[i].threshold = UINT32_MAX;
+    }
+    call_init(&call);
+    node_collection_create(w.node, &spec, call_admin_done, &call);
+    call_wait(&call);
+    if (call.st != ST_OK)
+        fail_msg("%s", call.err.text);
+    return npin(&w, "many");
+}
+
+/* Which of the fields a document has, and that each is what version `versions[i]` was; cosine ones
+ * normalised exactly once. */
+static void has_fields(struct collection *many, uint64_t id, const uint32_t versions[FIELDS])
+{
+    const struct docid key = docid_u64(id);
+    struct epoch_guard guard = epoch_enter(many->node->epoch);
+    uint32_t slot = slots_find(many->slots, &key);
+
+    assert_true(slot != SLOT_NONE);
+    for (size_t i = 0; i < FIELDS; i++) {
+        float expected[8];
+
+        assert_int_equal(vindex_filled(many->fields[i].vindex, slot), versions[i] != 0);
+        if (versions[i] == 0)
+            continue;
+        nvector(id, versions[i], FIELD[i].dimension, expected);
+        if (FIELD[i].metric == VMETRIC_COSINE)
+            (void)vindex_normalise(expected, FIELD[i].dimension);
+        assert_memory_equal(vindex_vector(many->fields[i].vindex, slot), expected,
+                            FIELD[i].dimension * sizeof *expected);
+    }
+    epoch_leave(many->node->epoch, guard);
+}
+
+/* The vectors of a row: versions[i] of field i, 0: none. */
+static struct write_row row_of(uint64_t id, const uint32_t versions[FIELDS],
+                               float numbers[FIELDS][8], float *vectors[FIELDS])
+{
+    for (size_t i = 0; i < FIELDS; i++) {
+        vectors[i] = versions[i] == 0 ? NULL : numbers[i];
+        if (versions[i] != 0)
+            nvector(id, versions[i], FIELD[i].dimension, numbers[i]);
+    }
+    return (struct write_row){.id = docid_u64(id), .vectors = vectors};
+}
+
+static void vectors_change_and_go_one_by_one(void **state)
+{
+    struct collection *many = many_fields();
+    float numbers[3][FIELDS][8];
+    float *vectors[3][FIELDS];
+    struct write_row rows[3];
+    const struct docid ids[] = {docid_u64(1), docid_u64(2)};
+    const struct selector both = {.ids = ids, .count = 2};
+    const struct selector none = {0};
+    struct change change = {.kind = CHANGE_VECTORS, .rows = rows, .row_count = 3};
+
+    (void)state;
+    rows[0] = row_of(1, (uint32_t[]){1, 1, 1}, numbers[0], vectors[0]);
+    rows[1] = row_of(2, (uint32_t[]){0, 1, 0}, numbers[1], vectors[1]);
+    assert_int_equal(nwrite(many, rows, 2, NULL, NULL), ST_OK);
+    has_fields(many, 2, (uint32_t[]){0, 1, 0});
+    /* Rows with one id bring different vectors, and of one vector the last counts. */
+    rows[0] = row_of(1, (uint32_t[]){2, 0, 2}, numbers[0], vectors[0]);
+    rows[1] = row_of(2, (uint32_t[]){0, 0, 2}, numbers[1], vectors[1]);
+    rows[2] = row_of(1, (uint32_t[]){3, 0, 0}, numbers[2], vectors[2]);
+    assert_int_equal(nchange(many, &none, &change, NULL, NULL, NULL), ST_OK);
+    has_fields(many, 1, (uint32_t[]){3, 1, 2});
+    has_fields(many, 2, (uint32_t[]){0, 1, 2});
+    change = (struct change){.kind = CHANGE_MERGE_PAYLOAD, .payload = njson("{\"m\":1}")};
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(nchange(many, &both, &change, NULL, NULL, NULL), ST_OK);
+    has_fields(many, 1, (uint32_t[]){3, 1, 2});
+    change = (struct change){.kind = CHANGE_DELETE_VECTORS, .fields = 1 << 1 | 1 << 0};
+    assert_int_equal(nchange(many, &both, &change, NULL, NULL, NULL), ST_OK);
+    node_collection_unpin(many);
+    node_collection_unpin(c);
+    nworld_power_cut(&w);
+    nworld_open(&w);
+    c = npin(&w, "docs");
+    many = npin(&w, "many");
+    has_fields(many, 1, (uint32_t[]){0, 0, 2});
+    has_fields(many, 2, (uint32_t[]){0, 0, 2});
+    assert_string_equal(njson_of(many, 2, NULL), "{\"m\":1}");
+    change.fields = 1 << 2;
+    assert_int_equal(nchange(many, &both, &change, NULL, NULL, NULL), ST_OK);
+    has_fields(many, 1, (uint32_t[]){0, 0, 0});
+    assert_int_equal(ncount(many), 2);
+    node_collection_unpin(many);
+}
+
 static void who_is_missing_is_named_and_the_others_are_changed(void **state)
 {
     const struct docid ids[] = {docid_u64(1), docid_u64(77), docid_u64(2), docid_u64(78)};
@@ -532,6 +641,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_change_of_the_payload_keeps_everything_else, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_change_of_vectors_keeps_the_payload, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(vectors_change_and_go_one_by_one, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_is_missing_is_named_and_the_others_are_changed, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(modes_write_only_what_is_there_or_is_not, set_up,
