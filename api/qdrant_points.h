@@ -12,7 +12,8 @@
 bool points_missing(struct qd_parse *p, const char *member); /* returns false */
 /* "expected an object", of the member, as it is said of wrong types; returns false */
 bool points_wrong_type(struct qd_parse *p, const char *member, struct jval v, const char *expected);
-/* Room for `more` items behind `count` in an array of the arena; *items moves. */
+/* Room for `more` items behind `count` in an array of the arena, of which there may be as many as a
+ * record has rows; *items moves. */
 bool points_room(struct qd_parse *p, struct request *req, void **items, size_t count,
                  size_t *capacity, size_t more, size_t size);
 

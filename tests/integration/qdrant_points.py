@@ -452,9 +452,9 @@ def large_bodies_are_read_and_hostile_ones_refused():
                                                      "payloads": [{"n": i} for i in range(1000)]}})
         check(p.count() == 2000, p.count())
         for i in (0, 999, 1000, 1999):
-            check(p.get(i)["vector"] == rows[i % 1000] and p.get(i)["payload"] == {"n": i % 1000}, f"point {i}")
+            check([f32(x) for x in p.get(i)["vector"]] == rows[i % 1000] and p.get(i)["payload"] == {"n": i % 1000}, f"point {i}")
         got = p.scroll(limit=1000, with_vector=True)
-        check([r["vector"] for r in got["points"]] == rows and got["next_page_offset"] == 1000, "a page of 1,000 vectors")
+        check([[f32(x) for x in r["vector"]] for r in got["points"]] == rows and got["next_page_offset"] == 1000, "a page of 1,000 vectors")
         before = resident_bytes(node.process.pid)
         good = json.dumps(point(7, rows[0])).encode()
         deep = b'{"points":[{"id":1,"vector":[1],"payload":{"a":' + b"[" * 200000 + b"]" * 200000 + b"}}]}"
@@ -467,7 +467,7 @@ def large_bodies_are_read_and_hostile_ones_refused():
                 (b'{"points":[' + b'{"id":' * 500_000, "Format error in JSON body: "),
                 (b'{"points":[' + b"7," * 5_000_000 + b"7]}", "Format error in JSON body: points: "),
                 (b'{"points":[{"id":1,"vector":[' + b"0," * 5_000_000 + b"0]}]}", "expected dim: 1536, got 5000001"),
-                (b'{"batch":{"ids":[' + b"1," * 5_000_000 + b'1],"vectors":[]}}', "must be equal (5000001 != 0)"),
+                (b'{"batch":{"ids":[' + b"1," * 5_000_000 + b'1],"vectors":[]}}', "Wrong input: a request has at most 1000000 points"),
                 (b'"' * 9_000_001, "Format error in JSON body: "),
                 (b" " * 9_000_000, "Format error in JSON body: "),
                 (b"\x00" * 9_000_000, "Format error in JSON body: "),
