@@ -16,11 +16,12 @@ enum lock_rank { /* docs/locking.md; gaps for those to come */
                  LOCK_RANK_API = 100,
                  LOCK_RANK_NODE = 200, /* collection table */
                  LOCK_RANK_CHECKPOINT = 300,
-                 LOCK_RANK_SEQUENCER = 400,   /* one collection's */
-                 LOCK_RANK_REMOTE = 420,      /* writes of a collection that wait for the bucket */
-                 LOCK_RANK_BUCKET = 430,      /* what is known of a collection's bucket side */
-                 LOCK_RANK_ORDER = 490,       /* sorted ids of a collection */
-                 LOCK_RANK_ROWS = 500,        /* free slots */
+                 LOCK_RANK_SEQUENCER = 400, /* one collection's */
+                 LOCK_RANK_REMOTE = 420,    /* writes of a collection that wait for the bucket */
+                 LOCK_RANK_BUCKET = 430,    /* what is known of a collection's bucket side */
+                 LOCK_RANK_INDEXES = 440,   /* which payload indexes a collection has, who waits */
+                 LOCK_RANK_ORDER = 490,     /* sorted ids of a collection */
+                 LOCK_RANK_ROWS = 500,      /* free slots */
                  LOCK_RANK_PINDEX_WORK = 508, /* who puts rows into payload indexes */
                  LOCK_RANK_PINDEX = 510,      /* the payload indexes of a collection */
                  LOCK_RANK_VINDEX = 520,

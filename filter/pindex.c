@@ -139,6 +139,15 @@ const struct pindex *pindex_on_locked(const struct pindex_set *set, const struct
     return i < set->count && set->indexes[i]->state == PINDEX_READY ? set->indexes[i] : NULL;
 }
 
+static void count_building(struct pindex_set *set)
+{
+    uint32_t building = 0;
+
+    for (uint32_t i = 0; i < set->count; i++)
+        building += set->indexes[i]->state == PINDEX_BUILDING;
+    atomic_store(&set->building, building);
+}
+
 /* `work` is held: nobody else changes the table. */
 static status put_index(struct pindex_set *set, const struct pindex_spec *spec, struct pindex **old,
                         struct err *err)
@@ -159,6 +168,7 @@ static status put_index(struct pindex_set *set, const struct pindex_spec *spec, 
     *old = i < set->count ? set->indexes[i] : NULL;
     set->indexes[i] = index;
     set->count += i == set->count;
+    count_building(set);
     rwlock_drop(&set->lock);
     return ST_OK;
 }
@@ -185,7 +195,9 @@ bool pindex_remove(struct pindex_set *set, const struct path *path)
     if (i < set->count) {
         rwlock_take_write(&set->lock);
         old = set->indexes[i];
-        set->indexes[i] = set->indexes[--set->count];
+        set->indexes[i] = set->indexes[set->count - 1];
+        set->count--;
+        count_building(set);
         rwlock_drop(&set->lock);
     }
     lock_drop(&set->work);
@@ -276,10 +288,11 @@ void pindex_pending_bits(const struct pindex_set *set, uint64_t *bits, uint32_t 
 }
 
 /* An index that finds no memory is emptied and not asked any more. */
-static void index_full(struct pindex *index)
+static void index_full(struct pindex_set *set, struct pindex *index)
 {
     pindex_clear(index);
     index->state = PINDEX_FULL;
+    count_building(set);
 }
 
 static bool note_known(struct pindex_set *set, uint32_t slot)
@@ -309,7 +322,7 @@ static bool put_row(struct pindex_set *set, uint32_t slot, struct pindex *only)
         if (only != NULL ? index != only : index->state == PINDEX_FULL)
             continue;
         if (!pindex_put_row(index, slot, payload))
-            index_full(index);
+            index_full(set, index);
     }
     return true;
 }
@@ -333,11 +346,13 @@ static uint32_t take_in(struct pindex_set *set, const uint32_t *slots, uint32_t 
     return done;
 }
 
-/* Up to max of the pending rows. Those that go live in a moment are passed over. */
-static void step_pending(struct pindex_set *set, uint32_t *max)
+/* Up to max of the pending rows; returns how many are pending no more. Those that go live in a
+ * moment are passed over. */
+static uint32_t step_pending(struct pindex_set *set, uint32_t *max)
 {
     uint32_t slots[PINDEX_BATCH_ROWS];
     uint32_t from = 0;
+    uint32_t done = 0;
 
     while (*max > 0) {
         uint32_t wanted = *max < PINDEX_BATCH_ROWS ? *max : PINDEX_BATCH_ROWS;
@@ -346,13 +361,14 @@ static void step_pending(struct pindex_set *set, uint32_t *max)
         lock_take(&set->work);
         count = pending_find(&set->pending, from, slots, wanted);
         if (count > 0)
-            (void)take_in(set, slots, count);
+            done += take_in(set, slots, count);
         lock_drop(&set->work);
-        if (count < wanted || slots[count - 1] == UINT32_MAX)
-            return;
-        from = slots[count - 1] + 1;
         *max -= count;
+        if (count < wanted || slots[count - 1] == UINT32_MAX)
+            break;
+        from = slots[count - 1] + 1;
     }
+    return done;
 }
 
 static struct pindex *unbuilt(const struct pindex_set *set)
@@ -364,7 +380,7 @@ static struct pindex *unbuilt(const struct pindex_set *set)
 }
 
 /* A batch of slots for the first index that is not built; false: there is none, or no memory. */
-static bool build_batch_locked(struct pindex_set *set, uint32_t *max)
+static bool build_batch_locked(struct pindex_set *set, uint32_t *max, uint32_t *done)
 {
     struct pindex *index = unbuilt(set);
     uint32_t end = set->rows.end(set->rows.arg);
@@ -384,23 +400,25 @@ static bool build_batch_locked(struct pindex_set *set, uint32_t *max)
             rows++;
         }
         index->built += room;
+        *done += room;
         (*max)--;
     }
     if (index->state == PINDEX_BUILDING && index->built >= end)
         index->state = PINDEX_READY;
+    count_building(set);
     rwlock_drop(&set->lock);
     return room;
 }
 
-uint32_t pindex_step(struct pindex_set *set, uint32_t max)
+struct pindex_progress pindex_step(struct pindex_set *set, uint32_t max)
 {
-    uint64_t left;
+    struct pindex_progress p = {.done = step_pending(set, &max)};
     bool more = true;
+    uint64_t left;
 
-    step_pending(set, &max);
     while (more && max > 0) {
         lock_take(&set->work);
-        more = build_batch_locked(set, &max);
+        more = build_batch_locked(set, &max, &p.done);
         lock_drop(&set->work);
     }
     lock_take(&set->work);
@@ -413,7 +431,18 @@ uint32_t pindex_step(struct pindex_set *set, uint32_t max)
             left += 1 + (end > index->built ? end - index->built : 0);
     }
     lock_drop(&set->work);
-    return left > UINT32_MAX ? UINT32_MAX : (uint32_t)left;
+    p.left = left > UINT32_MAX ? UINT32_MAX : (uint32_t)left;
+    return p;
+}
+
+bool pindex_any(const struct pindex_set *set)
+{
+    return atomic_load_explicit(&set->count, memory_order_relaxed) > 0;
+}
+
+bool pindex_building(const struct pindex_set *set)
+{
+    return atomic_load_explicit(&set->building, memory_order_relaxed) > 0;
 }
 
 /* --- rows that go --- */

@@ -70,9 +70,14 @@ bool pindex_remove(struct pindex_set *set, const struct path *path); /* false: t
 NODISCARD
 status pindex_reserve(struct pindex_set *set, uint32_t slot_end, struct err *err);
 void pindex_publish(struct pindex_set *set, uint32_t slot);
-/* Inside a guard: works on up to max pending or unbuilt rows; returns how many were left to do (0:
- * all indexes know all rows). What is pending and not live yet is left for another time. */
-uint32_t pindex_step(struct pindex_set *set, uint32_t max);
+/* Inside a guard: works on up to max pending or unbuilt rows. left 0: all indexes know all rows.
+ * What is pending and not live yet is left for another time, and what finds no memory. */
+struct pindex_progress {
+    uint32_t done, left;
+};
+struct pindex_progress pindex_step(struct pindex_set *set, uint32_t max);
+bool pindex_any(const struct pindex_set *set);      /* there are indexes, in whatever state */
+bool pindex_building(const struct pindex_set *set); /* one of them is being built */
 uint32_t pindex_pending(const struct pindex_set *set);
 /* Dead rows whose slots will be used again; their payloads are still there. */
 void pindex_forget(struct pindex_set *set, const uint32_t *slots, uint32_t count);

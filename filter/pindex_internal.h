@@ -171,7 +171,8 @@ struct pindex_set {
     struct lock work;   /* LOCK_RANK_PINDEX_WORK: one thread at a time changes what follows */
     struct rwlock lock; /* LOCK_RANK_PINDEX; written with both held, read with either */
     struct pindex *indexes[PINDEX_COUNT_MAX];
-    uint32_t count;
+    _Atomic uint32_t count; /* also read without a lock, as a hint */
+    _Atomic uint32_t building;
     /* Slots whose rows went live, are not pending and were not forgotten. */
     struct slot_set known;
     struct charge known_charge;

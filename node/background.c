@@ -4,6 +4,7 @@
  *   reclaim    runs what readers no longer hold back, frees dropped collections
  *   upkeep     niced; checkpoints (interval, size of the log, by command) and repair, one at a
  * time, so that an image is never written while lists are rebuilt */
+#include "filter/pindex.h"
 #include "node/fields.h"
 
 #include <inttypes.h>
@@ -61,8 +62,9 @@ static void link_pause(struct node *node)
  * linker can work on it at the same time. */
 static void link_turn(struct node *node, struct collection *c)
 {
-    bool more = fields_to_link(c) > NODE_LINK_ROWS &&
+    bool more = (fields_to_link(c) > NODE_LINK_ROWS || indexes_behind(c)) &&
                 atomic_load_explicit(&c->seq.state, memory_order_relaxed) != COLLECTION_DROPPED;
+    bool indexed;
 
     lock_take(&node->linkers.lock);
     more = more && !node->linkers.stopping;
@@ -73,7 +75,8 @@ static void link_turn(struct node *node, struct collection *c)
         c->link.queued = false; /* a row published from here on queues it again */
     }
     lock_drop(&node->linkers.lock);
-    if (fields_link(c, NODE_LINK_ROWS) == 0 && more)
+    indexed = indexes_behind(c) && indexes_turn(c, NODE_INDEX_ROWS);
+    if (fields_link(c, NODE_LINK_ROWS) == 0 && !indexed && more)
         link_pause(node);
     node_collection_unpin(c);
 }
@@ -291,6 +294,8 @@ void collection_repair(struct collection *c)
         return; /* the next tick tries again */
     count = slots_dead_list(c->slots, dead, NODE_REPAIR_BATCH);
     st = fields_repair(c, dead, count, &c->node->stopping, &err);
+    if (st == ST_OK) /* as long as the rows can be read */
+        pindex_forget(c->pindex, dead, count);
     for (uint32_t i = 0; st == ST_OK && i < count; i++)
         slots_retire(c->slots, dead[i]);
     if (st == ST_OK)
@@ -314,7 +319,10 @@ static void upkeep_tick(struct node *node)
         enum collection_state state =
             atomic_load_explicit(&items[i]->seq.state, memory_order_acquire);
 
-        if ((state == COLLECTION_SERVING || state == COLLECTION_READ_ONLY) && repair_due(items[i]))
+        if (state != COLLECTION_SERVING && state != COLLECTION_READ_ONLY)
+            continue;
+        indexes_tick(items[i]);
+        if (repair_due(items[i]))
             collection_repair(items[i]);
     }
     table_snapshot_free(items, count);
@@ -381,6 +389,7 @@ static void reclaim_loop(void *arg)
         (void)epoch_collect(node->epoch);
         graves_free(node);
         ship_tick(node);
+        indexes_answer(node, false);
         lock_take(&node->reclaim.lock);
         node->reclaim.rounds++;
         cond_broadcast(&node->reclaim.ran);
@@ -468,4 +477,5 @@ void background_stop(struct node *node)
     cond_broadcast(&node->reclaim.wake);
     lock_drop(&node->reclaim.lock);
     thread_join(&node->reclaim_thread);
+    indexes_answer(node, true);
 }

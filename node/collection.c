@@ -1,3 +1,4 @@
+#include "filter/pindex.h"
 #include "node/fields.h"
 
 #include <assert.h>
@@ -35,7 +36,9 @@ bool node_policy_parse(const char *text, enum node_policy *out)
 static void destroy_rows(struct collection *c)
 {
     fields_destroy(c);
+    pindex_destroy(c->pindex);
     slots_destroy(c->slots);
+    c->pindex = NULL;
     c->slots = NULL;
 }
 
@@ -45,6 +48,8 @@ static status create_rows(struct collection *c, struct err *err)
     const struct slots_options rows = {.epoch = c->node->epoch, .budget = &c->budget};
     status st = slots_create(&rows, &c->slots, err);
 
+    if (st == ST_OK)
+        st = indexes_create(c, err);
     if (st == ST_OK)
         st = fields_create(c, err);
     if (st != ST_OK)
@@ -89,6 +94,7 @@ status collection_create(struct node *node, const struct catalog_collection *ent
     atomic_init(&c->durability, entry->durability);
     c->remote.last = &c->remote.first;
     c->remote.closed = true; /* until its stream is open */
+    lock_init(&c->indexes_lock, LOCK_RANK_INDEXES, "indexes of a collection");
     lock_init(&c->remote.lock, LOCK_RANK_REMOTE, "remote waits");
     lock_init(&c->bucket.lock, LOCK_RANK_BUCKET, "bucket marks");
     atomic_init(&c->seq.state, COLLECTION_LOADING);
@@ -122,6 +128,7 @@ void collection_destroy(struct collection *c)
     schema_fini(c);
     collection_settings_fini(c);
     lock_fini(&c->bucket.lock);
+    lock_fini(&c->indexes_lock);
     lock_fini(&c->remote.lock);
     cond_fini(&c->seq.released);
     id_table_fini(&c->seq.overlay);
@@ -181,13 +188,21 @@ static void show_ef_search_locked(struct collection *c, enum collection_state st
         vindex_set_ef_search(c->fields[i].vindex, atomic_load(&c->fields[i].ef_search));
 }
 
+/* Indexes are begun before the first query, because what is in a text is asked in their way; and
+ * again, for settings that came in between. */
 void collection_set_state(struct collection *c, enum collection_state state, const char *reason)
 {
+    bool serves = state == COLLECTION_SERVING || state == COLLECTION_READ_ONLY;
+
+    if (serves)
+        indexes_follow(c);
     lock_take(&c->seq.lock);
     show_ef_search_locked(c, state);
     atomic_store_explicit(&c->seq.state, state, memory_order_release);
     (void)snprintf(c->seq.reason, sizeof c->seq.reason, "%s", reason == NULL ? "" : reason);
     lock_drop(&c->seq.lock);
+    if (serves)
+        indexes_follow(c);
 }
 
 void collection_set_ef_search(struct collection *c, uint16_t ef_search)

@@ -142,6 +142,7 @@ static void init_plain(struct node *node)
     jobs_init(&node->publish, "publish jobs");
     jobs_init(&node->load, "load jobs");
     cond_init(&node->reclaim.stop);
+    lock_init(&node->index_waits.lock, LOCK_RANK_INDEXES, "waits for indexes");
     lock_init(&node->bucket.lock, LOCK_RANK_LEAF, "bucket");
     catalog_init(&node->bucket.aliases);
     catalog_init(&node->catalog);
@@ -291,6 +292,7 @@ void node_close(struct node *node)
     jobs_fini(&node->publish);
     jobs_fini(&node->load);
     cond_fini(&node->reclaim.stop);
+    lock_fini(&node->index_waits.lock);
     lock_fini(&node->bucket.lock);
     cond_fini(&node->linkers.wake);
     cond_fini(&node->reclaim.ran);
@@ -375,6 +377,15 @@ static void health_of_collection(struct collection *c, struct node_health *out)
     if (state == COLLECTION_READ_ONLY || state == COLLECTION_FAILED ||
         (state == COLLECTION_LOADING && why[0] != '\0')) {
         (void)snprintf(text, sizeof text, "collection %.64s: %.420s", name, why);
+        health_add(out, text);
+    }
+    if ((state == COLLECTION_SERVING || state == COLLECTION_READ_ONLY) &&
+        indexes_full(c, why, sizeof why)) {
+        (void)snprintf(text, sizeof text,
+                       "collection %.64s: no memory for the payload index on %.200s; it is not "
+                       "used, queries look at every row. Raise [limits] memory_bytes and create "
+                       "it again",
+                       name, why);
         health_add(out, text);
     }
     bucket_health_of_collection(c, name, out);

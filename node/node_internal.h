@@ -32,7 +32,9 @@ enum {
     NODE_ID_BUCKETS_KEPT = 4096, /* so many are kept when there are none any more */
     NODE_META_BYTES = 16 * 1024 * 1024,
     NODE_TICK_MS = 50,
-    NODE_LINK_ROWS = 8, /* a linker's turn with one collection */
+    NODE_LINK_ROWS = 8,             /* a linker's turn with one collection */
+    NODE_INDEX_ROWS = 64,           /* and for its payload indexes */
+    NODE_INDEX_PENDING_MAX = 16384, /* beyond, writers help */
     NODE_LINK_PAUSE_MS = 5,
     NODE_REPAIR_DEAD_MIN = 1000, /* DESIGN section 5: at max(1,000, 2 %) dead */
     NODE_REPAIR_DEAD_PERCENT = 2,
@@ -162,7 +164,9 @@ struct collection {
     size_t field_count;
     size_t vector_bytes;       /* of a row that has all of them */
     struct slots *slots;       /* and the fields' indexes: the loader's while loading */
-    struct pindex_set *pindex; /* filter/pindex.h; NULL: none, every row is asked */
+    struct pindex_set *pindex; /* of these rows; NULL only where slots is */
+    struct lock indexes_lock;  /* LOCK_RANK_INDEXES: its indexes follow the settings */
+    _Atomic bool indexing;     /* a thread is at it */
     _Atomic(struct collection_stats *) stats; /* read inside an epoch guard */
 
     _Atomic uint32_t pins;        /* the table's own counts as one */
@@ -331,15 +335,20 @@ struct node {
     struct dlq *dlq;
     struct tier *tier; /* NULL: no bucket */
     uint8_t session[16];
-    char *owner_id;                /* who we are to the bucket (docs/decisions/owner-identity.md) */
-    _Atomic bool catalog_seen;     /* the bucket's, since the start */
-    _Atomic bool sync_wanted;      /* it is to be read again */
-    _Atomic bool bucket_refused;   /* it is for newer programs; bucket.bucket_reason says it */
-    _Atomic bool format_wanted;    /* meta/format is not there, and could not be written yet */
-    _Atomic bool load_first;       /* an empty directory: not ready until the bucket was asked */
-    _Atomic uint32_t remote_waits; /* in all collections */
-    _Atomic bool waits_over;       /* the node stops: no write waits for the bucket any more */
-    _Atomic int pressure;          /* enum pressure_level */
+    char *owner_id;              /* who we are to the bucket (docs/decisions/owner-identity.md) */
+    _Atomic bool catalog_seen;   /* the bucket's, since the start */
+    _Atomic bool sync_wanted;    /* it is to be read again */
+    _Atomic bool bucket_refused; /* it is for newer programs; bucket.bucket_reason says it */
+    _Atomic bool format_wanted;  /* meta/format is not there, and could not be written yet */
+    _Atomic bool load_first;     /* an empty directory: not ready until the bucket was asked */
+    struct {                     /* guarded by lock */
+        struct lock lock;        /* LOCK_RANK_INDEXES */
+        struct index_wait *first;
+        _Atomic uint32_t count;      /* read without, as a hint */
+    } index_waits;                   /* who waits until an index is built */
+    _Atomic uint32_t remote_waits;   /* in all collections */
+    _Atomic bool waits_over;         /* the node stops: no write waits for the bucket any more */
+    _Atomic int pressure;            /* enum pressure_level */
     _Atomic uint32_t pressure_turns; /* whose write waits next: ship_pressure() */
     uint64_t ship_ticked_ms;         /* the reclaim thread's */
     struct {                         /* guarded by lock */
@@ -369,7 +378,7 @@ struct node {
 
     struct stats_metric *distance_computations, *collections, *vectors, *deleted_vectors;
     struct stats_family *memory_bytes, *collection_vectors;
-    struct stats_metric *disk_free, *checkpoint_seconds;
+    struct stats_metric *disk_free, *checkpoint_seconds, *unindexed;
     struct stats_metric *unshipped_seconds, *unshipped_bytes, *backpressure, *breaker;
     struct stats_metric *store_grade, *store_pinned;
     struct stats_metric *collect_runs_ok, *collect_runs_failed, *collect_objects, *collect_bytes;
@@ -452,6 +461,21 @@ struct setting_text {
 NODISCARD
 status node_settings_list(struct collection *c, const char *prefix, struct arena *arena,
                           struct setting_text **out, size_t *count, struct err *err);
+
+/* indexes.c */
+NODISCARD
+status indexes_create(struct collection *c, struct err *err);
+/* Makes the payload indexes those that the settings define. Without locks. */
+void indexes_follow(struct collection *c);
+bool indexes_behind(const struct collection *c); /* rows are to be put into them */
+/* Puts up to so many rows in; false: nothing could be done. Any thread, without locks. */
+bool indexes_turn(struct collection *c, uint32_t rows);
+void indexes_tick(struct collection *c); /* the upkeep thread's */
+/* An index that found no memory, if there is one: its path. */
+bool indexes_full(struct collection *c, char *path, size_t path_bytes);
+uint64_t indexes_bytes(struct collection *c);
+/* Answers who waited for an index that is built now, or long enough, or all. */
+void indexes_answer(struct node *node, bool all);
 
 /* catalog_store.c */
 NODISCARD

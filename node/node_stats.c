@@ -1,4 +1,5 @@
 /* The families of node/ on /metrics (docs/metrics.md), and what the machine lets us use. */
+#include "filter/pindex.h"
 #include "node/fields.h"
 
 #include <assert.h>
@@ -118,6 +119,8 @@ static void collect(void *arg)
     size_t count = 0;
     uint64_t rows = 0;
     uint64_t vectors = 0;
+    uint64_t indexes = 0;
+    uint64_t unindexed = 0;
     uint64_t live = 0;
     uint64_t dead = 0;
     double fds = 0;
@@ -135,6 +138,8 @@ static void collect(void *arg)
         rows += slots_bytes(c->slots);
         fields_counts(c, &counts);
         vectors += counts.index_bytes;
+        indexes += indexes_bytes(c);
+        unindexed += pindex_any(c->pindex) ? pindex_pending(c->pindex) : 0;
         live += slots_live_count(c->slots);
         dead += slots_dead_count(c->slots);
         collect_collection(c);
@@ -145,6 +150,8 @@ static void collect(void *arg)
     stats_set(node->deleted_vectors, (double)dead);
     set_labelled(node->memory_bytes, "rows", (double)rows);
     set_labelled(node->memory_bytes, "vectors", (double)vectors);
+    set_labelled(node->memory_bytes, "indexes", (double)indexes);
+    stats_set(node->unindexed, (double)unindexed);
     set_labelled(node->memory_bytes, "reserved", (double)mem_budget_bytes(&node->budget));
     set_labelled(node->memory_bytes, "limit", (double)node->budget.bytes_max);
     collect_bucket(node);
@@ -170,6 +177,8 @@ status node_stats_open(struct node *node, struct err *err)
     node->deleted_vectors =
         plain(node, "tiervec_deleted_vectors", STATS_GAUGE,
               "Replaced or deleted documents still in the graphs, until repair takes them out.");
+    node->unindexed = plain(node, "tiervec_index_pending_rows", STATS_GAUGE,
+                            "Rows that payload indexes do not know yet; queries look at them.");
     node->disk_free = plain(node, "tiervec_disk_free_bytes", STATS_GAUGE,
                             "Free bytes where the data directory lies.");
     node->unshipped_seconds = plain(node, "tiervec_oldest_unshipped_write_seconds", STATS_GAUGE,

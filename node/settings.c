@@ -19,6 +19,7 @@ void collection_settings_fini(struct collection *c)
 void collection_settings_show(struct collection *c, struct catalog_collection *fresh)
 {
     struct catalog_collection old;
+    enum collection_state state;
 
     lock_take(&c->settings.lock);
     old = c->settings.now;
@@ -26,6 +27,9 @@ void collection_settings_show(struct collection *c, struct catalog_collection *f
     lock_drop(&c->settings.lock);
     *fresh = old;
     catalog_settings_free(fresh);
+    state = atomic_load_explicit(&c->seq.state, memory_order_acquire);
+    if (state == COLLECTION_SERVING || state == COLLECTION_READ_ONLY)
+        indexes_follow(c);
 }
 
 void collection_settings_take(struct collection *c, const struct catalog_collection *entry)

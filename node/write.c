@@ -13,6 +13,7 @@
  * An id that is somebody's turn (turns.c) is not written by anybody else: who comes to it gets in
  * line, and is sequenced when its own turn has come. */
 #include "base/json.h"
+#include "filter/pindex.h"
 #include "node/fields.h"
 
 #include <assert.h>
@@ -21,6 +22,7 @@
 
 enum {
     WRITE_HELP_ROWS_SLICE = 1,
+    WRITE_HELP_INDEX_SLICE = 128,
     WRITE_RECORD_SLACK = 64 * 1024,
     WRITE_CLOCK_BYTES = 32 * 1024, /* of rows filled between looks at the clock */
     WRITE_WAIT_MS_MAX = 3600 * 1000,
@@ -48,7 +50,7 @@ struct write_op {
     size_t filled;          /* of count */
     uint64_t now_ns;        /* wall */
     uint32_t vectors;       /* of the rows filled */
-    uint32_t help_left;
+    uint32_t help_left, index_left;
     uint64_t started_ns;
     struct remote_wait wait; /* for the bucket, once it is durable here */
     node_write_fn *done;
@@ -174,6 +176,7 @@ static void publish(struct write_op *op, uint64_t lsn)
             continue;
         }
         fields_publish(c, op->slots[i]);
+        pindex_publish(c->pindex, op->slots[i]);
         (void)slots_publish(c->slots, op->slots[i], lsn);
     }
     atomic_store_explicit(&c->applied_lsn, lsn, memory_order_release);
@@ -261,7 +264,7 @@ static void on_logged(void *arg, uint64_t lsn, status st, const struct err *err)
     }
     if (!op->is_delete) {
         count_inserts(op);
-        if (fields_link_wanted(c))
+        if (fields_link_wanted(c) || pindex_any(c->pindex))
             linkers_want(c);
     }
     if (remote) {
@@ -451,15 +454,28 @@ static void sequence(struct write_op *op)
         op_refuse(op, st, &err);
 }
 
+static bool too_many_to_index(const struct collection *c)
+{
+    return pindex_any(c->pindex) && pindex_pending(c->pindex) > NODE_INDEX_PENDING_MAX;
+}
+
 /* Beyond VINDEX_PENDING_MAX pending rows a writer links as many vectors as it brings, before it is
- * answered. */
+ * answered; beyond NODE_INDEX_PENDING_MAX it puts twice its rows into the payload indexes. */
 static task_state help(struct task *task)
 {
     struct write_op *op = (struct write_op *)(void *)task;
-    uint32_t linked = fields_link(op->c, WRITE_HELP_ROWS_SLICE);
+    struct collection *c = op->c;
+    uint32_t linked = op->help_left == 0 ? 0 : fields_link(c, WRITE_HELP_ROWS_SLICE);
 
     op->help_left = linked >= op->help_left || linked == 0 ? 0 : op->help_left - linked;
-    if (op->help_left > 0 && fields_behind(op->c) && !atomic_load(&op->c->node->stopping))
+    if (op->index_left > WRITE_HELP_INDEX_SLICE && too_many_to_index(c))
+        op->index_left -= WRITE_HELP_INDEX_SLICE;
+    else
+        op->index_left = 0;
+    if (op->index_left > 0)
+        (void)indexes_turn(c, WRITE_HELP_INDEX_SLICE);
+    if (((op->help_left > 0 && fields_behind(c)) || op->index_left > 0) &&
+        !atomic_load(&c->node->stopping))
         return TASK_AGAIN;
     sequence(op);
     return TASK_DONE;
@@ -566,6 +582,8 @@ static status reserve_rows(struct write_op *op, struct err *err)
     for (size_t i = 0; i < op->count; i++)
         end = op->slots[i] >= end ? op->slots[i] + 1 : end;
     st = fields_reserve(c, end, err); /* no more: memory may be out for slots beyond */
+    if (st == ST_OK)
+        st = pindex_reserve(c->pindex, end, err);
     for (size_t i = 0; i < op->count && st != ST_OK; i++)
         slots_abandon(c->slots, op->slots[i]);
     if (st != ST_OK)
@@ -629,11 +647,12 @@ static task_state fill(struct task *task)
     }
     if (op->filled < op->count)
         return TASK_AGAIN;
-    if (op->vectors == 0 || !fields_behind(c)) {
+    op->help_left = fields_behind(c) ? op->vectors : 0;
+    op->index_left = too_many_to_index(c) ? WRITE_HELP_INDEX_SLICE + 2 * (uint32_t)op->count : 0;
+    if (op->help_left == 0 && op->index_left == 0) {
         sequence(op);
         return TASK_DONE;
     }
-    op->help_left = op->vectors;
     op->task.run = help;
     return TASK_AGAIN;
 }

@@ -475,7 +475,7 @@ static void step(struct world *w)
         return;
     case 9:
         if (gen_below(&w->gen, 4) == 0)
-            CHECK(w, pindex_step(w->set, UINT32_MAX) == 0 && pindex_pending(w->set) == 0);
+            CHECK(w, pindex_step(w->set, UINT32_MAX).left == 0 && pindex_pending(w->set) == 0);
         return;
     default:
         break;
