@@ -50,17 +50,13 @@ task_state handle_qd_exists(struct request *req)
 
 /* --- describing --- */
 
-/* Rows that wait below the threshold are scanned, and no graph is to be built of them. */
 static const char *color_of(const struct collection_info *info, bool indexes_build)
 {
-    bool graph_builds =
-        info->pending_rows > 0 && (info->linked_rows > 0 || info->pending_rows >= info->threshold);
-
     if (strcmp(info->state, "failed") == 0)
         return "red";
     if (strcmp(info->state, "loading") == 0)
         return "yellow";
-    return graph_builds || indexes_build ? "yellow" : "green";
+    return info->rows_to_link > 0 || indexes_build ? "yellow" : "green";
 }
 
 static void print_schema(struct buf *out, const struct index_info *indexes, size_t count)

@@ -489,6 +489,7 @@ void node_collection_info(struct collection *c, struct collection_info *out)
     out->dead_rows = slots_dead_count(c->slots);
     out->pending_rows = counts.pending;
     out->linked_rows = counts.linked;
+    out->rows_to_link = fields_to_link(c);
     out->memory_bytes = mem_budget_bytes(&c->budget);
 }
 

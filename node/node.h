@@ -171,6 +171,7 @@ struct collection_info {
     uint64_t document_count;
     uint64_t last_lsn, durable_lsn, snapshot_lsn;
     uint64_t pending_rows, linked_rows, dead_rows;
+    uint64_t rows_to_link; /* of those pending: their graph is wanted and grows */
     uint64_t memory_bytes, wal_bytes, checkpoint_bytes;
     uint64_t last_checkpoint_ns;    /* wall; 0: never */
     const char *state;              /* "loading", "serving", "read_only", "failed" */
