@@ -37,6 +37,8 @@ struct jbin_value jbin_next(struct rd *r);
 /* One step through a body: for (struct rd r = rd_make(v.body); jbin_member(&r, &key, &value);) */
 bool jbin_member(struct rd *r, struct slice *key, struct jbin_value *out);
 bool jbin_element(struct rd *r, struct jbin_value *out);
+/* The value of the first member of that key in an object's body; steps over the others. */
+bool jbin_find(struct slice body, struct slice key, struct jbin_value *out);
 /* Writing, for what puts a changed payload together. A blob is JBIN version byte, then a value. */
 void jbin_put_version(struct buf *b);
 void jbin_put_raw(struct buf *b, struct slice value_bytes); /* a whole value, copied */

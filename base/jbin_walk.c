@@ -104,6 +104,79 @@ bool jbin_element(struct rd *r, struct jbin_value *out)
     return !r->bad;
 }
 
+/* Behind a varint; NULL: it does not end. */
+static const uint8_t *skip_varint(const uint8_t *at, const uint8_t *end)
+{
+    while (at < end && *at >= 0x80)
+        at++;
+    return at < end ? at + 1 : NULL;
+}
+
+/* Behind a string, whose tag is at `at`; NULL: it is none, or is cut short. */
+static const uint8_t *skip_string(const uint8_t *at, const uint8_t *end, struct slice *text)
+{
+    struct rd r = {.at = at + 1, .end = end};
+
+    if (*at >= JBIN_SHORT) {
+        size_t bytes = *at - (size_t)JBIN_SHORT;
+
+        if (bytes > (size_t)(end - at) - 1)
+            return NULL;
+        *text = slice_make(at + 1, bytes);
+        return at + 1 + bytes;
+    }
+    *text = read_string(&r, *at);
+    return r.bad ? NULL : r.at;
+}
+
+/* Behind a value, whose tag is at `at`; NULL: it is none, or is cut short. */
+static const uint8_t *skip_value(const uint8_t *at, const uint8_t *end)
+{
+    size_t left = (size_t)(end - at) - 1;
+    struct slice text;
+
+    switch (*at) {
+    case JBIN_NULL:
+    case JBIN_FALSE:
+    case JBIN_TRUE:
+        return at + 1;
+    case JBIN_U64:
+    case JBIN_NEGATIVE:
+        return skip_varint(at + 1, end);
+    case JBIN_F64:
+        return left < 8 ? NULL : at + 9;
+    case JBIN_ARRAY:
+    case JBIN_OBJECT:
+        if (left < 4 || le_u32(at + 1) > left - 4)
+            return NULL;
+        return at + 5 + le_u32(at + 1);
+    default:
+        return skip_string(at, end, &text);
+    }
+}
+
+bool jbin_find(struct slice body, struct slice key, struct jbin_value *out)
+{
+    const uint8_t *at = body.data;
+    const uint8_t *end = body.data + body.bytes;
+    struct slice found;
+
+    while (at != NULL && at < end) {
+        at = skip_string(at, end, &found);
+        if (at == NULL || at == end)
+            return false;
+        if (found.bytes == key.bytes &&
+            (key.bytes == 0 || memcmp(found.data, key.data, key.bytes) == 0)) {
+            struct rd r = {.at = at, .end = end};
+
+            *out = jbin_next(&r);
+            return !r.bad;
+        }
+        at = skip_value(at, end);
+    }
+    return false;
+}
+
 void jbin_put_version(struct buf *b)
 {
     buf_put_u8(b, JBIN_VERSION);

@@ -98,14 +98,14 @@ status filter_bind(struct filter *f, const struct filter_binding *binding, struc
     return f == NULL || binding == NULL ? ST_OK : bind(&b, f, NULL);
 }
 
-/* Measured by bench/bench_filter on payloads of ten members; a text of a hundred words. */
+/* Measured by bench/bench_filter on payloads of ten members; a text of forty words. */
 enum {
     COST_ROW_NS = 10,
     COST_ID_NS = 10,
-    COST_PATH_NS = 40,
-    COST_STEP_NS = 20,
-    COST_TIME_NS = 30,
-    COST_GEO_NS = 120,
+    COST_PATH_NS = 45,
+    COST_STEP_NS = 25,
+    COST_TIME_NS = 20,
+    COST_GEO_NS = 80,
     COST_POINT_NS = 3,
     COST_TEXT_NS = 1500,
 };

@@ -184,7 +184,6 @@ static bool walk(const struct path *p, uint32_t step, struct jbin_value v, path_
     for (; step < p->count; step++) {
         const struct path_step *s = &p->steps[step];
         struct rd r = rd_make(v.body);
-        struct slice key;
         uint32_t index = 0;
         bool found = false;
 
@@ -192,8 +191,7 @@ static bool walk(const struct path *p, uint32_t step, struct jbin_value v, path_
             return true;
         switch (s->kind) {
         case PATH_KEY:
-            while (!found && jbin_member(&r, &key, &v))
-                found = slice_equal(key, s->key);
+            found = jbin_find(v.body, s->key, &v);
             break;
         case PATH_AT:
             while (!found && jbin_element(&r, &v))

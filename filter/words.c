@@ -106,29 +106,56 @@ static void append(struct words *w, uint32_t c)
     at[0] = (uint8_t)((0xF0u << (4 - bytes)) | c);
 }
 
+static bool is_inside(int tokenizer, uint32_t c)
+{
+    return tokenizer == FILTER_TOKENS_WHITESPACE ? !is_blank(c) : is_alphanumeric(c);
+}
+
+/* As many characters of ASCII as belong to the word: what read_word() does with each character, in
+ * the shape that most text has. */
+static void read_ascii(struct words *w, int tokenizer, bool keep_case)
+{
+    const uint8_t *at = w->rest.at;
+    size_t bytes = w->bytes;
+
+    for (; at < w->rest.end && *at < 0x80 && is_inside(tokenizer, *at); at++)
+        if (bytes < WORDS_BYTES_MAX)
+            w->word[bytes++] = (uint8_t)(keep_case ? *at : lower(*at));
+        else
+            bytes = WORDS_BYTES_MAX + 1;
+    w->points += (uint32_t)(at - w->rest.at);
+    w->bytes = bytes;
+    w->rest.at = at;
+}
+
 /* False: the text is at its end. */
 static bool read_word(struct words *w)
 {
     int tokenizer = w->cut->tokenizer;
+    bool keep_case = w->cut->keep_case;
     size_t bytes;
 
     w->bytes = 0;
     w->points = 0;
     w->given = 0;
-    while (rd_left(&w->rest) > 0) {
-        uint32_t c = peek_point(&w->rest, &bytes);
-        bool inside = tokenizer == FILTER_TOKENS_WHITESPACE ? !is_blank(c) : is_alphanumeric(c);
-        bool alone = inside && tokenizer == FILTER_TOKENS_MULTILINGUAL && stands_alone(c);
+    for (;;) {
+        bool inside, alone;
+        uint32_t c;
 
+        read_ascii(w, tokenizer, keep_case);
+        if (w->rest.at == w->rest.end)
+            return w->points > 0;
+        c = peek_point(&w->rest, &bytes);
+        inside = is_inside(tokenizer, c);
+        alone = inside && tokenizer == FILTER_TOKENS_MULTILINGUAL && stands_alone(c);
         if (w->points > 0 && (!inside || alone))
             return true;
         rd_skip(&w->rest, bytes);
         if (inside)
-            append(w, w->cut->keep_case ? c : lower(c));
+            append(w, keep_case ? c : lower(c));
         if (alone)
             return true;
     }
-    return w->points > 0;
 }
 
 static size_t bytes_of_points(const struct words *w, uint32_t points)

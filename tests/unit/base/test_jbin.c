@@ -1,5 +1,5 @@
 /* Payload blobs: what goes in comes out, and no blob that is damaged is taken or crashes anyone. */
-#include "base/json.h"
+#include "base/jbin.h"
 #include "base/mem.h"
 #include "json_gen.h"
 
@@ -331,11 +331,47 @@ static void each_allocation_may_fail(void **state)
     assert_true(n > 3);
 }
 
+/* Each member as a walk meets it first; on copies cut at every byte nothing is found behind them.
+ */
+static void a_member_is_found_as_a_walk_finds_it(void **state)
+{
+    struct jbin_value root, walked, found;
+    struct slice key, other;
+    struct buf blob;
+
+    (void)state;
+    buf_init(&blob, 1 << 20);
+    encode(&blob, sample, sizeof sample - 1);
+    root = jbin_root(buf_slice(&blob));
+    for (struct rd r = rd_make(root.body); jbin_member(&r, &key, &walked);) {
+        assert_true(jbin_find(root.body, key, &found));
+        assert_true(found.bytes.data == walked.bytes.data);
+        assert_int_equal(found.bytes.bytes, walked.bytes.bytes);
+        assert_int_equal(found.type, walked.type);
+        for (size_t bytes = 0; bytes < root.body.bytes; bytes++) {
+            uint8_t *copy = mem_alloc(bytes + 1);
+            struct rd cut = rd_make(slice_make(copy, bytes));
+            bool there = false;
+
+            memcpy(copy, root.body.data, bytes);
+            while (!there && jbin_member(&cut, &other, &walked))
+                there = slice_equal(other, key);
+            assert_int_equal(jbin_find(slice_make(copy, bytes), key, &found), there);
+            mem_free(copy);
+        }
+    }
+    assert_false(jbin_find(root.body, slice_text("b"), &found));
+    assert_false(jbin_find(root.body, slice_text("aa"), &found));
+    assert_false(jbin_find((struct slice){0}, slice_text("a"), &found));
+    buf_free(&blob);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_come_back_as_they_were_written),
         cmocka_unit_test(the_layout_is_that_of_the_page),
+        cmocka_unit_test(a_member_is_found_as_a_walk_finds_it),
         cmocka_unit_test(generated_documents_survive_a_second_trip_unchanged),
         cmocka_unit_test(cut_at_every_byte_it_is_corrupt),
         cmocka_unit_test(every_flipped_bit_is_refused_or_harmless),
