@@ -168,18 +168,30 @@ static void print_vectors(struct buf *out, const struct collection *c, struct jv
     buf_put_text(out, "}");
 }
 
+/* What is there only where it was given. */
+static void print_as_stored(struct buf *out, struct jval stored, const char *const *names,
+                            size_t count)
+{
+    struct jval v;
+
+    for (size_t i = 0; i < count; i++) {
+        if (!qd_member(stored, names[i], &v))
+            continue;
+        print_key(out, false, names[i]);
+        qd_put_json(out, v);
+    }
+}
+
 void qd_print_config(struct buf *out, const struct collection *c, struct jval stored)
 {
+    static const char *const params_as_stored[] = {"sharding_method", "read_fan_out_factor"};
     static const char *const as_stored[] = {"strict_mode_config", "metadata"};
     struct jval v;
 
     buf_put_text(out, "\"config\":{\"params\":{");
     print_vectors(out, c, stored);
     print_presets(out, stored, PARAMS, COUNT_OF(PARAMS), false);
-    if (qd_member(stored, "sharding_method", &v)) {
-        print_key(out, false, "sharding_method");
-        qd_put_json(out, v);
-    }
+    print_as_stored(out, stored, params_as_stored, COUNT_OF(params_as_stored));
     buf_put_text(out, "}");
     print_section(out, "hnsw_config", stored, "hnsw_config", HNSW, COUNT_OF(HNSW));
     print_section(out, "optimizer_config", stored, "optimizers_config", OPTIMIZER,
@@ -190,11 +202,6 @@ void qd_print_config(struct buf *out, const struct collection *c, struct jval st
         qd_put_json(out, v);
     else
         buf_put_text(out, "null");
-    for (size_t i = 0; i < COUNT_OF(as_stored); i++) {
-        if (!qd_member(stored, as_stored[i], &v))
-            continue;
-        print_key(out, false, as_stored[i]);
-        qd_put_json(out, v);
-    }
+    print_as_stored(out, stored, as_stored, COUNT_OF(as_stored));
     buf_put_text(out, "}");
 }
