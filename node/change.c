@@ -313,6 +313,12 @@ static status check_options(struct collection *c, const struct write_options *op
     return write_check_durability(c, options->durability, err);
 }
 
+/* What waits for its turn and goes on is interactive if it is small. */
+static uint64_t cost_ns(const struct change_op *op)
+{
+    return op->by_filter ? 2 * EXEC_INTERACTIVE_NS : (1 + op->count) * CHANGE_COST_NS;
+}
+
 static status create(struct collection *c, const struct change_op *from, struct change_op **out,
                      struct err *err)
 {
@@ -321,8 +327,7 @@ static status create(struct collection *c, const struct change_op *from, struct 
     if (op != NULL) {
         *op = *from;
         op->c = c;
-        op->task =
-            (struct task){.run = run, .fair_key = c->fair_key, .cost_ns = 2 * EXEC_INTERACTIVE_NS};
+        op->task = (struct task){.run = run, .fair_key = c->fair_key, .cost_ns = cost_ns(op)};
         collection_pin(c);
         atomic_fetch_add_explicit(&c->node->ops, 1, memory_order_relaxed);
         arena_init(&op->walk.ids, (size_t)2 * CHANGE_WALK_IDS * DOCID_BYTES_MAX);

@@ -16,6 +16,7 @@ enum {
     CHANGE_KNOWN_MAX = 16384,            /* rows that indexes may leave to be asked at once */
     CHANGE_BYTES = 24 * 1024 * 1024,     /* of changed documents in one record: then it is closed */
     CHANGE_WALK_BYTES = 4 * 1024 * 1024, /* the same where a filter chose them */
+    CHANGE_COST_NS = 5000,               /* of one document, about */
     CHANGE_CLOCK_BYTES = 32 * 1024,      /* of rows between looks at the clock */
 };
 
