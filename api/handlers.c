@@ -1,5 +1,7 @@
 #include "api/handlers.h"
 
+#include "node/points.h"
+
 /* What docs/api.md lists, in its order. Behind the routes of this version stand those of later
  * ones: they answer not_supported_yet, so that nobody takes them for a misspelt path. */
 const struct route API_ROUTES[] = {
@@ -66,6 +68,21 @@ task_state fail_parse(struct request *req, const struct parse *p)
 {
     reply_problem(req, p->problem, "%s", p->text);
     return TASK_DONE;
+}
+
+bool parse_filter(struct request *req, struct parse *p, const char *member, struct jval v,
+                  const struct filter **out)
+{
+    struct filter *f = NULL;
+    struct err err = {0};
+    status st = filter_parse_native(v, node_string_ids(req->collection), &req->arena, &f, &err);
+
+    if (st == ST_OK)
+        st = node_filter_bind(req->collection, f, &req->arena, &err);
+    *out = f;
+    if (st == ST_NOMEM)
+        return parse_fail(p, PROBLEM_NO_MEMORY, "out of memory for a filter");
+    return st == ST_OK || parse_fail(p, PROBLEM_INVALID, "`%s`: %s", member, err.text);
 }
 
 bool parse_name(struct arena *arena, struct parse *p, const char *member, struct jval v,

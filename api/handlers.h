@@ -5,6 +5,7 @@
 
 #include "api/api_internal.h"
 #include "api/members.h"
+#include "filter/filter.h"
 
 enum {
     API_DOC_LIST_MAX = 1000,
@@ -67,6 +68,10 @@ task_state fail_parse(struct request *req, const struct parse *p);
 void fail_write(struct request *req, status st, const struct err *err);
 /* As fail_write() for what needs the bucket itself. */
 void fail_bucket(struct request *req, status st, const struct err *err);
+
+/* Our form of a filter, bound to the request's collection, in the request's arena. */
+bool parse_filter(struct request *req, struct parse *p, const char *member, struct jval v,
+                  const struct filter **out);
 
 /* A name of at most API_NAME_BYTES_MAX, copied into the arena. */
 bool parse_name(struct arena *arena, struct parse *p, const char *member, struct jval v,

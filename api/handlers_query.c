@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "index/vindex.h"
+#include "node/points.h"
 
 #include <inttypes.h>
 
@@ -16,6 +17,7 @@ enum { TOP_K_DEFAULT = 10, TIMEOUT_MS_MAX = 3600000 };
 
 struct one_query {
     float *vector;
+    struct point_query points;
     struct query_options options;
     bool explain;
 };
@@ -42,17 +44,13 @@ enum query_member {
     QUERY_AS_OF,
     QUERY_QUERIES,
 };
-static const struct member MEMBERS[] = {[QUERY_VECTOR] = {"query_vector", false},
-                                        [QUERY_TOP_K] = {"top_k", false},
-                                        [QUERY_EF_SEARCH] = {"ef_search", false},
-                                        [QUERY_EXACT] = {"exact", false},
-                                        [QUERY_WITH_VECTOR] = {"with_vector", false},
-                                        [QUERY_WITH_PAYLOAD] = {"with_payload", false},
-                                        [QUERY_EXPLAIN] = {"explain", false},
-                                        [QUERY_TIMEOUT_MS] = {"timeout_ms", false},
-                                        [QUERY_FILTER] = {"filter", true},
-                                        [QUERY_AS_OF] = {"as_of", true},
-                                        [QUERY_QUERIES] = {"queries", false}};
+static const struct member MEMBERS[] = {
+    [QUERY_VECTOR] = {"query_vector", false},     [QUERY_TOP_K] = {"top_k", false},
+    [QUERY_EF_SEARCH] = {"ef_search", false},     [QUERY_EXACT] = {"exact", false},
+    [QUERY_WITH_VECTOR] = {"with_vector", false}, [QUERY_WITH_PAYLOAD] = {"with_payload", false},
+    [QUERY_EXPLAIN] = {"explain", false},         [QUERY_TIMEOUT_MS] = {"timeout_ms", false},
+    [QUERY_FILTER] = {"filter", false},           [QUERY_AS_OF] = {"as_of", true},
+    [QUERY_QUERIES] = {"queries", false}};
 
 /* --- parsing --- */
 
@@ -111,6 +109,9 @@ static bool take_member(struct request *req, struct parse *p, int which, struct 
         return parse_bool(p, "explain", v, &q->explain);
     case QUERY_TIMEOUT_MS:
         return take_timeout(req, p, v, &o->deadline_ns);
+    case QUERY_FILTER:
+        o->points = &q->points;
+        return parse_filter(req, p, "filter", v, &q->points.filter);
     default: /* null counts as absent */
         return which >= 0;
     }
@@ -198,16 +199,24 @@ static void print_match(struct buf *out, const struct match *m, const struct que
     buf_put_text(out, "}");
 }
 
+/* The words of the guides: candidates considered, distance calculations, vectors scanned, what the
+ * filter let through. */
 static void print_explain(struct request *req, struct buf *out, const struct query_result *r,
                           uint64_t search_ns)
 {
     buf_put_text(out, ",\"explain\":{");
-    print_text(out, true, "plan", r->used_graph ? "index" : "scan");
+    print_text(out, true, "plan", r->plan != NULL ? r->plan : r->used_graph ? "graph" : "scan");
+    print_text(out, false, "index", r->used_graph ? "hnsw" : "none");
     print_u64(out, false, "candidates_considered", r->visited);
     print_u64(out, false, "distance_calculations", r->distances);
     print_u64(out, false, "vectors_scanned", r->scanned);
-    buf_printf(out, ",\"parse_ms\":%.3f,\"search_ms\":%.3f}",
-               (double)(req->parsed_ns - req->start_ns) / 1e6, (double)search_ns / 1e6);
+    print_key(out, false, "filter_selectivity");
+    json_put_f64(out, r->selectivity);
+    print_u64(out, false, "filter_rows_examined", r->filter_rows);
+    print_u64(out, false, "filter_indexes_used", r->filter_indexes);
+    buf_printf(out, ",\"parse_ms\":%.3f,\"filter_ms\":%.3f,\"search_ms\":%.3f}",
+               (double)(req->parsed_ns - req->start_ns) / 1e6, (double)r->filter_ns / 1e6,
+               (double)(search_ns - r->filter_ns) / 1e6);
 }
 
 static void print_result(struct request *req, struct buf *out, const struct one_query *q,

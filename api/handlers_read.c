@@ -1,6 +1,8 @@
 /* handlers_read.c - one document by id, and pages of them in id order. */
 #include "api/handlers.h"
 
+#include "node/points.h"
+
 static void print_floats(struct buf *out, const float *v, uint32_t dim)
 {
     print_key(out, false, "vector");
@@ -62,6 +64,8 @@ struct page {
     bool with_vector;
     bool has_after;
     struct docid after; /* where the page before ended */
+    const struct slice *filter_text;
+    const struct filter *filter;
 };
 
 static bool parse_limit(struct slice text, uint32_t *out)
@@ -97,11 +101,8 @@ static bool parse_page(struct request *req, struct page *page)
     const struct slice *cursor = request_parameter(req, "cursor");
     const struct slice *with_vector = request_parameter(req, "with_vector");
 
-    if (request_parameter(req, "filter") != NULL) {
-        reply_problem(req, PROBLEM_NOT_SUPPORTED, "`filter` is not supported by this version");
-        return false;
-    }
-    *page = (struct page){.limit = API_DOC_LIST_DEFAULT};
+    *page = (struct page){.limit = API_DOC_LIST_DEFAULT,
+                          .filter_text = request_parameter(req, "filter")};
     if (limit != NULL && !parse_limit(*limit, &page->limit)) {
         reply_problem(req, PROBLEM_INVALID, "`limit` must be an integer from 1 to %d",
                       API_DOC_LIST_MAX);
@@ -140,19 +141,79 @@ static void print_cursor(struct buf *out, const struct docid *last)
     buf_free(&raw);
 }
 
+/* `filter` is the JSON text of one. */
+static bool take_filter(struct request *req, struct page *page)
+{
+    struct parse p = {0};
+    struct jval v;
+    bool fine;
+
+    if (page->filter_text == NULL)
+        return true;
+    if (!request_json_part(req, *page->filter_text, &v)) {
+        reply_problem(req, PROBLEM_INVALID,
+                      "`filter` is not JSON: send the text of an object, "
+                      "percent-encoded");
+        return false;
+    }
+    fine = parse_filter(req, &p, "filter", v, &page->filter);
+    request_json_done(req);
+    if (!fine)
+        (void)fail_parse(req, &p);
+    return fine;
+}
+
+/* One page, and the last id of it where there are more. */
+static status read_page(struct request *req, const struct page *page, struct document **docs,
+                        uint32_t *count, const struct docid **last, struct err *err)
+{
+    struct scroll s = {.filter = page->filter,
+                       .from = page->has_after ? &page->after : NULL,
+                       .limit = page->limit + page->has_after,
+                       .want = {.payload = true, .vectors = page->with_vector},
+                       .limits = {.deadline_ns = req->deadline_ns, .stop = &req->gone}};
+    struct scrolled found = {0};
+    bool more = false;
+    status st;
+
+    *last = NULL;
+    if (page->filter == NULL) {
+        st = node_list(req->collection, page->has_after ? &page->after : NULL, page->limit,
+                       page->with_vector, &req->arena, docs, count, &more, err);
+    } else {
+        st = node_scroll(req->collection, &s, &req->arena, &found, err);
+        /* It begins with the last of the page before, if that is still there. */
+        if (st == ST_OK && page->has_after && found.count > 0 &&
+            docid_equal(&found.documents[0].id, &page->after)) {
+            found.documents++;
+            found.count--;
+        } else if (found.count > page->limit) {
+            found.count = page->limit;
+            found.more = true;
+        }
+        *docs = found.documents;
+        *count = found.count;
+        more = found.more;
+    }
+    if (st == ST_OK && more && *count > 0)
+        *last = &(*docs)[*count - 1].id;
+    return st;
+}
+
 task_state handle_documents(struct request *req)
 {
     static const char *const known[] = {"limit", "cursor", "with_vector", "filter", NULL};
     struct document *docs = NULL;
     struct err err = {0};
     struct page page;
+    const struct docid *last;
     uint32_t count = 0;
-    bool more = false;
     struct buf *out;
     uint32_t dim;
     status st;
 
-    if (!request_parameters(req, known) || !parse_page(req, &page) || !request_pin_collection(req))
+    if (!request_parameters(req, known) || !parse_page(req, &page) ||
+        !request_pin_collection(req) || !take_filter(req, &page))
         return TASK_DONE;
     dim = collection_dimension(req->collection);
     if (page.with_vector && (uint64_t)page.limit * dim * sizeof(float) > REPLY_BYTES_MAX) {
@@ -161,8 +222,7 @@ task_state handle_documents(struct request *req)
                       page.limit, dim);
         return TASK_DONE;
     }
-    st = node_list(req->collection, page.has_after ? &page.after : NULL, page.limit,
-                   page.with_vector, &req->arena, &docs, &count, &more, &err);
+    st = read_page(req, &page, &docs, &count, &last, &err);
     if (st != ST_OK) {
         reply_status(req, st, &err);
         return TASK_DONE;
@@ -175,7 +235,7 @@ task_state handle_documents(struct request *req)
         print_document(out, &docs[i], dim, page.with_vector);
     }
     buf_put_text(out, "]");
-    print_cursor(out, more && count > 0 ? &docs[count - 1].id : NULL);
+    print_cursor(out, last);
     buf_put_text(out, "}\n");
     reply_send(req, 200);
     return TASK_DONE;

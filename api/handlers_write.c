@@ -9,6 +9,7 @@
 #include "api/split.h"
 
 #include "base/log.h"
+#include "node/points.h"
 #include "segment/record.h"
 
 static const char *const NO_PARAMETERS[] = {NULL};
@@ -409,8 +410,11 @@ static bool take_ids(struct request *req, struct parse *p, struct jval v, struct
 
 task_state handle_delete_many(struct request *req)
 {
-    static const struct member members[] = {{"ids", false}, {"filter", true}};
+    static const struct member members[] = {{"ids", false}, {"filter", false}};
+    static const struct write_options options;
     struct docid *ids = NULL;
+    const struct filter *filter = NULL;
+    struct selector *which;
     struct parse p = {0};
     struct jval root;
     size_t count = 0;
@@ -419,13 +423,27 @@ task_state handle_delete_many(struct request *req)
         !request_json(req, false, &root))
         return TASK_DONE;
     for (struct jiter it = jval_iter(root); jiter_next(&it);) {
-        int which = parse_member(&p, members, COUNT_OF(members), &it);
+        int member = parse_member(&p, members, COUNT_OF(members), &it);
 
-        if (which < 0 || (which == 0 && !take_ids(req, &p, it.value, &ids, &count)))
+        if (member < 0 || (member == 0 && !take_ids(req, &p, it.value, &ids, &count)) ||
+            (member == 1 && !parse_filter(req, &p, "filter", it.value, &filter)))
             return fail_parse(req, &p);
     }
-    if (ids == NULL) {
-        reply_problem(req, PROBLEM_INVALID, "`ids` is missing");
+    request_json_done(req);
+    if ((ids == NULL) == (filter == NULL)) {
+        reply_problem(req, PROBLEM_INVALID,
+                      "one of `ids` and `filter` says what to delete; here are %s",
+                      ids == NULL ? "neither" : "both");
+        return TASK_DONE;
+    }
+    which = arena_zero(&req->arena, sizeof *which);
+    if (which == NULL) {
+        reply_problem(req, PROBLEM_NO_MEMORY, "out of memory for a delete");
+        return TASK_DONE;
+    }
+    if (filter != NULL) {
+        which->filter = filter;
+        node_delete_with(req->collection, which, &options, on_deleted, req);
         return TASK_DONE;
     }
     node_delete(req->collection, ids, count, on_deleted, req);

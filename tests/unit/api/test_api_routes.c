@@ -165,8 +165,9 @@ static void queries_find_the_nearest(void **state)
           "{\"matches\":[{\"doc_id\":2,\"external_id\":\"five\",\"distance\":0,\"score\":1,"
           "\"vector\":[3,4,0]}],\"latency_ms\":");
     check("POST", "/api/v1/collections/c/query", "{\"query_vector\":[3,4,0],\"explain\":true}", 200,
-          "\"explain\":{\"plan\":\"scan\",\"candidates_considered\":0,\"distance_calculations\":3,"
-          "\"vectors_scanned\":3,\"parse_ms\":");
+          "\"explain\":{\"plan\":\"scan\",\"index\":\"none\",\"candidates_considered\":0,"
+          "\"distance_calculations\":3,"
+          "\"vectors_scanned\":3,\"filter_selectivity\":");
     check(
         "POST", "/api/v1/collections/c/query",
         "{\"queries\":[{\"query_vector\":[0,0,0],\"top_k\":1},{\"query_vector\":[9,9,9],\"top_k\":"
