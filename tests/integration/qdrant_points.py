@@ -74,12 +74,12 @@ class Points:
         return self.ask("POST", "/points/count", body)["count"]
 
 
-def running(name):
+def running(name, *args):
     folder = Folder(name)
 
     class Both:
         def __enter__(self):
-            self.node = Node(folder.__enter__()).start()
+            self.node = Node(folder.__enter__(), args=args).start()
             return self.node.__enter__()
 
         def __exit__(self, *how):
@@ -151,6 +151,28 @@ def ids_have_three_forms_and_one_order():
         p.refused("GET", "/points/99", None, 404, "Not found: No point with id 99 found")
         p.refused("GET", f"/points/{UUIDS[0][:-1]}0", None, 404, f"No point with id {UUIDS[0][:-1]}0 found")
         p.refused("GET", "/points/abc", None, 400, "not a valid point ID")
+
+
+def texts_are_ids_where_they_are_allowed():
+    """The extension of section 5: any other text of 1 to 512 bytes, in order behind the UUIDs."""
+    with running("texts", "--set", "compat.qdrant.string_ids=true") as node:
+        p = Points(node, "c", {"size": 1, "distance": "Dot"})
+        texts = ["a", "12", "x" * 512, "Aa", "\u00e9", "with blank/and slash", '"']
+        p.upsert([point(i, [1], n=str(i)) for i in [7, UUIDS[0].upper(), *texts]])
+        order = [7, UUIDS[0], *sorted(texts, key=lambda t: t.encode())]
+        check(p.ids() == order, p.ids())
+        for at in range(len(order)):
+            page = p.scroll(limit=1, offset=order[at])
+            check(page["points"][0]["id"] == order[at], page)
+            check(page["next_page_offset"] == (order[at + 1] if at + 1 < len(order) else None), page)
+        check(p.get("with%20blank%2Fand%20slash")["payload"] == {"n": "with blank/and slash"}, "a text in a path")
+        check(p.get(7)["id"] == 7, "digits in a path are the integer")
+        for bad in ("", "x" * 513, 1.5):
+            p.refused("PUT", "/points", {"points": [point(bad, [1])]}, 400, "is not a valid point ID")
+        p.change("POST", "/delete", {"points": ["a", "x" * 512]})
+        check(p.ids() == [i for i in order if i not in ("a", "x" * 512)], p.ids())
+        text = p.refused("POST", "/points/payload", {"payload": {}, "points": ["gone"]}, 404, "")
+        check(text == "Not found: No point with id gone found", text)
 
 
 def an_upsert_replaces_the_point():
@@ -412,6 +434,9 @@ def counts_and_facets():
         check(facet("colour") == [("red", 34), ("blue", 33), ("green", 33)], facet("colour"))
         check(facet("colour", limit=1) == [("red", 34)], facet("colour", limit=1))
         check(facet("both") == [("a", 100), ("b", 50)], facet("both"))
+        p.upsert([point(i, [1], yes=i < 203) for i in range(200, 210)])
+        p.ask("PUT", "/index?wait=true", {"field_name": "yes", "field_schema": "bool"})
+        check(facet("yes") == [(False, 7), (True, 3)] and type(facet("yes")[0][0]) is bool, facet("yes"))
         check(facet("n", filter=red) == [(0, 17), (1, 17)], facet("n", filter=red))
         p.refused("POST", "/facet", {"limit": 1}, 400, "key")
         p.refused("POST", "/facet", {"key": "colour", "limit": 0}, 422, "Validation error in JSON body: [limit: ")
@@ -461,8 +486,8 @@ def large_bodies_are_read_and_hostile_ones_refused():
         for body, text in (
                 (b'{"points":[' + b",".join([good] * 900) + b',{"id":7,"vector":[1]}]}',
                  "Wrong input: Vector dimension error: expected dim: 1536, got 1"),
-                (b'{"points":[' + b",".join([good] * 900), "Format error in JSON body: "),
-                (b'{"points":[' + b",".join([good] * 900) + b"]}}", "Format error in JSON body: "),
+                (b'{"points":[' + b",".join([good] * 90), "Format error in JSON body: "),
+                (b'{"points":[' + b",".join([good] * 90) + b"]}}", "Format error in JSON body: "),
                 (b'{"points":[' + b"[" * 2_000_000, "Format error in JSON body: "),
                 (b'{"points":[' + b'{"id":' * 500_000, "Format error in JSON body: "),
                 (b'{"points":[' + b"7," * 2_000_000 + b"7]}", "Format error in JSON body: points: "),
@@ -503,7 +528,7 @@ def support_is_sanitized():
 
 
 if __name__ == "__main__":
-    support.main(kinds_of_json_are_kept, ids_have_three_forms_and_one_order, an_upsert_replaces_the_point,
+    support.main(kinds_of_json_are_kept, ids_have_three_forms_and_one_order, texts_are_ids_where_they_are_allowed, an_upsert_replaces_the_point,
                  vectors_come_back_as_the_metric_keeps_them, payloads_change_by_paths, a_batch_is_done_in_order,
                  scrolls_turn_pages_while_points_come_and_go, scrolls_in_the_order_of_a_value, counts_and_facets,
                  what_was_not_waited_for_is_there_soon, large_bodies_are_read_and_hostile_ones_refused)
