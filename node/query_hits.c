@@ -1,5 +1,6 @@
 #include "node/query_internal.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 enum { NEWS_AT_ONCE = 64 };
@@ -55,32 +56,62 @@ void query_hit_add(struct querying *q, uint32_t slot, float distance)
     slots_row(q->c->slots, slot, &h->row);
 }
 
-/* A row that was published since: it takes its place if it is better than the worst, which goes
- * when there is no room. Rows of its id from before stay until all are ranked. */
-static void put_news(struct querying *q, uint32_t slot)
+static int by_id_newest_first(const void *a, const void *b)
+{
+    const struct hit *x = a, *y = b;
+    int order = docid_compare(&x->row.id, &y->row.id);
+
+    if (order != 0)
+        return order;
+    return (y->row.lsn > x->row.lsn) - (y->row.lsn < x->row.lsn);
+}
+
+static int by_distance(const void *a, const void *b)
+{
+    const struct hit *x = a, *y = b;
+
+    return (x->distance > y->distance) - (x->distance < y->distance);
+}
+
+/* Of each id its newest row. */
+static void keep_one_each(struct querying *q)
+{
+    uint32_t kept = 0;
+
+    if (q->count == 0)
+        return;
+    qsort(q->hits, q->count, sizeof *q->hits, by_id_newest_first);
+    for (uint32_t i = 0; i < q->count; i++)
+        if (kept == 0 || !docid_equal(&q->hits[i].row.id, &q->hits[kept - 1].row.id))
+            q->hits[kept++] = q->hits[i];
+    q->count = kept;
+}
+
+/* The best `room`, which makes room for others. */
+static void keep_best(struct querying *q)
+{
+    keep_one_each(q);
+    qsort(q->hits, q->count, sizeof *q->hits, by_distance);
+    q->count = q->count > q->room ? q->room : q->count;
+}
+
+/* A row that was published since. Its id may have older ones here. */
+static void put_news(struct querying *q, uint32_t slot, float *worst)
 {
     float distance;
-    uint32_t at;
 
-    for (at = 0; at < q->count; at++)
-        if (q->hits[at].slot == slot)
-            return;
     if (!vindex_filled(q->v, slot))
         return;
     distance = vindex_distance(q->v, q->query, slot);
     q->stats.distances++;
-    if (q->count == q->hits_room && !(distance < q->hits[q->count - 1].distance))
+    if (distance > *worst || !query_admits(q, slot))
         return;
-    if (!query_admits(q, slot))
-        return;
-    q->count -= q->count == q->hits_room ? 1 : 0;
-    query_hit_add(q, slot, distance);
-    for (at = q->count - 1; at > 0 && q->hits[at].distance < q->hits[at - 1].distance; at--) {
-        struct hit better = q->hits[at];
-
-        q->hits[at] = q->hits[at - 1];
-        q->hits[at - 1] = better;
+    if (q->count == q->hits_room) {
+        keep_best(q);
+        if (q->count == q->room)
+            *worst = q->hits[q->count - 1].distance;
     }
+    query_hit_add(q, slot, distance);
 }
 
 void query_hits_catch_up(struct querying *q)
@@ -88,6 +119,7 @@ void query_hits_catch_up(struct querying *q)
     const struct slots *slots = q->c->slots;
     uint32_t news[NEWS_AT_ONCE];
     uint32_t at = 0, count;
+    float worst = q->count < q->room ? INFINITY : q->hits[q->count - 1].distance;
 
     if (slots_quiet_since(slots, q->moment))
         return;
@@ -103,19 +135,9 @@ void query_hits_catch_up(struct querying *q)
                 slot = slots_find(slots, &row.id);
             }
             if (slot != SLOT_NONE)
-                put_news(q, slot);
+                put_news(q, slot, &worst);
         }
     }
-}
-
-static int by_id_newest_first(const void *a, const void *b)
-{
-    const struct hit *x = a, *y = b;
-    int order = docid_compare(&x->row.id, &y->row.id);
-
-    if (order != 0)
-        return order;
-    return (y->row.lsn > x->row.lsn) - (y->row.lsn < x->row.lsn);
 }
 
 static int by_rank(const void *a, const void *b)
@@ -148,14 +170,13 @@ bool query_hits_rank(struct querying *q, uint32_t wanted)
     uint32_t kept = 0;
     bool more;
 
-    if (q->count == 0)
-        return false;
-    qsort(q->hits, q->count, sizeof *q->hits, by_id_newest_first);
+    keep_one_each(q);
     for (uint32_t i = 0; i < q->count; i++)
-        if (!is_left_out(q, &q->hits[i]) &&
-            (kept == 0 || !docid_equal(&q->hits[i].row.id, &q->hits[kept - 1].row.id)))
+        if (!is_left_out(q, &q->hits[i]))
             q->hits[kept++] = q->hits[i];
     q->count = kept;
+    if (kept == 0)
+        return false;
     qsort(q->hits, kept, sizeof *q->hits, by_rank);
     more = kept > wanted && q->hits[kept - 1].rank == q->hits[wanted - 1].rank;
     q->count = kept > wanted ? wanted : kept;

@@ -13,6 +13,7 @@ enum {
     QUERY_SPARE = 8,         /* hits asked for beyond those wanted: equal scores at the end */
     QUERY_TIES_MAX = 1024,   /* as many at most, where they are equal */
     QUERY_WITHOUT_FEW = 256, /* ids left out: so many hits more are asked for */
+    QUERY_NEWS = 64,         /* room for rows published meanwhile */
     QUERY_ROW_NS = 60,       /* to come to a row and its payload */
 };
 
@@ -45,10 +46,9 @@ struct querying {
     uint64_t *asked, *yes; /* of the filter's answers, by slot */
     uint32_t asked_slots;
 
-    struct vhit *found; /* room for `room` */
-    uint32_t room;
+    uint32_t room; /* hits the vector index was asked for */
     struct hit *hits;
-    uint32_t count, hits_room;
+    uint32_t count, hits_room; /* hits_room: more than room */
     struct vsearch_stats stats;
 };
 

@@ -133,7 +133,8 @@ static status take(struct querying *q, struct way *way, uint32_t room)
     uint32_t count = 0;
     status st;
 
-    if (found == NULL || !query_hits_reserve(q, room))
+    q->room = room;
+    if (found == NULL || !query_hits_reserve(q, 2 * room + QUERY_NEWS))
         return err_set(q->err, ST_NOMEM, "out of memory for %" PRIu32 " matches", room);
     way->s.k = room;
     st = vindex_search(q->v, q->scratch, &way->s, found, &count, &stats, q->err);
@@ -186,7 +187,7 @@ status query_search(struct querying *q, uint32_t wanted)
     for (uint32_t room = room_for(q, wanted, QUERY_SPARE); st == ST_OK;) {
         if (q->within == NULL)
             st = take(q, &way, room);
-        if (st == ST_OK && filtered && q->within == NULL)
+        if (st == ST_OK && q->within == NULL)
             query_hits_catch_up(q);
         if (st != ST_OK || !query_hits_rank(q, wanted) || q->within != NULL || room >= room_max)
             break;

@@ -15,6 +15,13 @@ void ppayload(struct jdoc *doc, const char *text, struct buf *out)
     assert_false(out->failed);
 }
 
+void pvector(uint64_t id, uint32_t version, uint32_t dim, float *out)
+{
+    nvector(id, version, dim, out);
+    for (uint32_t i = 0; i < dim && id % 100 == 0; i++)
+        out[i] = i == 0 ? (float)id * 1e-6f : 0;
+}
+
 void pput(struct collection *c, uint64_t first, uint32_t count, uint32_t version)
 {
     struct write_row *rows = calloc(count, sizeof *rows);
@@ -33,7 +40,7 @@ void pput(struct collection *c, uint64_t first, uint32_t count, uint32_t version
                        "{\"v\":%u,\"n\":%u,\"tags\":[\"t%u\",\"t%u\"],\"same\":true}", version,
                        (unsigned)(id % 1000), (unsigned)(id % 10), version % 7);
         ppayload(doc, text, &payloads[i]);
-        nvector(id, version, collection_dimension(c),
+        pvector(id, version, collection_dimension(c),
                 vectors + (size_t)i * collection_dimension(c));
         rows[i] = (struct write_row){.id = docid_u64(id),
                                      .payload = buf_slice(&payloads[i]),

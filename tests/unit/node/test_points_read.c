@@ -154,7 +154,7 @@ static void scrolls_return_what_matches_in_id_order(void **state)
                         id++;
                     assert_int_equal(got.documents[i].id.u64, id);
                     assert_int_equal(version_of(&got.documents[i]), m.version[id]);
-                    nvector(id, m.version[id], DIM, vector);
+                    pvector(id, m.version[id], DIM, vector);
                     assert_memory_equal(got.documents[i].vectors[0], vector, sizeof vector);
                 }
                 from = got.next;
