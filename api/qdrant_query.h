@@ -81,6 +81,9 @@ bool plan_parse(struct qd_parse *p, struct request *req, struct jval body, bool 
 /* What both match, in *out; each may be NULL. False: out of memory. */
 bool query_both(struct arena *arena, const struct filter *a, const struct filter *b,
                 const struct filter **out);
+/* *filter and: one of these ids; or, with `none`, none of them. ids rise. False: out of memory. */
+bool query_with_ids(struct arena *arena, const struct docid *ids, size_t count, bool none,
+                    const struct filter **filter);
 static inline struct level *query_last(const struct plan *plan)
 {
     return plan->levels[plan->count - 1];
@@ -130,10 +133,6 @@ status query_examples(struct query_run *run, const struct level *level, struct q
 NODISCARD
 status query_within(struct query_run *run, const struct level *level, struct docid **out,
                     size_t *count, struct err *err);
-/* *filter and: one of these ids (or, with `none`, none of them). ids rise. */
-NODISCARD
-status query_with_ids(struct query_run *run, const struct docid *ids, size_t count, bool none,
-                      const struct filter **filter, struct err *err);
 bool query_low_is_best(const struct query_run *run, const struct level *level);
 
 /* qdrant_query_steps.c: steps of forms that pick one by one, or look at every row. */

@@ -30,28 +30,6 @@ status query_within(struct query_run *run, const struct level *level, struct doc
     return rank_ids(run->scratch, lists, level->source_count, out, count, err);
 }
 
-status query_with_ids(struct query_run *run, const struct docid *ids, size_t count, bool none,
-                      const struct filter **filter, struct err *err)
-{
-    struct filter *has = arena_zero(run->scratch, sizeof *has);
-    struct filter *not = arena_zero(run->scratch, sizeof *not );
-
-    if (has == NULL || not == NULL)
-        return err_set(err, ST_NOMEM, "out of memory for a filter");
-    *has = (struct filter){.kind = FILTER_HAS_ID, .ids = ids, .id_count = count};
-    if (none) {
-        not ->children = arena_array(run->scratch, 1, sizeof(struct filter *));
-        if (not ->children == NULL)
-            return err_set(err, ST_NOMEM, "out of memory for a filter");
-        not ->kind = FILTER_NOT;
-        not ->child_count = 1;
-        not ->children[0] = has;
-    }
-    if (!query_both(run->scratch, *filter, none ? not : has, filter))
-        return err_set(err, ST_NOMEM, "out of memory for a filter");
-    return ST_OK;
-}
-
 /* --- examples --- */
 
 static status no_such_point(const struct docid *id, struct err *err)

@@ -1,6 +1,8 @@
 /* qdrant_query_parse.c - the body of a query into a plan: what the levels have in common. */
 #include "api/qdrant_query.h"
 
+#include <stdlib.h>
+
 bool query_both(struct arena *arena, const struct filter *a, const struct filter *b,
                 const struct filter **out)
 {
@@ -20,6 +22,26 @@ bool query_both(struct arena *arena, const struct filter *a, const struct filter
     memcpy(both->children, (const struct filter *[]){a, b}, 2 * sizeof(struct filter *));
     *out = both;
     return true;
+}
+
+bool query_with_ids(struct arena *arena, const struct docid *ids, size_t count, bool none,
+                    const struct filter **filter)
+{
+    struct filter *has = arena_zero(arena, sizeof *has);
+    struct filter *not = arena_zero(arena, sizeof *not );
+
+    if (has == NULL || not == NULL)
+        return false;
+    *has = (struct filter){.kind = FILTER_HAS_ID, .ids = ids, .id_count = count};
+    if (!none)
+        return query_both(arena, *filter, has, filter);
+    not ->children = arena_array(arena, 1, sizeof(struct filter *));
+    if (not ->children == NULL)
+        return false;
+    not ->kind = FILTER_NOT;
+    not ->child_count = 1;
+    not ->children[0] = has;
+    return query_both(arena, *filter, not, filter);
 }
 
 static bool take_params(struct qd_parse *p, struct jval body, struct level *level)
@@ -134,32 +156,69 @@ static struct level *take_level(struct qd_parse *p, struct request *req, struct 
                                 const struct filter *around, unsigned depth, bool older,
                                 struct plan *plan);
 
-static bool take_sources(struct qd_parse *p, struct request *req, struct jval v, unsigned depth,
+/* How many there are, before they are read: what they are for is read first. */
+static bool count_sources(struct qd_parse *p, struct jval body, struct level *level)
+{
+    struct jval v;
+
+    if (!qd_member(body, "prefetch", &v))
+        return true;
+    if (jval_type(v) != J_OBJECT && jval_type(v) != J_ARRAY)
+        return points_wrong_type(p, "prefetch", v, "an object or a list of them");
+    level->source_count = jval_type(v) == J_OBJECT ? 1 : jval_count(v);
+    return level->source_count < QUERY_LEVELS_MAX ||
+           qd_bad(p, QD_INPUT, "a query has at most %d prefetches", QUERY_LEVELS_MAX - 1);
+}
+
+static int ids_rising(const void *a, const void *b)
+{
+    return docid_compare(a, b);
+}
+
+/* What this level leaves out: its filter, and documents that are examples. */
+static bool around_sources(struct qd_parse *p, struct request *req, const struct level *level,
+                           const struct filter **out)
+{
+    struct docid *ids;
+    size_t n = 0;
+
+    *out = level->filter;
+    if (level->looks_up || level->example_count == 0)
+        return true;
+    ids = arena_array(&req->arena, level->example_count, sizeof *ids);
+    if (ids == NULL)
+        return qd_no_memory(p);
+    for (size_t i = 0; i < level->example_count; i++)
+        if (level->examples[i].vector == NULL)
+            ids[n++] = level->examples[i].id;
+    if (n == 0)
+        return true;
+    qsort(ids, n, sizeof *ids, ids_rising);
+    return query_with_ids(&req->arena, ids, n, true, out) || qd_no_memory(p);
+}
+
+static bool take_sources(struct qd_parse *p, struct request *req, struct jval body, unsigned depth,
                          struct level *level, struct plan *plan)
 {
-    bool one = jval_type(v) == J_OBJECT;
-    size_t count = one ? 1 : 0;
+    const struct filter *around = NULL;
+    struct jval v;
+    size_t n = 0;
 
-    if (!one && jval_type(v) != J_ARRAY)
-        return points_wrong_type(p, "prefetch", v, "an object or a list of them");
-    if (!one)
-        count = jval_count(v);
-    if (count >= QUERY_LEVELS_MAX)
-        return qd_bad(p, QD_INPUT, "a query has at most %d prefetches", QUERY_LEVELS_MAX - 1);
-    level->sources = arena_array(&req->arena, count + 1, sizeof(struct level *));
+    if (level->source_count == 0)
+        return true;
+    level->sources = arena_array(&req->arena, level->source_count, sizeof(struct level *));
     if (level->sources == NULL)
         return qd_no_memory(p);
-    if (one) {
-        level->sources[0] = take_level(p, req, v, level->filter, depth + 1, false, plan);
-        level->source_count = 1;
+    if (!around_sources(p, req, level, &around) || !qd_member(body, "prefetch", &v))
+        return false;
+    if (jval_type(v) == J_OBJECT) {
+        level->sources[0] = take_level(p, req, v, around, depth + 1, false, plan);
         return level->sources[0] != NULL;
     }
-    for (struct jiter it = jval_iter(v); jiter_next(&it);) {
-        struct level *source = take_level(p, req, it.value, level->filter, depth + 1, false, plan);
-
-        if (source == NULL)
+    for (struct jiter it = jval_iter(v); jiter_next(&it); n++) {
+        level->sources[n] = take_level(p, req, it.value, around, depth + 1, false, plan);
+        if (level->sources[n] == NULL)
             return false;
-        level->sources[level->source_count++] = source;
     }
     return true;
 }
@@ -191,14 +250,13 @@ static bool take_form(struct qd_parse *p, struct request *req, struct jval body,
     return true;
 }
 
-/* The filters of the levels around it come with it: what the outer ones leave out may not use up
- * the places of an inner limit. NULL after qd_bad(). */
+/* What the levels around it leave out it leaves out as well, or that would use up the places of its
+ * limit. NULL after qd_bad(). */
 static struct level *take_level(struct qd_parse *p, struct request *req, struct jval body,
                                 const struct filter *around, unsigned depth, bool older,
                                 struct plan *plan)
 {
     struct level *level = arena_zero(&req->arena, sizeof *level);
-    struct jval v;
     bool fine;
 
     if (level == NULL) {
@@ -217,9 +275,8 @@ static struct level *take_level(struct qd_parse *p, struct request *req, struct 
            take_numbers(p, body, level) &&
            (depth > 0 || qd_uint(p, body, "offset", 0, UINT64_MAX, &level->offset)) &&
            take_params(p, body, level) && (older || take_lookup(p, req, body, level)) &&
-           (older || !qd_member(body, "prefetch", &v) ||
-            take_sources(p, req, v, depth, level, plan)) &&
-           take_form(p, req, body, older, level) && add_level(p, req, plan, level);
+           (older || count_sources(p, body, level)) && take_form(p, req, body, older, level) &&
+           take_sources(p, req, body, depth, level, plan) && add_level(p, req, plan, level);
     return fine ? level : NULL;
 }
 

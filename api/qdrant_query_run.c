@@ -196,7 +196,9 @@ static status within_filter(struct query_run *run, const struct level *level,
         return ST_OK;
     st = query_within(run, level, &ids, &count, err);
     *empty = count == 0;
-    return st == ST_OK ? query_with_ids(run, ids, count, false, out, err) : st;
+    if (st == ST_OK && !query_with_ids(run->scratch, ids, count, false, out))
+        return no_memory(err);
+    return st;
 }
 
 static status run_page(struct query_run *run, const struct level *level, struct scored_list *out,

@@ -85,18 +85,21 @@ static status choose_rows(struct query_run *run, const struct level *level, stru
 {
     struct docid *within = NULL;
     size_t count = 0;
-    status st = ST_OK;
+    status st;
 
     *none = false;
     s->ask.filter = level->filter;
-    if (s->examples.leave_out_count > 0)
-        st = query_with_ids(run, s->examples.leave_out, s->examples.leave_out_count, true,
-                            &s->ask.filter, err);
-    if (st != ST_OK || level->source_count == 0)
-        return st;
+    if (s->examples.leave_out_count > 0 &&
+        !query_with_ids(run->scratch, s->examples.leave_out, s->examples.leave_out_count, true,
+                        &s->ask.filter))
+        return err_set(err, ST_NOMEM, "out of memory for a filter");
+    if (level->source_count == 0)
+        return ST_OK;
     st = query_within(run, level, &within, &count, err);
     *none = count == 0;
-    return st == ST_OK ? query_with_ids(run, within, count, false, &s->ask.filter, err) : st;
+    if (st == ST_OK && !query_with_ids(run->scratch, within, count, false, &s->ask.filter))
+        return err_set(err, ST_NOMEM, "out of memory for a filter");
+    return st;
 }
 
 static status begin_scan(struct query_run *run, const struct level *level, bool *none,
