@@ -66,7 +66,22 @@ def the_api_page():
         node.stop()
 
 
+def the_page_of_the_compatible_dialect():
+    with open(os.path.join(ROOT, "docs", "qdrant.md"), encoding="utf-8") as f:
+        blocks = re.findall(r"^```sh\n(.*?)^```", f.read(), re.M | re.S)
+    blocks = [b for b in blocks if curl_lines(b)]
+    check(len(blocks) == 1, f"docs/qdrant.md has {len(blocks)} blocks of curl")
+    with Folder("examples") as folder, Node(folder) as node:
+        node.start()
+        values = run_shell(blocks[0].replace("localhost:8080", f"127.0.0.1:{node.port}"))
+        check([v["status"] for v in values] == ["ok"] * 3, f"the first round: {values}")
+        check(values[1]["result"]["status"] == "completed", f"the write: {values}")
+        check([(p["id"], p["payload"]) for p in values[2]["result"]["points"]] == [(1, {"word": "east"})],
+              f"the query: {values}")
+        node.stop()
+
+
 if __name__ == "__main__":
     if shutil.which("curl") is None:
         raise SystemExit("error: curl is needed (Debian package curl)")
-    support.main(the_greeting, the_api_page)
+    support.main(the_greeting, the_api_page, the_page_of_the_compatible_dialect)
