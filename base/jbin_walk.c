@@ -129,12 +129,16 @@ static const uint8_t *skip_string(const uint8_t *at, const uint8_t *end, struct 
     return r.bad ? NULL : r.at;
 }
 
-/* Behind a value, whose tag is at `at`; NULL: it is none, or is cut short. */
+/* Behind a value, whose tag is at `at`; NULL: it is none, or is cut short. Short strings are most
+ * values, so they go first. */
 static const uint8_t *skip_value(const uint8_t *at, const uint8_t *end)
 {
     size_t left = (size_t)(end - at) - 1;
+    uint32_t body_bytes;
     struct slice text;
 
+    if (*at >= JBIN_SHORT)
+        return *at - (size_t)JBIN_SHORT > left ? NULL : at + 1 + (*at - JBIN_SHORT);
     switch (*at) {
     case JBIN_NULL:
     case JBIN_FALSE:
@@ -147,9 +151,10 @@ static const uint8_t *skip_value(const uint8_t *at, const uint8_t *end)
         return left < 8 ? NULL : at + 9;
     case JBIN_ARRAY:
     case JBIN_OBJECT:
-        if (left < 4 || le_u32(at + 1) > left - 4)
+        if (left < 4)
             return NULL;
-        return at + 5 + le_u32(at + 1);
+        body_bytes = le_u32(at + 1);
+        return body_bytes > left - 4 ? NULL : at + 5 + body_bytes;
     default:
         return skip_string(at, end, &text);
     }

@@ -297,6 +297,34 @@ static void binding_gives_vectors_places_and_texts_settings(void **state)
     arena_free(&arena);
 }
 
+static bool single_characters(void *arg, const struct path *path, struct filter_words *out)
+{
+    (void)arg;
+    (void)path;
+    *out = (struct filter_words){.tokenizer = FILTER_TOKENS_MULTILINGUAL};
+    return true;
+}
+
+/* One word by the defaults, and one that is too long at that. */
+static void an_index_may_find_too_many_words(void **state)
+{
+    const struct filter_binding binding = {.words_of = single_characters};
+    char filter[3 * (FILTER_TEXT_WORDS_MAX + 1) + 80] =
+        "{\"must\":{\"key\":\"v\",\"match\":{\"text\":\"";
+    struct arena arena;
+    struct filter *f;
+    struct err err;
+
+    (void)state;
+    for (size_t i = 0; i < FILTER_TEXT_WORDS_MAX + 1; i++)
+        strcat(filter, "\xE6\x9D\xB1");
+    f = ask_parse(strcat(filter, "\"}}}"));
+    arena_init(&arena, 1 << 20);
+    assert_int_equal(filter_bind(f, &binding, &arena, &err), ST_INVALID);
+    assert_string_equal(err.text, "a text to look for has at most 1024 words");
+    arena_free(&arena);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -308,6 +336,7 @@ int main(void)
         cmocka_unit_test(words_occur_whole),
         cmocka_unit_test(phrases_that_repeat_themselves),
         cmocka_unit_test(places_lie_in_shapes),
+        cmocka_unit_test(an_index_may_find_too_many_words),
         cmocka_unit_test(binding_gives_vectors_places_and_texts_settings),
     };
 
