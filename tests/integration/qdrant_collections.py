@@ -207,6 +207,7 @@ def a_collection_comes_back_from_the_bucket_alone():
                 check(result(client, "PUT", path_of(name), {**body, "metadata": metadata}) is True, name)
             result(client, "PUT", "/collections/lost", {"metadata": {"tier": "memory"}})
             result(client, "PUT", "/collections/moved", {"metadata": {"tier": "memory", "is": "kept"}})
+            result(client, "PUT", "/collections/moved/index?wait=true", {"field_name": "k", "field_schema": "keyword"})
             points = [{"id": i, "vector": [i, 0.5, -1, 2], "payload": {"n": i}} for i in range(1, 101)]
             check(result(client, "PUT", path_of("one") + "/points?wait=true", {"points": points})["status"] == "completed",
                   "the points")
@@ -225,8 +226,9 @@ def a_collection_comes_back_from_the_bucket_alone():
             for name, body in SHAPES.items():
                 body.setdefault("metadata", {})["tier"] = "memory_s3"
             try:
-                check(result(client, "GET", "/collections/moved")["config"]["metadata"] ==
-                      {"tier": "memory_s3", "is": "kept"}, "moved")
+                moved = result(client, "GET", "/collections/moved")
+                check(moved["config"]["metadata"] == {"tier": "memory_s3", "is": "kept"}, f"{moved}")
+                check(moved["payload_schema"] == {"k": {"data_type": "keyword", "params": None, "points": 0}}, f"{moved}")
                 check(result(client, "DELETE", "/collections/moved") is True, "moved")
                 check_all(client, points=100)
             finally:
