@@ -258,6 +258,35 @@ def vectors_come_back_as_the_metric_keeps_them():
         p.refused("PUT", "/points/vectors", {"points": [{"id": 1, "vector": {"c": [1]}}]}, 400, "Not existing vector name error: c")
 
 
+def a_point_may_have_no_vector():
+    """Section 5: {} is legal, and stays what it is through a restart."""
+    with running("none") as node:
+        p = Points(node, "c", {"size": 2, "distance": "Cosine"})
+        p.upsert([point(1, {}), point(2, [3, 4])])
+        p.ask("PUT", "/points?wait=true", {"batch": {"ids": [5], "vectors": {}, "payloads": [{"n": 1}]}})
+
+        def vectors():
+            return [r["vector"] for r in p.scroll(with_vector=True)["points"]]
+
+        def found():
+            return [r["id"] for r in p.ask("POST", "/points/query", {"query": [1, 1]})["points"]]
+
+        near = [f32(0.6), f32(0.8)]
+        check([[f32(x) for x in v] for v in vectors()] == [[], near, []] and vectors()[0] == {}, vectors())
+        check(found() == [2], "a search over points without a vector")
+        p.change("POST", "/vectors/delete", {"points": [2], "vector": [""]})
+        p.change("PUT", "/vectors", {"points": [{"id": 1, "vector": [9, 0]}]})
+        for _ in range(2):
+            check(vectors() == [[1, 0], {}, {}] and found() == [1] and p.get(5)["payload"] == {"n": 1}, vectors())
+            node.kill9()
+            node.start()
+            p.client = node.client()
+        p.upsert([point(1, [0, 0])])
+        check(p.get(1)["vector"] == [0, 0] and found() == [1], "a zero vector")
+        before = p.change("POST", "/delete", {"filter": {}})
+        check(p.count() == 0 and p.change("POST", "/payload", {"payload": {}, "filter": {}}) == before, "nothing to change")
+
+
 def payloads_change_by_paths():
     """Section 6."""
     start = {"a": 1, "b": {"c": [{"d": 1}, {"d": 2, "e": 3}], "f": "x"}, "odd.key": {"g": 1}}
@@ -528,7 +557,8 @@ def support_is_sanitized():
 
 
 if __name__ == "__main__":
-    support.main(kinds_of_json_are_kept, ids_have_three_forms_and_one_order, texts_are_ids_where_they_are_allowed, an_upsert_replaces_the_point,
-                 vectors_come_back_as_the_metric_keeps_them, payloads_change_by_paths, a_batch_is_done_in_order,
-                 scrolls_turn_pages_while_points_come_and_go, scrolls_in_the_order_of_a_value, counts_and_facets,
-                 what_was_not_waited_for_is_there_soon, large_bodies_are_read_and_hostile_ones_refused)
+    support.main(kinds_of_json_are_kept, ids_have_three_forms_and_one_order, texts_are_ids_where_they_are_allowed,
+                 an_upsert_replaces_the_point, vectors_come_back_as_the_metric_keeps_them, a_point_may_have_no_vector,
+                 payloads_change_by_paths, a_batch_is_done_in_order, scrolls_turn_pages_while_points_come_and_go,
+                 scrolls_in_the_order_of_a_value, counts_and_facets, what_was_not_waited_for_is_there_soon,
+                 large_bodies_are_read_and_hostile_ones_refused)
