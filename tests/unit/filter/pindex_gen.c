@@ -117,7 +117,7 @@ static void put_uuid(struct gen *g, struct buf *out)
         "\"00000000000040008000000000000001\"",     "\"00000000-0000-4000-8000-00000000000A\"",
         "\"00000000-0000-4000-8000-00000000000a\"", "\"none\""};
 
-    buf_put_text(out, pick(g, uuids, COUNT_OF(uuids)));
+    buf_put_text(out, pick(g, uuids, COUNT_OF(uuids) - (g->clean ? 1 : 0)));
 }
 
 static void put_text(struct gen *g, struct buf *out)
@@ -162,7 +162,7 @@ static void put_keyword(struct gen *g, struct buf *out)
     put_word(g, out);
     if (gen_below(g, 3) == 0)
         buf_printf(out, "%d", (int)gen_below(g, 30));
-    if (gen_below(g, 40) == 0)
+    if (!g->clean && gen_below(g, 40) == 0)
         for (int i = 0; i < 400; i++)
             put_word(g, out);
     buf_put_u8(out, '"');
@@ -220,11 +220,13 @@ static void put_any(struct gen *g, enum pindex_type suits, struct buf *out, int 
         buf_put_text(out, "null");
         return;
     case 1:
+        if (g->clean)
+            break;
         put_suiting(g, (enum pindex_type)(1 + gen_below(g, PINDEX_TEXT)), out);
         return;
     case 2:
     case 3:
-        if (depth < 3) {
+        if (depth < (g->clean ? 1 : 3)) {
             put_list(g, suits, out, depth);
             return;
         }

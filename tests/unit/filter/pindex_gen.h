@@ -7,6 +7,7 @@
 
 struct gen {
     uint64_t random;
+    bool clean; /* values suit their keys, whatever their number */
 };
 uint64_t gen_next(struct gen *g);
 uint64_t gen_below(struct gen *g, uint64_t bound);

@@ -72,6 +72,7 @@ static void world_init(struct world *w, uint64_t seed)
 
     w->seed = seed;
     w->gen.random = seed;
+    w->gen.clean = seed % 2 == 0;
     mem_budget_init(&w->budget, NULL, 0);
     assert_int_equal(pindex_create(&rows, &w->budget, &w->set, NULL), ST_OK);
     arena_init(&w->arena, ARENA_BYTES);

@@ -45,7 +45,7 @@ static void check_set(const struct slot_set *s, const bool *model, uint32_t bit_
 /* `within`: slots below it; grow: of 100 steps so many add. */
 static void walk_set(uint64_t seed, uint32_t within, uint64_t grow)
 {
-    struct gen g = {seed};
+    struct gen g = {.random = seed};
     struct charge charge = charge_init(0);
     struct slot_set s = {0};
     bool *model = calloc(SPREAD, sizeof *model);
@@ -158,7 +158,7 @@ static void check_tree_back(const struct tree *t, bool (*model)[ENTRY_SLOTS], ui
 static void walk_tree(uint64_t seed, uint64_t keys, bool rising)
 {
     static bool model[KEYS][ENTRY_SLOTS];
-    struct gen g = {seed};
+    struct gen g = {.random = seed};
     struct charge charge = charge_init(0);
     struct tree t = {0};
 
@@ -231,7 +231,7 @@ static struct slice key_at(uint64_t i, char text[24])
 static void values_keep_their_slots_while_others_come_and_go(void **state)
 {
     static bool model[VALUES][VALUE_SLOTS];
-    struct gen g = {7};
+    struct gen g = {.random = 7};
     struct charge charge = charge_init(0);
     struct value_map m = {0};
     char text[24];
@@ -270,7 +270,7 @@ static void pending_bits_are_found_and_shown(void **state)
 {
     static bool model[PENDING_SLOTS];
     static uint64_t bits[PENDING_SLOTS / 64 + 1];
-    struct gen g = {9};
+    struct gen g = {.random = 9};
     struct charge charge = charge_init(0);
     struct pending p = {0};
     uint32_t found[100];
