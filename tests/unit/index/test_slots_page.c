@@ -252,6 +252,52 @@ static void the_count_of_publishes_may_wrap(void **state)
     table_close(&t);
 }
 
+/* The id slots_last() gives, as text; "" for none. */
+static const char *last_of(struct table *t)
+{
+    static char text[DOCID_TEXT_BYTES];
+    char bytes[DOCID_BYTES_MAX];
+    struct epoch_guard guard = epoch_enter(t->epoch);
+    struct docid id;
+    bool any;
+
+    text[0] = '\0';
+    assert_int_equal(slots_last(t->s, &id, bytes, &any, NULL), ST_OK);
+    epoch_leave(t->epoch, guard);
+    if (any)
+        (void)docid_format(&id, text);
+    return text;
+}
+
+/* Nothing that is live comes behind it; what is dead may. */
+static void the_last_id_is_behind_all_rows(void **state)
+{
+    const struct docid text = {.kind = DOCID_BYTES, .bytes = slice_text("zebra")};
+    struct docid gone;
+    struct table t;
+
+    (void)state;
+    table_open(&t, 0);
+    assert_string_equal(last_of(&t), "");
+    for (uint64_t id = 0; id < 3000; id++) {
+        put_u64(&t, id * 7919 % 3000);
+        if (id % 1000 == 999)
+            assert_true(strtoull(last_of(&t), NULL, 10) >= 2990);
+    }
+    assert_string_equal(last_of(&t), "2999");
+    put_u64(&t, 5); /* in the tail, and not the last */
+    assert_string_equal(last_of(&t), "2999");
+    put_u64(&t, 5000);
+    assert_string_equal(last_of(&t), "5000");
+    gone = docid_u64(5000);
+    slots_retire(t.s, slots_erase(t.s, &gone));
+    table_collect(&t);
+    assert_string_equal(last_of(&t), "2999");
+    (void)table_put(&t, &text, "", 1, NULL);
+    assert_string_equal(last_of(&t), "zebra");
+    table_close(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -262,6 +308,7 @@ int main(void)
         cmocka_unit_test(the_order_is_cleaned_of_the_dead),
         cmocka_unit_test(a_full_budget_can_still_be_listed),
         cmocka_unit_test(the_count_of_publishes_may_wrap),
+        cmocka_unit_test(the_last_id_is_behind_all_rows),
     };
 
     return cmocka_run_group_tests_name("slots_page", tests, NULL, NULL);
