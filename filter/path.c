@@ -91,7 +91,7 @@ static status read_index(struct path_reader *r)
     while (peek(r) >= '0' && peek(r) <= '9') {
         index = index * 10 + (uint64_t)(peek(r) - '0');
         if (index > UINT32_MAX)
-            return refuse(r, "an index is too large");
+            index = UINT32_MAX;
         r->at++;
     }
     if (r->at == from || !take(r, ']'))

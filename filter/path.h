@@ -18,7 +18,7 @@ enum path_step_kind { PATH_KEY, PATH_EACH, PATH_AT };
 struct path_step {
     enum path_step_kind kind;
     struct slice key; /* PATH_KEY */
-    uint32_t index;   /* PATH_AT */
+    uint32_t index;   /* PATH_AT; UINT32_MAX: beyond every array */
 };
 struct path {
     struct slice text; /* as it was written */
