@@ -1,13 +1,16 @@
 /* qdrant_change_batch.c - several writes in one request, in order.
  *
- * All of them are parsed before the first is handed to node; each is whole before the next one
- * begins. What node refuses ends the request: the writes before it stay, and the error says which
- * one it was. */
+ * All of them are parsed before the first is handed to node, those of a large body one by one and
+ * in slices (qdrant_points_cut.h); each is whole before the next one begins. What node refuses ends
+ * the request: the writes before it stay, and the error says which one it was. */
 #include "api/qdrant_points.h"
+#include "api/qdrant_points_cut.h"
 
 #include "base/log.h"
 
 #include <stdio.h>
+
+enum { BATCH_SLICED_BYTES = 64 * 1024 }; /* bodies from here on are parsed in slices */
 
 struct operation {
     const char *name;
@@ -18,7 +21,9 @@ struct operation {
 struct batch {
     struct point_job job; /* its terms; lsn_before: of the last write so far */
     struct operation *operations;
-    size_t count, at;
+    size_t count, capacity, at;
+    struct cut cut; /* of a large body */
+    struct cut_list list;
 };
 
 static const struct {
@@ -73,6 +78,21 @@ static bool name_operation(struct qd_parse *p, size_t index, const char *name)
     return false;
 }
 
+/* One more, behind those that are there. */
+static bool take_operation(struct qd_parse *p, struct request *req, struct jval v, struct batch *b)
+{
+    struct operation *op;
+
+    if (!points_room(p, req, (void **)&b->operations, b->count, &b->capacity, 1, sizeof *op))
+        return false;
+    op = &b->operations[b->count];
+    *op = (struct operation){0};
+    if (!parse_operation(p, req, v, op))
+        return name_operation(p, b->count, op->name);
+    b->count++;
+    return true;
+}
+
 static bool parse_batch(struct qd_parse *p, struct request *req, struct jval root, struct batch *b)
 {
     struct jval list;
@@ -81,18 +101,9 @@ static bool parse_batch(struct qd_parse *p, struct request *req, struct jval roo
         return points_missing(p, "operations");
     if (jval_type(list) != J_ARRAY)
         return points_wrong_type(p, "operations", list, "a list");
-    b->count = jval_count(list);
-    b->operations = arena_array(&req->arena, b->count + 1, sizeof *b->operations);
-    if (b->operations == NULL)
-        return qd_no_memory(p);
-    for (struct jiter it = jval_iter(list); jiter_next(&it); b->at++) {
-        struct operation *op = &b->operations[b->at];
-
-        *op = (struct operation){0};
-        if (!parse_operation(p, req, it.value, op))
-            return name_operation(p, b->at, op->name);
-    }
-    b->at = 0;
+    for (struct jiter it = jval_iter(list); jiter_next(&it);)
+        if (!take_operation(p, req, it.value, b))
+            return false;
     return true;
 }
 
@@ -158,20 +169,89 @@ static void on_done(void *arg, status st, const struct write_result *result, con
     exec_resubmit(req->api->options.exec, &req->task);
 }
 
-task_state handle_qd_batch(struct request *req)
+static task_state begin(struct request *req, struct batch *b)
 {
-    struct batch *b = points_job(req, sizeof *b);
+    b->job.lsn_before = points_last_lsn(req->collection);
+    return run_next(&req->task);
+}
+
+static task_state batch_whole(struct request *req, struct batch *b)
+{
     struct qd_parse p = {0};
     struct jval root;
     bool fine;
 
-    if (b == NULL || !qd_body(req, &root))
+    b->count = 0;
+    if (!qd_body(req, &root))
         return TASK_DONE;
     fine = parse_batch(&p, req, root, b);
     request_json_done(req);
-    if (!fine)
-        return qd_fail_parse(req, &p);
-    b->job.lsn_before = points_last_lsn(req->collection);
+    return fine ? begin(req, b) : qd_fail_parse(req, &p);
+}
+
+/* {"operations":[ and nothing else around it. */
+static bool begin_slices(struct request *req, struct batch *b)
+{
+    struct slice key = {0};
+    struct cut_list top;
+
+    b->cut = cut_make(buf_slice(&req->body));
+    return req->body.bytes >= BATCH_SLICED_BYTES && cut_open(&b->cut, &top, '{') &&
+           cut_next(&b->cut, &top, &key) == CUT_ITEM &&
+           slice_equal(key, slice_text("operations")) && cut_open(&b->cut, &b->list, '[');
+}
+
+static bool ends(struct batch *b)
+{
+    struct cut_list top = {.object = true, .begun = true};
+    struct slice key = {0};
+
+    return cut_next(&b->cut, &top, &key) == CUT_END && cut_at_end(&b->cut);
+}
+
+static task_state take_slice(struct request *req, struct batch *b)
+{
+    uint64_t until_ns = clock_mono_ns(req->api->options.clock) + EXEC_SLICE_NS;
+    struct slice key = {0};
+    struct qd_parse p = {0};
+    struct slice part;
+    struct jval v;
+
+    if (!request_wanted(req))
+        return TASK_DONE;
+    do {
+        enum cut_step step = cut_next(&b->cut, &b->list, &key);
+
+        if (step == CUT_END && ends(b))
+            return begin(req, b);
+        if (step != CUT_ITEM || !cut_value(&b->cut, &part) || !request_json_part(req, part, &v))
+            return batch_whole(req, b);
+        if (!take_operation(&p, req, v, b))
+            return qd_fail_parse(req, &p);
+    } while (clock_mono_ns(req->api->options.clock) < until_ns);
+    return TASK_AGAIN;
+}
+
+static task_state batch_slice(struct task *task)
+{
+    struct request *req = (struct request *)task;
+    task_state state;
+
+    log_context_set(req->id, collection_id_text(req->collection));
+    state = take_slice(req, req->state);
+    log_context_set(NULL, NULL);
+    return state;
+}
+
+task_state handle_qd_batch(struct request *req)
+{
+    struct batch *b = points_job(req, sizeof *b);
+
+    if (b == NULL)
+        return TASK_DONE;
     req->task.fair_key = collection_fair_key(req->collection);
-    return run_next(&req->task);
+    if (!begin_slices(req, b))
+        return batch_whole(req, b);
+    req->task.run = batch_slice;
+    return batch_slice(&req->task);
 }

@@ -556,6 +556,87 @@ static void large_upserts_are_taken_whole_or_not_at_all(void **state)
     world_close(&w);
 }
 
+/* Its operations are read one by one; what stands around them otherwise is read in one piece. */
+static void expect_batch(const struct world *w, const char *front, const char *tail,
+                         int http_status, const char *part)
+{
+    struct answer a;
+    struct buf body;
+    char head[256];
+    int fd = client_connect(w);
+
+    buf_init(&body, BODY_BYTES_MAX);
+    buf_put_text(&body, front);
+    for (unsigned i = 0; i < 500; i++) {
+        buf_printf(&body, "%s{\"upsert\":{\"points\":[{\"id\":%u,\"payload\":{\"t\":\"%0200u\"},",
+                   i > 0 ? "," : "", i, i);
+        buf_put_text(&body, "\"vector\":");
+        put_floats(&body, i, 3);
+        buf_put_text(&body, "}]}}");
+    }
+    buf_put_text(&body, tail);
+    assert_true(body.bytes > (size_t)64 * 1024 && !body.failed);
+    (void)snprintf(head, sizeof head,
+                   "POST /collections/u/points/batch?wait=true HTTP/1.1\r\nHost: t\r\n"
+                   "Content-Length: %zu\r\n\r\n",
+                   body.bytes);
+    client_send_text(fd, head);
+    client_send(fd, body.data, body.bytes);
+    a = client_read(fd, false);
+    if (a.status != http_status || strstr(a.body, part) == NULL)
+        fail_msg("%s...%s: %d %s, not %d %s", front, tail, a.status, a.body, http_status, part);
+    answer_free(&a);
+    client_close(fd);
+    buf_free(&body);
+}
+
+static void large_batches_are_read_whole_before_the_first_write(void **state)
+{
+    static const struct row after[] = {
+        {"POST", "u/points/count", "{}", 200, "\"count\":499}"},
+        {"GET", "u/points/499", NULL, 200, "\"vector\":[499,1.5,2.5]}"},
+    };
+    struct world w;
+
+    (void)state;
+    open_all(&w, 2);
+    expect_batch(&w, "{\"operations\":[", ",{\"drop\":{}}]}", 400, "(operation 500)");
+    expect_batch(&w, "{\"operations\":[", ",7]}", 400, "operations: invalid type: integer");
+    expect_batch(&w, "{\"operations\":[", ",]}", 400, "malformed JSON at byte");
+    expect_batch(&w, "{\"operations\":[", "]", 400, "malformed JSON at byte");
+    expect_batch(&w, "{\"operations\":[", "]}}", 400, "malformed JSON at byte");
+    expect_batch(&w, "{\"operations\":[", "],\"operations\":[{}]}", 400, "(operation 0)");
+    expect_batch(&w, "{\"other\":[", "]}", 400, "missing field `operations`");
+    assert_int_equal(fake_node_writes(w.node), 0);
+    expect_batch(&w, "{\"operations\":[", ",{\"delete\":{\"points\":[0]}}]}", 200,
+                 "{\"operation_id\":501,\"status\":\"completed\"}]");
+    run_rows(&w, after, 2);
+    expect_batch(&w, "{\"other\":1,\"operations\":[", ",{\"delete\":{\"points\":[0]}}]}", 200,
+                 "{\"operation_id\":1002,\"status\":\"completed\"}]");
+    run_rows(&w, after, 2);
+    world_close(&w);
+}
+
+/* A bucket that has not confirmed in time is said, to those who wait. */
+static void a_write_short_of_the_bucket_is_no_completed_one(void **state)
+{
+    static const struct row rows[] = {
+        PUT("u", ONE("\"vector\":[1,2,3]"), 200,
+            "{\"operation_id\":1,\"status\":\"wait_timeout\"}"),
+        {"PUT", "u/points", ONE("\"vector\":[1,2,3]"), 200,
+         "{\"operation_id\":2,\"status\":\"acknowledged\"}"},
+        POST("/batch", "{\"operations\":[{\"delete\":{\"points\":[1]}}]}", 200,
+             "[{\"operation_id\":3,\"status\":\"wait_timeout\"}]"),
+    };
+    struct world w;
+
+    (void)state;
+    open_all(&w, 1);
+    fake_node_short_of_remote(w.node, true);
+    RUN(&w, rows);
+    world_close(&w);
+}
+
 /* One worker: while it reads a large body, and while it prints a long page, others are answered. */
 static void small_requests_pass_large_ones(void **state)
 {
@@ -728,6 +809,8 @@ int main(void)
         cmocka_unit_test(scrolls_and_counts_read_what_they_are_asked),
         cmocka_unit_test(who_waits_only_so_long_is_told_that_the_write_is_under_way),
         cmocka_unit_test(large_upserts_are_taken_whole_or_not_at_all),
+        cmocka_unit_test(large_batches_are_read_whole_before_the_first_write),
+        cmocka_unit_test(a_write_short_of_the_bucket_is_no_completed_one),
         cmocka_unit_test(small_requests_pass_large_ones),
         cmocka_unit_test(a_scroll_over_the_bound_of_answers_is_refused),
         cmocka_unit_test(each_failed_allocation_is_survived),
