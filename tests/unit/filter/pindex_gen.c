@@ -455,3 +455,62 @@ void gen_filter(struct gen *g, struct buf *out)
     }
     buf_put_u8(out, '\0');
 }
+
+/* --- our own dialect: null, and numbers that equal whatever their kind --- */
+
+static void put_own_value(struct gen *g, enum pindex_type type, struct buf *out)
+{
+    if (gen_below(g, 10) == 0)
+        buf_put_text(out, "null");
+    else if (type == PINDEX_INTEGER || type == PINDEX_FLOAT || type == PINDEX_GEO)
+        put_suiting(g, gen_below(g, 2) == 0 ? PINDEX_INTEGER : PINDEX_FLOAT, out);
+    else
+        put_suiting(g, type, out);
+}
+
+static void put_own_condition(struct gen *g, enum pindex_type type, struct buf *out)
+{
+    static const char *const one[] = {"$eq", "$ne"};
+    static const char *const many[] = {"$in", "$nin"};
+    static const char *const bounds[] = {"$lt", "$lte", "$gt", "$gte"};
+    size_t kind = gen_below(g, 8);
+    size_t count = gen_below(g, 6);
+
+    if (kind <= 1) {
+        put_own_value(g, type, out);
+    } else if (kind <= 3) {
+        buf_printf(out, "{\"%s\":", pick(g, one, 2));
+        put_own_value(g, type, out);
+        buf_put_u8(out, '}');
+    } else if (kind <= 5) {
+        buf_printf(out, "{\"%s\":[", pick(g, many, 2));
+        for (size_t i = 0; i < count; i++) {
+            buf_put_text(out, i > 0 ? "," : "");
+            put_own_value(g, type, out);
+        }
+        buf_put_text(out, "]}");
+    } else if (kind == 6) {
+        buf_printf(out, "{\"$exists\":%s}", count % 2 == 0 ? "true" : "false");
+    } else {
+        buf_printf(out, "{\"$not\":{\"%s\":", pick(g, bounds, 4));
+        put_suiting(g, count % 2 == 0 ? PINDEX_INTEGER : PINDEX_FLOAT, out);
+        buf_put_text(out, "}}");
+    }
+}
+
+void gen_own_filter(struct gen *g, struct buf *out)
+{
+    bool either = gen_below(g, 3) == 0;
+    size_t count = 1 + gen_below(g, 3);
+
+    buf_put_text(out, either ? "{\"$or\":[{" : "{");
+    for (size_t i = 0; i < count; i++) {
+        size_t path = gen_below(g, GEN_PATHS);
+
+        buf_put_text(out, i == 0 ? "" : either ? "},{" : ",");
+        buf_printf(out, "\"%s\":", PATHS[path].path);
+        put_own_condition(g, PATHS[path].suits, out);
+    }
+    buf_put_text(out, either ? "}]}" : "}");
+    buf_put_u8(out, '\0');
+}

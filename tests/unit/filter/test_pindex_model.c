@@ -195,11 +195,15 @@ static struct filter *make_filter(struct world *w)
     const struct filter_binding binding = {.words_of = words_of, .arg = w};
     struct filter *f = NULL;
     struct err err = {0};
+    bool ours = gen_below(&w->gen, 4) == 0;
+    struct jval v;
+    status st;
 
     buf_reset(&w->text);
-    gen_filter(&w->gen, &w->text);
-    if (filter_parse_qdrant(jsons_value((const char *)w->text.data), false, &w->arena, &f, &err) !=
-        ST_OK)
+    (ours ? gen_own_filter : gen_filter)(&w->gen, &w->text);
+    v = jsons_value((const char *)w->text.data);
+    st = (ours ? filter_parse_native : filter_parse_qdrant)(v, false, &w->arena, &f, &err);
+    if (st != ST_OK)
         fail_msg("seed %" PRIu64 ": %s\n%s", w->seed, err.text, (const char *)w->text.data);
     CHECK(w, filter_bind(f, &binding, &w->arena, NULL) == ST_OK);
     return f;
