@@ -1,0 +1,131 @@
+/* The way of a delete: under the sequencer's lock all at once. */
+#include "node/write.h"
+
+/* Whether the delete names this id in its record, and whether it counts: inside an epoch guard. An
+ * id that a delete in flight takes out is logged once more, uncounted: were that delete refused
+ * after we had said that nothing is there, the document would be back. */
+static bool delete_takes_locked(const struct write_op *op, const struct docid *id, bool *counts)
+{
+    const struct overlay_entry *e = write_overlay_find_locked(op->c, id);
+
+    *counts = e != NULL ? e->present : slots_find(op->c->slots, id) != SLOT_NONE;
+    if (e != NULL && e >= op->overlay && e < op->overlay + op->count)
+        return false; /* named twice in one request */
+    return e != NULL || *counts || op->terms.absent_too;
+}
+
+/* Under the lock: which of the ids are there, their record, the overlay, the log. */
+static status delete_locked(struct write_op *op, struct turn_list *come, struct err *err)
+{
+    struct collection *c = op->c;
+    struct epoch_guard guard;
+    struct record_writer w;
+    status st = write_check_locked(c, err);
+
+    if (st == ST_OK)
+        st = write_check_newest_locked(op, &op->wanted[0], err);
+    if (st != ST_OK)
+        return st;
+    record_begin(&w, &op->record, RECORD_DELETE, clock_wall_ns(c->node->options.clock));
+    op->count = 0;
+    guard = epoch_enter(c->node->epoch);
+    for (size_t i = 0; i < op->wanted_count; i++) {
+        const struct docid *id = &op->wanted[i];
+        bool counts;
+
+        if (!delete_takes_locked(op, id, &counts))
+            continue;
+        op->ids[op->count] = *id;
+        write_overlay_add_locked(op, op->count, id, false);
+        op->count++;
+        op->counted += counts;
+        record_put_id(&w, id);
+    }
+    epoch_leave(c->node->epoch, guard);
+    /* Nothing is there: unless the log has stopped, and what it does not know may be back. */
+    if (op->count == 0)
+        return wal_state(c->seq.wal, err);
+    st = record_end(&w, err);
+    if (st == ST_OK) {
+        write_leave_turns_locked(op, come); /* op is another thread's from its lsn on */
+        st = write_submit_locked(op, err);
+    }
+    if (st != ST_OK)
+        write_overlay_remove_locked(op);
+    return st;
+}
+
+static void sequence_delete(struct write_op *op);
+
+static task_state sequence_delete_again(struct task *task)
+{
+    sequence_delete((struct write_op *)(void *)task);
+    return TASK_DONE;
+}
+
+static void sequence_delete(struct write_op *op)
+{
+    const struct write_result nothing = {.durability = "local"};
+    struct collection *c = op->c;
+    struct turn_list come = {0};
+    struct err err = {0};
+    bool none = false;
+    bool refused;
+    status st;
+
+    lock_take(&c->seq.lock);
+    if (write_in_the_way_locked(op, op->wanted, op->wanted_count)) {
+        lock_drop(&c->seq.lock);
+        if (!write_wait_in_line(op, op->wanted, op->wanted_count, sequence_delete_again,
+                                &refused) &&
+            !refused)
+            sequence_delete(op);
+        return;
+    }
+    st = delete_locked(op, &come, &err);
+    none = st == ST_OK && op->count == 0;
+    if (st != ST_OK || none)
+        write_leave_turns_locked(op, &come);
+    lock_drop(&c->seq.lock);
+    turns_come(c, &come);
+    if (st != ST_OK) {
+        write_op_refuse(op, st, &err);
+    } else if (none) {
+        node_write_fn *done = op->done;
+        void *arg = op->arg;
+
+        write_op_destroy(op);
+        done(arg, ST_OK, &nothing, NULL);
+    }
+}
+
+void delete_on_terms(struct collection *c, const struct docid *ids, size_t count,
+                     const struct write_terms *terms, node_write_fn *done, void *arg)
+{
+    struct write_op *op =
+        count == 0 || count > RECORD_ROWS_MAX ? NULL : write_op_create(c, count, true, terms);
+    struct err err = {0};
+    status st;
+
+    if (op == NULL) {
+        st = count == 0 || count > RECORD_ROWS_MAX
+                 ? err_set(&err, ST_INVALID, "a delete names 1 to %d ids, this one %zu",
+                           RECORD_ROWS_MAX, count)
+                 : err_set(&err, ST_NOMEM, "out of memory for a delete of %zu ids", count);
+        done(arg, st, NULL, &err);
+        return;
+    }
+    op->done = done;
+    op->arg = arg;
+    op->wanted = ids;
+    op->wanted_count = count;
+    sequence_delete(op);
+}
+
+void node_delete(struct collection *c, const struct docid *ids, size_t count, node_write_fn *done,
+                 void *arg)
+{
+    const struct write_terms terms = {0};
+
+    delete_on_terms(c, ids, count, &terms, done, arg);
+}
