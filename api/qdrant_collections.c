@@ -119,7 +119,8 @@ task_state handle_qd_info(struct request *req)
     if (!qd_collection(req))
         return TASK_DONE;
     st = node_index_list(req->collection, &req->arena, &indexes, &count, &err);
-    if (st != ST_OK && st != ST_UNSUPPORTED) {
+    /* One that is being loaded, or could not be, tells its state without them. */
+    if (st != ST_OK && st != ST_UNAVAILABLE) {
         qd_fail_status(req, st, &err);
         return TASK_DONE;
     }

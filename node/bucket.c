@@ -148,7 +148,9 @@ static void run_publish(struct meta_job *base)
     fields_counts(c, &counts);
     if (counts.linked > 0 && (marks.changed_rows > 0 || job->anew))
         wish.what |= PUBLISH_IMAGE;
-    if (job->compact && (job->anew || worth_a_base(c)))
+    /* Of a collection that is becoming the bucket's, log groups alone restore nothing. */
+    if ((job->compact && (job->anew || worth_a_base(c))) || marks.switching ||
+        (ship_status(c, &s) && s.switching))
         wish.what |= PUBLISH_BASE;
     st = publish_now(c, &wish, &report, &err);
     publish_told(c, st, &report, &err);

@@ -78,6 +78,14 @@ def check_all(client, points=0):
     check(b'"n":18446744073709551615,"f":1.0,' in raw, f"numbers of metadata: {raw}")
 
 
+def wait(fine, what, seconds=30):
+    """What comes from the bucket arrives beside serving."""
+    deadline = time.monotonic() + seconds
+    while not fine():
+        check(time.monotonic() < deadline, what)
+        time.sleep(0.02)
+
+
 def aliases_of(client):
     return [(a["alias_name"], a["collection_name"]) for a in result(client, "GET", "/aliases")["aliases"]]
 
@@ -223,23 +231,23 @@ def a_collection_comes_back_from_the_bucket_alone():
             node.stop()
             shutil.rmtree(node.data_dir)
             client = node.start(("--take-ownership",)).client()
+            for name in [*SHAPES, "moved"]:
+                wait(lambda name=name: result(client, "GET", path_of(name))["status"] == "green", f"{name} is not loaded")
             for name, body in SHAPES.items():
                 body.setdefault("metadata", {})["tier"] = "memory_s3"
             try:
                 moved = result(client, "GET", "/collections/moved")
                 check(moved["config"]["metadata"] == {"tier": "memory_s3", "is": "kept"}, f"{moved}")
                 check(moved["payload_schema"] == {"k": {"data_type": "keyword", "params": None, "points": 0}}, f"{moved}")
-                check(result(client, "DELETE", "/collections/moved") is True, "moved")
+                # It serves before it may be changed.
+                wait(lambda: client.request("DELETE", "/collections/moved").status == 200, "moved is not dropped")
                 check_all(client, points=100)
             finally:
                 for body in SHAPES.values():
                     del body["metadata"]["tier"]
                     if not body["metadata"]:
                         del body["metadata"]
-            deadline = time.monotonic() + 30  # the start reads the bucket's catalog beside serving
-            while aliases_of(client) != [("x", "one")] and time.monotonic() < deadline:
-                time.sleep(0.02)
-            check(aliases_of(client) == [("x", "one")], aliases_of(client))
+            wait(lambda: aliases_of(client) == [("x", "one")], "the aliases are not back")
             check(client.get("/api/v1/collections/x/docs/7")["document"]["payload"] == {"n": 7}, "a point")
             node.stop()
 

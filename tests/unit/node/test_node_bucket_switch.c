@@ -116,6 +116,45 @@ static void a_switch_cut_short_can_be_made_again(void **state)
     nworld_fini(&w);
 }
 
+/* Who takes a snapshot has everything in the bucket when the answer comes; of a collection that is
+ * becoming the bucket's that is its base, too. */
+static void a_snapshot_of_a_switch_can_be_restored(void **state)
+{
+    enum { ROUNDS = 6 };
+    struct nworld w;
+
+    (void)state;
+    nworld_init(&w, false, 38);
+    nworld_bucket(&w, "snapshot");
+    nworld_open(&w);
+    for (uint32_t i = 0; i < ROUNDS; i++) {
+        struct collection *c;
+        struct err err = {0};
+        char name[16];
+
+        (void)snprintf(name, sizeof name, "docs%u", i);
+        assert_int_equal(ncreate(&w, name, NDIM, VMETRIC_L2, 64, NULL), ST_OK);
+        c = npin(&w, name);
+        if (i % 2 == 1)
+            nput_range(c, 1, 20, 1);
+        if (npatch_policy(&w, c, NODE_MEMORY_S3, &err) != ST_OK)
+            fail_msg("switch: %s", err.text);
+        if (nsnapshot(c, NULL, NULL, &err) != ST_OK)
+            fail_msg("snapshot: %s", err.text);
+        assert_false(ninfo(c).switching);
+        node_collection_unpin(c);
+    }
+    nlose_disk(&w);
+    nworld_open(&w);
+    for (uint32_t i = 0; i < ROUNDS; i++) {
+        char name[16];
+
+        (void)snprintf(name, sizeof name, "docs%u", i);
+        neventually(nstate_is(&w, name, "serving"));
+    }
+    nworld_fini(&w);
+}
+
 static status nwrite_one(struct collection *c, uint64_t id, struct write_result *result)
 {
     struct write_row row = {.id = docid_u64(id)};
@@ -207,6 +246,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_dropped_collection_gives_its_memory_back),
         cmocka_unit_test(a_name_of_the_bucket_hides_no_local_collection),
         cmocka_unit_test(a_switch_cut_short_can_be_made_again),
+        cmocka_unit_test(a_snapshot_of_a_switch_can_be_restored),
         cmocka_unit_test(nothing_is_remote_before_the_base_is),
         cmocka_unit_test(a_bucket_of_newer_programs_is_left_alone),
     };
