@@ -745,7 +745,8 @@ status node_query(struct collection *c, float *query, const struct query_options
     st = n->s.fail_query;
     n->s.fail_query = ST_OK;
     if (st == ST_OK)
-        st = search_locked(c, query, options, arena, out);
+        st = options->points != NULL ? fake_search_locked(c, query, options, arena, out)
+                                     : search_locked(c, query, options, arena, out);
     drop(n);
     for (; ms > 0 && st == ST_OK; ms -= ms < 10 ? ms : 10) {
         if (options->stop != NULL && atomic_load(options->stop))

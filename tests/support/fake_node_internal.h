@@ -1,4 +1,4 @@
-/* fake_node_internal.h - what fake_node.c and fake_bucket.c share. */
+/* fake_node_internal.h - what fake_node.c, fake_points.c, fake_query.c and fake_bucket.c share. */
 #ifndef SUPPORT_FAKE_NODE_INTERNAL_H
 #define SUPPORT_FAKE_NODE_INTERNAL_H
 
@@ -95,6 +95,11 @@ status fake_refusal_locked(struct node *n);
 size_t fake_place_of(const struct collection *c, const struct docid *id, bool *found);
 void fake_put_locked(struct collection *c, const struct write_row *from);
 void fake_remove_locked(struct collection *c, size_t at);
+bool fake_matches(const struct filter *f, const struct fake_row *row);
+bool fake_copy_row(const struct collection *c, const struct fake_row *row,
+                   const struct read_want *want, struct arena *arena, struct document *out);
+status fake_search_locked(struct collection *c, const float *query, const struct query_options *o,
+                          struct arena *arena, struct query_result *out);
 struct collection *fake_find_locked(struct node *n, const char *key, size_t bytes);
 /* What the next call that needs the bucket is told; ST_OK else. */
 status fake_refusal_of_bucket_locked(struct node *n);

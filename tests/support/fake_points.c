@@ -47,23 +47,6 @@ status node_filter_bind(struct collection *c, struct filter *f, struct arena *ar
 
 /* --- writes --- */
 
-static uint64_t fields_of(const struct fake_row *row)
-{
-    uint64_t fields = 0;
-
-    for (size_t i = 0; i < FAKE_FIELDS; i++)
-        fields |= row->vectors[i] == NULL ? 0 : UINT64_C(1) << i;
-    return fields;
-}
-
-static bool matches(const struct filter *f, const struct fake_row *row)
-{
-    const struct filter_row asked = {
-        .id = &row->id, .payload = row->payload, .vectors = fields_of(row)};
-
-    return f == NULL || filter_match(f, &asked);
-}
-
 /* Nothing written has no lsn. */
 static void finish_locked(struct collection *c, status st, const char *why, node_write_fn *done,
                           void *arg, uint64_t count)
@@ -100,7 +83,7 @@ void node_write_with(struct collection *c, struct write_row *rows, size_t count,
 
         if ((found && options->mode == WRITE_INSERT_ONLY) ||
             (!found && options->mode == WRITE_UPDATE_ONLY) ||
-            (found && !matches(options->update_filter, &c->rows[at])))
+            (found && !fake_matches(options->update_filter, &c->rows[at])))
             continue;
         fake_put_locked(c, &rows[i]);
         written++;
@@ -112,7 +95,7 @@ void node_write_with(struct collection *c, struct write_row *rows, size_t count,
 static bool selected(const struct selector *which, const struct fake_row *row)
 {
     if (which->filter != NULL)
-        return matches(which->filter, row);
+        return fake_matches(which->filter, row);
     for (size_t i = 0; i < which->count; i++)
         if (docid_equal(&which->ids[i], &row->id))
             return true;
@@ -248,8 +231,8 @@ void node_change(struct collection *c, const struct selector *which, const struc
 
 /* --- reads --- */
 
-static bool copy_row(const struct collection *c, const struct fake_row *row,
-                     const struct read_want *want, struct arena *arena, struct document *out)
+bool fake_copy_row(const struct collection *c, const struct fake_row *row,
+                   const struct read_want *want, struct arena *arena, struct document *out)
 {
     uint8_t *payload = arena_alloc(arena, row->payload.bytes);
 
@@ -290,7 +273,7 @@ status node_retrieve(struct collection *c, const struct docid *ids, size_t count
         for (uint32_t k = 0; k < n; k++)
             found = found && !docid_equal(&made[k].id, &ids[i]);
         if (found)
-            fine = copy_row(c, &c->rows[at], want, arena, &made[n++]);
+            fine = fake_copy_row(c, &c->rows[at], want, arena, &made[n++]);
     }
     lock_drop(&c->node->s.lock);
     if (!fine)
@@ -316,14 +299,14 @@ status node_scroll(struct collection *c, const struct scroll *s, struct arena *a
     if (s->from != NULL)
         at = fake_place_of(c, s->from, &found);
     for (; fine && at < c->count; at++) {
-        if (!matches(s->filter, &c->rows[at]))
+        if (!fake_matches(s->filter, &c->rows[at]))
             continue;
         if (out->count == s->limit) {
             out->more = true;
             out->next = c->rows[at].id;
             break;
         }
-        fine = copy_row(c, &c->rows[at], &s->want, arena, &made[out->count++]);
+        fine = fake_copy_row(c, &c->rows[at], &s->want, arena, &made[out->count++]);
     }
     lock_drop(&c->node->s.lock);
     return fine ? ST_OK : err_set(err, ST_NOMEM, "out of memory for a page");
@@ -341,7 +324,7 @@ status node_count(struct collection *c, const struct filter *filter, bool exact,
     (void)err;
     lock_take(&c->node->s.lock);
     for (size_t i = 0; i < c->count; i++)
-        n += matches(filter, &c->rows[i]) ? 1 : 0;
+        n += fake_matches(filter, &c->rows[i]) ? 1 : 0;
     lock_drop(&c->node->s.lock);
     *out = n;
     return ST_OK;
@@ -360,20 +343,5 @@ status node_facet(struct collection *c, const struct path *key, const struct fil
     (void)arena;
     (void)out;
     (void)count;
-    return err_set(err, ST_UNSUPPORTED, "not supported yet");
-}
-
-status node_sample(struct collection *c, const struct filter *filter, uint32_t count,
-                   const struct read_want *want, const struct read_limits *limits,
-                   struct arena *arena, struct document **out, uint32_t *out_count, struct err *err)
-{
-    (void)c;
-    (void)filter;
-    (void)count;
-    (void)want;
-    (void)limits;
-    (void)arena;
-    (void)out;
-    (void)out_count;
     return err_set(err, ST_UNSUPPORTED, "not supported yet");
 }
