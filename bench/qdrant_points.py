@@ -4,8 +4,7 @@ wait=true beside a bare fdatasync of the same bytes, and scrolling through all p
 
     bench/qdrant_points.py [--rounds N] [--points N] [--folder DIR] [upsert] [scroll]
 
-The bodies are made before the clock starts; the client is a socket that sends and reads bytes, and its own time for that
-against a server that does nothing is printed beside. TIERVEC_BIN names another program than build/release's.
+The bodies are made before the clock starts; the client is a socket that sends and reads bytes. TIERVEC_BIN names another program than build/release's.
 """
 import argparse
 import json
@@ -88,7 +87,7 @@ def upserts(node, folder, rounds):
             for _ in range(ROWS):
                 values = struct.unpack(f"<{DIM}f", struct.pack(f"<{DIM}f", *(rng.gauss(0, 0.03) for _ in range(DIM))))
                 rows.append("[" + ",".join(repr(v) if digits == "double" else f"{v:.9g}" for v in values) + "]")
-            took, sync, cpu = [], [], cpu_s(node.process.pid)
+            took, inside, sync, cpu = [], [], [], cpu_s(node.process.pid)
             for turn in range(rounds):
                 ids = range(turn * ROWS, (turn + 1) * ROWS)
                 if form == "points":
@@ -101,11 +100,12 @@ def upserts(node, folder, rounds):
                 text = wire.ask("PUT", "/collections/u/points?wait=true", body)
                 took.append(time.perf_counter() - began)
                 assert b'"completed"' in text, text
+                inside.append(json.loads(text)["time"])
                 sync += fdatasync_s(folder, ROWS * DIM * 4, 1)
             cpu = cpu_s(node.process.pid) - cpu
             middle, bare = statistics.median(took), statistics.median(sync)
             print(f"  {form:8} {digits}s, {len(body) / 1e6:5.1f} MB of JSON: median {middle * 1e3:7.1f} ms, worst "
-                  f"{max(took) * 1e3:7.1f} ms; bare write+fdatasync of {ROWS * DIM * 4 / 1e6:.1f} MB: median {bare * 1e3:6.1f} "
+                  f"{max(took) * 1e3:7.1f} ms, {statistics.median(inside) * 1e3:6.1f} ms of it behind the last byte; bare write+fdatasync of {ROWS * DIM * 4 / 1e6:.1f} MB: median {bare * 1e3:6.1f} "
                   f"ms; ratio {middle / bare:5.2f}; server CPU {cpu / rounds * 1e3:6.1f} ms an upsert (graph included)")
     wire.ask("DELETE", "/collections/u")
 

@@ -411,6 +411,12 @@ def scrolls_turn_pages_while_points_come_and_go():
         check(p.scroll(limit=1, with_payload=False, with_vector=True)["points"][0]["vector"] == [1], "with_vector")
         whole = p.scroll(limit=100000)
         check(len(whole["points"]) == p.count() and whole["next_page_offset"] is None, "one page of all")
+        # By id, more than are read at a time: in the order asked, each once.
+        asked = p.ids() + [i for i in range(5000, 8000)]
+        rng.shuffle(asked)
+        got = [r["id"] for r in p.ask("POST", "/points", {"ids": asked + asked[::-1], "with_vector": True})]
+        there = set(p.ids())
+        check(got == [i for i in asked if i in there], "points by id")
         p.refused("POST", "/points/scroll", {"limit": 0}, 422, "Validation error in JSON body: [limit: ")
         for body in ({"limit": -1}, {"limit": "1"}, {"limit": 1.5}, {"with_payload": 7}, {"filter": []}, {"offset": [1]}):
             p.refused("POST", "/points/scroll", body, 400, "")
