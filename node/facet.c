@@ -11,6 +11,8 @@
 
 #include <stdlib.h>
 
+enum { INDEX_ATTEMPTS = 4 };
+
 struct tally {
     struct filter_value value;
     uint64_t count;
@@ -148,25 +150,61 @@ static bool count_value(void *arg, const struct filter_value *value, uint64_t co
     return t != NULL;
 }
 
-/* Takes out of `rows` what the index counted; all of them stay where no index tells. */
+/* Clears dead rows; whether there were any. */
+static bool clear_dead(const struct collection *c, uint64_t *bits, size_t words)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < words; i++) {
+        for (uint64_t left = bits[i]; left != 0; left &= left - 1) {
+            uint32_t at = (uint32_t)__builtin_ctzll(left);
+
+            if (slots_live(c->slots, (uint32_t)(i * 64) + at))
+                continue;
+            bits[i] &= ~(UINT64_C(1) << at);
+            any = true;
+        }
+    }
+    return any;
+}
+
+static void forget_all(struct faceting *f)
+{
+    f->tallies = NULL;
+    f->room = f->count = 0;
+}
+
+/* Takes out of `rows` what the index counted; all of them stay where no index tells. Dead rows may
+ * be taken out of it at any time: they are not its to count, and if some died meanwhile nobody
+ * knows which of them it counted. */
 static status count_by_index(struct faceting *f, struct selected *rows, struct err *err)
 {
     size_t words = rows->bit_count / 64;
     uint64_t *pending = arena_zero(f->arena, words * 8 + 8);
     uint64_t *known = arena_zero(f->arena, words * 8 + 8);
-    status st;
 
     if (pending == NULL || known == NULL)
         return err_set(err, ST_NOMEM, "out of memory for a facet");
     pindex_pending_bits(f->c->pindex, pending, rows->bit_count);
     for (size_t i = 0; i < words; i++)
         known[i] = rows->bits[i] & ~pending[i];
-    st = pindex_facet(f->c->pindex, f->key, known, rows->bit_count, count_value, f, NULL);
-    for (size_t i = 0; st == ST_OK && i < words; i++)
-        rows->bits[i] &= pending[i];
-    if (st == ST_NOT_FOUND)
-        return ST_OK;
-    return st == ST_OK ? ST_OK : err_set(err, st, "out of memory for a facet");
+    (void)clear_dead(f->c, known, words);
+    for (int i = 0; i < INDEX_ATTEMPTS; i++) {
+        status st =
+            pindex_facet(f->c->pindex, f->key, known, rows->bit_count, count_value, f, NULL);
+
+        if (st != ST_OK && st != ST_NOT_FOUND)
+            return err_set(err, st, "out of memory for a facet");
+        if (st == ST_OK && !clear_dead(f->c, known, words)) {
+            for (size_t n = 0; n < words; n++)
+                rows->bits[n] &= ~known[n];
+            return ST_OK;
+        }
+        forget_all(f);
+        if (st == ST_NOT_FOUND)
+            break;
+    }
+    return ST_OK;
 }
 
 /* --- the answer --- */

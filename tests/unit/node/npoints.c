@@ -56,6 +56,21 @@ void pput(struct collection *c, uint64_t first, uint32_t count, uint32_t version
     free(vectors);
 }
 
+void pindexed(struct nworld *w, struct collection *c, const char *key, enum pindex_type type)
+{
+    struct pindex_spec spec = {.type = type};
+    struct arena arena;
+    struct call call;
+
+    arena_init(&arena, 1 << 16);
+    assert_int_equal(path_parse(slice_text(key), &arena, &spec.path, NULL), ST_OK);
+    call_init(&call);
+    node_index_create(w->node, c, &spec, slice_text("{}"), 60000, call_admin_done, &call);
+    call_wait(&call);
+    assert_int_equal(call.st, ST_OK);
+    arena_free(&arena);
+}
+
 struct filter *pfilter(struct collection *c, const char *text, struct arena *arena)
 {
     struct jdoc *doc = NULL;

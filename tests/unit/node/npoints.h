@@ -16,6 +16,8 @@ void ppayload(struct jdoc *doc, const char *text, struct buf *out);
 void pvector(uint64_t id, uint32_t version, uint32_t dim, float *out);
 /* Writes ids first .. first + count - 1 with this version, in one request. */
 void pput(struct collection *c, uint64_t first, uint32_t count, uint32_t version);
+/* A payload index that is built when it returns. */
+void pindexed(struct nworld *w, struct collection *c, const char *key, enum pindex_type type);
 /* A filter of the compatible dialect, bound; in the arena. */
 struct filter *pfilter(struct collection *c, const char *text, struct arena *arena);
 

@@ -8,6 +8,7 @@
 
 enum { DIM = 6, ROWS = 2000, NO_GRAPH = 100000 };
 
+static bool indexed;        /* collections have payload indexes */
 static struct nworld world; /* of all tests; each has collections of its own */
 
 struct model {
@@ -82,6 +83,11 @@ static void begin(struct model *m, enum vmetric metric, uint32_t threshold)
     m->c = npin(&world, name);
     arena_init(&m->arena, 256 << 20);
     put(m, 1, 1, 1);
+    if (indexed) {
+        pindexed(&world, m->c, "tags", PINDEX_KEYWORD);
+        pindexed(&world, m->c, "n", PINDEX_INTEGER);
+        pindexed(&world, m->c, "v", PINDEX_INTEGER);
+    }
     put(m, 1, 5, 2);
     for (uint64_t id = 3; id <= ROWS; id += 11, gone++) {
         ids[gone] = docid_u64(id);
@@ -365,8 +371,9 @@ static void filtered_answers_below_the_threshold_are_exact(void **state)
     static struct model m;
 
     (void)state;
-    for (size_t i = 0; i < COUNT_OF(METRICS); i++) {
-        begin(&m, METRICS[i], NO_GRAPH);
+    for (size_t i = 0; i < 2 * COUNT_OF(METRICS); i++) {
+        indexed = i >= COUNT_OF(METRICS);
+        begin(&m, METRICS[i % COUNT_OF(METRICS)], NO_GRAPH);
         for (size_t j = 0; j < COUNT_OF(FILTERS) * 3; j++) {
             struct want w = FILTERS[j / 3];
             const struct docid out[] = {docid_u64(8), docid_u64(13), docid_u64(501)};
@@ -379,21 +386,21 @@ static void filtered_answers_below_the_threshold_are_exact(void **state)
             w.points.without_count = COUNT_OF(out);
             check_exact(&m, query, &w);
             w.points.has_threshold = true;
-            w.points.threshold = METRICS[i] == VMETRIC_COSINE ? 0.4321f : 2.5f;
+            w.points.threshold = m.metric == VMETRIC_COSINE ? 0.4321f : 2.5f;
             check_exact(&m, query, &w);
         }
         end(&m);
     }
+    indexed = false;
 }
 
 /* Far more rows than the threshold: the graph, with rows asked when they are about to count. If k
  * match, k come; all match; most are the nearest. And again while half of the rows are pending. */
-static void filtered_answers_beside_the_graph_are_complete(void **state)
+static void check_beside_the_graph(void)
 {
     static struct model m;
-    uint32_t right = 0, all = 0, graph = 0;
+    uint32_t right = 0, all = 0, graph = 0, asked = 0;
 
-    (void)state;
     begin(&m, VMETRIC_L2, 20);
     neventually(ninfo(m.c).pending_rows == 0);
     for (uint32_t round = 0; round < 2; round++) {
@@ -411,6 +418,7 @@ static void filtered_answers_beside_the_graph_are_complete(void **state)
             r = ask(&m, query, &w);
             assert_int_equal(r.count, count < 10 ? count : 10);
             graph += r.used_graph ? 1 : 0;
+            asked += r.filter_indexes;
             assert_true(r.selectivity >= 0 && r.selectivity <= 1);
             if (w.matches != NULL && w.matches != none && !r.used_graph)
                 assert_true(strcmp(r.plan, "matches") == 0 || strcmp(r.plan, "scan") == 0);
@@ -427,7 +435,17 @@ static void filtered_answers_beside_the_graph_are_complete(void **state)
     print_message("%u of %u, %u by the graph\n", right, all, graph);
     assert_true(right >= all * 95 / 100);
     assert_true(graph > 10);
+    assert_true((asked > 0) == indexed);
     end(&m);
+}
+
+static void filtered_answers_beside_the_graph_are_complete(void **state)
+{
+    (void)state;
+    check_beside_the_graph();
+    indexed = true;
+    check_beside_the_graph();
+    indexed = false;
 }
 
 /* The deadline ends a filter that takes long; the node goes on. */

@@ -10,6 +10,7 @@
 enum { DIM = 3, ROWS = 900 };
 
 static struct nworld world;
+static bool indexed; /* collections have payload indexes */
 
 struct model {
     struct collection *c;
@@ -42,6 +43,13 @@ static void begin(struct model *m)
     assert_int_equal(ncreate(&world, name, DIM, VMETRIC_L2, 50, NULL), ST_OK);
     m->c = npin(&world, name);
     arena_init(&m->arena, 256 << 20);
+    if (indexed) {
+        pindexed(&world, m->c, "tags[]", PINDEX_KEYWORD);
+        pindexed(&world, m->c, "tags", PINDEX_KEYWORD);
+        pindexed(&world, m->c, "n", PINDEX_INTEGER);
+        pindexed(&world, m->c, "v", PINDEX_INTEGER);
+        pindexed(&world, m->c, "same", PINDEX_BOOL);
+    }
     for (uint32_t from = 1; from <= ROWS; from += 100)
         put(m, from, 100, 1 + from / 100 % 3);
     put(m, 200, 50, 5);
@@ -439,6 +447,95 @@ static void reads_stop_when_they_are_told(void **state)
     end(&m);
 }
 
+struct order {
+    uint64_t id, value;
+};
+
+static bool falling;
+
+static int by_value(const void *a, const void *b)
+{
+    const struct order *x = a, *y = b;
+
+    if (x->value != y->value)
+        return (x->value < y->value) == falling ? 1 : -1;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+/* Rising and falling, from a value on, with filters; one entry for each value of an array. */
+static void check_order(struct model *m, const char *key, const struct rule *rule, uint32_t limit,
+                        const uint64_t *from)
+{
+    static struct order want[2 * ROWS];
+    struct filter_value start = {.type = JBIN_T_U64};
+    struct scroll ask = {.filter = pfilter(m->c, rule->filter, &m->arena),
+                         .limit = limit,
+                         .falling = falling,
+                         .order_by = path(m, key),
+                         .start_from = from == NULL ? NULL : &start,
+                         .want = {.payload = true}};
+    struct scrolled got;
+    uint32_t count = 0;
+
+    if (from != NULL)
+        start.u64 = *from;
+    for (uint64_t id = 1; id <= ROWS; id++) {
+        uint64_t value = key[0] == 'n' ? id % 1000 : m->version[id];
+
+        if (rule_matches(rule, m, id) &&
+            (from == NULL || (falling ? value <= *from : value >= *from)))
+            want[count++] = (struct order){id, value};
+    }
+    qsort(want, count, sizeof *want, by_value);
+    got = page(m, &ask);
+    assert_int_equal(got.count, count < limit ? count : limit);
+    assert_int_equal(got.more, count > limit);
+    for (uint32_t i = 0; i < got.count; i++) {
+        assert_int_equal(got.documents[i].id.u64, want[i].id);
+        assert_int_equal(got.order_values[i].type, JBIN_T_U64);
+        assert_int_equal(got.order_values[i].u64, want[i].value);
+    }
+}
+
+static void an_order_follows_its_index(void **state)
+{
+    static struct model m;
+
+    (void)state;
+    indexed = true;
+    begin(&m);
+    for (uint32_t i = 0; i < COUNT_OF(RULES) * 2 * 2 * 3; i++) {
+        const struct rule *rule = &RULES[i % COUNT_OF(RULES)];
+        uint64_t from = i % 7 + (i % 5 == 0 ? 200 : 0);
+        uint32_t rest = i / COUNT_OF(RULES);
+
+        falling = rest % 2 == 1;
+        check_order(&m, rest / 2 % 2 == 0 ? "n" : "v", rule, 1 + i * 37 % 300,
+                    rest / 4 == 0 ? NULL : &from);
+        check_order(&m, rest / 2 % 2 == 0 ? "n" : "v", rule, 2 * ROWS, NULL);
+        /* What was just written is in its place, though no index knows it yet. */
+        put(&m, 1 + i * 11 % ROWS, 3, 1 + i % 6);
+        check_order(&m, "v", rule, 200, NULL);
+        arena_reset(&m.arena);
+    }
+    end(&m);
+    indexed = false;
+}
+
+static int with_indexes(void **state)
+{
+    (void)state;
+    indexed = true;
+    return 0;
+}
+
+static int without_indexes(void **state)
+{
+    (void)state;
+    indexed = false;
+    return 0;
+}
+
 static int open_world(void **state)
 {
     (void)state;
@@ -458,14 +555,29 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(scrolls_return_what_matches_in_id_order),
+        cmocka_unit_test_setup_teardown(scrolls_return_what_matches_in_id_order, with_indexes,
+                                        without_indexes),
         cmocka_unit_test(a_page_begins_at_its_id_or_behind_it),
+        cmocka_unit_test_setup_teardown(a_page_begins_at_its_id_or_behind_it, with_indexes,
+                                        without_indexes),
         cmocka_unit_test(pages_go_on_while_documents_come_and_go),
+        cmocka_unit_test_setup_teardown(pages_go_on_while_documents_come_and_go, with_indexes,
+                                        without_indexes),
         cmocka_unit_test(counts_are_exact_and_about_right),
+        cmocka_unit_test_setup_teardown(counts_are_exact_and_about_right, with_indexes,
+                                        without_indexes),
         cmocka_unit_test(documents_are_retrieved_in_the_order_of_ids),
         cmocka_unit_test(samples_are_random_documents_that_match),
+        cmocka_unit_test_setup_teardown(samples_are_random_documents_that_match, with_indexes,
+                                        without_indexes),
         cmocka_unit_test(facets_count_each_value_once_a_document),
+        cmocka_unit_test_setup_teardown(facets_count_each_value_once_a_document, with_indexes,
+                                        without_indexes),
         cmocka_unit_test(an_order_without_an_index_is_refused),
+        cmocka_unit_test(an_order_follows_its_index),
         cmocka_unit_test(reads_stop_when_they_are_told),
+        cmocka_unit_test_setup_teardown(reads_stop_when_they_are_told, with_indexes,
+                                        without_indexes),
     };
 
     return cmocka_run_group_tests(tests, open_world, close_world);

@@ -26,7 +26,8 @@ struct world {
     struct nworld w;
     struct collection *c;
     _Atomic bool stop;
-    bool exact; /* without a graph */
+    bool exact;   /* without a graph */
+    bool indexed; /* "same" and "n" */
 };
 
 struct worker {
@@ -177,6 +178,20 @@ static void scroll(struct world *x, const struct filter *filter, uint32_t limit,
     check_ids(id_of_document, all, count, "scroll");
 }
 
+static void order(struct world *x, const struct filter *filter, struct arena *arena)
+{
+    struct scroll ask = {.filter = filter, .limit = IDS + COMING + 10};
+    struct scrolled got;
+    struct err err = {0};
+
+    assert_int_equal(path_parse(slice_text("n"), arena, &ask.order_by, NULL), ST_OK);
+    if (node_scroll(x->c, &ask, arena, &got, &err) != ST_OK)
+        fail_msg("%s", err.text);
+    for (uint32_t i = 1; i < got.count; i++)
+        assert_true(got.order_values[i].u64 >= got.order_values[i - 1].u64);
+    check_ids(id_of_document, got.documents, got.count, "scroll by value");
+}
+
 static void count(struct world *x, const struct filter *filter, struct arena *arena)
 {
     uint64_t n = 0;
@@ -213,6 +228,8 @@ static void read_loop(void *arg)
         scroll(x, i % 2 == 0 ? f : NULL, 700, &arena);
         count(x, i % 2 == 1 ? f : NULL, &arena);
         facet(x, i % 2 == 0 ? f : NULL, &arena);
+        if (x->indexed)
+            order(x, i % 2 == 0 ? f : NULL, &arena);
         arena_reset(&arena);
     }
     arena_free(&filters);
@@ -272,6 +289,11 @@ static void what_matches_all_the_time_is_in_every_answer_once(void **state)
     (void)state;
     for (int exact = 0; exact < 2; exact++) {
         begin(&x, 901, exact == 1);
+        if (exact == 1) {
+            pindexed(&x.w, x.c, "same", PINDEX_BOOL);
+            pindexed(&x.w, x.c, "n", PINDEX_INTEGER);
+            x.indexed = true;
+        }
         run(&x, read_loop);
         end(&x);
     }
