@@ -9,6 +9,7 @@
  *   pindex_parts.c     which of these parts answer a condition
  *   pindex_geo.c       areas as runs of cells
  *   pindex_lookup.c    a filter tree -> bits
+ *   pindex_bits.c      plain bits, for that
  *   pindex_estimate.c  a filter tree -> numbers
  *   pindex_order.c     order_by and facets
  *
@@ -220,5 +221,35 @@ bool parts_words_fit(const struct pindex *index, const struct filter *f);
 void geo_parts(const struct pindex *index, const struct filter *f, const struct parts *out);
 /* False: not on the map (beyond 90 or 180 degrees). */
 bool geo_key(double lat, double lon, uint64_t *out);
+
+/* --- pindex_bits.c --- */
+
+enum { LOOKUP_SPARE_MAX = 32 };
+struct lookup {
+    const struct pindex_set *set;
+    struct arena *arena;
+    uint32_t bit_count;
+    uint32_t words;
+    uint32_t indexes;
+    bool failed; /* out of memory */
+    uint64_t *spare[LOOKUP_SPARE_MAX];
+    size_t spare_count;
+};
+/* Zeros, from the arena or used before; NULL: l->failed. */
+uint64_t *lookup_take(struct lookup *l);
+void lookup_give(struct lookup *l, uint64_t *bits); /* NULL is fine */
+uint64_t *lookup_copy(struct lookup *l, const uint64_t *from);
+void lookup_and(const struct lookup *l, uint64_t *a, const uint64_t *b);
+void lookup_or(const struct lookup *l, uint64_t *a, const uint64_t *b);
+void lookup_minus(const struct lookup *l, uint64_t *a, const uint64_t *b);
+uint64_t lookup_count(const struct lookup *l, const uint64_t *a);
+/* How often a bit is set, in binary, one buffer a digit. */
+struct tally {
+    uint64_t *digits[16];
+    uint32_t count;
+};
+void lookup_tally(struct lookup *l, struct tally *t, const uint64_t *bits);
+/* Bits that were in at least so many; gives the tally's buffers back. */
+uint64_t *lookup_tally_least(struct lookup *l, struct tally *t, uint64_t least);
 
 #endif

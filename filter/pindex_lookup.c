@@ -11,94 +11,29 @@
  * Buffers come from the arena and are used again within one lookup. */
 #include "filter/pindex_internal.h"
 
-enum { SPARE_MAX = 32 };
-
 struct known {
     uint64_t *may;  /* NULL: all */
     uint64_t *must; /* NULL: none; == may: exact */
 };
-struct lookup {
-    const struct pindex_set *set;
-    struct arena *arena;
-    uint32_t bit_count;
-    uint32_t words;
-    uint32_t indexes;
-    bool failed; /* out of memory */
-    uint64_t *spare[SPARE_MAX];
-    size_t spare_count;
-};
+/* Where to stop asking indexes: looking at one row takes as long as this many entries do, and below
+ * so many rows or children nothing is worth weighing. */
+enum { ROW_ENTRIES = 200, WEIGHED_ROWS_MIN = 256, WEIGHED_CHILDREN_MAX = 32 };
 
 static const struct known NOTHING_KNOWN = {NULL, NULL};
 static struct known look(struct lookup *l, const struct filter *f);
 
-/* --- buffers --- */
-
-static uint64_t *bits_take(struct lookup *l)
-{
-    uint64_t *bits;
-
-    if (l->spare_count > 0) {
-        bits = l->spare[--l->spare_count];
-        memset(bits, 0, l->words * sizeof *bits);
-        return bits;
-    }
-    bits = arena_zero(l->arena, (l->words + 1) * sizeof *bits);
-    l->failed = l->failed || bits == NULL;
-    return bits;
-}
-
-static void bits_give(struct lookup *l, uint64_t *bits)
-{
-    if (bits != NULL && l->spare_count < SPARE_MAX)
-        l->spare[l->spare_count++] = bits;
-}
+/* --- sets --- */
 
 static void known_give(struct lookup *l, struct known k)
 {
-    bits_give(l, k.may);
+    lookup_give(l, k.may);
     if (k.must != k.may)
-        bits_give(l, k.must);
+        lookup_give(l, k.must);
 }
 
 static bool is_exact(struct known k)
 {
     return k.may != NULL && k.may == k.must;
-}
-
-static uint64_t *bits_copy(struct lookup *l, const uint64_t *from)
-{
-    uint64_t *bits = bits_take(l);
-
-    if (bits != NULL)
-        memcpy(bits, from, l->words * sizeof *bits);
-    return bits;
-}
-
-static void bits_and(const struct lookup *l, uint64_t *a, const uint64_t *b)
-{
-    for (uint32_t i = 0; i < l->words; i++)
-        a[i] &= b[i];
-}
-
-static void bits_or(const struct lookup *l, uint64_t *a, const uint64_t *b)
-{
-    for (uint32_t i = 0; i < l->words; i++)
-        a[i] |= b[i];
-}
-
-static void bits_minus(const struct lookup *l, uint64_t *a, const uint64_t *b)
-{
-    for (uint32_t i = 0; i < l->words; i++)
-        a[i] &= ~b[i];
-}
-
-static uint64_t bits_count(const struct lookup *l, const uint64_t *a)
-{
-    uint64_t count = 0;
-
-    for (uint32_t i = 0; i < l->words; i++)
-        count += (uint64_t)__builtin_popcountll(a[i]);
-    return count;
 }
 
 static void or_set(const struct lookup *l, uint64_t *bits, const struct slot_set *s)
@@ -109,12 +44,12 @@ static void or_set(const struct lookup *l, uint64_t *bits, const struct slot_set
 /* All that is known but these. */
 static uint64_t *bits_without(struct lookup *l, const uint64_t *b)
 {
-    uint64_t *bits = bits_take(l);
+    uint64_t *bits = lookup_take(l);
 
     if (bits == NULL)
         return NULL;
     or_set(l, bits, &l->set->known);
-    bits_minus(l, bits, b);
+    lookup_minus(l, bits, b);
     return bits;
 }
 
@@ -143,7 +78,7 @@ static void union_range(void *arg, const struct tree *t, uint64_t low, uint64_t 
 static struct known and_maybe(struct lookup *l, uint64_t *bits, const struct slot_set *more,
                               const struct slot_set *even_more)
 {
-    struct known k = {.must = bits, .may = bits_copy(l, bits)};
+    struct known k = {.must = bits, .may = lookup_copy(l, bits)};
 
     if (k.may == NULL)
         return NOTHING_KNOWN;
@@ -156,8 +91,8 @@ static struct known and_maybe(struct lookup *l, uint64_t *bits, const struct slo
 /* All words are in the row; in one value of it for sure only where it has but one text. */
 static struct known all_words(struct lookup *l, const struct pindex *index, const struct filter *f)
 {
-    struct known k = {.may = bits_take(l)};
-    uint64_t *word = bits_take(l);
+    struct known k = {.may = lookup_take(l)};
+    uint64_t *word = lookup_take(l);
     uint64_t *special;
 
     for (size_t i = 0; i < f->word_count && !l->failed; i++) {
@@ -167,22 +102,22 @@ static struct known all_words(struct lookup *l, const struct pindex *index, cons
         if (s != NULL)
             or_set(l, i == 0 ? k.may : word, s);
         if (i > 0)
-            bits_and(l, k.may, word);
+            lookup_and(l, k.may, word);
     }
-    bits_give(l, word);
+    lookup_give(l, word);
     if (l->failed || f->kind == FILTER_PHRASE)
         return k;
     if (index->special.count == 0) {
         k.must = k.may;
         return k;
     }
-    k.must = bits_copy(l, k.may);
-    special = bits_take(l);
+    k.must = lookup_copy(l, k.may);
+    special = lookup_take(l);
     if (l->failed)
         return k;
     or_set(l, special, &index->special);
-    bits_minus(l, k.must, special);
-    bits_give(l, special);
+    lookup_minus(l, k.must, special);
+    lookup_give(l, special);
     return k;
 }
 
@@ -196,7 +131,7 @@ static bool words_help(const struct pindex *index, const struct filter *f)
 /* Rows with any value but null are not empty; rows without one and without a null are. */
 static struct known is_empty(struct lookup *l, const struct pindex *index)
 {
-    uint64_t *values = bits_take(l);
+    uint64_t *values = lookup_take(l);
     struct known k = NOTHING_KNOWN;
 
     if (values == NULL)
@@ -209,14 +144,14 @@ static struct known is_empty(struct lookup *l, const struct pindex *index)
         or_set(l, values, &index->nulls);
         k.must = bits_without(l, values);
     }
-    bits_give(l, values);
+    lookup_give(l, values);
     return k;
 }
 
 /* What has a value exists; so does an empty array, of which the index knows nothing. */
 static struct known exists(struct lookup *l, const struct pindex *index)
 {
-    struct known k = {.must = bits_take(l)};
+    struct known k = {.must = lookup_take(l)};
 
     if (k.must == NULL)
         return k;
@@ -242,7 +177,7 @@ static struct known condition(struct lookup *l, const struct filter *f)
         return exists(l, index);
     if (words_help(index, f))
         return all_words(l, index, f);
-    u.bits = bits_take(l);
+    u.bits = lookup_take(l);
     if (u.bits == NULL)
         return NOTHING_KNOWN;
     switch (parts_of(index, f, &parts)) {
@@ -255,17 +190,17 @@ static struct known condition(struct lookup *l, const struct filter *f)
     case VERDICT_MAYBE:
         return (struct known){.may = u.bits};
     case VERDICT_BUT:
-        all = bits_take(l);
+        all = lookup_take(l);
         if (all == NULL)
             return NOTHING_KNOWN;
         or_set(l, all, &index->indexed);
-        bits_minus(l, all, u.bits);
-        bits_give(l, u.bits);
+        lookup_minus(l, all, u.bits);
+        lookup_give(l, u.bits);
         return (struct known){all, all};
     case VERDICT_UNKNOWN:
         break;
     }
-    bits_give(l, u.bits);
+    lookup_give(l, u.bits);
     l->indexes--;
     return NOTHING_KNOWN;
 }
@@ -277,19 +212,19 @@ static struct known both(struct lookup *l, struct known a, struct known b)
     struct known k = NOTHING_KNOWN;
 
     if (is_exact(a) && is_exact(b)) {
-        bits_and(l, a.may, b.may);
-        bits_give(l, b.may);
+        lookup_and(l, a.may, b.may);
+        lookup_give(l, b.may);
         return a;
     }
     if (a.may != NULL || b.may != NULL) {
-        k.may = bits_copy(l, a.may != NULL ? a.may : b.may);
+        k.may = lookup_copy(l, a.may != NULL ? a.may : b.may);
         if (k.may != NULL && a.may != NULL && b.may != NULL)
-            bits_and(l, k.may, b.may);
+            lookup_and(l, k.may, b.may);
     }
     if (a.must != NULL && b.must != NULL) {
-        k.must = bits_copy(l, a.must);
+        k.must = lookup_copy(l, a.must);
         if (k.must != NULL)
-            bits_and(l, k.must, b.must);
+            lookup_and(l, k.must, b.must);
     }
     known_give(l, a);
     known_give(l, b);
@@ -316,80 +251,23 @@ static struct known either(struct lookup *l, struct known a, struct known b)
     struct known k = NOTHING_KNOWN;
 
     if (is_exact(a) && is_exact(b)) {
-        bits_or(l, a.may, b.may);
-        bits_give(l, b.may);
+        lookup_or(l, a.may, b.may);
+        lookup_give(l, b.may);
         return a;
     }
     if (a.may != NULL && b.may != NULL) {
-        k.may = bits_copy(l, a.may);
+        k.may = lookup_copy(l, a.may);
         if (k.may != NULL)
-            bits_or(l, k.may, b.may);
+            lookup_or(l, k.may, b.may);
     }
     if (a.must != NULL || b.must != NULL) {
-        k.must = bits_copy(l, a.must != NULL ? a.must : b.must);
+        k.must = lookup_copy(l, a.must != NULL ? a.must : b.must);
         if (k.must != NULL && a.must != NULL && b.must != NULL)
-            bits_or(l, k.must, b.must);
+            lookup_or(l, k.must, b.must);
     }
     known_give(l, a);
     known_give(l, b);
     return k;
-}
-
-/* How often a bit is set, in binary, one buffer a digit. */
-struct tally {
-    uint64_t *digits[16];
-    uint32_t count;
-};
-
-static void tally_add(struct lookup *l, struct tally *t, const uint64_t *bits)
-{
-    uint64_t *carry = bits_copy(l, bits);
-
-    for (uint32_t d = 0; d < t->count && !l->failed; d++) {
-        for (uint32_t i = 0; i < l->words; i++) {
-            uint64_t before = t->digits[d][i];
-
-            t->digits[d][i] = before ^ carry[i];
-            carry[i] &= before;
-        }
-    }
-    if (l->failed)
-        return;
-    for (uint32_t i = 0; i < l->words; i++) {
-        if (carry[i] == 0)
-            continue;
-        t->digits[t->count++] = carry; /* at most 14: there are no more conditions */
-        return;
-    }
-    bits_give(l, carry);
-}
-
-/* Bits whose tally is at least `least`: from the highest digit down, those that are above it so
- * far, and those that are equal to it. */
-static uint64_t *tally_least(struct lookup *l, struct tally *t, uint64_t least)
-{
-    uint64_t *above = bits_take(l);
-    uint64_t *equal = bits_take(l);
-
-    if (l->failed)
-        return NULL;
-    memset(equal, 0xff, l->words * sizeof *equal);
-    if (t->count < 64 && least >> t->count != 0)
-        memset(equal, 0, l->words * sizeof *equal); /* more than all digits can say */
-    for (uint32_t d = t->count; d-- > 0;) {
-        bool one = (least >> d & 1) != 0;
-
-        for (uint32_t i = 0; i < l->words; i++) {
-            if (!one)
-                above[i] |= equal[i] & t->digits[d][i];
-            equal[i] &= one ? t->digits[d][i] : ~t->digits[d][i];
-        }
-    }
-    bits_or(l, above, equal);
-    bits_give(l, equal);
-    for (uint32_t d = 0; d < t->count; d++)
-        bits_give(l, t->digits[d]);
-    return above;
 }
 
 static struct known at_least(struct lookup *l, const struct filter *f)
@@ -407,17 +285,17 @@ static struct known at_least(struct lookup *l, const struct filter *f)
         if (child.may == NULL)
             anything++;
         else
-            tally_add(l, &may, child.may);
+            lookup_tally(l, &may, child.may);
         if (child.must != NULL)
-            tally_add(l, &must, child.must);
+            lookup_tally(l, &must, child.must);
         known_give(l, child);
     }
     if (l->failed)
         return k;
     if (f->min_count > anything)
-        k.may = tally_least(l, &may, f->min_count - anything);
+        k.may = lookup_tally_least(l, &may, f->min_count - anything);
     if (f->min_count > 0 && !exact)
-        k.must = tally_least(l, &must, f->min_count);
+        k.must = lookup_tally_least(l, &must, f->min_count);
     else if (exact)
         k.must = k.may;
     return k;
@@ -425,11 +303,88 @@ static struct known at_least(struct lookup *l, const struct filter *f)
 
 static struct known everything(struct lookup *l, bool all)
 {
-    struct known k = {.may = bits_take(l)};
+    struct known k = {.may = lookup_take(l)};
 
     k.must = k.may;
     if (k.may != NULL && all)
         or_set(l, k.may, &l->set->known);
+    return k;
+}
+
+/* --- conjunctions --- */
+
+static void weigh_slots(void *arg, const struct slot_set *s)
+{
+    *(uint64_t *)arg += s->count;
+}
+
+static void weigh_range(void *arg, const struct tree *t, uint64_t low, uint64_t high)
+{
+    *(uint64_t *)arg += tree_count(t, low, high);
+}
+
+/* About how many entries of indexes it takes to answer. */
+static uint64_t weight_of(const struct lookup *l, const struct filter *f)
+{
+    const struct pindex *index = f->path == NULL ? NULL : pindex_on_locked(l->set, f->path);
+    uint64_t weight = 0;
+    const struct parts parts = {.slots = weigh_slots, .range = weigh_range, .arg = &weight};
+
+    for (size_t i = 0; i < f->child_count; i++)
+        weight += weight_of(l, f->children[i]);
+    if (index == NULL)
+        return weight;
+    if (!words_help(index, f)) {
+        (void)parts_of(index, f, &parts);
+        return weight;
+    }
+    for (size_t i = 0; i < f->word_count; i++) {
+        const struct slot_set *s = value_map_find(&index->values, f->words[i]);
+
+        weight += s == NULL ? 0 : s->count;
+    }
+    return weight;
+}
+
+static bool enough_known(const struct lookup *l, struct known k, uint64_t weight)
+{
+    return k.may != NULL && weight / ROW_ENTRIES > lookup_count(l, k.may);
+}
+
+/* The light ones first. When few rows are left, a heavy one costs more than these rows do: they are
+ * asked. */
+static struct known all_of_weighed(struct lookup *l, const struct filter *f)
+{
+    uint64_t weights[WEIGHED_CHILDREN_MAX];
+    bool done[WEIGHED_CHILDREN_MAX] = {false};
+    struct known k = NOTHING_KNOWN;
+
+    for (size_t i = 0; i < f->child_count; i++)
+        weights[i] = weight_of(l, f->children[i]);
+    for (size_t n = 0; n < f->child_count && !l->failed; n++) {
+        size_t next = f->child_count;
+
+        for (size_t i = 0; i < f->child_count; i++)
+            if (!done[i] && (next == f->child_count || weights[i] < weights[next]))
+                next = i;
+        if (enough_known(l, k, weights[next]))
+            return both(l, k, NOTHING_KNOWN);
+        done[next] = true;
+        k = n == 0 ? look(l, f->children[next]) : both(l, k, look(l, f->children[next]));
+    }
+    return k;
+}
+
+static struct known all_of(struct lookup *l, const struct filter *f)
+{
+    struct known k;
+
+    if (f->child_count > 1 && f->child_count <= WEIGHED_CHILDREN_MAX &&
+        l->set->known.count >= WEIGHED_ROWS_MIN)
+        return all_of_weighed(l, f);
+    k = f->child_count == 0 ? everything(l, true) : look(l, f->children[0]);
+    for (size_t i = 1; i < f->child_count && !l->failed; i++)
+        k = both(l, k, look(l, f->children[i]));
     return k;
 }
 
@@ -445,10 +400,7 @@ static struct known look(struct lookup *l, const struct filter *f)
     case FILTER_NONE:
         return everything(l, false);
     case FILTER_AND:
-        k = f->child_count == 0 ? everything(l, true) : look(l, f->children[0]);
-        for (size_t i = 1; i < f->child_count && !l->failed; i++)
-            k = both(l, k, look(l, f->children[i]));
-        return k;
+        return all_of(l, f);
     case FILTER_OR:
         k = f->child_count == 0 ? everything(l, false) : look(l, f->children[0]);
         for (size_t i = 1; i < f->child_count && !l->failed; i++)
@@ -502,7 +454,7 @@ status pindex_lookup(const struct pindex_set *set, const struct filter *f, struc
         answer.bits = k.may;
         answer.sure = k.must;
         answer.bit_count = l.bit_count;
-        answer.count = bits_count(&l, k.may);
+        answer.count = lookup_count(&l, k.may);
     }
     *out = answer;
     return ST_OK;
