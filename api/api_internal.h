@@ -21,6 +21,7 @@ struct api {
     _Atomic uint64_t id_count;
     _Atomic bool draining;        /* set by api_drain(), read by the loop and /ready */
     _Atomic uint64_t reply_bytes; /* of large answers between worker and socket */
+    _Atomic uint64_t query_bytes; /* what queries hold that wait between their slices */
 };
 
 /* The routes (handlers.c). */

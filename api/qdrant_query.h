@@ -8,7 +8,8 @@
  * Threads, ownership: as request.h. A plan lives in the request's arena, results in a scratch arena
  * that is emptied when they were printed.
  * Limits     QUERY_DEPTH_MAX levels inside one another, QUERY_LEVELS_MAX of them a query,
- *            QUERY_EXAMPLES_MAX examples a level. */
+ *            QUERY_EXAMPLES_MAX examples a level, QUERY_SOURCES_MAX results of the levels one is
+ *            made of. */
 #ifndef API_QDRANT_QUERY_H
 #define API_QDRANT_QUERY_H
 
@@ -20,7 +21,10 @@ enum {
     QUERY_DEPTH_MAX = 16,
     QUERY_LEVELS_MAX = 256,
     QUERY_EXAMPLES_MAX = 1024,
+    QUERY_SOURCES_MAX = 256 * 1024,
     QUERY_LIMIT_DEFAULT = 10,
+    /* What all queries together hold while they wait between slices; who is over does not wait. */
+    QUERY_PAUSED_BYTES_MAX = 256 * 1024 * 1024,
 };
 
 enum level_form {
@@ -140,6 +144,22 @@ NODISCARD
 status query_step_mmr(struct query_run *run, struct level *level, bool *done, struct err *err);
 NODISCARD
 status query_step_scan(struct query_run *run, struct level *level, bool *done, struct err *err);
+/* Points by rising id, a page a step; the offset is left out already. */
+NODISCARD
+status query_step_pages(struct query_run *run, struct level *level, bool *done, struct err *err);
+/* What a level's results are read with: only those of the query itself are printed. */
+struct read_want query_want(const struct query_run *run);
+/* How many of `count` there can be, for there is made room for all; ST_INVALID over max. */
+NODISCARD
+status query_bounded(struct query_run *run, uint64_t count, uint64_t max, uint32_t *out,
+                     struct err *err);
+/* The level's filter and its sources'; *empty: they have nothing. */
+NODISCARD
+status query_filter(struct query_run *run, const struct level *level, const struct filter **out,
+                    bool *empty, struct err *err);
+NODISCARD
+status query_take_document(struct query_run *run, const struct document *d, float score,
+                           struct scored *out, struct err *err);
 /* The k nearest of a level's example, or of the mean of its examples. */
 NODISCARD
 status query_nearest(struct query_run *run, const struct level *level, uint64_t k,
@@ -154,7 +174,8 @@ struct query_job {
     status (*step)(struct request *req, struct query_job *job, bool *done, struct err *err);
     struct read_limits limits;
     struct arena scratch;
-    bool idle; /* set by a step that needs nothing in scratch any more */
+    bool idle;     /* set by a step that needs nothing in scratch any more */
+    uint64_t held; /* of scratch, while it waits */
 };
 /* Runs it at once if it is cheap, else through the queue under its cost, in slices; answers. */
 task_state query_job_start(struct request *req, struct query_job *job, uint64_t cost_ns);

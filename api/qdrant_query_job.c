@@ -61,16 +61,37 @@ static task_state fail(struct request *req, struct query_job *job, status st, co
     return TASK_DONE;
 }
 
-static task_state pause(struct request *req, struct query_job *job)
+/* What waits between slices is bounded over all requests; false: go on at once. */
+static bool hold(struct api *api, struct query_job *job)
 {
-    struct arena scratch;
+    uint64_t bytes = job->scratch.bytes;
 
-    if (job->idle)
-        arena_free(&job->scratch); /* many may wait like this one */
-    scratch = job->scratch;
+    if (atomic_fetch_add_explicit(&api->query_bytes, bytes, memory_order_relaxed) + bytes <=
+        QUERY_PAUSED_BYTES_MAX) {
+        job->held = bytes;
+        return true;
+    }
+    atomic_fetch_sub_explicit(&api->query_bytes, bytes, memory_order_relaxed);
+    return false;
+}
+
+static void let_go(struct api *api, struct query_job *job)
+{
+    atomic_fetch_sub_explicit(&api->query_bytes, job->held, memory_order_relaxed);
+    job->held = 0;
+}
+
+/* TASK_AGAIN, or TASK_DONE when there is no room for the answer: the request is gone then. */
+static task_state pause_job(struct request *req, struct query_job *job)
+{
+    struct arena scratch = job->scratch;
+    struct api *api = req->api;
+    uint64_t held = job->held;
+
     if (reply_grow(req))
         return TASK_AGAIN;
-    arena_free(&scratch); /* the request is answered, and gone */
+    atomic_fetch_sub_explicit(&api->query_bytes, held, memory_order_relaxed);
+    arena_free(&scratch);
     return TASK_DONE;
 }
 
@@ -90,6 +111,7 @@ static task_state run(struct request *req, struct query_job *job)
     uint64_t until_ns = clock_mono_ns(req->api->options.clock) + EXEC_SLICE_NS;
     struct err err = {0};
 
+    let_go(req->api, job);
     for (bool done = false; !done && !req->out.failed;) {
         status st = in_time(req, job, &err);
 
@@ -98,8 +120,12 @@ static task_state run(struct request *req, struct query_job *job)
             st = job->step(req, job, &done, &err);
         if (st != ST_OK)
             return fail(req, job, st, &err);
-        if (!done && clock_mono_ns(req->api->options.clock) >= until_ns)
-            return pause(req, job);
+        if (done || clock_mono_ns(req->api->options.clock) < until_ns)
+            continue;
+        if (job->idle)
+            arena_free(&job->scratch); /* many may wait like this one */
+        if (hold(req->api, job))
+            return pause_job(req, job);
     }
     arena_free(&job->scratch);
     note_slow(req);

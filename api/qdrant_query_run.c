@@ -14,9 +14,8 @@ static status no_memory(struct err *err)
     return err_set(err, ST_NOMEM, "out of memory for the results");
 }
 
-/* No more than there can be: what is asked for is made room for. */
-static status bounded(struct query_run *run, uint64_t count, uint64_t max, uint32_t *out,
-                      struct err *err)
+status query_bounded(struct query_run *run, uint64_t count, uint64_t max, uint32_t *out,
+                     struct err *err)
 {
     struct collection_info info;
 
@@ -34,8 +33,7 @@ static status bounded(struct query_run *run, uint64_t count, uint64_t max, uint3
     return ST_OK;
 }
 
-/* What the level's results are read with: only those of the query itself are printed. */
-static struct read_want want_of(const struct query_run *run)
+struct read_want query_want(const struct query_run *run)
 {
     struct read_want want = {0};
 
@@ -77,18 +75,20 @@ static status vectors_of(struct query_run *run, const struct document *d, const 
     return ST_OK;
 }
 
+status query_take_document(struct query_run *run, const struct document *d, float score,
+                           struct scored *out, struct err *err)
+{
+    *out = (struct scored){.id = d->id, .score = score, .lsn = d->lsn, .payload = d->payload};
+    return vectors_of(run, d, &out->vectors, err);
+}
+
 static status take_documents(struct query_run *run, const struct document *documents,
-                             uint32_t count, float score, struct scored_list *out, struct err *err)
+                             uint32_t count, struct scored_list *out, struct err *err)
 {
     status st = make_list(run, count, out, err);
 
-    for (uint32_t i = 0; st == ST_OK && i < count; i++) {
-        const struct document *d = &documents[i];
-
-        out->items[i] =
-            (struct scored){.id = d->id, .score = score, .lsn = d->lsn, .payload = d->payload};
-        st = vectors_of(run, d, &out->items[i].vectors, err);
-    }
+    for (uint32_t i = 0; st == ST_OK && i < count; i++)
+        st = query_take_document(run, &documents[i], 1, &out->items[i], err);
     return st;
 }
 
@@ -165,7 +165,7 @@ status query_nearest(struct query_run *run, const struct level *level, uint64_t 
     if (st == ST_OK && level->source_count > 0)
         st = query_within(run, level, &within, &points.within_count, err);
     if (st == ST_OK)
-        st = bounded(run, k, VINDEX_K_MAX, &options.top_k, err);
+        st = query_bounded(run, k, VINDEX_K_MAX, &options.top_k, err);
     if (st == ST_OK)
         st = example_vector(run, level, &examples, &vector, err);
     if (st != ST_OK || (level->source_count > 0 && points.within_count == 0))
@@ -182,9 +182,8 @@ status query_nearest(struct query_run *run, const struct level *level, uint64_t 
     return st;
 }
 
-/* The level's filter and its sources'; *empty: they have nothing. */
-static status within_filter(struct query_run *run, const struct level *level,
-                            const struct filter **out, bool *empty, struct err *err)
+status query_filter(struct query_run *run, const struct level *level, const struct filter **out,
+                    bool *empty, struct err *err)
 {
     struct docid *ids = NULL;
     size_t count = 0;
@@ -201,28 +200,26 @@ static status within_filter(struct query_run *run, const struct level *level,
     return st;
 }
 
-static status run_page(struct query_run *run, const struct level *level, struct scored_list *out,
-                       struct err *err)
+static status run_order(struct query_run *run, const struct level *level, struct scored_list *out,
+                        struct err *err)
 {
-    struct scroll ask = {.want = want_of(run), .limits = run->limits};
+    struct scroll ask = {.want = query_want(run),
+                         .order_by = level->order.by,
+                         .falling = level->order.falling,
+                         .start_from = level->order.has_start ? &level->order.start : NULL,
+                         .limits = run->limits};
     struct scrolled got = {0};
     bool empty = false;
-    status st = within_filter(run, level, &ask.filter, &empty, err);
+    status st = query_filter(run, level, &ask.filter, &empty, err);
 
     if (st != ST_OK || empty)
         return st;
-    if (level->form == LEVEL_ORDER) {
-        ask.order_by = level->order.by;
-        ask.falling = level->order.falling;
-        ask.start_from = level->order.has_start ? &level->order.start : NULL;
-    }
-    st = bounded(run, query_wanted(level), UINT32_MAX, &ask.limit, err);
+    st = query_bounded(run, query_wanted(level), UINT32_MAX, &ask.limit, err);
     if (st == ST_OK)
         st = node_scroll(run->req->collection, &ask, run->scratch, &got, err);
     if (st == ST_OK)
-        st = take_documents(run, got.documents, got.count, level->form == LEVEL_ORDER ? 1 : 0, out,
-                            err);
-    for (uint32_t i = 0; st == ST_OK && got.order_values != NULL && i < got.count; i++)
+        st = take_documents(run, got.documents, got.count, out, err);
+    for (uint32_t i = 0; st == ST_OK && i < got.count; i++)
         out->items[i].order = &got.order_values[i];
     return st;
 }
@@ -230,20 +227,20 @@ static status run_page(struct query_run *run, const struct level *level, struct 
 static status run_sample(struct query_run *run, const struct level *level, struct scored_list *out,
                          struct err *err)
 {
-    const struct read_want want = want_of(run);
+    const struct read_want want = query_want(run);
     const struct filter *filter = NULL;
     struct document *documents = NULL;
     uint32_t count = 0;
     bool empty = false;
-    status st = within_filter(run, level, &filter, &empty, err);
+    status st = query_filter(run, level, &filter, &empty, err);
 
     if (st != ST_OK || empty)
         return st;
-    st = bounded(run, query_wanted(level), UINT32_MAX, &count, err);
+    st = query_bounded(run, query_wanted(level), UINT32_MAX, &count, err);
     if (st == ST_OK)
         st = node_sample(run->req->collection, filter, count, &want, &run->limits, run->scratch,
                          &documents, &count, err);
-    return st == ST_OK ? take_documents(run, documents, count, 1, out, err) : st;
+    return st == ST_OK ? take_documents(run, documents, count, out, err) : st;
 }
 
 /* --- fusion --- */
@@ -282,7 +279,7 @@ static status run_fusion(struct query_run *run, const struct level *level, struc
 
 static status fetch(struct query_run *run, struct scored_list *list, struct err *err)
 {
-    const struct read_want want = want_of(run);
+    const struct read_want want = query_want(run);
     struct docid *ids = arena_array(run->scratch, (size_t)list->count + 1, sizeof *ids);
     struct document *documents = NULL;
     uint32_t count = 0;
@@ -321,7 +318,7 @@ static bool is_scan(const struct level *level)
 
 static status run_whole(struct query_run *run, struct level *level, struct err *err)
 {
-    const struct read_want want = want_of(run);
+    const struct read_want want = query_want(run);
     const float *query = NULL;
 
     level->result = (struct scored_list){0};
@@ -329,9 +326,10 @@ static status run_whole(struct query_run *run, struct level *level, struct err *
     case LEVEL_NEAREST:
     case LEVEL_RECOMMEND:
         return query_nearest(run, level, query_wanted(level), &want, &level->result, &query, err);
-    case LEVEL_BY_ID:
     case LEVEL_ORDER:
-        return run_page(run, level, &level->result, err);
+        return run_order(run, level, &level->result, err);
+    case LEVEL_BY_ID: /* has steps of its own */
+        break;
     case LEVEL_SAMPLE:
         return run_sample(run, level, &level->result, err);
     case LEVEL_RRF:
@@ -348,7 +346,23 @@ static status step_level(struct query_run *run, struct level *level, bool *done,
         return query_step_mmr(run, level, done, err);
     if (is_scan(level))
         return query_step_scan(run, level, done, err);
+    if (level->form == LEVEL_BY_ID)
+        return query_step_pages(run, level, done, err);
     return run_whole(run, level, err);
+}
+
+/* They are sorted at a stretch. */
+static status check_sources(const struct level *level, struct err *err)
+{
+    uint64_t count = 0;
+
+    for (size_t i = 0; i < level->source_count; i++)
+        count += level->sources[i]->result.count;
+    if (count > QUERY_SOURCES_MAX)
+        return err_set(err, ST_INVALID,
+                       "the prefetches gave %" PRIu64 " points, at most %d are taken", count,
+                       QUERY_SOURCES_MAX);
+    return ST_OK;
 }
 
 static bool is_fetched_last(const struct level *level)
@@ -360,12 +374,15 @@ status query_run_step(struct query_run *run, bool *done, struct err *err)
 {
     struct level *level = run->plan->levels[run->at];
     bool whole = false;
-    status st = step_level(run, level, &whole, err);
+    status st = run->inside == NULL ? check_sources(level, err) : ST_OK;
 
+    if (st == ST_OK)
+        st = step_level(run, level, &whole, err);
     *done = false;
     if (st != ST_OK || !whole)
         return st;
-    drop_offset(&level->result, level);
+    if (level->form != LEVEL_BY_ID)
+        drop_offset(&level->result, level);
     if (is_fetched_last(level))
         st = fetch(run, &level->result, err);
     run->inside = NULL;

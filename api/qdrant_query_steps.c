@@ -1,5 +1,5 @@
-/* qdrant_query_steps.c - forms that take many steps: diverse picks, and scores by several examples,
- * which no index knows: every row is looked at, a page a step. */
+/* qdrant_query_steps.c - forms that take many steps: diverse picks, pages by id, and scores by
+ * several examples, which no index knows: every row is looked at, a page a step. */
 #include "api/qdrant_query.h"
 
 /* --- maximal marginal relevance --- */
@@ -58,6 +58,78 @@ status query_step_mmr(struct query_run *run, struct level *level, bool *done, st
     if (*done)
         level->result = p->picked;
     return ST_OK;
+}
+
+/* --- by rising id --- */
+
+struct paging {
+    struct scroll ask;
+    struct docid from;
+    uint64_t skip, left;
+};
+
+static status begin_pages(struct query_run *run, struct level *level, bool *none, struct err *err)
+{
+    struct paging *p = arena_zero(run->scratch, sizeof *p);
+    uint32_t room = 0;
+    status st;
+
+    level->result = (struct scored_list){0};
+    if (p == NULL)
+        return err_set(err, ST_NOMEM, "out of memory for a page");
+    p->ask.limits = run->limits;
+    st = query_filter(run, level, &p->ask.filter, none, err);
+    if (st == ST_OK)
+        st = query_bounded(run, level->limit, UINT32_MAX, &room, err);
+    if (st != ST_OK)
+        return st;
+    p->skip = level->offset;
+    p->left = room;
+    level->result.items = arena_array(run->scratch, room, sizeof *level->result.items);
+    if (level->result.items == NULL)
+        return err_set(err, ST_NOMEM, "out of memory for %u points", room);
+    run->inside = p;
+    return ST_OK;
+}
+
+static status take_page(struct query_run *run, struct level *level, struct paging *p,
+                        const struct scrolled *got, struct err *err)
+{
+    struct scored_list *to = &level->result;
+    status st = ST_OK;
+
+    if (p->skip > 0) {
+        p->skip -= got->count;
+        return ST_OK;
+    }
+    for (uint32_t i = 0; st == ST_OK && i < got->count; i++)
+        st = query_take_document(run, &got->documents[i], 0, &to->items[to->count++], err);
+    p->left -= got->count;
+    return st;
+}
+
+/* What is left out by the offset is not read. */
+status query_step_pages(struct query_run *run, struct level *level, bool *done, struct err *err)
+{
+    struct paging *p = run->inside;
+    struct scrolled got = {0};
+    uint64_t rows;
+    status st;
+
+    if (p == NULL)
+        return begin_pages(run, level, done, err);
+    p->ask.want = p->skip > 0 ? (struct read_want){0} : query_want(run);
+    rows = points_page(run->req->collection, p->skip > 0 ? &(struct qd_want){0} : &run->plan->want);
+    if (p->skip > 0 ? rows > p->skip : rows > p->left)
+        rows = p->skip > 0 ? p->skip : p->left;
+    p->ask.limit = (uint32_t)rows;
+    st = node_scroll(run->req->collection, &p->ask, run->scratch, &got, err);
+    if (st == ST_OK)
+        st = take_page(run, level, p, &got, err);
+    p->from = got.next;
+    p->ask.from = &p->from;
+    *done = st == ST_OK && (!got.more || p->left == 0);
+    return st;
 }
 
 /* --- scores by examples --- */

@@ -551,6 +551,26 @@ def unnamed_and_lookups(client):
     check(ids(query(query=[1, 0], score_threshold=4.000001)) == [5], "a threshold that is not")
 
 
+def more_than_a_page(client):
+    """What is read page by page: by id, and scores of every row."""
+    put(client, "/collections/many", {"vectors": {"size": 1, "distance": "Dot"}})
+    put(client, "/collections/many/points?wait=true", {"batch": {
+        "ids": list(range(1500)), "vectors": [[n % 97] for n in range(1500)], "payloads": [{"n": n} for n in range(1500)]}})
+    query = "/collections/many/points/query"
+    for offset, limit in ((0, 10 ** 9), (0, 1500), (700, 10), (0, 513), (1499, 1), (1490, 2 ** 63), (1500, 5), (2 ** 64 - 1, 2 ** 64 - 1)):
+        got = ask(client, query, {"offset": offset, "limit": limit, "with_payload": True})["points"]
+        ids = list(range(1500))[offset:offset + limit]
+        check([p["id"] for p in got] == ids and all(p["payload"] == {"n": p["id"]} for p in got), f"{offset} {limit}: {len(got)}")
+    even = {"should": [{"key": "n", "match": {"any": list(range(0, 1500, 2))}}]}
+    got = ask(client, query, {"offset": 600, "limit": 100, "filter": even})["points"]
+    check([p["id"] for p in got] == list(range(1200, 1400, 2)), "every other point, from the middle")
+    ranked = best_first([(n, 2 * (n % 97)) for n in range(1500)], -1)
+    body = {"query": {"recommend": {"positive": [[3]], "negative": [[1]], "strategy": "sum_scores"}}, "limit": 40, "offset": 5}
+    same_results(ask(client, query, body)["points"], ranked[5:45], ranked, True, "sums over pages")
+    groups_of = ask(client, "/collections/many/points/query/groups", {"query": [1], "group_by": "n", "limit": 200, "group_size": 2})
+    check([g["id"] for g in groups_of["groups"]] == [n for n, _ in ranked[:200]], "more groups than the first round finds")
+
+
 def refusals(client):
     query, nested = "/collections/u/points/query", {"query": [1, 0]}
     for _ in range(20):
@@ -645,6 +665,7 @@ def forms_and_refusals():
         node.start()
         client = node.client()
         unnamed_and_lookups(client)
+        more_than_a_page(client)
         refusals(client)
         client.close()
         node.stop()
