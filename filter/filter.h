@@ -26,6 +26,7 @@ enum filter_kind {
     FILTER_TEXT,     /* all words of `words` */
     FILTER_TEXT_ANY, /* one of them */
     FILTER_PHRASE,   /* adjacent, in order */
+    FILTER_PREFIX,   /* a string begins with `text` */
     FILTER_RANGE,    /* numbers */
     FILTER_DATETIME, /* times, as text in the payload */
     FILTER_GEO_BOX,
@@ -78,7 +79,7 @@ struct filter {
     const struct slice *words;
     size_t word_count;
     const uint32_t *fallback; /* FILTER_PHRASE: Knuth, Morris and Pratt's */
-    struct slice text;        /* FILTER_TEXT...: as sent */
+    struct slice text;        /* FILTER_TEXT..., FILTER_PREFIX: as sent */
     struct filter_words cut;
     enum filter_bound lower, upper;            /* FILTER_RANGE, FILTER_DATETIME, FILTER_COUNT */
     double low, high;                          /* FILTER_RANGE */

@@ -110,6 +110,11 @@ static bool in_shape(const struct filter *f, const struct jbin_value *v)
     return in_polygon(f, p);
 }
 
+static bool begins_with(struct slice text, struct slice prefix)
+{
+    return text.bytes >= prefix.bytes && slice_equal(slice_make(text.data, prefix.bytes), prefix);
+}
+
 static bool value_matches(const struct filter *f, const struct jbin_value *v)
 {
     switch (f->kind) {
@@ -125,6 +130,8 @@ static bool value_matches(const struct filter *f, const struct jbin_value *v)
     case FILTER_TEXT_ANY:
     case FILTER_PHRASE:
         return v->type == JBIN_T_STRING && text_match(f, v->text);
+    case FILTER_PREFIX:
+        return v->type == JBIN_T_STRING && begins_with(v->text, f->text);
     case FILTER_GEO_BOX:
     case FILTER_GEO_RADIUS:
     case FILTER_GEO_POLYGON:
@@ -311,6 +318,7 @@ static bool match(const struct filter *f, const struct scope *s)
     case FILTER_TEXT:
     case FILTER_TEXT_ANY:
     case FILTER_PHRASE:
+    case FILTER_PREFIX:
     case FILTER_RANGE:
     case FILTER_DATETIME:
     case FILTER_GEO_BOX:

@@ -24,17 +24,31 @@ static status parse_words(struct parser *p, const struct place *at, enum filter_
     return ST_OK;
 }
 
+static status parse_prefix(struct parser *p, const struct place *at, const struct path *path,
+                           struct jval v, struct filter **out)
+{
+    struct filter *f;
+    status st = parse_node(p, FILTER_PREFIX, path, &f);
+
+    if (st == ST_OK)
+        st = parse_string(p, at, v, &f->text);
+    if (st == ST_OK)
+        *out = f;
+    return st;
+}
+
 status parse_match(struct parser *p, const struct place *at, const struct path *path, struct jval v,
                    struct filter **out)
 {
-    enum { VALUE, ANY, EXCEPT, TEXT, TEXT_ANY, PHRASE, MATCH_COUNT };
+    enum { VALUE, ANY, EXCEPT, TEXT, TEXT_ANY, PHRASE, PREFIX, MATCH_COUNT };
     struct member m[MATCH_COUNT] = {
         [VALUE] = {.name = "value"},       [ANY] = {.name = "any"},
         [EXCEPT] = {.name = "except"},     [TEXT] = {.name = "text"},
         [TEXT_ANY] = {.name = "text_any"}, [PHRASE] = {.name = "phrase"},
+        [PREFIX] = {.name = "prefix"},
     };
-    status st = parse_members(p, at, v, "a match {value, any, except, text, text_any or phrase}", m,
-                              MATCH_COUNT);
+    status st = parse_members(
+        p, at, v, "a match {value, any, except, text, text_any, phrase or prefix}", m, MATCH_COUNT);
     size_t kinds = 0;
     size_t kind = 0;
     struct place place;
@@ -47,8 +61,9 @@ status parse_match(struct parser *p, const struct place *at, const struct path *
     if (st != ST_OK)
         return st;
     if (kinds != 1)
-        return parse_refuse(p, at, ST_INVALID,
-                            "a match has one of value, any, except, text, text_any and phrase");
+        return parse_refuse(
+            p, at, ST_INVALID,
+            "a match has one of value, any, except, text, text_any, phrase and prefix");
     place = place_of(at, m[kind].name);
     v = m[kind].value;
     switch (kind) {
@@ -62,8 +77,10 @@ status parse_match(struct parser *p, const struct place *at, const struct path *
         return parse_words(p, &place, FILTER_TEXT, path, v, out);
     case TEXT_ANY:
         return parse_words(p, &place, FILTER_TEXT_ANY, path, v, out);
-    default:
+    case PHRASE:
         return parse_words(p, &place, FILTER_PHRASE, path, v, out);
+    default:
+        return parse_prefix(p, &place, path, v, out);
     }
 }
 

@@ -271,6 +271,7 @@ static struct guess guess_of(const struct guessing *g, const struct filter *f)
     case FILTER_TEXT:
     case FILTER_TEXT_ANY:
     case FILTER_PHRASE:
+    case FILTER_PREFIX:
     case FILTER_RANGE:
     case FILTER_DATETIME:
     case FILTER_GEO_BOX:

@@ -415,6 +415,7 @@ static struct known look(struct lookup *l, const struct filter *f)
     case FILTER_TEXT:
     case FILTER_TEXT_ANY:
     case FILTER_PHRASE:
+    case FILTER_PREFIX:
     case FILTER_RANGE:
     case FILTER_DATETIME:
     case FILTER_GEO_BOX:

@@ -322,6 +322,7 @@ enum verdict parts_of(const struct pindex *index, const struct filter *f, const 
     case FILTER_OR:
     case FILTER_NOT:
     case FILTER_AT_LEAST:
+    case FILTER_PREFIX:
     case FILTER_COUNT:
     case FILTER_IS_EMPTY:
     case FILTER_HAS_ID:

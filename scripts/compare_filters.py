@@ -85,7 +85,7 @@ def on_key(c):
     if "match" in c:
         name, wanted = next(iter(c["match"].items()))
         kinds = {"value": engine.MatchValue, "any": engine.MatchAny, "except": engine.MatchExcept, "text": engine.MatchText,
-                 "text_any": engine.MatchTextAny, "phrase": engine.MatchPhrase}
+                 "text_any": engine.MatchTextAny, "phrase": engine.MatchPhrase, "prefix": engine.MatchPrefix}
         return {"match": kinds[name](wanted)}
     if "range" in c:
         if any(isinstance(bound, str) for bound in c["range"].values()):

@@ -201,7 +201,10 @@ def value_condition():
         condition, inside = geo_condition()
         return condition, lambda v: point_of(v) is not None and inside(point_of(v))
     wanted = random.choice(few.texts + [" ".join(random.choices(few.texts, k=2))])
-    name = random.choice(["text", "text_any", "phrase"])
+    name = random.choice(["text", "text_any", "phrase", "prefix"])
+    if name == "prefix":
+        beginning = wanted[:random.randrange(4)]
+        return {"match": {name: beginning}}, lambda v: isinstance(v, str) and v.startswith(beginning)
     asked = words(wanted)
 
     def test(v):

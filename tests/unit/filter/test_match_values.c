@@ -122,6 +122,11 @@ static void texts_match_byte_for_byte(void **state)
     assert_true(matches("any", "[\"a\",\"b\",\"c\",\"d\",\"e\",\"\"]", "\"\""));
     assert_false(matches("any", "[\"a\",\"b\",\"c\",\"d\",\"e\",\"\"]", "\"f\""));
     assert_true(matches("except", "[\"a\"]", "[\"a\",\"b\"]"));
+    assert_true(matches("prefix", "\"re\"", "\"red\""));
+    assert_true(matches("prefix", "\"red\"", "[\"blue\",\"red\"]"));
+    assert_false(matches("prefix", "\"red\"", "\"re\""));
+    assert_false(matches("prefix", "\"re\"", "\"Red\""));
+    assert_false(matches("prefix", "\"ed\"", "\"red\""));
 }
 
 static void times_compare_as_times(void **state)
