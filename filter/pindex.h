@@ -122,10 +122,11 @@ struct pindex_estimate {
 void pindex_estimate(const struct pindex_set *set, const struct filter *f, uint64_t rows,
                      struct pindex_estimate *out);
 /* Slots by rising (or falling) value of a READY integer, float or datetime index, for order_by:
- * one call per value of a row, until fn returns false. from: NULL or where to begin, inclusive.
- * ST_NOT_FOUND: no such index. */
+ * one call per distinct value of a row, until fn returns false; slots of one value in no order. fn
+ * runs without a lock: rows that come in meanwhile may be told or not. from: NULL or where to
+ * begin, inclusive; of times as I64. ST_NOT_FOUND: no such index; ST_NOMEM. */
 struct pindex_order_value {
-    enum jbin_type type; /* U64, I64, F64; of a datetime its text is the payload's */
+    enum jbin_type type; /* U64, I64, F64; I64 of a datetime: ticks of filter/datetime.h */
     uint64_t u64;
     int64_t i64;
     double f64;
@@ -136,7 +137,9 @@ status pindex_ordered(const struct pindex_set *set, const struct path *path, boo
                       const struct filter_value *from, pindex_order_fn *fn, void *arg,
                       struct err *err);
 /* Distinct values of a READY keyword, bool, uuid or integer index, each with how many of the set
- * bits of `among` have it (NULL: all). */
+ * bits of `among` have it (NULL: all, dead ones too); floats are none. fn runs under the indexes'
+ * lock and asks them nothing. ST_NOT_FOUND: no such index, or some of these rows have values that
+ * it does not tell apart. */
 typedef bool pindex_facet_fn(void *arg, const struct filter_value *value, uint64_t count);
 NODISCARD
 status pindex_facet(const struct pindex_set *set, const struct path *path, const uint64_t *among,

@@ -191,20 +191,36 @@ bool indexes_behind(const struct collection *c)
     return pindex_any(c->pindex) && (pindex_pending(c->pindex) > 0 || pindex_building(c->pindex));
 }
 
-bool indexes_turn(struct collection *c, uint32_t rows)
+static bool take_rows(struct collection *c, uint32_t rows)
 {
-    struct epoch_guard guard;
-    struct pindex_progress p;
+    struct epoch_guard guard = epoch_enter(c->node->epoch);
+    struct pindex_progress p = pindex_step(c->pindex, rows);
 
-    if (atomic_exchange(&c->indexing, true)) /* another thread is at it */
-        return false;
-    guard = epoch_enter(c->node->epoch);
-    p = pindex_step(c->pindex, rows);
     epoch_leave(c->node->epoch, guard);
-    atomic_store(&c->indexing, false);
     if (p.left == 0)
         indexes_answer(c->node, false);
     return p.done > 0;
+}
+
+bool indexes_turn(struct collection *c, uint32_t rows)
+{
+    bool done;
+
+    if (atomic_exchange(&c->indexing, true)) /* another thread is at it */
+        return false;
+    done = take_rows(c, rows);
+    atomic_store(&c->indexing, false);
+    return done;
+}
+
+bool indexes_over_bound(const struct collection *c)
+{
+    return pindex_any(c->pindex) && pindex_pending(c->pindex) > NODE_INDEX_PENDING_MAX;
+}
+
+void indexes_help(struct collection *c, uint32_t rows)
+{
+    (void)take_rows(c, rows);
 }
 
 /* Without indexes the bits are but taken back; those whose thread went away while rows were pending

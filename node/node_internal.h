@@ -470,6 +470,9 @@ void indexes_follow(struct collection *c);
 bool indexes_behind(const struct collection *c); /* rows are to be put into them */
 /* Puts up to so many rows in; false: nothing could be done. Any thread, without locks. */
 bool indexes_turn(struct collection *c, uint32_t rows);
+/* More wait than NODE_INDEX_PENDING_MAX; then writers help, whoever else is at it. */
+bool indexes_over_bound(const struct collection *c);
+void indexes_help(struct collection *c, uint32_t rows);
 void indexes_tick(struct collection *c); /* the upkeep thread's */
 /* An index that found no memory, if there is one: its path. */
 bool indexes_full(struct collection *c, char *path, size_t path_bytes);

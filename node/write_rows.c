@@ -15,11 +15,6 @@ enum {
     WRITE_CLOCK_BYTES = 32 * 1024, /* of rows filled between looks at the clock */
 };
 
-static bool too_many_to_index(const struct collection *c)
-{
-    return pindex_any(c->pindex) && pindex_pending(c->pindex) > NODE_INDEX_PENDING_MAX;
-}
-
 /* Beyond VINDEX_PENDING_MAX pending rows a writer links as many vectors as it brings, before it is
  * answered; beyond NODE_INDEX_PENDING_MAX it puts twice its rows into the payload indexes. */
 static task_state help(struct task *task)
@@ -29,12 +24,12 @@ static task_state help(struct task *task)
     uint32_t linked = op->help_left == 0 ? 0 : fields_link(c, WRITE_HELP_ROWS_SLICE);
 
     op->help_left = linked >= op->help_left || linked == 0 ? 0 : op->help_left - linked;
-    if (op->index_left > WRITE_HELP_INDEX_SLICE && too_many_to_index(c))
+    if (op->index_left > WRITE_HELP_INDEX_SLICE && indexes_over_bound(c))
         op->index_left -= WRITE_HELP_INDEX_SLICE;
     else
         op->index_left = 0;
     if (op->index_left > 0)
-        (void)indexes_turn(c, WRITE_HELP_INDEX_SLICE);
+        indexes_help(c, WRITE_HELP_INDEX_SLICE);
     if (((op->help_left > 0 && fields_behind(c)) || op->index_left > 0) &&
         !atomic_load(&c->node->stopping))
         return TASK_AGAIN;
@@ -209,7 +204,7 @@ static task_state fill(struct task *task)
     if (op->filled < op->count)
         return TASK_AGAIN;
     op->help_left = fields_behind(c) ? op->vectors : 0;
-    op->index_left = too_many_to_index(c) ? WRITE_HELP_INDEX_SLICE + 2 * (uint32_t)op->count : 0;
+    op->index_left = indexes_over_bound(c) ? WRITE_HELP_INDEX_SLICE + 2 * (uint32_t)op->count : 0;
     if (op->help_left == 0 && op->index_left == 0) {
         write_sequence(op);
         return TASK_DONE;

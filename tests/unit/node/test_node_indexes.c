@@ -273,6 +273,35 @@ static void an_index_without_memory_is_said_and_not_used(void **state)
     nworld_fini(&w);
 }
 
+/* The background does nothing: writers keep the pending rows within their bound. */
+static void writers_help_beyond_a_bound(void **state)
+{
+    enum { BATCH = 1000, BATCHES = 24 };
+    struct nworld w;
+    struct collection *c;
+    uint32_t most = 0;
+
+    (void)state;
+    nworld_init(&w, true, 9);
+    nworld_open(&w);
+    assert_int_equal(ncreate(&w, "docs", DIM, VMETRIC_L2, 1000000, NULL), ST_OK); /* no graph */
+    c = npin(&w, "docs");
+    assert_int_equal(index_create(&w, c, "tags", PINDEX_KEYWORD, "\"keyword\"", LONG_MS), ST_OK);
+    while (atomic_exchange(&c->indexing, true))
+        npause_ms(1);
+    for (uint64_t i = 0; i < BATCHES; i++) {
+        pput(c, 1 + i * BATCH, BATCH, 8);
+        most = pindex_pending(c->pindex) > most ? pindex_pending(c->pindex) : most;
+    }
+    assert_in_range(most, NODE_INDEX_PENDING_MAX - BATCH, NODE_INDEX_PENDING_MAX + 2 * BATCH);
+    assert_int_equal(matching(&w, c, TAG3).count, BATCH * BATCHES / 10);
+    atomic_store(&c->indexing, false);
+    neventually(pindex_pending(c->pindex) == 0);
+    assert_int_equal(matching(&w, c, TAG3).count, BATCH * BATCHES / 10);
+    node_collection_unpin(c);
+    nworld_fini(&w);
+}
+
 /* --- beside writers --- */
 
 struct world {
@@ -392,6 +421,7 @@ int main(void)
         cmocka_unit_test(a_path_has_one_index),
         cmocka_unit_test(slots_that_are_used_again_are_indexed_anew),
         cmocka_unit_test(an_index_without_memory_is_said_and_not_used),
+        cmocka_unit_test(writers_help_beyond_a_bound),
         cmocka_unit_test(what_matches_all_the_time_is_always_found),
         cmocka_unit_test(a_stop_answers_who_waits),
     };
