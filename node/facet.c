@@ -246,9 +246,12 @@ static status facet(struct faceting *f, const struct filter *filter,
 
     if (st != ST_OK)
         return st;
-    if (collection_index_on(f->c, f->key, f->arena, &index)) {
+    st = collection_index_on(f->c, f->key, f->arena, &index, err);
+    if (st == ST_OK) {
         f->uuids = index.type == PINDEX_UUID;
         st = count_by_index(f, &rows, err);
+    } else if (st == ST_NOT_FOUND) {
+        st = ST_OK;
     }
     if (st == ST_OK && !f->no_memory)
         look_at_rows(f, &rows);

@@ -31,9 +31,10 @@ bool keep_vector(struct arena *arena, const struct collection *c, uint32_t slot,
 NODISCARD
 bool keep_document(struct arena *arena, const struct collection *c, uint32_t slot,
                    const struct read_want *want, struct document *out);
-/* The payload index on a path, whatever its spelling. False: there is none, or no memory. */
-bool collection_index_on(const struct collection *c, const struct path *path, struct arena *arena,
-                         struct pindex_info *out);
+/* The payload index on a path, whatever its spelling. ST_NOT_FOUND, ST_NOMEM. */
+NODISCARD
+status collection_index_on(const struct collection *c, const struct path *path, struct arena *arena,
+                           struct pindex_info *out, struct err *err);
 /* The ids in order, each once; they go on borrowing their bytes. NULL with *count 0 when memory is
  * out. */
 struct docid *ids_sorted(struct arena *arena, const struct docid *ids, size_t *count);

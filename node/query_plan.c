@@ -57,10 +57,27 @@ static status remember_answers(struct querying *q)
     return ST_OK;
 }
 
-static bool asking_first_is_cheaper(const struct querying *q)
+/* How many rows a scan asks until none is better any more: all at first, then ever fewer. */
+static uint64_t rows_asked(uint64_t rows, uint64_t matches, uint64_t wanted)
 {
-    return filter_cost_ns(q->asker.filter) + QUERY_ROW_NS <
-           (uint64_t)q->field->dimension * sizeof(float) / FULL_BYTES_A_NS;
+    uint64_t step = matches <= wanted ? rows : wanted * rows / matches;
+    uint64_t asked = step;
+
+    for (uint64_t left = matches; left > wanted && asked < rows; left /= 2)
+        asked += step - step * 3 / 10; /* step * ln 2 */
+    return asked < rows ? asked : rows;
+}
+
+/* Asking every row and comparing those that match, or comparing every row and asking those that
+ * compare well. */
+static bool asking_first_is_cheaper(const struct querying *q, uint64_t live, uint64_t matches)
+{
+    uint64_t ask_ns = filter_cost_ns(q->asker.filter) + QUERY_ROW_NS;
+    uint64_t compare_ns = (uint64_t)q->field->dimension * sizeof(float) / FULL_BYTES_A_NS;
+    uint64_t rows = q->known.bits == NULL || q->known.count > live ? live : q->known.count;
+    uint64_t asked = rows_asked(rows, matches, q->options->top_k + QUERY_SPARE);
+
+    return rows * ask_ns + matches * compare_ns < rows * compare_ns + asked * ask_ns;
 }
 
 struct way {
@@ -91,7 +108,8 @@ static status way_of_filter(struct querying *q, struct way *way)
     way->s.allow_slots = q->known.bit_count;
     if (q->known.bits != NULL && q->known.exact && !q->ask_without)
         return ST_OK;
-    if (way->s.exact && q->asker.filter != NULL && !q->ask_without && asking_first_is_cheaper(q)) {
+    if (way->s.exact && q->asker.filter != NULL && !q->ask_without &&
+        asking_first_is_cheaper(q, live, matches)) {
         st = select_make(q->c, q->asker.filter, &q->limits, q->arena, &selected, q->err);
         way->s.allow = selected.bits;
         way->s.allow_slots = selected.bit_count;

@@ -361,11 +361,12 @@ status scroll_ordered(struct scrolling *s, struct scrolled *out)
     const struct path *by = s->request->order_by;
     struct ordering o = {.s = s};
     struct pindex_info index;
-    status st;
+    status st = collection_index_on(s->c, by, s->arena, &index, s->err);
 
-    if (!collection_index_on(s->c, by, s->arena, &index) ||
-        (index.type != PINDEX_INTEGER && index.type != PINDEX_FLOAT &&
-         index.type != PINDEX_DATETIME))
+    if (st == ST_NOMEM)
+        return st;
+    if (st != ST_OK || (index.type != PINDEX_INTEGER && index.type != PINDEX_FLOAT &&
+                        index.type != PINDEX_DATETIME))
         return err_set(s->err, ST_INVALID,
                        "order_by needs an integer, float or datetime index on `%.*s`",
                        (int)by->text.bytes, (const char *)by->text.data);

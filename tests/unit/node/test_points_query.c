@@ -472,6 +472,74 @@ static void a_filter_stops_at_the_deadline(void **state)
     end(&m);
 }
 
+/* A search is over one field: rows that lack it are no matches, however few there are. */
+static void a_query_is_over_one_field(void **state)
+{
+    static const struct field_info fields[] = {
+        {.name = "", .dimension = 2, .metric = VMETRIC_L2, .threshold = 10000},
+        {.name = "b", .dimension = 3, .metric = VMETRIC_DOT, .threshold = 20},
+    };
+    const struct collection_spec spec = {.name = "fields", .fields = fields, .field_count = 2};
+    static float vectors[300][2][3];
+    static float *by_position[300][2];
+    static struct write_row rows[300];
+    struct collection *c;
+    struct arena arena;
+    struct call call;
+
+    (void)state;
+    call_init(&call);
+    node_collection_create(world.node, &spec, call_admin_done, &call);
+    call_wait(&call);
+    assert_int_equal(call.st, ST_OK);
+    c = npin(&world, "fields");
+    arena_init(&arena, 64 << 20);
+    for (uint32_t i = 0; i < 300; i++) {
+        for (uint32_t f = 0; f < 2; f++) {
+            vectors[i][f][0] = (float)i;
+            vectors[i][f][1] = 1;
+            by_position[i][f] = i % 3 == f ? NULL : vectors[i][f];
+        }
+        rows[i] = (struct write_row){.id = docid_u64(i + 1), .vectors = by_position[i]};
+    }
+    assert_int_equal(nwrite(c, rows, 300, NULL, NULL), ST_OK);
+    for (uint32_t i = 0; i < 12; i++) {
+        uint32_t f = i % 2, count = 0;
+        struct point_query points = {.field = f, .vectors = i % 4};
+        struct query_options o = {.top_k = 300, .points = &points, .exact = i % 3 == 0};
+        float query[3] = {f == 0 ? 0.0f : 1.0f, 1, 0};
+        struct query_result r;
+
+        if (i >= 4)
+            points.filter = pfilter(c,
+                                    f == 0 ? "{\"must\":{\"has_vector\":\"b\"}}"
+                                           : "{\"must_not\":{\"has_vector\":\"\"}}",
+                                    &arena);
+        assert_int_equal(node_query(c, query, &o, &arena, &r, NULL), ST_OK);
+        for (uint32_t n = 0; n < 300; n++) {
+            uint32_t row = f == 0 ? n : 299 - n;
+
+            if (row % 3 == f || (i >= 4 && f == 0 && row % 3 == 1) ||
+                (i >= 4 && f == 1 && row % 3 != 0))
+                continue;
+            assert_true(count < r.count);
+            assert_int_equal(r.matches[count].id.u64, row + 1);
+            for (uint32_t v = 0; v < 2 && (i % 4) != 0; v++) {
+                const float *got = r.matches[count].vectors[v];
+
+                if ((i % 4 >> v & 1) == 0 || row % 3 == v)
+                    assert_null(got);
+                else
+                    assert_memory_equal(got, vectors[row][v], (v == 0 ? 2 : 3) * sizeof(float));
+            }
+            count++;
+        }
+        assert_int_equal(count, r.count);
+    }
+    arena_free(&arena);
+    node_collection_unpin(c);
+}
+
 static int open_world(void **state)
 {
     (void)state;
@@ -496,6 +564,7 @@ int main(void)
         cmocka_unit_test(filtered_answers_below_the_threshold_are_exact),
         cmocka_unit_test(filtered_answers_beside_the_graph_are_complete),
         cmocka_unit_test(a_filter_stops_at_the_deadline),
+        cmocka_unit_test(a_query_is_over_one_field),
     };
 
     return cmocka_run_group_tests(tests, open_world, close_world);

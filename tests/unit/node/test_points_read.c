@@ -522,6 +522,80 @@ static void an_order_follows_its_index(void **state)
     indexed = false;
 }
 
+struct hungry {
+    struct model *m;
+    const struct filter *filter;
+    const struct path *key;
+    size_t bytes_max; /* of the arena */
+};
+
+static status run_out(struct hungry *h, int which)
+{
+    const struct read_want want = {.payload = true, .vectors = 1};
+    const struct point_query points = {.filter = h->filter, .vectors = 1};
+    const struct query_options o = {.top_k = 20, .points = &points, .with_payload = true};
+    struct scroll ask = {.filter = h->filter, .limit = 20, .want = want};
+    float query[DIM] = {1};
+    struct docid ids[] = {docid_u64(1), docid_u64(2), docid_u64(1)};
+    struct query_result r;
+    struct scrolled page;
+    struct document *documents;
+    struct facet_hit *hits;
+    struct err err = {0};
+    struct arena arena;
+    uint64_t n;
+    uint32_t count = 0;
+    status st = ST_BUG;
+
+    arena_init(&arena, h->bytes_max);
+    if (which == 0)
+        st = node_query(h->m->c, query, &o, &arena, &r, &err);
+    else if (which == 1)
+        st = node_scroll(h->m->c, &ask, &arena, &page, &err);
+    else if (which == 2)
+        st = node_count(h->m->c, h->filter, true, NULL, &arena, &n, &err);
+    else if (which == 3)
+        st = node_facet(h->m->c, h->key, h->filter, 5, true, NULL, &arena, &hits, &count, &err);
+    else if (which == 4)
+        st = node_sample(h->m->c, h->filter, 9, &want, NULL, &arena, &documents, &count, &err);
+    else if (which == 5)
+        st = node_retrieve(h->m->c, ids, COUNT_OF(ids), &want, &arena, &documents, &count, &err);
+    ask.order_by = h->key;
+    if (which == 6)
+        st = node_scroll(h->m->c, &ask, &arena, &page, &err);
+    assert_true(st == ST_OK || err.text[0] != '\0');
+    arena_free(&arena);
+    return st;
+}
+
+/* Wherever a request's memory ends, it says so, and the next one is answered. */
+static void reads_say_when_memory_is_out(void **state)
+{
+    static struct model m;
+    struct hungry h = {.m = &m};
+
+    (void)state;
+    indexed = true;
+    begin(&m);
+    for (int rule = 1; rule < 4; rule++) {
+        h.filter = pfilter(m.c, RULES[rule].filter, &m.arena);
+        h.key = path(&m, "v");
+        for (int which = 0; which < 7; which++) {
+            uint32_t failed = 0;
+            status st = ST_NOMEM;
+
+            for (h.bytes_max = 0; st != ST_OK; h.bytes_max += 200, failed++) {
+                st = run_out(&h, which);
+                assert_true(st == ST_OK || st == ST_NOMEM);
+                assert_true(failed < 100000);
+            }
+            assert_true(failed > 1);
+        }
+    }
+    end(&m);
+    indexed = false;
+}
+
 static int with_indexes(void **state)
 {
     (void)state;
@@ -575,6 +649,7 @@ int main(void)
                                         without_indexes),
         cmocka_unit_test(an_order_without_an_index_is_refused),
         cmocka_unit_test(an_order_follows_its_index),
+        cmocka_unit_test(reads_say_when_memory_is_out),
         cmocka_unit_test(reads_stop_when_they_are_told),
         cmocka_unit_test_setup_teardown(reads_stop_when_they_are_told, with_indexes,
                                         without_indexes),
