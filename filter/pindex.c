@@ -27,6 +27,8 @@
  * takes none. */
 #include "filter/pindex_internal.h"
 
+enum { FULL_ROOM_BYTES_MIN = 64 * 1024 };
+
 static const char *const TYPES[] = {
     [PINDEX_KEYWORD] = "keyword", [PINDEX_INTEGER] = "integer", [PINDEX_FLOAT] = "float",
     [PINDEX_BOOL] = "bool",       [PINDEX_GEO] = "geo",         [PINDEX_DATETIME] = "datetime",
@@ -139,13 +141,17 @@ const struct pindex *pindex_on_locked(const struct pindex_set *set, const struct
     return i < set->count && set->indexes[i]->state == PINDEX_READY ? set->indexes[i] : NULL;
 }
 
-static void count_building(struct pindex_set *set)
+static void count_states(struct pindex_set *set)
 {
     uint32_t building = 0;
+    uint32_t full = 0;
 
-    for (uint32_t i = 0; i < set->count; i++)
+    for (uint32_t i = 0; i < set->count; i++) {
         building += set->indexes[i]->state == PINDEX_BUILDING;
+        full += set->indexes[i]->state == PINDEX_FULL;
+    }
     atomic_store(&set->building, building);
+    atomic_store(&set->full, full);
 }
 
 /* `work` is held: nobody else changes the table. */
@@ -168,7 +174,7 @@ static status put_index(struct pindex_set *set, const struct pindex_spec *spec, 
     *old = i < set->count ? set->indexes[i] : NULL;
     set->indexes[i] = index;
     set->count += i == set->count;
-    count_building(set);
+    count_states(set);
     rwlock_drop(&set->lock);
     return ST_OK;
 }
@@ -197,7 +203,7 @@ bool pindex_remove(struct pindex_set *set, const struct path *path)
         old = set->indexes[i];
         set->indexes[i] = set->indexes[set->count - 1];
         set->count--;
-        count_building(set);
+        count_states(set);
         rwlock_drop(&set->lock);
     }
     lock_drop(&set->work);
@@ -290,9 +296,12 @@ void pindex_pending_bits(const struct pindex_set *set, uint64_t *bits, uint32_t 
 /* An index that finds no memory is emptied and not asked any more. */
 static void index_full(struct pindex_set *set, struct pindex *index)
 {
+    uint64_t wanted = 2 * index->charge.bytes + FULL_ROOM_BYTES_MIN;
+
+    index->room_wanted = wanted > 2 * index->room_wanted ? wanted : 2 * index->room_wanted;
     pindex_clear(index);
     index->state = PINDEX_FULL;
-    count_building(set);
+    count_states(set);
 }
 
 static bool note_known(struct pindex_set *set, uint32_t slot)
@@ -405,7 +414,7 @@ static bool build_batch_locked(struct pindex_set *set, uint32_t *max, uint32_t *
     }
     if (index->state == PINDEX_BUILDING && index->built >= end)
         index->state = PINDEX_READY;
-    count_building(set);
+    count_states(set);
     rwlock_drop(&set->lock);
     return room;
 }
@@ -443,6 +452,31 @@ bool pindex_any(const struct pindex_set *set)
 bool pindex_building(const struct pindex_set *set)
 {
     return atomic_load_explicit(&set->building, memory_order_relaxed) > 0;
+}
+
+bool pindex_retry(struct pindex_set *set)
+{
+    bool began = false;
+
+    if (atomic_load_explicit(&set->full, memory_order_relaxed) == 0)
+        return false;
+    lock_take(&set->work);
+    for (uint32_t i = 0; i < set->count; i++) {
+        struct pindex *index = set->indexes[i];
+
+        if (index->state != PINDEX_FULL ||
+            mem_reserve(index->charge.budget, index->room_wanted, NULL) != ST_OK)
+            continue;
+        mem_release(index->charge.budget, index->room_wanted);
+        rwlock_take_write(&set->lock);
+        index->state = PINDEX_BUILDING;
+        index->built = 0;
+        count_states(set);
+        rwlock_drop(&set->lock);
+        began = true;
+    }
+    lock_drop(&set->work);
+    return began;
 }
 
 /* --- rows that go --- */

@@ -78,6 +78,9 @@ struct pindex_progress {
 struct pindex_progress pindex_step(struct pindex_set *set, uint32_t max);
 bool pindex_any(const struct pindex_set *set);      /* there are indexes, in whatever state */
 bool pindex_building(const struct pindex_set *set); /* one of them is being built */
+/* Begins FULL indexes again for which there is room now, as far as their last try tells; after each
+ * that fails twice as much is asked for. True: it began one. */
+bool pindex_retry(struct pindex_set *set);
 uint32_t pindex_pending(const struct pindex_set *set);
 /* Dead rows whose slots will be used again; their payloads are still there. */
 void pindex_forget(struct pindex_set *set, const uint32_t *slots, uint32_t count);

@@ -154,6 +154,7 @@ struct pindex {
     enum pindex_state state;
     uint32_t built; /* rows below are in it, or pending, or dead */
     struct charge charge;
+    uint64_t room_wanted; /* FULL: it is not begun again before there is so much */
     /* Rows with a value that the index can tell from others; with another one, null apart; with a
      * null; PINDEX_TEXT: with more than one text; PINDEX_GEO: with a point beyond 90 or 180 degrees
      * (those match as the numbers say). */
@@ -173,7 +174,7 @@ struct pindex_set {
     struct rwlock lock; /* LOCK_RANK_PINDEX; written with both held, read with either */
     struct pindex *indexes[PINDEX_COUNT_MAX];
     _Atomic uint32_t count; /* also read without a lock, as a hint */
-    _Atomic uint32_t building;
+    _Atomic uint32_t building, full;
     /* Slots whose rows went live, are not pending and were not forgotten. */
     struct slot_set known;
     struct charge known_charge;

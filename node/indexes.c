@@ -229,7 +229,7 @@ void indexes_tick(struct collection *c)
 {
     if (!pindex_any(c->pindex) && pindex_pending(c->pindex) > 0)
         (void)indexes_turn(c, IDLE_ROWS);
-    else if (indexes_behind(c))
+    else if (pindex_retry(c->pindex) || indexes_behind(c))
         linkers_want(c);
 }
 

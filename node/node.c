@@ -383,8 +383,8 @@ static void health_of_collection(struct collection *c, struct node_health *out)
         indexes_full(c, why, sizeof why)) {
         (void)snprintf(text, sizeof text,
                        "collection %.64s: no memory for the payload index on %.200s; it is not "
-                       "used, queries look at every row. Raise [limits] memory_bytes and create "
-                       "it again",
+                       "used, queries look at every row. Raise [limits] memory_bytes or delete "
+                       "documents; it is built as soon as there is room",
                        name, why);
         health_add(out, text);
     }

@@ -180,7 +180,16 @@ static void an_index_without_memory_is_not_asked(void **state)
     assert_int_equal(info_of(&w, "k").bytes, 0);
     assert_int_equal(info_of(&w, "n").state, PINDEX_READY);
     assert_int_equal(from_100(&w), ROWS - 100);
+    assert_false(pindex_retry(w.set)); /* there is no more room than there was */
+    w.budget.bytes_max = mem_budget_bytes(&w.budget) + 100000;
+    assert_true(pindex_retry(w.set));
+    assert_true(pindex_building(w.set));
+    assert_false(pindex_retry(w.set));
+    assert_int_equal(pindex_step(w.set, UINT32_MAX).left, 0);
+    assert_int_equal(info_of(&w, "k").state, PINDEX_READY);
+    assert_int_equal(info_of(&w, "k").points, ROWS);
     w.budget.bytes_max = 0;
+    assert_true(pindex_remove(w.set, s.path));
     assert_int_equal(pindex_add(w.set, &s, NULL), ST_OK);
     assert_int_equal(pindex_step(w.set, UINT32_MAX).left, 0);
     assert_int_equal(info_of(&w, "k").state, PINDEX_READY);
