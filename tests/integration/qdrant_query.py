@@ -552,23 +552,36 @@ def unnamed_and_lookups(client):
 
 
 def more_than_a_page(client):
-    """What is read page by page: by id, and scores of every row."""
+    """What is read page by page: by id, and scores of every row. And what is too much."""
+    count = 16500
     put(client, "/collections/many", {"vectors": {"size": 1, "distance": "Dot"}})
-    put(client, "/collections/many/points?wait=true", {"batch": {
-        "ids": list(range(1500)), "vectors": [[n % 97] for n in range(1500)], "payloads": [{"n": n} for n in range(1500)]}})
+    for at in range(0, count, 5500):
+        ids = list(range(at, at + 5500))
+        put(client, "/collections/many/points?wait=true", {"batch": {
+            "ids": ids, "vectors": [[n % 97] for n in ids], "payloads": [{"n": n} for n in ids]}})
     query = "/collections/many/points/query"
-    for offset, limit in ((0, 10 ** 9), (0, 1500), (700, 10), (0, 513), (1499, 1), (1490, 2 ** 63), (1500, 5), (2 ** 64 - 1, 2 ** 64 - 1)):
+    for offset, limit in ((0, 10 ** 9), (0, count), (700, 10), (0, 513), (count - 1, 1), (1490, 2 ** 63), (count, 5),
+                          (2 ** 64 - 1, 2 ** 64 - 1)):
         got = ask(client, query, {"offset": offset, "limit": limit, "with_payload": True})["points"]
-        ids = list(range(1500))[offset:offset + limit]
+        ids = list(range(count))[offset:offset + limit]
         check([p["id"] for p in got] == ids and all(p["payload"] == {"n": p["id"]} for p in got), f"{offset} {limit}: {len(got)}")
-    even = {"should": [{"key": "n", "match": {"any": list(range(0, 1500, 2))}}]}
+    even = {"should": [{"key": "n", "match": {"any": list(range(0, 3000, 2))}}]}
     got = ask(client, query, {"offset": 600, "limit": 100, "filter": even})["points"]
     check([p["id"] for p in got] == list(range(1200, 1400, 2)), "every other point, from the middle")
-    ranked = best_first([(n, 2 * (n % 97)) for n in range(1500)], -1)
+    ranked = best_first([(n, 2 * (n % 97)) for n in range(count)], -1)
     body = {"query": {"recommend": {"positive": [[3]], "negative": [[1]], "strategy": "sum_scores"}}, "limit": 40, "offset": 5}
     same_results(ask(client, query, body)["points"], ranked[5:45], ranked, True, "sums over pages")
     groups_of = ask(client, "/collections/many/points/query/groups", {"query": [1], "group_by": "n", "limit": 200, "group_size": 2})
     check([g["id"] for g in groups_of["groups"]] == [n for n, _ in ranked[:200]], "more groups than the first round finds")
+    for most in ({"query": [1]}, {"query": {"recommend": {"positive": [[1]], "strategy": "best_score"}}}):
+        check(len(ask(client, query, {**most, "limit": 16384})["points"]) == 16384, "as many as there may be")
+        error = ask(client, query, {**most, "limit": 16384, "offset": 1}, 400)
+        check("16384" in error, error)
+    sources = [{"limit": count}] * 16
+    check(len(ask(client, query, {"prefetch": sources[:15], "query": {"fusion": "rrf"}, "limit": count})["points"]) == count,
+          "many prefetches")
+    error = ask(client, query, {"prefetch": sources, "query": {"fusion": "rrf"}}, 400)
+    check(error.startswith("Wrong input: the prefetches gave 264000 points"), error)
 
 
 def refusals(client):

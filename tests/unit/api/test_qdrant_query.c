@@ -3,6 +3,7 @@
  * forms give is compared with a model by tests/integration/qdrant_query.py. */
 #include "tests/unit/api/world.h"
 
+#include "api/qdrant_query.h"
 #include "base/mem.h"
 #include "index/vindex.h"
 #include "node/points.h"
@@ -304,6 +305,16 @@ static void put_batch(struct buf *b, unsigned count)
     buf_put_u8(b, 0);
 }
 
+static void put_fusion(struct buf *b, unsigned count)
+{
+    buf_init(b, 1 << 20);
+    buf_put_text(b, "{\"query\":{\"fusion\":\"rrf\"},\"prefetch\":[{\"query\":[1,0]}");
+    for (unsigned i = 1; i < count; i++)
+        buf_put_text(b, ",{\"query\":[1,0]}");
+    buf_put_text(b, "]}");
+    buf_put_u8(b, 0);
+}
+
 static void a_batch_ends_at_its_deadline(void **state)
 {
     struct api_options o = options();
@@ -357,37 +368,68 @@ static void who_went_away_is_not_searched_for(void **state)
     world_close(&w);
 }
 
-/* One worker, a batch of two seconds: what is asked meanwhile is answered between its queries. */
-static void small_requests_pass_a_batch(void **state)
+/* A batch of a second on the one worker, or a query of as many prefetches, and a small request
+ * beside it: how many searches had run when that was answered. */
+static unsigned queries_before_a_small_request(const struct world *w, bool batch)
 {
-    struct api_options o = options();
+    const char *path = batch ? "query/batch" : "query";
+    unsigned before;
     struct answer a;
     char head[256];
-    struct world w;
     struct buf b;
     int fd;
 
-    (void)state;
-    open_all(&w, &o, 1);
-    fake_node_query_ms(w.node, 10);
-    put_batch(&b, 100);
-    fd = client_connect(&w);
+    fake_node_query_ms(w->node, 10);
+    if (batch)
+        put_batch(&b, 100);
+    else
+        put_fusion(&b, 100);
+    fd = client_connect(w);
     (void)snprintf(head, sizeof head,
-                   "POST /collections/u/points/query/batch HTTP/1.1\r\nHost: t\r\n"
+                   "POST /collections/u/points/%s HTTP/1.1\r\nHost: t\r\n"
                    "Content-Length: %zu\r\n\r\n",
-                   b.bytes - 1);
+                   path, b.bytes - 1);
     client_send_text(fd, head);
     client_send(fd, b.data, b.bytes - 1);
-    while (fake_node_queries(w.node) < 3)
+    while (fake_node_queries(w->node) < 3)
         (void)usleep(1000);
-    expect(&w, "POST", "/collections/u/points/count", "{}", 200);
-    assert_in_range(fake_node_queries(w.node), 3, 90);
+    expect(w, "POST", "/collections/u/points/count", "{}", 200);
+    before = fake_node_queries(w->node);
     a = client_read(fd, false);
     assert_int_equal(a.status, 200);
-    assert_int_equal(fake_node_queries(w.node), 100);
+    assert_int_equal(fake_node_queries(w->node), 100);
     answer_free(&a);
     client_close(fd);
     buf_free(&b);
+    return before;
+}
+
+static void small_requests_pass_large_ones(void **state)
+{
+    struct api_options o = options();
+    struct world w;
+
+    (void)state;
+    open_all(&w, &o, 1);
+    assert_in_range(queries_before_a_small_request(&w, true), 3, 90);
+    world_close(&w);
+    open_all(&w, &o, 1);
+    assert_in_range(queries_before_a_small_request(&w, false), 3, 90);
+    assert_int_equal(atomic_load(&w.api->query_bytes), 0);
+    world_close(&w);
+}
+
+/* With results in hand that are over the bound of all that wait, none more waits. */
+static void who_would_hold_too_much_does_not_wait(void **state)
+{
+    struct api_options o = options();
+    struct world w;
+
+    (void)state;
+    open_all(&w, &o, 1);
+    atomic_store(&w.api->query_bytes, QUERY_PAUSED_BYTES_MAX);
+    assert_int_equal(queries_before_a_small_request(&w, false), 100);
+    assert_int_equal(atomic_load(&w.api->query_bytes), QUERY_PAUSED_BYTES_MAX);
     world_close(&w);
 }
 
@@ -448,7 +490,8 @@ int main(void)
         cmocka_unit_test(the_number_of_levels_is_bounded),
         cmocka_unit_test(a_batch_ends_at_its_deadline),
         cmocka_unit_test(who_went_away_is_not_searched_for),
-        cmocka_unit_test(small_requests_pass_a_batch),
+        cmocka_unit_test(small_requests_pass_large_ones),
+        cmocka_unit_test(who_would_hold_too_much_does_not_wait),
         cmocka_unit_test(each_failed_allocation_is_survived),
     };
 
