@@ -43,7 +43,7 @@ static status take_selected(struct scrolling *s, const struct selected *selected
             items[count++] = (struct item){row.id, slot};
     }
     qsort(items, count, sizeof *items, by_id);
-    for (size_t i = 0; i < count && s->count <= s->request->limit; i++)
+    for (size_t i = 0; i < count && s->count <= s->limit; i++)
         s->slots[s->count++] = items[i].slot;
     return ST_OK;
 }
@@ -61,7 +61,7 @@ static status select_page(struct scrolling *s)
 
 static void offer(struct scrolling *s, uint32_t slot)
 {
-    if (s->count > s->request->limit)
+    if (s->count > s->limit)
         return;
     if (s->known.bits != NULL && !slots_is_since(s->c->slots, slot, s->moment)) {
         if (!known_has(&s->known, slot))
@@ -88,14 +88,14 @@ static void offer_from(struct scrolling *s)
 static status walk(struct scrolling *s)
 {
     uint32_t slots[WALK_ROWS_MAX];
-    uint32_t rows = s->request->limit < WALK_ROWS_MIN ? WALK_ROWS_MIN : s->request->limit + 1;
+    uint32_t rows = s->limit < WALK_ROWS_MIN ? WALK_ROWS_MIN : s->limit + 1;
     struct docid last;
     const struct docid *after = s->request->from;
     status st = ST_OK;
 
     offer_from(s);
     rows = rows > WALK_ROWS_MAX ? WALK_ROWS_MAX : rows;
-    while (s->count <= s->request->limit && asker_goes_on(&s->asker)) {
+    while (s->count <= s->limit && asker_goes_on(&s->asker)) {
         uint32_t count = 0;
         struct row row;
 
@@ -124,7 +124,7 @@ static status find_page(struct scrolling *s)
     if (st != ST_OK || s->known.bits == NULL)
         return st == ST_OK ? walk(s) : st;
     matches = s->known.count + 1;
-    if (matches < (uint64_t)s->request->limit * live / matches + WALK_ROWS_MIN)
+    if (matches < (uint64_t)s->limit * live / matches + WALK_ROWS_MIN)
         return select_page(s);
     return walk(s);
 }
@@ -133,7 +133,7 @@ static status find_page(struct scrolling *s)
 
 status scroll_keep(struct scrolling *s, struct scrolled *out)
 {
-    uint32_t limit = s->request->limit;
+    uint32_t limit = s->limit;
 
     out->more = s->count > limit;
     out->count = out->more ? limit : s->count;
@@ -167,10 +167,14 @@ status node_scroll(struct collection *c, const struct scroll *request, struct ar
     if (st != ST_OK)
         return st;
     guard = epoch_enter(c->node->epoch);
+    s.limit = request->limit;
     if (request->order_by != NULL) {
         st = scroll_ordered(&s, out);
     } else {
-        s.slots = arena_array(arena, (size_t)request->limit + 1, sizeof *s.slots);
+        /* Of fewer rows than the limit there is no need for room for as many. */
+        s.limit = slots_end(c->slots) + WALK_ROWS_MAX;
+        s.limit = request->limit < s.limit ? request->limit : s.limit;
+        s.slots = arena_array(arena, (size_t)s.limit + 1, sizeof *s.slots);
         st = s.slots != NULL ? find_page(&s) : err_set(err, ST_NOMEM, "out of memory for a page");
         if (st == ST_OK)
             st = scroll_keep(&s, out);

@@ -13,6 +13,7 @@ struct scrolling {
     struct asker asker;
     struct known known;
     uint64_t moment;
+    uint32_t limit;  /* what was asked for, or more than there are */
     uint32_t *slots; /* of the page, and one more if there is one */
     uint32_t count;
 };

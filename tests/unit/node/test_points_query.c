@@ -472,6 +472,40 @@ static void a_filter_stops_at_the_deadline(void **state)
     end(&m);
 }
 
+/* A filter nobody knows anything of costs a look at every row; an index tells of few. */
+static void what_filters_cost_is_known_before(void **state)
+{
+    static struct model m;
+    struct want w = FILTERS[3];
+    const struct docid within[] = {docid_u64(1)};
+    struct query_options o = {.top_k = 10};
+    uint64_t plain_ns, unknown_ns, known_ns;
+
+    (void)state;
+    begin(&m, VMETRIC_L2, NO_GRAPH);
+    plain_ns = node_query_cost_ns(m.c, &o);
+    o.points = &w.points;
+    w.points.filter = pfilter(m.c, w.filter, &m.arena);
+    unknown_ns = node_query_cost_ns(m.c, &o);
+    assert_true(unknown_ns > plain_ns + ROWS * 50);
+    w.points.filter = pfilter(m.c, FILTERS[5].filter, &m.arena);
+    assert_true(node_query_cost_ns(m.c, &o) < unknown_ns / 10);
+    w.points.filter = NULL;
+    w.points.within = within;
+    w.points.within_count = 1;
+    assert_true(node_query_cost_ns(m.c, &o) < unknown_ns / 10);
+    end(&m);
+    indexed = true;
+    begin(&m, VMETRIC_L2, NO_GRAPH);
+    w = FILTERS[3];
+    o.points = &w.points;
+    w.points.filter = pfilter(m.c, w.filter, &m.arena);
+    known_ns = node_query_cost_ns(m.c, &o);
+    assert_true(known_ns < unknown_ns / 10);
+    end(&m);
+    indexed = false;
+}
+
 /* A search is over one field: rows that lack it are no matches, however few there are. */
 static void a_query_is_over_one_field(void **state)
 {
@@ -564,6 +598,7 @@ int main(void)
         cmocka_unit_test(filtered_answers_below_the_threshold_are_exact),
         cmocka_unit_test(filtered_answers_beside_the_graph_are_complete),
         cmocka_unit_test(a_filter_stops_at_the_deadline),
+        cmocka_unit_test(what_filters_cost_is_known_before),
         cmocka_unit_test(a_query_is_over_one_field),
     };
 

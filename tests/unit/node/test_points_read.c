@@ -137,7 +137,7 @@ static struct scrolled page(struct model *m, const struct scroll *ask)
 
 static void scrolls_return_what_matches_in_id_order(void **state)
 {
-    static const uint32_t limits[] = {1, 2, 7, 100, ROWS - 53, ROWS, 5000};
+    static const uint32_t limits[] = {1, 2, 7, 100, ROWS - 53, ROWS, 5000, UINT32_MAX};
     static struct model m;
 
     (void)state;
