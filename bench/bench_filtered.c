@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { TOP_K = 10, CENTRES = 1000, BATCH = 1000, DIM = 128, QUERIES_MAX = 10000 };
 
@@ -158,9 +159,17 @@ static int by_number(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
+static double cpu_us(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
+
 struct measured {
     uint64_t right, wanted, filter_rows, filter_ns;
-    double selectivity;
+    double selectivity, cpu_us;
     const char *plan;
     double us[QUERIES_MAX];
 };
@@ -185,8 +194,10 @@ static void measure(struct collection *c, const struct filter *filter, const flo
 
         memcpy(query, queries + (size_t)i * dim, sizeof(float) * dim);
         begun = clock_mono_ns(clock_real());
+        m.cpu_us -= cpu_us();
         if (node_query(c, query, &o, &arena, &got, &err) != ST_OK)
             die("query", &err);
+        m.cpu_us += cpu_us();
         m.us[i] = (double)(clock_mono_ns(clock_real()) - begun) / 1e3;
         o.exact = true;
         memcpy(query, queries + (size_t)i * dim, sizeof(float) * dim);
@@ -203,10 +214,10 @@ static void measure(struct collection *c, const struct filter *filter, const flo
         arena_reset(&arena);
     }
     qsort(m.us, count, sizeof *m.us, by_number);
-    printf("%-22s plan=%-15s recall@%d=%.4f p50_us=%.0f p99_us=%.0f estimated=%.4f "
+    printf("%-22s plan=%-15s recall@%d=%.4f cpu_us=%.0f p50_us=%.0f p99_us=%.0f estimated=%.4f "
            "rows_asked=%.0f filter_us=%.0f\n",
            name, m.plan, TOP_K, m.wanted == 0 ? 1 : (double)m.right / (double)m.wanted,
-           m.us[count / 2], m.us[count * 99 / 100], m.selectivity / count,
+           m.cpu_us / count, m.us[count / 2], m.us[count * 99 / 100], m.selectivity / count,
            (double)m.filter_rows / count, (double)m.filter_ns / 1e3 / count);
     (void)fflush(stdout);
     arena_free(&arena);

@@ -522,6 +522,121 @@ static void an_order_follows_its_index(void **state)
     indexed = false;
 }
 
+struct text_doc {
+    uint64_t id;
+    const char *payload;
+};
+
+static void write_texts(struct collection *c, const struct text_doc *docs, size_t count)
+{
+    struct jdoc *doc = NULL;
+
+    assert_int_equal(jdoc_create(&doc, NULL), ST_OK);
+    for (size_t i = 0; i < count; i++) {
+        float vector[DIM] = {1};
+        struct buf payload;
+        struct write_row row = {.id = docid_u64(docs[i].id), .vector = vector};
+
+        ppayload(doc, docs[i].payload, &payload);
+        row.payload = buf_slice(&payload);
+        assert_int_equal(nwrite(c, &row, 1, NULL, NULL), ST_OK);
+        buf_free(&payload);
+    }
+    jdoc_destroy(doc);
+}
+
+static const struct text_doc TEXTS[] = {
+    {1, "{\"t\":\"2024-03-01T00:00:00Z\",\"x\":1.5}"},
+    {2, "{\"t\":\"2024-02-29\",\"x\":2}"},
+    {3, "{\"t\":[\"2025-01-01 10:00\",\"2023-12-31T23:00:00-01:00\",\"no time\"],\"x\":[3,-7,3]}"},
+    {4, "{\"t\":\"2024-03-01 01:00:00+01:00\",\"x\":18446744073709551615}"},
+    {5, "{\"t\":17,\"x\":\"text\"}"},
+    {6, "{\"x\":null}"},
+    {7, "{\"t\":\"1969-07-20T20:17:40.5Z\",\"x\":-0.25}"},
+};
+
+struct expected {
+    uint64_t id;
+    const char *text; /* of the value */
+};
+
+static void check_texts(struct collection *c, struct arena *arena, const char *key, bool down,
+                        const struct filter_value *from, const struct expected *want,
+                        uint32_t count)
+{
+    struct scroll ask = {.limit = 100, .falling = down, .start_from = from};
+    struct scrolled got;
+    struct err err = {0};
+
+    assert_int_equal(path_parse(slice_text(key), arena, &ask.order_by, NULL), ST_OK);
+    if (node_scroll(c, &ask, arena, &got, &err) != ST_OK)
+        fail_msg("%s", err.text);
+    assert_int_equal(got.count, count);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct expected *w = &want[down ? count - 1 - i : i];
+        const struct filter_value *v = &got.order_values[i];
+        char text[64];
+
+        if (v->type == JBIN_T_STRING)
+            (void)snprintf(text, sizeof text, "%.*s", (int)v->text.bytes,
+                           (const char *)v->text.data);
+        else if (v->type == JBIN_T_F64)
+            (void)snprintf(text, sizeof text, "%g", v->f64);
+        else if (v->type == JBIN_T_I64)
+            (void)snprintf(text, sizeof text, "%lld", (long long)v->i64);
+        else
+            (void)snprintf(text, sizeof text, "%llu", (unsigned long long)v->u64);
+        assert_string_equal(text, w->text);
+        assert_int_equal(got.documents[i].id.u64, w->id);
+    }
+}
+
+/* Each value of an array is an entry; a time is told as the payload has it; what is no value of the
+ * index is left out. Written before the index is there, after, and half and half. */
+static void orders_of_times_and_numbers(void **state)
+{
+    static const struct expected times[] = {
+        {7, "1969-07-20T20:17:40.5Z"}, {3, "2023-12-31T23:00:00-01:00"}, {2, "2024-02-29"},
+        {1, "2024-03-01T00:00:00Z"},   {4, "2024-03-01 01:00:00+01:00"}, {3, "2025-01-01 10:00"},
+    };
+    static const struct expected numbers[] = {
+        {3, "-7"}, {7, "-0.25"}, {1, "1.5"}, {2, "2"}, {3, "3"}, {4, "18446744073709551615"},
+    };
+    const struct filter_value march = {.type = JBIN_T_STRING,
+                                       .text = slice_text("2024-02-29T00:00Z")};
+    const struct filter_value two = {.type = JBIN_T_F64, .f64 = 1.75};
+    struct arena arena;
+
+    (void)state;
+    arena_init(&arena, 64 << 20);
+    for (size_t before = 0; before <= COUNT_OF(TEXTS); before += 3) {
+        struct collection *c;
+        struct scroll ask = {.limit = 1, .start_from = &two};
+        struct scrolled got;
+        struct err err;
+        char name[32];
+
+        (void)snprintf(name, sizeof name, "texts-%zu", before);
+        assert_int_equal(ncreate(&world, name, DIM, VMETRIC_L2, 50, NULL), ST_OK);
+        c = npin(&world, name);
+        write_texts(c, TEXTS, before);
+        pindexed(&world, c, "t", PINDEX_DATETIME);
+        pindexed(&world, c, "x", PINDEX_FLOAT);
+        write_texts(c, TEXTS + before, COUNT_OF(TEXTS) - before);
+        check_texts(c, &arena, "t", false, NULL, times, COUNT_OF(times));
+        check_texts(c, &arena, "x", false, NULL, numbers, COUNT_OF(numbers));
+        check_texts(c, &arena, "x", true, NULL, numbers, COUNT_OF(numbers));
+        check_texts(c, &arena, "t", false, &march, times + 2, 4);
+        check_texts(c, &arena, "t", true, &march, times, 3);
+        check_texts(c, &arena, "x", false, &two, numbers + 3, 3);
+        check_texts(c, &arena, "x", true, &two, numbers, 3);
+        assert_int_equal(path_parse(slice_text("t"), &arena, &ask.order_by, NULL), ST_OK);
+        assert_int_equal(node_scroll(c, &ask, &arena, &got, &err), ST_INVALID);
+        node_collection_unpin(c);
+    }
+    arena_free(&arena);
+}
+
 struct hungry {
     struct model *m;
     const struct filter *filter;
@@ -649,6 +764,7 @@ int main(void)
                                         without_indexes),
         cmocka_unit_test(an_order_without_an_index_is_refused),
         cmocka_unit_test(an_order_follows_its_index),
+        cmocka_unit_test(orders_of_times_and_numbers),
         cmocka_unit_test(reads_say_when_memory_is_out),
         cmocka_unit_test(reads_stop_when_they_are_told),
         cmocka_unit_test_setup_teardown(reads_stop_when_they_are_told, with_indexes,
