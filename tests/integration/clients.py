@@ -1,0 +1,59 @@
+"""Published clients, unchanged, against the real process: the Python client beside its own mode in memory, LangChain's
+standard suite on its Qdrant store, LlamaIndex's Qdrant store, the JavaScript client (tests/clients/).
+
+    python3 tests/integration/clients.py [name of a test below ...] [--seed N]
+"""
+import os
+import shutil
+import subprocess
+
+import clients_install
+import support
+from support import Folder, Node, check, take_seed
+
+SEED = take_seed()
+SECONDS = 600
+
+
+def run(command, node, folder):
+    env = {**os.environ, "TIERVEC_URL": f"http://127.0.0.1:{node.port}", "TIERVEC_SEED": str(SEED),
+           "PYTHONDONTWRITEBYTECODE": "1", "NO_PROXY": "127.0.0.1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, env=env, cwd=folder, check=False)
+    check(done.returncode == 0, f"{command[-1]}:\n{(done.stdout + done.stderr)[-6000:]}")
+    return done.stdout
+
+
+def suite(name, passed_min, env=None):
+    """One pytest file; a suite that ran fewer tests than it has is a failure too."""
+    python = clients_install.python()
+    with Folder("clients") as folder, Node(folder, env=env).start() as node:
+        said = run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", "--disable-socket",
+                    "--allow-hosts=127.0.0.1", os.path.join(clients_install.CLIENTS, name)], node, str(folder))
+    count = int(said.strip().splitlines()[-1].split(" passed")[0].split()[-1])
+    check(count >= passed_min, f"{name}: {count} tests passed, there are {passed_min}")
+    print(f"      {name}: {count} tests")
+
+
+def the_python_client_cannot_tell_the_difference():
+    suite("test_qdrant_client.py", 4)
+
+
+def langchain_standard_suite():
+    suite("test_langchain.py", 27, env={"TIERVEC_COMPAT_QDRANT_STRING_IDS": "true"})
+
+
+def llamaindex_store():
+    suite("test_llamaindex.py", 5)
+
+
+def the_javascript_client():
+    modules = clients_install.javascript()
+    with Folder("clients") as folder, Node(folder).start() as node:
+        script = os.path.join(modules, "js_client.mjs")
+        shutil.copy(os.path.join(clients_install.CLIENTS, "js_client.mjs"), script)
+        check("ok" in run(["node", script], node, modules), "js_client.mjs did not come to its end")
+
+
+if __name__ == "__main__":
+    support.main(the_python_client_cannot_tell_the_difference, langchain_standard_suite, llamaindex_store,
+                 the_javascript_client)
