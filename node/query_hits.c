@@ -73,12 +73,12 @@ static int by_distance(const void *a, const void *b)
     return (x->distance > y->distance) - (x->distance < y->distance);
 }
 
-/* Of each id its newest row. */
+/* Of each id its newest row. What the vector index gives is one already. */
 static void keep_one_each(struct querying *q)
 {
     uint32_t kept = 0;
 
-    if (q->count == 0)
+    if (q->count == 0 || !q->mixed)
         return;
     qsort(q->hits, q->count, sizeof *q->hits, by_id_newest_first);
     for (uint32_t i = 0; i < q->count; i++)
@@ -112,6 +112,7 @@ static void put_news(struct querying *q, uint32_t slot, float *worst)
             *worst = q->hits[q->count - 1].distance;
     }
     query_hit_add(q, slot, distance);
+    q->mixed = true;
 }
 
 void query_hits_catch_up(struct querying *q)
@@ -165,6 +166,16 @@ static bool is_left_out(struct querying *q, const struct hit *h)
             !query_admits(q, h->slot));
 }
 
+/* As most answers come: nearest first, and no two as near. */
+static bool are_ranked(const struct querying *q)
+{
+    for (uint32_t i = 1; i < q->count; i++) {
+        if (by_rank(&q->hits[i - 1], &q->hits[i]) > 0)
+            return false;
+    }
+    return true;
+}
+
 bool query_hits_rank(struct querying *q, uint32_t wanted)
 {
     uint32_t kept = 0;
@@ -172,12 +183,13 @@ bool query_hits_rank(struct querying *q, uint32_t wanted)
 
     keep_one_each(q);
     for (uint32_t i = 0; i < q->count; i++)
-        if (!is_left_out(q, &q->hits[i]))
-            q->hits[kept++] = q->hits[i];
+        if (!is_left_out(q, &q->hits[i]) && kept++ != i)
+            q->hits[kept - 1] = q->hits[i];
     q->count = kept;
     if (kept == 0)
         return false;
-    qsort(q->hits, kept, sizeof *q->hits, by_rank);
+    if (!are_ranked(q))
+        qsort(q->hits, kept, sizeof *q->hits, by_rank);
     more = kept > wanted && q->hits[kept - 1].rank == q->hits[wanted - 1].rank;
     q->count = kept > wanted ? wanted : kept;
     while (q->count > 0 && !is_within_threshold(q, &q->hits[q->count - 1]))

@@ -49,6 +49,7 @@ struct querying {
     uint32_t room; /* hits the vector index was asked for */
     struct hit *hits;
     uint32_t count, hits_room; /* hits_room: more than room */
+    bool mixed;                /* rows that the vector index did not give are among them */
     struct vsearch_stats stats;
 };
 

@@ -163,6 +163,7 @@ static status take(struct querying *q, struct way *way, uint32_t room)
     q->stats.scanned += stats.scanned;
     q->stats.used_graph = stats.used_graph;
     q->count = 0;
+    q->mixed = false;
     for (uint32_t i = 0; i < count; i++)
         query_hit_add(q, found[i].slot, found[i].distance);
     return ST_OK;
