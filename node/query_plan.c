@@ -11,6 +11,7 @@
 #include "node/query_internal.h"
 
 #include <inttypes.h>
+#include <math.h>
 
 enum {
     FULL_BYTES_A_NS = 8, /* of vectors that are read in order */
@@ -80,6 +81,15 @@ static bool asking_first_is_cheaper(const struct querying *q, uint64_t live, uin
     return rows * ask_ns + matches * compare_ns < rows * compare_ns + asked * ask_ns;
 }
 
+/* Not more than the threshold, as far as a sample can tell: two standard deviations. */
+static bool may_be_few(uint64_t matches, uint64_t live, uint32_t threshold)
+{
+    double sampled = live == 0 ? 0 : (double)matches / (double)live * SELECT_SAMPLE_ROWS;
+    double doubt = (2 * sqrt(sampled) + 1) / SELECT_SAMPLE_ROWS * (double)live;
+
+    return (double)matches <= (double)threshold + doubt;
+}
+
 struct way {
     struct vsearch s;
     bool few;
@@ -90,23 +100,26 @@ static status way_of_filter(struct querying *q, struct way *way)
     uint64_t live = slots_live_count(q->c->slots), matches;
     struct selected selected;
     status st = remember_answers(q);
+    bool counted;
 
     if (st == ST_OK && q->asker.filter != NULL)
         st = select_known(&q->asker, q->arena, &q->known, q->err);
     if (st != ST_OK)
         return st;
-    if (q->known.bits != NULL && q->known.exact && !q->ask_without)
+    counted = q->known.bits != NULL && q->known.exact && !q->ask_without;
+    if (counted)
         matches = q->known.count;
     else
         matches = select_sample(q->c, &q->known, query_admits, q);
     if (q->known.bits != NULL && q->known.count < matches)
         matches = q->known.count;
     q->out->selectivity = live == 0 || matches >= live ? 1 : (double)matches / (double)live;
-    way->few = matches <= q->field->threshold;
+    way->few = matches <= q->field->threshold ||
+               (!counted && may_be_few(matches, live, q->field->threshold));
     way->s.exact = way->s.exact || way->few;
     way->s.allow = q->known.bits;
     way->s.allow_slots = q->known.bit_count;
-    if (q->known.bits != NULL && q->known.exact && !q->ask_without)
+    if (counted)
         return ST_OK;
     if (way->s.exact && q->asker.filter != NULL && !q->ask_without &&
         asking_first_is_cheaper(q, live, matches)) {
