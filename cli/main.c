@@ -24,6 +24,8 @@ static const char help_text[] =
     "  snapshot        a checkpoint, in the bucket too\n"
     "  compact         leaves behind what is dead\n"
     "  dlq             dead letters: list, show, retry, replay, split, export, discard\n"
+    "  import          documents from a file, a pipe or another server\n"
+    "  export          documents into a file or a pipe\n"
     "  take-ownership  of a collection whose owner is gone for good\n"
     "\n"
     "without a node:\n"
@@ -56,6 +58,8 @@ int main(int argc, char **argv)
                     {"snapshot", cli_snapshot},
                     {"compact", cli_compact},
                     {"dlq", cli_dlq},
+                    {"import", cli_import},
+                    {"export", cli_export},
                     {"take-ownership", cli_take_ownership},
                     {"restore", cli_restore},
                     {"verify", cli_verify},
