@@ -10,7 +10,7 @@
 
 enum { DIM = 4, DOCS = 3, STEPS_MAX = 400, PATIENCE = 3000 };
 
-enum catalog_step { CREATE, RENAME, ALIAS_SET, ALIAS_MOVE, ALIAS_REMOVE, DROP, SWITCH };
+enum catalog_step { CREATE, RENAME, ALIAS_SET, ALIAS_MOVE, ALIAS_REMOVE, DROP, SWITCH, SETTING };
 /* How the n-th step goes wrong. */
 enum trouble {
     DISK_STOPS,  /* power fails at the n-th effect on the disk */
@@ -78,6 +78,7 @@ static const char *text_before(enum catalog_step what)
         [ALIAS_REMOVE] = "base=3/MemoryS3 victim=3/MemoryS3 alias>victim ",
         [DROP] = "base=3/MemoryS3 victim=3/MemoryS3 alias>victim ",
         [SWITCH] = "base=3/MemoryS3 victim=3/Memory ",
+        [SETTING] = "base=3/MemoryS3 victim=3/MemoryS3 note=- ",
     };
 
     return texts[what];
@@ -93,6 +94,7 @@ static const char *text_after(enum catalog_step what)
         [ALIAS_REMOVE] = "base=3/MemoryS3 victim=3/MemoryS3 ",
         [DROP] = "base=3/MemoryS3 ",
         [SWITCH] = "base=3/MemoryS3 victim=3/MemoryS3 ",
+        [SETTING] = "base=3/MemoryS3 victim=3/MemoryS3 note=new ",
     };
 
     return texts[what];
@@ -102,6 +104,25 @@ static void at_fault(const struct world *t, const char *what, const char *text)
 {
     fail_msg("%s: \"%s\"; change=%d trouble=%d n=%llu seed=%llu", what, text, (int)t->what,
              (int)t->trouble, (unsigned long long)t->n, (unsigned long long)t->w.seed);
+}
+
+/* ntext(), and where settings are changed victim's. */
+static void describe(struct world *t, bool backed, char out[NTEXT_BYTES])
+{
+    struct collection *c = node_collection_pin(t->w.node, "victim", strlen("victim"));
+    struct slice value;
+    struct arena arena;
+
+    ntext(&t->w, backed, out);
+    arena_init(&arena, 1 << 16);
+    if (c != NULL && t->what == SETTING) {
+        if (node_setting(c, "note", &arena, &value, NULL) != ST_OK)
+            value = slice_text("-");
+        (void)snprintf(out + strlen(out), NTEXT_BYTES - strlen(out), "note=%.*s ", (int)value.bytes,
+                       (const char *)value.data);
+    }
+    arena_free(&arena);
+    node_collection_unpin(c);
 }
 
 /* Every change that this takes has to work, whatever went before. */
@@ -124,7 +145,7 @@ static void prepare(struct world *t)
         node_collection_unpin(c);
     }
     nall_shipped(w);
-    ntext(w, false, text);
+    describe(t, false, text);
     if (strcmp(text, text_before(t->what)) != 0)
         at_fault(t, "not what was prepared", text);
 }
@@ -164,6 +185,9 @@ static void begin(struct world *t, struct call *call)
         break;
     case SWITCH:
         node_collection_patch(w->node, victim, &policy, call_admin_done, call);
+        break;
+    case SETTING:
+        node_setting_put(w->node, victim, "note", slice_text("new"), call_admin_done, call);
         break;
     }
     node_collection_unpin(victim);
@@ -298,7 +322,7 @@ static void holds(struct world *t, const struct allowed *a, bool backed, const c
 {
     nsettled(&t->w);
     for (int i = 0; i < PATIENCE; i++) {
-        ntext(&t->w, backed, out);
+        describe(t, backed, out);
         if (is_allowed(a, out)) {
             docs_are_whole(t);
             return;
@@ -351,7 +375,7 @@ static void all_agree(struct world *t, const struct allowed *a)
     holds(t, &same, false, "after another restart", again);
     becomes_healthy(t);
     nall_shipped(&t->w);
-    ntext(&t->w, true, backed);
+    describe(t, true, backed);
     same.texts[0] = backed;
     nlose_disk(&t->w);
     nworld_open(&t->w);
@@ -502,6 +526,12 @@ static void a_switch_is_done_in_the_end_or_not_begun(void **state)
     each_step(SWITCH, 6);
 }
 
+static void a_setting_is_put_or_not(void **state)
+{
+    (void)state;
+    each_step(SETTING, 3);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -512,6 +542,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_alias_is_removed_or_not),
         cmocka_unit_test(a_drop_is_done_or_not_begun),
         cmocka_unit_test(a_switch_is_done_in_the_end_or_not_begun),
+        cmocka_unit_test(a_setting_is_put_or_not),
     };
 
     nlog();
