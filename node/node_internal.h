@@ -33,7 +33,7 @@ enum {
     NODE_META_BYTES = 16 * 1024 * 1024,
     NODE_TICK_MS = 50,
     NODE_LINK_ROWS = 8,             /* a linker's turn with one collection */
-    NODE_INDEX_ROWS = 64,           /* and for its payload indexes */
+    NODE_INDEX_ROWS = 256,          /* and for its payload indexes */
     NODE_INDEX_PENDING_MAX = 16384, /* beyond, writers help */
     NODE_LINK_PAUSE_MS = 5,
     NODE_REPAIR_DEAD_MIN = 1000, /* DESIGN section 5: at max(1,000, 2 %) dead */
