@@ -8,6 +8,7 @@
 
 enum {
     PENDING_ASKED_MAX = 4096, /* rows the indexes do not know yet: asked at once up to here */
+    LOOK_SLOTS = 4096,        /* slots between looks at the time, where rows are not asked */
     NEWS_ROUNDS = 3,
     NEWS_AT_ONCE = 256,
 };
@@ -75,6 +76,8 @@ status asker_status(const struct asker *a, struct err *err)
 {
     if (!a->gave_up)
         return ST_OK;
+    if (a->rows == 0)
+        return err_set(err, ST_TIMEOUT, "the time for reading was over; ask for less at once");
     return err_set(err, ST_TIMEOUT,
                    "the time was over after %" PRIu64
                    " rows were asked for the filter; a payload index on its keys helps",
@@ -213,6 +216,7 @@ status select_known(struct asker *a, struct arena *arena, struct known *out, str
     status st = ST_OK;
 
     *out = (struct known){.bit_count = rounded_end(a->c)};
+    (void)asker_goes_on(a); /* once at least, whatever rows are asked */
     if (ids != NULL)
         st = known_by_ids(a, ids, arena, out, err);
     else if (a->filter != NULL && a->c->pindex != NULL)
@@ -238,20 +242,25 @@ static void scan_all(struct selecting *s)
     const struct slots *slots = s->asker.c->slots;
     uint32_t end = slots_end(slots);
 
-    for (uint32_t slot = 0; slot < end && slot < s->out->bit_count && !s->asker.gave_up; slot++)
+    for (uint32_t slot = 0; slot < end && slot < s->out->bit_count && !s->asker.gave_up; slot++) {
+        if (slot % LOOK_SLOTS == 0 && !asker_goes_on(&s->asker))
+            return;
         if (slots_live(slots, slot) && asker_matches(&s->asker, slot))
             bit_set(s->out->bits, slot);
+    }
 }
 
 static void scan_known(struct selecting *s, const struct known *known, uint64_t moment)
 {
     const struct slots *slots = s->asker.c->slots;
     struct selected *out = s->out;
-    uint32_t slot = 0;
+    uint32_t slot = 0, looked = 0;
 
     while ((slot = next_bit(out->bits, out->bit_count, slot)) != SLOT_NONE && !s->asker.gave_up) {
         bool sure = known->exact && !slots_is_since(slots, slot, moment);
 
+        if (looked++ % LOOK_SLOTS == 0 && !asker_goes_on(&s->asker))
+            return;
         if (!slots_live(slots, slot) || (!sure && !asker_matches(&s->asker, slot)))
             bit_clear(out->bits, slot);
         slot++;
