@@ -356,6 +356,8 @@ static void submit_take(struct collection *c, bool republish, node_admin_fn *don
     struct err err = {0};
     status st = job == NULL ? err_set(&err, ST_NOMEM, "out of memory") : ST_OK;
 
+    if (st == ST_OK && c->node->tier == NULL) /* nobody takes jobs of an operator then */
+        st = err_set(&err, ST_INVALID, "this node has no bucket, so no other owner");
     if (st == ST_OK && !republish)
         st = bucket_check_take(c->node, &err);
     if (st != ST_OK) {

@@ -434,9 +434,13 @@ void node_dlq_export(struct collection *c, uint64_t id, node_export_fn *done, vo
 {
     struct export_job *job = mem_zero(sizeof *job);
     struct err err = {0};
+    status st = job == NULL ? err_set(&err, ST_NOMEM, "out of memory") : ST_OK;
 
-    if (job == NULL) {
-        done(arg, err_set(&err, ST_NOMEM, "out of memory"), NULL, &err);
+    if (st == ST_OK && c->node->tier == NULL)
+        st = err_set(&err, ST_NOT_FOUND, "this node has no bucket, so no dead letters");
+    if (st != ST_OK) {
+        mem_free(job);
+        done(arg, st, NULL, &err);
         return;
     }
     *job =
