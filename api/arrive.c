@@ -46,8 +46,14 @@ static void find_route(struct request *req, const struct http1_head *head)
 
 static void check_headers(struct request *req, const struct http1_head *head)
 {
+    const struct http1_header *key = http1_header(head, "idempotency-key");
     const struct http1_header *encoding = http1_header(head, "content-encoding");
 
+    if (key != NULL) {
+        req->idempotency_key = key->value;
+        if (key->value.data == NULL)
+            req->idempotency_key = slice_text("");
+    }
     if (req->http_status != 0)
         return;
     if (encoding != NULL && !slice_equal(encoding->value, slice_text("identity")))

@@ -281,6 +281,8 @@ static size_t print_head(struct conn *c, const struct request *req)
 
     if (req->retry_after_s > 0)
         n += snprintf(to + n, room - (size_t)n, "Retry-After: %" PRIu32 "\r\n", req->retry_after_s);
+    if (req->replayed)
+        n += snprintf(to + n, room - (size_t)n, "Idempotent-Replayed: true\r\n");
     if (req->allow != NULL)
         n += snprintf(to + n, room - (size_t)n, "Allow: %s\r\n", req->allow);
     n += snprintf(to + n, room - (size_t)n, "Connection: %s\r\n\r\n",

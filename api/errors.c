@@ -66,6 +66,11 @@ static const struct problem_row ROWS[PROBLEM_COUNT] = {
                          "what goes is not in the bucket: repeat `confirm` of this answer to "
                          "discard exactly that"},
 
+    [PROBLEM_KEY_BUSY] = {409, "idempotency_key_busy", "The first request is under way", true, 1,
+                          "wait as long as Retry-After says, then send it again with the same key"},
+    [PROBLEM_KEY_REUSED] = {422, "idempotency_key_reused", "The key came with another request",
+                            false, 0, "a key stands for one request: make a new one for another"},
+
     [PROBLEM_NOT_OWNER] = {409, "not_owner", "Another node owns the collection", false, 0,
                            "send it to the owner, or, if that is gone for good, POST "
                            "/admin/collections/{id}/take-ownership here"},

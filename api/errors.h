@@ -39,6 +39,8 @@ enum problem {
     PROBLEM_METRICS_OFF,
     PROBLEM_NO_LETTER,
     PROBLEM_CONFIRM,
+    PROBLEM_KEY_BUSY,
+    PROBLEM_KEY_REUSED,
     /* what the layers below say, refined by what is known of the bucket (handlers_bucket.c) */
     PROBLEM_NOT_OWNER,
     PROBLEM_NOT_RESTORABLE,

@@ -12,6 +12,7 @@ const struct route API_ROUTES[] = {
     {METHOD_GET, ROUTE_PROBE, "/readyz", handle_readyz},
     {METHOD_GET, ROUTE_PROBE, "/metrics", handle_metrics},
     {METHOD_GET, ROUTE_PROBE, "/api/v1/status", handle_status},
+    {METHOD_GET, ROUTE_PROBE, "/openapi.json", handle_openapi},
 
     {METHOD_POST, ROUTE_WRITE, "/api/v1/collections", handle_create},
     {METHOD_GET, ROUTE_READ, "/api/v1/collections", handle_collections},
@@ -132,12 +133,12 @@ void print_time(struct buf *out, bool first, const char *name, uint64_t wall_ns)
     print_text(out, first, name, wall_ns == 0 ? NULL : text);
 }
 
-void print_doc_id(struct buf *out, const struct docid *id)
+void print_doc_id(struct buf *out, const struct docid *id, bool string_ids)
 {
     char text[DOCID_TEXT_BYTES];
     size_t bytes;
 
-    if (id->kind == DOCID_U64) {
+    if (id->kind == DOCID_U64 && !string_ids) {
         json_put_u64(out, id->u64);
         return;
     }

@@ -20,6 +20,7 @@ task_state handle_ready(struct request *req);
 task_state handle_readyz(struct request *req);
 task_state handle_metrics(struct request *req);
 task_state handle_status(struct request *req);
+task_state handle_openapi(struct request *req);
 /* handlers_admin.c */
 task_state handle_admin_health(struct request *req);
 task_state handle_readonly(struct request *req);
@@ -52,6 +53,12 @@ task_state handle_patch(struct request *req);
 task_state handle_drop(struct request *req);
 /* handlers_write.c */
 task_state handle_insert(struct request *req);
+/* An id of the request's collection, in the arena. */
+bool take_id(struct request *req, struct parse *p, struct jval v, struct docid *out);
+/* The end of what a write is answered; out has members already. 202: the bucket was asked for, and
+ * the log on this machine is what was reached in time. */
+void send_written(struct request *req, struct buf *out, const struct write_result *result);
+/* handlers_delete.c */
 task_state handle_delete_one(struct request *req);
 task_state handle_delete_many(struct request *req);
 /* handlers_read.c */
@@ -68,6 +75,9 @@ task_state fail_parse(struct request *req, const struct parse *p);
 void fail_write(struct request *req, status st, const struct err *err);
 /* As fail_write() for what needs the bucket itself. */
 void fail_bucket(struct request *req, status st, const struct err *err);
+
+/* `durability` and `if_lsn` of the query; false when the request has been answered. */
+bool take_write_options(struct request *req, struct write_options *out);
 
 /* Our form of a filter, bound to the request's collection, in the request's arena. */
 bool parse_filter(struct request *req, struct parse *p, const char *member, struct jval v,
@@ -87,7 +97,8 @@ void print_text(struct buf *out, bool first, const char *name, const char *text)
 void print_bool(struct buf *out, const char *name, bool v); /* never the first */
 void print_u64(struct buf *out, bool first, const char *name, uint64_t v);
 void print_time(struct buf *out, bool first, const char *name, uint64_t wall_ns);
-void print_doc_id(struct buf *out, const struct docid *id);
+/* As text, whatever it is, in a collection of string_ids. */
+void print_doc_id(struct buf *out, const struct docid *id, bool string_ids);
 /* null when empty */
 void print_external_id(struct buf *out, struct slice external_id);
 /* {} when empty */

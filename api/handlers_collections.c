@@ -50,13 +50,16 @@ void print_bucket_state(struct buf *out, const struct collection_info *info)
     buf_put_text(out, "}");
 }
 
-static void print_collection(struct buf *out, const struct collection_info *info)
+static void print_collection(struct request *req, const struct collection_info *info)
 {
+    struct buf *out = reply_begin(req);
+
     buf_put_text(out, "{\"collection\":{");
     print_summary(out, info);
     print_u64(out, false, "document_count", info->document_count);
     print_text(out, false, "tiering_policy", info->policy);
     print_text(out, false, "durability", info->durability);
+    print_bool(out, "string_ids", node_string_ids(req->collection));
     print_time(out, false, "created_at", info->created_at_ns);
     print_text(out, false, "state", info->state);
     if (info->reason[0] != '\0')
@@ -191,16 +194,6 @@ static bool parse_durability(struct parse *p, struct jval v, enum node_durabilit
                       (const char *)text.data);
 }
 
-static bool parse_string_ids(struct parse *p, struct jval v)
-{
-    bool wanted = false;
-
-    if (!parse_bool(p, "string_ids", v, &wanted))
-        return false;
-    return !wanted || parse_fail(p, PROBLEM_NOT_SUPPORTED,
-                                 "`string_ids` true is not supported by this version");
-}
-
 static bool parse_spec_member(struct request *req, struct parse *p, int which, struct jval v,
                               struct collection_spec *spec)
 {
@@ -223,7 +216,7 @@ static bool parse_spec_member(struct request *req, struct parse *p, int which, s
     case 5:
         return parse_durability(p, v, &spec->durability);
     case 6:
-        return parse_string_ids(p, v);
+        return parse_bool(p, "string_ids", v, &spec->string_ids);
     default: /* null counts as absent */
         return which >= 0;
     }
@@ -275,7 +268,8 @@ task_state handle_create(struct request *req)
     struct parse p = {0};
     struct jval root;
 
-    if (!request_parameters(req, NO_PARAMETERS) || !request_json(req, false, &root))
+    if (!request_parameters(req, NO_PARAMETERS) || !request_is_new(req) ||
+        !request_json(req, false, &root))
         return TASK_DONE;
     if (!parse_spec(req, &p, root, &spec))
         return fail_parse(req, &p);
@@ -336,7 +330,7 @@ task_state handle_collection(struct request *req)
     if (!request_parameters(req, NO_PARAMETERS) || !request_pin_collection(req))
         return TASK_DONE;
     node_collection_info(req->collection, &info);
-    print_collection(reply_begin(req), &info);
+    print_collection(req, &info);
     reply_send(req, 200);
     return TASK_DONE;
 }
@@ -352,7 +346,7 @@ static void on_patched(void *arg, status st, const struct collection_info *info,
         fail_bucket(req, st, err);
         return;
     }
-    print_collection(reply_begin(req), info);
+    print_collection(req, info);
     reply_send(req, 200);
 }
 

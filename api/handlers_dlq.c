@@ -177,6 +177,13 @@ task_state handle_dlq(struct request *req)
     return TASK_DONE;
 }
 
+/* .../dlq/retry and its like: paths of their own, which only POST knows. */
+static bool is_a_verb(struct slice text)
+{
+    return slice_equal(text, slice_text("retry")) || slice_equal(text, slice_text("replay")) ||
+           slice_equal(text, slice_text("split"));
+}
+
 /* The letter that the path names, of the pinned collection. */
 static bool find_letter(struct request *req, struct letter *out)
 {
@@ -185,6 +192,11 @@ static bool find_letter(struct request *req, struct letter *out)
     uint8_t collection[16];
     uint64_t id = 0;
 
+    if (is_a_verb(text)) {
+        req->allow = "POST";
+        reply_problem(req, PROBLEM_METHOD, "this path answers POST");
+        return false;
+    }
     if (!parse_letter_id(text, &id)) {
         reply_problem(req, PROBLEM_INVALID, "the id of a letter is a number, `%.*s` is none",
                       (int)(text.bytes < 64 ? text.bytes : 64), (const char *)text.data);

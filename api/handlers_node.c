@@ -1,5 +1,6 @@
 /* handlers_node.c - how the node is: liveness, health, readiness, status, metrics. */
 #include "api/handlers.h"
+#include "api/openapi.h"
 
 #include <inttypes.h>
 
@@ -181,6 +182,15 @@ task_state handle_status(struct request *req)
     buf_put_text(out, "}");
     print_u64(out, false, "connections", server_connections(req->api->server));
     buf_put_text(out, "}\n");
+    reply_send(req, 200);
+    return TASK_DONE;
+}
+
+task_state handle_openapi(struct request *req)
+{
+    if (!request_parameters(req, NO_PARAMETERS))
+        return TASK_DONE;
+    buf_put(reply_begin(req), OPENAPI_JSON, OPENAPI_JSON_BYTES);
     reply_send(req, 200);
     return TASK_DONE;
 }

@@ -181,10 +181,10 @@ static bool take_list(struct request *req, struct parse *p, struct jval root, st
 /* --- printing --- */
 
 static void print_match(struct buf *out, const struct match *m, const struct query_options *o,
-                        uint32_t dim)
+                        const struct collection *c)
 {
     buf_put_text(out, "{\"doc_id\":");
-    print_doc_id(out, &m->id);
+    print_doc_id(out, &m->id, node_string_ids(c));
     print_external_id(out, m->external_id);
     print_key(out, false, "distance");
     json_put_f32(out, m->distance);
@@ -194,7 +194,7 @@ static void print_match(struct buf *out, const struct match *m, const struct que
         print_payload(out, m->payload);
     if (o->with_vector && m->vector != NULL) {
         print_key(out, false, "vector");
-        json_put_floats(out, m->vector, dim);
+        json_put_floats(out, m->vector, collection_dimension(c));
     }
     buf_put_text(out, "}");
 }
@@ -222,13 +222,11 @@ static void print_explain(struct request *req, struct buf *out, const struct que
 static void print_result(struct request *req, struct buf *out, const struct one_query *q,
                          const struct query_result *r, uint64_t search_ns)
 {
-    uint32_t dim = collection_dimension(req->collection);
-
     buf_put_text(out, "\"matches\":[");
     for (uint32_t i = 0; i < r->count; i++) {
         if (i > 0)
             buf_put_text(out, ",");
-        print_match(out, &r->matches[i], &q->options, dim);
+        print_match(out, &r->matches[i], &q->options, req->collection);
     }
     buf_put_text(out, "]");
     if (q->explain)

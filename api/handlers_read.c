@@ -13,10 +13,10 @@ static void print_floats(struct buf *out, const float *v, uint32_t dim)
 }
 
 static void print_document(struct buf *out, const struct document *doc, uint32_t dim,
-                           bool with_vector)
+                           bool with_vector, bool string_ids)
 {
     buf_put_text(out, "{\"doc_id\":");
-    print_doc_id(out, &doc->id);
+    print_doc_id(out, &doc->id, string_ids);
     print_external_id(out, doc->external_id);
     if (with_vector)
         print_floats(out, doc->vector, dim);
@@ -35,7 +35,7 @@ task_state handle_document(struct request *req)
     struct buf *out;
     status st;
 
-    if (!request_parameters(req, none) || !request_doc_id(req, &id) || !request_pin_collection(req))
+    if (!request_parameters(req, none) || !request_pin_collection(req) || !request_doc_id(req, &id))
         return TASK_DONE;
     st = node_get(req->collection, &id, &req->arena, &doc, &err);
     if (st == ST_NOT_FOUND) {
@@ -51,7 +51,8 @@ task_state handle_document(struct request *req)
     }
     out = reply_begin(req);
     buf_put_text(out, "{\"document\":");
-    print_document(out, &doc, collection_dimension(req->collection), true);
+    print_document(out, &doc, collection_dimension(req->collection), true,
+                   node_string_ids(req->collection));
     buf_put_text(out, "}\n");
     reply_send(req, 200);
     return TASK_DONE;
@@ -232,7 +233,7 @@ task_state handle_documents(struct request *req)
     for (uint32_t i = 0; i < count; i++) {
         if (i > 0)
             buf_put_text(out, ",");
-        print_document(out, &docs[i], dim, page.with_vector);
+        print_document(out, &docs[i], dim, page.with_vector, node_string_ids(req->collection));
     }
     buf_put_text(out, "]");
     print_cursor(out, last);

@@ -1,4 +1,4 @@
-/* handlers_write.c - inserting and deleting documents.
+/* handlers_write.c - inserting documents.
  *
  * A worker turns the whole body into typed rows in the request's arena (floats straight from the
  * parsed document, payloads as binary blobs in one buffer) and hands them to node, which answers on
@@ -12,7 +12,7 @@
 #include "node/points.h"
 #include "segment/record.h"
 
-static const char *const NO_PARAMETERS[] = {NULL};
+static const char *const WRITE_PARAMETERS[] = {"durability", "if_lsn", NULL};
 
 enum {
     INSERT_SLICED_BYTES = 64 * 1024, /* bodies from here on are parsed in slices */
@@ -28,6 +28,7 @@ struct insert {
     size_t *payload_at; /* of each row in req->payloads, which moves while it grows */
     bool many;
     bool ids_made; /* node makes the id of some row: the answer tells them */
+    struct write_options options;
 };
 
 enum row_member { ROW_DOC_ID, ROW_EXTERNAL_ID, ROW_VECTOR, ROW_PAYLOAD, ROW_DOCUMENTS };
@@ -86,6 +87,19 @@ static bool take_vector(struct request *req, struct parse *p, struct jval v, str
                         row->vector);
 }
 
+bool take_id(struct request *req, struct parse *p, struct jval v, struct docid *out)
+{
+    char *copy;
+
+    if (!parse_doc_id(p, "doc_id", v, node_string_ids(req->collection), out))
+        return false;
+    if (out->kind != DOCID_BYTES)
+        return true;
+    copy = arena_strndup(&req->arena, (const char *)out->bytes.data, out->bytes.bytes);
+    out->bytes.data = (const uint8_t *)copy;
+    return copy != NULL || parse_fail(p, PROBLEM_NO_MEMORY, "out of memory for an id");
+}
+
 /* One document into rows[index]; member_count leaves out what may not stand inside a list. */
 static bool take_row(struct request *req, struct parse *p, struct jval v, size_t member_count,
                      struct insert *in, size_t index)
@@ -102,7 +116,7 @@ static bool take_row(struct request *req, struct parse *p, struct jval v, size_t
         if (which == (int)member_count)
             continue; /* null */
         if (which == ROW_DOC_ID)
-            fine = parse_doc_id(p, "doc_id", it.value, &row->id);
+            fine = take_id(req, p, it.value, &row->id);
         else if (which == ROW_EXTERNAL_ID)
             fine = take_external_id(req, p, it.value, row);
         else if (which == ROW_VECTOR)
@@ -179,12 +193,10 @@ static bool take_insert(struct request *req, struct parse *p, struct jval root, 
     if (!in->many &&
         (!make_rows(req, p, in, 1) || !take_row(req, p, root, COUNT_OF(MEMBERS), in, 0)))
         return false;
-    place_payloads(req, in);
     return true;
 }
 
-/* 202: the bucket was asked for, and the log on this machine is what was reached in time. */
-static void send_written(struct request *req, struct buf *out, const struct write_result *result)
+void send_written(struct request *req, struct buf *out, const struct write_result *result)
 {
     print_u64(out, false, "lsn", result->lsn);
     print_text(out, false, "durability", result->durability);
@@ -210,17 +222,37 @@ static void on_inserted(void *arg, status st, const struct write_result *result,
     if (in->many)
         json_put_u64(out, result->count);
     else
-        print_doc_id(out, &in->rows[0].id);
+        print_doc_id(out, &in->rows[0].id, node_string_ids(req->collection));
     if (in->many && in->ids_made) {
         buf_put_text(out, ",\"doc_ids\":[");
         for (size_t i = 0; i < in->count; i++) {
             if (i > 0)
                 buf_put_text(out, ",");
-            print_doc_id(out, &in->rows[i].id);
+            print_doc_id(out, &in->rows[i].id, node_string_ids(req->collection));
         }
         buf_put_text(out, "]");
     }
     send_written(req, out, result);
+}
+
+/* All rows are there. Ids made here are the same when the request comes again. */
+static task_state write_rows(struct request *req)
+{
+    struct insert *in = req->state;
+
+    place_payloads(req, in);
+    if (in->options.only_if && in->many) {
+        reply_problem(req, PROBLEM_INVALID, "`if_lsn` is for an insert of one document");
+        return TASK_DONE;
+    }
+    for (size_t i = 0; req->idempotent != NULL && i < in->count; i++)
+        if (in->rows[i].id.kind == 0)
+            in->rows[i].id = node_idempotent_id(req->idempotent, i);
+    if (in->options.durability == 0 && !in->options.only_if)
+        node_write(req->collection, in->rows, in->count, on_inserted, req);
+    else
+        node_write_with(req->collection, in->rows, in->count, &in->options, on_inserted, req);
+    return TASK_DONE;
 }
 
 /* The whole body in one piece. */
@@ -232,15 +264,14 @@ static task_state insert_whole(struct request *req)
     bool fine;
 
     buf_free(&req->payloads);
-    *in = (struct insert){0};
+    *in = (struct insert){.options = in->options};
     if (!request_json(req, false, &root))
         return TASK_DONE;
     fine = take_insert(req, &p, root, in);
     request_json_done(req);
     if (!fine)
         return fail_parse(req, &p);
-    node_write(req->collection, in->rows, in->count, on_inserted, req);
-    return TASK_DONE;
+    return write_rows(req);
 }
 
 /* False when the body has another shape than a list that is worth slices, or there is no memory. */
@@ -311,9 +342,7 @@ static task_state take_slice(struct request *req)
         return insert_whole(req);
     if (step == INSERT_FAILED)
         return fail_parse(req, &p);
-    place_payloads(req, in);
-    node_write(req->collection, in->rows, in->count, on_inserted, req);
-    return TASK_DONE;
+    return write_rows(req);
 }
 
 static task_state insert_slice(struct task *task)
@@ -336,116 +365,12 @@ task_state handle_insert(struct request *req)
         return TASK_DONE;
     }
     req->state = in;
-    if (!request_parameters(req, NO_PARAMETERS) || !request_pin_collection(req))
+    if (!request_parameters(req, WRITE_PARAMETERS) || !request_pin_collection(req) ||
+        !take_write_options(req, &in->options) || !request_is_new(req))
         return TASK_DONE;
     if (!begin_slices(req, in))
         return insert_whole(req);
     req->task.fair_key = collection_fair_key(req->collection);
     req->task.run = insert_slice;
     return insert_slice(&req->task);
-}
-
-/* --- deleting --- */
-
-static void on_deleted(void *arg, status st, const struct write_result *result,
-                       const struct err *err)
-{
-    struct request *req = arg;
-    struct buf *out;
-
-    if (st != ST_OK) {
-        fail_write(req, st, err);
-        return;
-    }
-    if (result->count == 0 && req->state != NULL) { /* one was named, and is not there */
-        reply_problem(req, PROBLEM_NO_DOCUMENT, "there is no document %s", (char *)req->state);
-        return;
-    }
-    out = reply_begin(req);
-    buf_put_text(out, "{\"deleted\":");
-    json_put_u64(out, result->count);
-    send_written(req, out, result);
-}
-
-task_state handle_delete_one(struct request *req)
-{
-    char text[DOCID_TEXT_BYTES];
-    struct docid id;
-
-    if (!request_parameters(req, NO_PARAMETERS) || !request_no_members(req) ||
-        !request_doc_id(req, &id) || !request_pin_collection(req))
-        return TASK_DONE;
-    req->state = arena_strndup(&req->arena, text, docid_format(&id, text));
-    if (req->state == NULL) {
-        reply_problem(req, PROBLEM_NO_MEMORY, "out of memory for a delete");
-        return TASK_DONE;
-    }
-    node_delete(req->collection, &id, 1, on_deleted, req);
-    return TASK_DONE;
-}
-
-static bool take_ids(struct request *req, struct parse *p, struct jval v, struct docid **out,
-                     size_t *count)
-{
-    if (jval_type(v) != J_ARRAY)
-        return parse_fail(p, PROBLEM_INVALID, "`ids` is of type %s, an array is needed",
-                          jtype_name(jval_type(v)));
-    *count = jval_count(v);
-    if (*count == 0)
-        return parse_fail(p, PROBLEM_INVALID, "`ids` is empty");
-    if (*count > req->api->options.batch_max)
-        return parse_fail(p, PROBLEM_BATCH_TOO_LARGE, "`ids` has %zu elements, the limit is %u",
-                          *count, req->api->options.batch_max);
-    *out = arena_array(&req->arena, *count, sizeof **out);
-    if (*out == NULL)
-        return parse_fail(p, PROBLEM_NO_MEMORY, "out of memory for %zu ids", *count);
-    p->list = "ids";
-    p->index = 0;
-    for (struct jiter it = jval_iter(v); jiter_next(&it); p->index++)
-        if (!parse_doc_id(p, "doc_id", it.value, &(*out)[p->index]))
-            return false;
-    p->list = NULL;
-    return true;
-}
-
-task_state handle_delete_many(struct request *req)
-{
-    static const struct member members[] = {{"ids", false}, {"filter", false}};
-    static const struct write_options options;
-    struct docid *ids = NULL;
-    const struct filter *filter = NULL;
-    struct selector *which;
-    struct parse p = {0};
-    struct jval root;
-    size_t count = 0;
-
-    if (!request_parameters(req, NO_PARAMETERS) || !request_pin_collection(req) ||
-        !request_json(req, false, &root))
-        return TASK_DONE;
-    for (struct jiter it = jval_iter(root); jiter_next(&it);) {
-        int member = parse_member(&p, members, COUNT_OF(members), &it);
-
-        if (member < 0 || (member == 0 && !take_ids(req, &p, it.value, &ids, &count)) ||
-            (member == 1 && !parse_filter(req, &p, "filter", it.value, &filter)))
-            return fail_parse(req, &p);
-    }
-    request_json_done(req);
-    if ((ids == NULL) == (filter == NULL)) {
-        reply_problem(req, PROBLEM_INVALID,
-                      "one of `ids` and `filter` says what to delete; here are %s",
-                      ids == NULL ? "neither" : "both");
-        return TASK_DONE;
-    }
-    which = arena_zero(&req->arena, sizeof *which);
-    if (which == NULL) {
-        reply_problem(req, PROBLEM_NO_MEMORY, "out of memory for a delete");
-        return TASK_DONE;
-    }
-    if (filter != NULL) {
-        which->filter = filter;
-        node_delete_with(req->collection, which, &options, on_deleted, req);
-        return TASK_DONE;
-    }
-    node_delete(req->collection, ids, count, on_deleted, req);
-    return TASK_DONE;
 }

@@ -88,7 +88,7 @@ bool parse_text(struct parse *p, const char *name, struct jval v, size_t bytes_m
     return true;
 }
 
-bool parse_doc_id(struct parse *p, const char *name, struct jval v, struct docid *out)
+bool parse_doc_id(struct parse *p, const char *name, struct jval v, bool strings, struct docid *out)
 {
     uint64_t n;
     struct slice text;
@@ -103,6 +103,11 @@ bool parse_doc_id(struct parse *p, const char *name, struct jval v, struct docid
                           "is needed",
                           name, jtype_name(jval_type(v)));
     text = jval_string(v);
+    if (strings && docid_parse((const char *)text.data, text.bytes, true, out, NULL) == ST_OK)
+        return true;
+    if (strings)
+        return parse_fail(p, PROBLEM_INVALID, "`%s` has %zu bytes, an id has 1 to %d", name,
+                          text.bytes, DOCID_BYTES_MAX);
     if (docid_parse((const char *)text.data, text.bytes, false, out, NULL) == ST_OK &&
         out->kind == DOCID_UUID)
         return true;

@@ -35,8 +35,9 @@ bool parse_bool(struct parse *p, const char *name, struct jval v, bool *out);
 /* A string without NUL of 1 to bytes_max bytes. */
 bool parse_text(struct parse *p, const char *name, struct jval v, size_t bytes_max,
                 struct slice *out);
-/* A non-negative integer or a UUID. */
-bool parse_doc_id(struct parse *p, const char *name, struct jval v, struct docid *out);
+/* A non-negative integer or a UUID; with `strings` any text, which is borrowed from v then. */
+bool parse_doc_id(struct parse *p, const char *name, struct jval v, bool strings,
+                  struct docid *out);
 /* dim finite numbers; with `nonzero` not all of them 0. */
 bool parse_vector(struct parse *p, const char *name, struct jval v, uint32_t dim, bool nonzero,
                   float *out);

@@ -181,7 +181,7 @@ bool qd_ids(struct qd_parse *p, struct request *req, struct jval v, struct docid
 
 void qd_print_id(struct buf *out, const struct docid *id)
 {
-    print_doc_id(out, id);
+    print_doc_id(out, id, false);
 }
 
 /* --- filters --- */

@@ -130,6 +130,7 @@ static bool charge(struct request *req)
 
 static void give_back(struct request *req)
 {
+    request_idempotent_end(req);
     if (req->collection != NULL)
         node_collection_unpin(req->collection);
     req->collection = NULL;
@@ -353,7 +354,8 @@ bool request_doc_id(struct request *req, struct docid *id)
 {
     struct slice text = req->match.params[1];
     struct err err = {0};
-    status st = docid_parse((const char *)text.data, text.bytes, false, id, &err);
+    status st = docid_parse((const char *)text.data, text.bytes, node_string_ids(req->collection),
+                            id, &err);
 
     if (st != ST_OK)
         reply_problem(req, PROBLEM_INVALID, "doc_id: %s", err.text);

@@ -14,7 +14,7 @@
 #include "api/router.h"
 #include "base/exec.h"
 #include "base/json.h"
-#include "node/node.h"
+#include "node/points.h"
 
 #include <stdatomic.h>
 
@@ -42,8 +42,9 @@ struct request {
     size_t query_count;
     struct query_param query[ROUTE_QUERY_MAX];
     char id[REQUEST_ID_BYTES_MAX + 1];
-    uint64_t start_ns;    /* monotonic, when it was whole */
-    uint64_t deadline_ns; /* monotonic */
+    uint64_t start_ns;            /* monotonic, when it was whole */
+    uint64_t deadline_ns;         /* monotonic */
+    struct slice idempotency_key; /* data NULL: none was sent */
 
     _Atomic bool gone; /* set by the loop when nobody waits for the answer */
     /* Set by the owner when all of what was asked is with node, read by the loop: who waits for it
@@ -56,12 +57,14 @@ struct request {
     struct buf payloads;           /* jbin blobs of the rows to insert */
     void *state;                   /* a handler's own, in the arena */
     uint64_t parsed_ns;            /* monotonic, when the body was read; 0 before */
+    struct idempotent *idempotent; /* owed an end when the request is given back; or NULL */
 
     /* The answer. */
     int http_status;
     const char *content_type;
     uint32_t retry_after_s;
     const char *allow;
+    bool replayed; /* the answer of an earlier request with the same Idempotency-Key */
     struct buf out;
     uint64_t out_charged; /* bytes of answers under way that this one holds */
 
@@ -114,6 +117,12 @@ bool request_no_members(struct request *req);
 /* No query parameters but those in the NULL-terminated list. */
 bool request_parameters(struct request *req, const char *const *known);
 const struct slice *request_parameter(const struct request *req, const char *name);
+/* The second path parameter; the collection is pinned. */
 bool request_doc_id(struct request *req, struct docid *id);
+/* Of a write, after its collection is pinned: false when its Idempotency-Key is bad, or came
+ * before: the request has been answered then. */
+bool request_is_new(struct request *req);
+/* Tells the answer that is about to be given back to those who come again with its key. */
+void request_idempotent_end(struct request *req);
 
 #endif

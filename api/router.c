@@ -122,6 +122,17 @@ static bool pattern_matches(const char *pattern, const struct path *path, struct
     return at == path->count;
 }
 
+/* Where patterns with and without braces match, the path is that of the one with fewer: what is
+ * told of it is of that alone. */
+static size_t braces(const char *pattern)
+{
+    size_t count = 0;
+
+    for (; *pattern != '\0'; pattern++)
+        count += *pattern == '{';
+    return count;
+}
+
 static void allow_method(struct route_match *out, enum http_method method)
 {
     size_t used = strlen(out->allow);
@@ -134,6 +145,7 @@ status route_find(const struct route *routes, size_t count, enum http_method met
                   struct slice path, struct arena *arena, struct route_match *out, struct err *err)
 {
     enum http_method want = method == METHOD_HEAD ? METHOD_GET : method;
+    size_t fewest = ROUTE_SEGMENTS_MAX;
     struct path split;
     status st = path_split(arena, path, &split, err);
 
@@ -147,6 +159,11 @@ status route_find(const struct route *routes, size_t count, enum http_method met
             out->route = &routes[i];
             return ST_OK;
         }
+        if (braces(routes[i].pattern) > fewest)
+            continue;
+        if (braces(routes[i].pattern) < fewest)
+            out->allow[0] = '\0';
+        fewest = braces(routes[i].pattern);
         allow_method(out, routes[i].method);
         if (routes[i].method == METHOD_GET)
             allow_method(out, METHOD_HEAD);

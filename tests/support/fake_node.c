@@ -129,6 +129,8 @@ struct node *fake_node_create(void)
 
 static void free_row(struct fake_row *row)
 {
+    if (row->id.kind == DOCID_BYTES)
+        free((void *)(uintptr_t)row->id.bytes.data);
     free((void *)(uintptr_t)row->external_id.data);
     free((void *)(uintptr_t)row->payload.data);
     for (size_t i = 0; i < FAKE_FIELDS; i++)
@@ -219,6 +221,16 @@ int fake_node_pins(struct node *n)
     pins = n->s.pins;
     drop(n);
     return pins;
+}
+
+int fake_node_keys_owed(struct node *n)
+{
+    int owed;
+
+    take(n);
+    owed = n->s.keys_owed;
+    drop(n);
+    return owed;
 }
 
 unsigned fake_node_writes(struct node *n)
@@ -554,6 +566,8 @@ void fake_put_locked(struct collection *c, const struct write_row *from)
     }
     row = &c->rows[at];
     row->id = from->id;
+    if (row->id.kind == DOCID_BYTES)
+        row->id.bytes.data = copy_of(from->id.bytes.data, from->id.bytes.bytes);
     row->external_id = slice_make(copy_of(from->external_id.data, from->external_id.bytes),
                                   from->external_id.bytes);
     row->payload =

@@ -24,6 +24,8 @@ void fake_node_set_ready(struct node *n, bool ready);
 void fake_node_set_degraded(struct node *n, const char *reason);
 /* Pins that were not given back yet. */
 int fake_node_pins(struct node *n);
+/* Idempotency keys that were begun and not ended yet. */
+int fake_node_keys_owed(struct node *n);
 /* What a collection's info says of rows: pending, of those to be linked, linked. */
 void fake_node_set_rows(struct node *n, const char *name, uint64_t pending, uint64_t to_link,
                         uint64_t linked);

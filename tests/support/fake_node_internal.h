@@ -71,6 +71,7 @@ struct node {
         char reason[NODE_REASON_BYTES];
         int pins;
         unsigned writes, queries;
+        int keys_owed; /* idempotency keys that were begun and not ended */
         uint32_t query_ms;
         /* The bucket. */
         struct node_status bucket;

@@ -345,3 +345,31 @@ status node_facet(struct collection *c, const struct path *key, const struct fil
     (void)count;
     return err_set(err, ST_UNSUPPORTED, "not supported yet");
 }
+
+/* Every key is new; who begins owes an end: world_close() looks. */
+status node_idempotent_begin(struct node *node, struct slice scope, struct slice key,
+                             struct slice request, struct arena *arena, struct idempotent *out,
+                             struct err *err)
+{
+    (void)scope, (void)key, (void)request, (void)arena, (void)err;
+    *out = (struct idempotent){.state = IDEMPOTENT_NEW};
+    lock_take(&node->s.lock);
+    node->s.keys_owed++;
+    lock_drop(&node->s.lock);
+    return ST_OK;
+}
+
+void node_idempotent_end(struct node *node, const struct idempotent *i, uint16_t code,
+                         struct slice answer)
+{
+    (void)i, (void)code, (void)answer;
+    lock_take(&node->s.lock);
+    node->s.keys_owed--;
+    lock_drop(&node->s.lock);
+}
+
+struct docid node_idempotent_id(const struct idempotent *i, uint64_t row)
+{
+    (void)i;
+    return docid_u64(1000000 + row);
+}

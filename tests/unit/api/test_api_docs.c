@@ -1,12 +1,14 @@
 /* docs/api.md names every route and every error code there is, docs/qdrant.md every route of the
  * compatible dialect: one that is added without its line there fails here. */
 #include "api/api_internal.h"
+#include "api/openapi.h"
 #include "api/qdrant_door.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include <cmocka.h>
 
@@ -45,6 +47,57 @@ static void every_route_is_documented(void **state)
     check_routes(TV_QDRANT_DOC, QDRANT_ROUTES, QDRANT_ROUTE_COUNT);
 }
 
+static char *unescaped(struct slice text)
+{
+    char *copy = calloc(1, text.bytes + 1);
+
+    assert_non_null(copy);
+    memcpy(copy, text.data, text.bytes);
+    return copy;
+}
+
+static bool is_a_route(struct slice path, const char *method)
+{
+    for (size_t i = 0; i < API_ROUTE_COUNT; i++) {
+        const char *name = http_method_name(API_ROUTES[i].method);
+
+        if (API_ROUTES[i].kind != ROUTE_UNSUPPORTED && strcasecmp(name, method) == 0 &&
+            slice_equal(path, slice_text(API_ROUTES[i].pattern)))
+            return true;
+    }
+    return false;
+}
+
+/* What GET /openapi.json answers has each route with its method, and no other. */
+static void openapi_has_each_route_and_no_other(void **state)
+{
+    struct jdoc *doc = NULL;
+    struct jval root;
+    struct jval paths;
+    size_t operations = 0;
+    size_t routes = 0;
+
+    (void)state;
+    assert_int_equal(jdoc_create(&doc, NULL), ST_OK);
+    assert_int_equal(jdoc_parse(doc, slice_make(OPENAPI_JSON, OPENAPI_JSON_BYTES), &root, NULL),
+                     ST_OK);
+    assert_true(jval_member(root, "paths", &paths));
+    for (struct jiter path = jval_iter(paths); jiter_next(&path);) {
+        for (struct jiter op = jval_iter(path.value); jiter_next(&op); operations++) {
+            char *method = unescaped(op.key);
+
+            if (!is_a_route(path.key, method))
+                fail_msg("api/openapi.json has %s %.*s, which is no route", method,
+                         (int)path.key.bytes, (const char *)path.key.data);
+            free(method);
+        }
+    }
+    for (size_t i = 0; i < API_ROUTE_COUNT; i++)
+        routes += API_ROUTES[i].kind != ROUTE_UNSUPPORTED;
+    assert_int_equal(operations, routes);
+    jdoc_destroy(doc);
+}
+
 static void every_code_is_documented_with_its_status(void **state)
 {
     char *doc = read_doc(TV_API_DOC);
@@ -66,6 +119,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_route_is_documented),
+        cmocka_unit_test(openapi_has_each_route_and_no_other),
         cmocka_unit_test(every_code_is_documented_with_its_status),
     };
 

@@ -81,6 +81,9 @@ static void paths_find_their_routes(void **state)
     }
 }
 
+static const struct route TWINS[] = {{METHOD_GET, ROUTE_READ, "/dlq/{entry}", NULL},
+                                     {METHOD_POST, ROUTE_WRITE, "/dlq/retry", NULL}};
+
 static void a_wrong_method_lists_the_right_ones(void **state)
 {
     struct route_match match;
@@ -92,6 +95,15 @@ static void a_wrong_method_lists_the_right_ones(void **state)
         route_find(ROUTES, COUNT_OF(ROUTES), METHOD_PUT, slice_text("/c/x"), &arena, &match, NULL),
         ST_DENIED);
     assert_string_equal(match.allow, "GET, HEAD, PATCH, DELETE");
+    /* Of "/dlq/retry" and "/dlq/{entry}" the path is the first's. */
+    assert_int_equal(route_find(TWINS, COUNT_OF(TWINS), METHOD_PUT, slice_text("/dlq/retry"),
+                                &arena, &match, NULL),
+                     ST_DENIED);
+    assert_string_equal(match.allow, "POST");
+    assert_int_equal(
+        route_find(TWINS, COUNT_OF(TWINS), METHOD_PUT, slice_text("/dlq/7"), &arena, &match, NULL),
+        ST_DENIED);
+    assert_string_equal(match.allow, "GET, HEAD");
     arena_free(&arena);
 }
 

@@ -52,6 +52,7 @@ void world_close(struct world *w)
 {
     api_close(w->api);
     assert_int_equal(fake_node_pins(w->node), 0);
+    assert_int_equal(fake_node_keys_owed(w->node), 0);
     exec_close(w->exec);
     fake_node_destroy(w->node);
     stats_destroy(w->stats);

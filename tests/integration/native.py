@@ -1,0 +1,123 @@
+"""What our own writes take beside their body, over the real node: conditions, keys, durability; ids as text; deadlines."""
+import threading
+
+from support import Folder, Node, check, main
+
+
+def ask(client, method, path, body=None, status=200, **headers):
+    got = client.request(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
+    check(got.status == status, f"{method} {path}: {got}")
+    return got
+
+
+def a_condition_names_the_lsn_that_is_there():
+    with Folder("native") as folder, Node(folder) as node:
+        c = node.start().client()
+        c.create("w", 2)
+        w = "/api/v1/collections/w"
+        one = {"doc_id": 1, "vector": [1, 2]}
+        first = ask(c, "POST", w + "/insert?if_lsn=0", one).json
+        there = ask(c, "POST", w + "/insert?if_lsn=0", one, 409)
+        check(there.json["code"] == "conflict" and f"lsn {first['lsn']}" in there.json["detail"], there)
+        second = ask(c, "POST", f"{w}/insert?if_lsn={first['lsn']}&durability=local", one).json
+        check(second["lsn"] > first["lsn"], second)
+        ask(c, "DELETE", f"{w}/docs/1?if_lsn={first['lsn']}", None, 409)
+        ask(c, "DELETE", f"{w}/docs/1?if_lsn={second['lsn']}")
+        ask(c, "POST", f"{w}/insert?if_lsn={second['lsn']}", one, 409)
+        ask(c, "POST", w + "/insert?durability=remote", one, 400)
+        node.stop()
+
+
+def a_write_under_a_key_is_done_once():
+    with Folder("native") as folder, Node(folder) as node:
+        c = node.start().client()
+        made = ask(c, "POST", "/api/v1/collections", {"name": "w", "dimension": 2, "metric": "l2"}, 201, Idempotency_Key="m")
+        again = ask(c, "POST", "/api/v1/collections", {"name": "w", "dimension": 2, "metric": "l2"}, 201, Idempotency_Key="m")
+        check(again.body == made.body and again.headers["Idempotent-Replayed"] == "true", again)
+        w = "/api/v1/collections/w"
+        new = {"documents": [{"vector": [1, 2]}, {"vector": [3, 4]}]}
+        first = ask(c, "POST", w + "/insert", new, Idempotency_Key="a")
+        check("Idempotent-Replayed" not in first.headers, first)
+        check(ask(c, "POST", w + "/insert", new, Idempotency_Key="a").body == first.body, "another answer")
+        other = ask(c, "POST", w + "/insert", {"vector": [1, 2]}, 422, Idempotency_Key="a")
+        check(other.json["code"] == "idempotency_key_reused", other)
+        ask(c, "POST", w + "/insert?durability=local", new, 422, Idempotency_Key="a")
+        check(c.collection("w")["document_count"] == 2, "written twice")
+        gone = {"ids": first.json["doc_ids"][:1]}
+        check(ask(c, "POST", w + "/delete", gone, Idempotency_Key="d").json["deleted"] == 1, "not deleted")
+        check(ask(c, "POST", w + "/delete", gone, Idempotency_Key="d").json["deleted"] == 1, "not replayed")
+        ask(c, "POST", w + "/insert", {"vector": [1]}, 400, Idempotency_Key="e")
+        ask(c, "POST", w + "/insert", {"vector": [1, 1]}, Idempotency_Key="e")  # nothing was done under it
+        node.kill9()
+        c = node.start().client()  # the key is forgotten, the ids it makes are not
+        third = ask(c, "POST", w + "/insert", new, Idempotency_Key="a").json
+        check(third["doc_ids"] == first.json["doc_ids"], third)
+        node.stop()
+
+
+def many_at_once_under_one_key_write_once():
+    with Folder("native") as folder, Node(folder) as node:
+        c = node.start().client()
+        c.create("w", 2)
+        answers = []
+
+        def go():
+            own = node.client()
+            answers.append(own.request("POST", "/api/v1/collections/w/insert", {"vector": [1, 2]}, {"Idempotency-Key": "k"}))
+            own.close()
+        threads = [threading.Thread(target=go) for _ in range(16)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        for a in answers:
+            check(a.status == 200 or (a.status == 409 and a.json["code"] == "idempotency_key_busy"
+                                      and int(a.headers["Retry-After"]) >= 1), a)
+        check(len({a.body for a in answers if a.status == 200}) == 1, answers)
+        check(c.collection("w")["document_count"] == 1, "written more than once")
+        node.stop()
+
+
+def ids_are_text_where_the_collection_says_so():
+    with Folder("native") as folder, Node(folder) as node:
+        c = node.start().client()
+        ask(c, "POST", "/api/v1/collections", {"name": "s", "dimension": 1, "metric": "l2", "string_ids": True}, 201)
+        s = "/api/v1/collections/s"
+        ids = ["a/b", "42", "é%", "x" * 512]
+        ask(c, "POST", s + "/insert", {"documents": [{"doc_id": i, "vector": [n]} for n, i in enumerate(ids)]})
+        for start in range(2):
+            check({d["doc_id"] for d in c.documents("s", page=1)} == set(ids), f"other ids, start {start}")
+            check(ask(c, "GET", s + "/docs/a%2Fb").json["document"]["doc_id"] == "a/b", "another id")
+            node.stop()
+            c = node.start().client()
+        check(c.query("s", [1], top_k=1)["matches"][0]["doc_id"] == "42", "another match")
+        ask(c, "POST", s + "/delete", {"ids": ids[:2]})
+        ask(c, "DELETE", s + "/docs/%C3%A9%25")
+        check([d["doc_id"] for d in c.documents("s")] == ids[3:], "others stay")
+        node.stop()
+
+
+def a_deadline_ends_a_filter_that_scans():
+    with Folder("native") as folder, Node(folder) as node:
+        c = node.start().client()
+        c.create("w", 2)
+        w = "/api/v1/collections/w"
+        for at in range(0, 60000, 10000):
+            ask(c, "POST", w + "/insert", {"documents": [{"doc_id": at + i, "vector": [i, 1], "payload": {
+                "a": [{"b": "x" * 20 + str(i), "c": [i, i + 1]}] * 4}} for i in range(10000)]})
+        slow = {"query_vector": [1, 1], "filter": {"$and": [{"a": {"$ne": str(n)}} for n in range(40)]
+                                                   + [{"$or": [{f"z{n}": {"$exists": True}} for n in range(40)]}]}}
+        took = ask(c, "POST", w + "/query", slow).json["latency_ms"]
+        late = ask(c, "POST", w + "/query", {**slow, "timeout_ms": max(1, int(took / 20))}, 504)
+        check(late.json["code"] == "deadline_exceeded" and late.json["retryable"], late)
+        # What was stopped does not go on: the workers are free at once.
+        for _ in range(20):
+            ask(c, "POST", w + "/query", {**slow, "timeout_ms": 1}, 504)
+        check(c.query("w", [1, 1])["latency_ms"] < max(took, 200), "the workers are still busy")
+        print(f"the filter takes {took:.0f} ms", flush=True)
+        node.stop()
+
+
+if __name__ == "__main__":
+    main(a_condition_names_the_lsn_that_is_there, a_write_under_a_key_is_done_once, many_at_once_under_one_key_write_once,
+         ids_are_text_where_the_collection_says_so, a_deadline_ends_a_filter_that_scans)
