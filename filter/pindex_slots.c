@@ -12,7 +12,8 @@ enum {
     SLOT_SET_MAP = UINT32_MAX, /* `room` of a set that is a bitmap */
     MANY_FIRST = 8,
     MANY_MAX = 256,
-    MAP_BYTES = 160,        /* of an empty one, about */
+    MAP_BYTES = 160, /* of an empty one, about */
+    CONTAINER_BYTES = 112,
     CHECK_SLOTS = 64,       /* growth between looks at the size, at least */
     CONTAINER_SLOTS = 65536 /* of one key of a Roaring bitmap */
 };
@@ -61,12 +62,14 @@ static uint32_t place_in(const struct slot_set *s, uint32_t slot)
 
 /* --- the bitmap --- */
 
-/* Half as much again as it would take on disk: capacities, and the heap's own. */
+/* What it would take on disk, and a quarter more; of each container its head, its spare room and
+ * the heap's own (measured). */
 static uint64_t map_bytes(const roaring_bitmap_t *bits)
 {
     uint64_t stored = roaring_bitmap_portable_size_in_bytes(bits);
 
-    return MAP_BYTES + stored + stored / 4 + 48 * (uint64_t)bits->high_low_container.size;
+    return MAP_BYTES + stored + stored / 4 +
+           CONTAINER_BYTES * (uint64_t)bits->high_low_container.size;
 }
 
 static bool map_check(struct slot_set *s, struct charge *charge)
