@@ -7,6 +7,7 @@
  *
  * Rows come in on the link threads, a few in each turn, and where too many are pending writers help
  * (write.c). Of a collection without indexes the upkeep thread takes the pending bits back. */
+#include "filter/words.h"
 #include "node/node_internal.h"
 #include "node/points.h"
 
@@ -86,7 +87,8 @@ static bool read_definition(const struct setting_text *s, struct arena *arena,
     *spec = (struct pindex_spec){0};
     if (sscanf(line, "%31s %d %d %u %u", type, &spec->words.tokenizer, &keep_case,
                &spec->words.min_bytes, &spec->words.max_bytes) != 5 ||
-        !pindex_type_parse(slice_text(type), &spec->type))
+        !pindex_type_parse(slice_text(type), &spec->type) ||
+        words_tokenizer_name(spec->words.tokenizer) == NULL)
         return false;
     spec->words.keep_case = keep_case != 0;
     *schema = slice_make(end + 1, s->value.bytes - bytes - 1);

@@ -273,6 +273,38 @@ static void an_index_without_memory_is_said_and_not_used(void **state)
     nworld_fini(&w);
 }
 
+/* As a newer version, or a hand, may have written it: left out, and said in the log. */
+static void a_definition_without_sense_is_left_out(void **state)
+{
+    static const char *const values[] = {
+        "x",
+        "\n{}",
+        "integer 0 0 0\n{}",
+        "number 0 0 0 0\n{}",
+        "text 99 0 0 0\n{}",
+        "text -1 0 0 0\n{}",
+        "a type with a name that is longer than any type's 0 0 0 0\n{}",
+    };
+    struct nworld w;
+    struct collection *c = begin(&w, true, 10);
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(values); i++) {
+        struct call call;
+
+        call_init(&call);
+        node_setting_put(w.node, c, "index:n", slice_text(values[i]), call_admin_done, &call);
+        call_wait(&call);
+        assert_int_equal(call.st, ST_OK);
+        assert_true(index_is(c, ""));
+        assert_int_equal(matching(&w, c, BELOW9).count, 8);
+    }
+    assert_int_equal(index_create(&w, c, "n", PINDEX_INTEGER, "\"integer\"", LONG_MS), ST_OK);
+    assert_true(index_is(c, "n integer ready 700 \"integer\""));
+    node_collection_unpin(c);
+    nworld_fini(&w);
+}
+
 /* The background does nothing: writers keep the pending rows within their bound. */
 static void writers_help_beyond_a_bound(void **state)
 {
@@ -421,6 +453,7 @@ int main(void)
         cmocka_unit_test(a_path_has_one_index),
         cmocka_unit_test(slots_that_are_used_again_are_indexed_anew),
         cmocka_unit_test(an_index_without_memory_is_said_and_not_used),
+        cmocka_unit_test(a_definition_without_sense_is_left_out),
         cmocka_unit_test(writers_help_beyond_a_bound),
         cmocka_unit_test(what_matches_all_the_time_is_always_found),
         cmocka_unit_test(a_stop_answers_who_waits),
