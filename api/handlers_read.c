@@ -18,8 +18,8 @@ static void print_document(struct buf *out, const struct document *doc, uint32_t
     buf_put_text(out, "{\"doc_id\":");
     print_doc_id(out, &doc->id, string_ids);
     print_external_id(out, doc->external_id);
-    if (with_vector)
-        print_floats(out, doc->vector, dim);
+    if (with_vector) /* scrolls give the fields by position, plain reads the first alone */
+        print_floats(out, doc->vectors != NULL ? doc->vectors[0] : doc->vector, dim);
     print_payload(out, doc->payload);
     print_time(out, false, "inserted_at", doc->inserted_at_ns);
     print_u64(out, false, "lsn", doc->lsn);
