@@ -246,6 +246,20 @@ bool pindex_info_of(const struct pindex_set *set, const struct path *path, struc
     return found;
 }
 
+uint32_t pindex_points_among(const struct pindex_set *set, const struct path *path,
+                             const uint32_t *slots, uint32_t count)
+{
+    uint32_t among = 0;
+    uint32_t i;
+
+    rwlock_take_read(lock_of(set));
+    i = find_locked(set, path);
+    for (uint32_t k = 0; i < set->count && k < count; k++)
+        among += slot_set_has(&set->indexes[i]->indexed, slots[k]);
+    rwlock_drop(lock_of(set));
+    return among;
+}
+
 bool pindex_words_of(const struct pindex_set *set, const struct path *path,
                      struct filter_words *out)
 {
@@ -314,14 +328,17 @@ static bool note_known(struct pindex_set *set, uint32_t slot)
     return true;
 }
 
-/* One row into the indexes; both locks are held. With `only`, into that one. False: the row could
- * not even be noted, and stays as it was. */
+/* One row into the indexes; both locks are held. With `only`, into that one. False: a pending row
+ * could not even be noted, and stays pending. */
 static bool put_row(struct pindex_set *set, uint32_t slot, struct pindex *only)
 {
     struct slice payload;
 
-    if (!note_known(set, slot))
-        return false;
+    if (!note_known(set, slot)) {
+        if (only != NULL) /* no index that is asked is without its rows: they are noted already */
+            index_full(set, only);
+        return only != NULL;
+    }
     if (set->count == 0)
         return true;
     payload = set->rows.payload(set->rows.arg, slot);

@@ -95,6 +95,9 @@ struct pindex_info {
 size_t pindex_list(const struct pindex_set *set, struct pindex_info *out, size_t max);
 /* Of the index on that path, which out->path then is; false: there is none. */
 bool pindex_info_of(const struct pindex_set *set, const struct path *path, struct pindex_info *out);
+/* How many of these slots are among its points; 0 without such an index. */
+uint32_t pindex_points_among(const struct pindex_set *set, const struct path *path,
+                             const uint32_t *slots, uint32_t count);
 bool pindex_words_of(const struct pindex_set *set, const struct path *path,
                      struct filter_words *out);
 

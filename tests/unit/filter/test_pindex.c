@@ -197,6 +197,26 @@ static void an_index_without_memory_is_not_asked(void **state)
     world_fini(&w);
 }
 
+/* Not even for the rows themselves. */
+static void the_first_index_may_find_nothing(void **state)
+{
+    struct world w;
+    struct pindex_spec s;
+
+    (void)state;
+    world_init(&w);
+    w.budget.bytes_max = 20;
+    s = spec(&w, "n", PINDEX_INTEGER);
+    assert_int_equal(pindex_add(w.set, &s, NULL), ST_OK);
+    assert_int_equal(pindex_step(w.set, UINT32_MAX).left, 0);
+    assert_int_equal(info_of(&w, "n").state, PINDEX_FULL);
+    w.budget.bytes_max = 0;
+    assert_true(pindex_retry(w.set));
+    assert_int_equal(pindex_step(w.set, UINT32_MAX).left, 0);
+    assert_int_equal(from_100(&w), ROWS - 100);
+    world_fini(&w);
+}
+
 /* Publishing needs room that was reserved; without it the write is refused before. */
 static void room_for_pending_rows_is_reserved(void **state)
 {
@@ -273,6 +293,7 @@ int main(void)
         cmocka_unit_test(an_index_stays_or_is_replaced),
         cmocka_unit_test(there_are_at_most_so_many),
         cmocka_unit_test(an_index_without_memory_is_not_asked),
+        cmocka_unit_test(the_first_index_may_find_nothing),
         cmocka_unit_test(room_for_pending_rows_is_reserved),
         cmocka_unit_test(allocations_that_fail_lose_nothing),
     };
