@@ -205,8 +205,8 @@ static void print_explain(struct request *req, struct buf *out, const struct que
                           uint64_t search_ns)
 {
     buf_put_text(out, ",\"explain\":{");
-    print_text(out, true, "plan", r->plan != NULL ? r->plan : r->used_graph ? "graph" : "scan");
-    print_text(out, false, "index", r->used_graph ? "hnsw" : "none");
+    print_text(out, true, "plan", r->used_graph ? "index" : "scan");
+    print_text(out, false, "way", r->plan != NULL ? r->plan : r->used_graph ? "graph" : "scan");
     print_u64(out, false, "candidates_considered", r->visited);
     print_u64(out, false, "distance_calculations", r->distances);
     print_u64(out, false, "vectors_scanned", r->scanned);

@@ -36,7 +36,7 @@ INTEGERS = ("zero",)
 MEMBERS = {
     # route: (method, path, a good body, {member: fragments that are fine})
     "create": ("POST", "/api/v1/collections", {"name": "c", "dimension": 3, "metric": "l2"}, {
-        "name": ("text",), "dimension": (), "metric": (), "hnsw": ("object",), "tiering_policy": (), "durability": (), "string_ids": (),
+        "name": ("text",), "dimension": (), "metric": (), "hnsw": ("object",), "tiering_policy": (), "durability": (), "string_ids": ("true",),
         "hnsw.m": (), "hnsw.ef_construction": (), "hnsw.ef_search": (), "hnsw.threshold": ("zero",), "quantization": (), "unheard_of": ()}),
     "patch": ("PATCH", f"/api/v1/collections/{NAME}", {"ef_search": 50}, {
         "name": ("text", "nothing"), "ef_search": (), "unheard_of": (), "hnsw": (), "tiering_policy": (), "durability": ()}),
@@ -53,7 +53,7 @@ MEMBERS = {
     "delete": ("POST", f"/api/v1/collections/{NAME}/delete", {"ids": [1]}, {"ids": (), "filter": (), "unheard_of": ()}),
     "query": ("POST", f"/api/v1/collections/{NAME}/query", {"query_vector": [1, 2, 3]}, {
         "query_vector": (), "top_k": (), "ef_search": (), "exact": ("true",), "with_payload": ("true",), "with_vector": ("true",),
-        "explain": ("true",), "timeout_ms": (), "filter": (), "as_of": (), "queries": (), "unheard_of": ()}),
+        "explain": ("true",), "timeout_ms": (), "filter": ("object",), "as_of": (), "queries": (), "unheard_of": ()}),
     "query_many": ("POST", f"/api/v1/collections/{NAME}/query", {"queries": [{"query_vector": [1, 2, 3]}]}, {
         "queries.query_vector": (), "queries.top_k": (), "queries.exact": ("true",), "queries.unheard_of": (), "query_vector": (), "top_k": ()}),
 }
