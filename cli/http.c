@@ -195,12 +195,16 @@ static status read_head(char *head, struct http_answer *out, uint64_t *length, s
 {
     const char *type = header(head, "Content-Type");
     const char *bytes = header(head, "Content-Length");
+    const char *again = header(head, "Retry-After");
+    uint64_t again_s;
 
     *length = UINT64_MAX;
     if (strncmp(head, "HTTP/1.", 7) != 0 || strspn(head + 9, "0123456789") != 3 ||
         header(head, "Transfer-Encoding") != NULL || (bytes != NULL && !length_of(bytes, length)))
         return err_set(err, ST_CORRUPT, "who answers there speaks no HTTP we know");
     out->status = (head[9] - '0') * 100 + (head[10] - '0') * 10 + (head[11] - '0');
+    if (again != NULL && length_of(again, &again_s))
+        out->retry_after_s = again_s > 60 ? 60 : (unsigned)again_s;
     if (type != NULL)
         (void)snprintf(out->content_type, sizeof out->content_type, "%.*s",
                        (int)strcspn(type, "\r;"), type);

@@ -21,7 +21,8 @@ enum {
 struct http_answer {
     int status;
     char content_type[64];
-    struct buf body; /* http_answer_free() */
+    unsigned retry_after_s; /* 0: not said */
+    struct buf body;        /* http_answer_free() */
 };
 void http_answer_free(struct http_answer *a); /* fine on a zeroed one */
 
