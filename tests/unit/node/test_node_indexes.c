@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { DIM = 4, ROWS = 700, LONG_MS = 60000 };
+enum { DIM = 4, ROWS = 700, LONG_MS = 60000, LIMIT_BYTES = 256 * 1024 * 1024 };
 
 static const struct path *path(const char *text, struct arena *arena)
 {
@@ -102,6 +102,7 @@ static struct collection *begin(struct nworld *w, bool sim, uint64_t seed)
     struct collection *c;
 
     nworld_init(w, sim, seed);
+    w->options.memory_bytes_max = LIMIT_BYTES;
     nworld_open(w);
     assert_int_equal(ncreate(w, "docs", DIM, VMETRIC_L2, 64, NULL), ST_OK);
     c = npin(w, "docs");
@@ -259,14 +260,14 @@ static void an_index_without_memory_is_said_and_not_used(void **state)
 
     (void)state;
     arena_init(&arena, 1 << 16);
-    w.node->budget.bytes_max = 1; /* more is in use */
+    mem_overdraw(&w.node->budget, LIMIT_BYTES); /* all there is */
     assert_int_equal(index_create(&w, c, "n", PINDEX_INTEGER, "\"integer\"", LONG_MS), ST_OK);
     assert_true(pindex_info_of(c->pindex, path("n", &arena), &info));
     assert_int_equal(info.state, PINDEX_FULL);
     assert_true(nhealth_has(&w, "no memory for the payload index on n"));
     assert_int_equal(matching(&w, c, BELOW9).count, 8);
     assert_int_equal(matching(&w, c, BELOW9).indexes, 0);
-    w.node->budget.bytes_max = 0; /* there is room again: it begins by itself */
+    mem_release(&w.node->budget, LIMIT_BYTES); /* there is room again: it begins by itself */
     neventually(index_is(c, "n integer ready 700 \"integer\""));
     assert_false(nhealth_has(&w, "no memory for the payload index on n"));
     assert_int_equal(matching(&w, c, BELOW9).indexes, 1);
