@@ -1,4 +1,5 @@
 """What our own writes take beside their body, over the real node: conditions, keys, durability; ids as text; deadlines."""
+import os
 import threading
 
 from support import Folder, Node, check, main
@@ -118,6 +119,34 @@ def a_deadline_ends_a_filter_that_scans():
         node.stop()
 
 
+def one_write_waits_for_the_bucket_where_it_asks_to():
+    with Folder("native") as folder:
+        bucket = os.path.join(folder, "bucket")
+        os.makedirs(bucket)
+        with Node(folder, args=["--storage-s3-bucket", f"file://{bucket}"], env={"TIERVEC_SERVER_TIMEOUT_SECONDS": "6"}) as node:
+            c = node.start().client()
+            for name, durability in (("l", "local"), ("r", "remote")):
+                ask(c, "POST", "/api/v1/collections", {"name": name, "dimension": 1, "metric": "l2",
+                                                       "tiering_policy": "MemoryS3", "durability": durability}, 201)
+            one = {"doc_id": 1, "vector": [1]}
+            for name in "lr":
+                w = f"/api/v1/collections/{name}"
+                check(ask(c, "POST", w + "/insert?durability=remote", one).json["durability"] == "remote", "not remote")
+                check(ask(c, "POST", w + "/delete?durability=remote", {"ids": [1]}).json["durability"] == "remote", "not remote")
+                check(ask(c, "POST", w + "/insert", one).json["durability"] == ("local" if name == "l" else "remote"), name)
+            os.rename(bucket, bucket + ".away")
+            with open(bucket, "w", encoding="ascii"):
+                pass
+            check(ask(c, "POST", "/api/v1/collections/r/insert?durability=local", one).json["durability"] == "local", "waited")
+            late = ask(c, "POST", "/api/v1/collections/l/insert?durability=remote", one, 202, Idempotency_Key="k").json
+            check(late["durability"] == "local" and late["latency_ms"] >= 3000, late)
+            ask(c, "POST", "/api/v1/collections/l/insert?durability=remote", one, 202, Idempotency_Key="k")
+            os.unlink(bucket)
+            os.rename(bucket + ".away", bucket)
+            node.stop()
+
+
 if __name__ == "__main__":
     main(a_condition_names_the_lsn_that_is_there, a_write_under_a_key_is_done_once, many_at_once_under_one_key_write_once,
-         ids_are_text_where_the_collection_says_so, a_deadline_ends_a_filter_that_scans)
+         ids_are_text_where_the_collection_says_so,
+         one_write_waits_for_the_bucket_where_it_asks_to, a_deadline_ends_a_filter_that_scans)
