@@ -13,6 +13,7 @@ static const char help_text[] =
     "ndjson: a document a line, as POST .../insert takes it, and as `tiervec export` writes it.\n"
     "npy, fvecs: a vector a row; the row's number is the id. npy: float32, two dimensions.\n"
     "qdrant: every point of a collection there; --into is made if it is not there.\n"
+    "        QDRANT_API_KEY in the environment is sent along.\n"
     "\n"
     "  --batch N     documents a request (1000)\n"
     "  --resume      keeps the place in a small file, and goes on from there after a failure\n"

@@ -256,9 +256,23 @@ static status exchange(int fd, const struct buf *request, struct slice body,
     return st;
 }
 
-/* HTTP/1.0: the answer ends with the connection, and comes in one piece. */
+static bool is_header(const char *line)
+{
+    for (; *line != '\0'; line++)
+        if (*line < ' ' || *line > '~')
+            return false;
+    return true;
+}
+
 status http_ask(const char *url, const char *method, const char *path, struct slice body,
                 struct http_answer *out, struct err *err)
+{
+    return http_ask_with(url, method, path, NULL, body, out, err);
+}
+
+/* HTTP/1.0: the answer ends with the connection, and comes in one piece. */
+status http_ask_with(const char *url, const char *method, const char *path, const char *header,
+                     struct slice body, struct http_answer *out, struct err *err)
 {
     struct http_answer answer = {0};
     struct place place;
@@ -266,14 +280,18 @@ status http_ask(const char *url, const char *method, const char *path, struct sl
     int fd = -1;
     status st = place_of(url, &place, err);
 
+    if (st == ST_OK && header != NULL && !is_header(header))
+        st = err_set(err, ST_INVALID, "a header holds what none may");
     if (st == ST_OK)
         st = open_socket(&place, &fd, err);
     if (st != ST_OK)
         return st;
     buf_init(&request, 64 * 1024);
     buf_printf(&request,
-               "%s %s HTTP/1.0\r\nHost: %s:%s\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n",
-               method, path, place.host, place.port, body.bytes);
+               "%s %s HTTP/1.0\r\nHost: %s:%s\r\nConnection: close\r\nContent-Length: %zu\r\n"
+               "%s%s\r\n",
+               method, path, place.host, place.port, body.bytes, header == NULL ? "" : header,
+               header == NULL ? "" : "\r\n");
     st = buf_status(&request, err);
     if (st == ST_OK)
         st = exchange(fd, &request, body, &answer, err);

@@ -26,7 +26,12 @@ struct http_answer {
 };
 void http_answer_free(struct http_answer *a); /* fine on a zeroed one */
 
-/* path begins with '/' and is percent-encoded. */
+/* path begins with '/' and is percent-encoded. header: one more line without its end, as
+ * "api-key: x"; NULL: none. ST_INVALID where it holds what no header may. */
+NODISCARD
+status http_ask_with(const char *url, const char *method, const char *path, const char *header,
+                     struct slice body, struct http_answer *out, struct err *err);
+/* Without one. */
 NODISCARD
 status http_ask(const char *url, const char *method, const char *path, struct slice body,
                 struct http_answer *out, struct err *err);

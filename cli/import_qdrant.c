@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct there {
@@ -169,8 +170,16 @@ static int next_page(struct bulk *b, struct there *t, bool *more)
 int import_qdrant(struct bulk *b, const char *url, const char *from, const char *vector)
 {
     struct there t = {.server = {.url = url, .quiet = true}, .from = from, .vector = vector};
+    const char *key = getenv("QDRANT_API_KEY");
+    char header[1024];
     bool more = true;
-    int code = make_target(b, &t);
+    int code;
+
+    if (key != NULL && key[0] != '\0') {
+        (void)snprintf(header, sizeof header, "api-key: %s", key);
+        t.server.header = header;
+    }
+    code = make_target(b, &t);
 
     if (code == CLI_OK)
         code = bulk_begin(b);

@@ -127,7 +127,7 @@ int remote_ask_or(struct remote *r, const char *what, const char *method, const 
     http_answer_free(&r->answer);
     if (body != NULL && body->failed)
         return cli_error(CLI_FAILED, what, "out of memory", NULL);
-    st = http_ask(url_of(r), method, path, bytes, &r->answer, &err);
+    st = http_ask_with(url_of(r), method, path, r->header, bytes, &r->answer, &err);
     if (st != ST_OK)
         return cli_error(st == ST_INVALID ? CLI_USAGE : CLI_UNREACHABLE, what, err.text,
                          "--url or TIERVEC_URL; `tiervec serve` runs a node");

@@ -18,6 +18,7 @@
 
 struct remote {
     const char *url;
+    const char *header; /* one more of each request, "api-key: x"; NULL: none */
     bool json, quiet, help;
     struct jdoc *doc; /* of the last answer */
     struct http_answer answer;

@@ -192,9 +192,20 @@ static void names_are_encoded(void **state)
     buf_free(&out);
 }
 
+static void a_header_that_ends_its_line_is_refused(void **state)
+{
+    struct err err = {0};
+
+    (void)state;
+    assert_int_equal(http_ask_with("http://127.0.0.1:1", "GET", "/", "api-key: a\r\nX: y",
+                                   (struct slice){0}, &(struct http_answer){0}, &err),
+                     ST_INVALID);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_header_that_ends_its_line_is_refused),
         cmocka_unit_test(a_whole_answer_is_taken),
         cmocka_unit_test(a_cut_answer_is_an_error),
         cmocka_unit_test(what_is_no_http_is_an_error),
