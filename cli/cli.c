@@ -43,7 +43,7 @@ bool cli_parse(int argc, char **argv, const struct cli_flag *flags, size_t flag_
             words_only = true;
             continue;
         }
-        if (words_only || argv[at][0] != '-') {
+        if (words_only || argv[at][0] != '-' || argv[at][1] == '\0') { /* - is a file */
             if (out->count == CLI_WORDS_MAX)
                 return wrong(argv[0], "there are too many arguments", argv[at]);
             out->words[out->count++] = argv[at];

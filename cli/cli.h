@@ -28,7 +28,8 @@ struct cli_words {
     size_t count;
     const char *words[CLI_WORDS_MAX]; /* borrowed from argv */
 };
-/* Everything behind argv[0]; `--` ends the flags. False: said on standard error what is wrong. */
+/* Everything behind argv[0]; `--` ends the flags, `-` is a word. False: said on standard error what
+ * is wrong. */
 NODISCARD
 bool cli_parse(int argc, char **argv, const struct cli_flag *flags, size_t flag_count,
                struct cli_words *out);

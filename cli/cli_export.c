@@ -1,279 +1,300 @@
-/* cli_export.c - `tiervec export`: every document of a collection, one a line, as import reads it.
- */
-#include "base/clock.h"
-#include "cli/bulk.h"
+/* cli_export.c - `tiervec export`: documents into a file or a pipe, page by page in id order. */
+#include "cli/bulk_file.h"
+#include "cli/bulk_run.h"
 #include "cli/commands.h"
 
+#include "base/fs.h"
+
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-static const char help_text[] =
-    "usage: tiervec export COLLECTION [FILE]\n"
-    "\n"
-    "Documents in id order, one a line: doc_id, external_id, vector, payload. Without FILE, or "
-    "with -,\n"
-    "to standard output. What is written while it runs may be there or not.\n"
-    "\n"
-    "  --resume      keeps the place in a small file, and goes on from there after a failure\n"
-    "  --state FILE  that file (else FILE.export-state)\n"
-    "\n"
-    "example: tiervec export words words.ndjson\n"
-    "\n" REMOTE_FLAGS_HELP;
-
-enum { PAGE_MAX = 1000, PAGE_BYTES = 4 * 1024 * 1024 };
-
-struct export_command {
-    struct remote node;
-    const char *state;
-    bool resume;
-    const char *collection;
-    const char *what;
-    struct place place;
-    char cursor[1024]; /* of the next page; "" for the first */
-    uint64_t limit;
-    FILE *out;
-    bool to_file;
+enum {
+    PAGE_ROWS_MAX = 1000,
+    PAGE_BYTES = 4 * 1024 * 1024, /* of vectors as text, about */
+    TEXT_BYTES_A_FLOAT = 13,
+    PAGE_OUT_BYTES_MAX = 256 * 1024 * 1024,
 };
 
-static bool put_member(struct buf *out, struct jval doc, const char *name, bool first)
-{
-    struct jval v;
+static const char help_text[] =
+    "usage: tiervec export --collection COLLECTION [--format ndjson|npy|fvecs] FILE|-\n"
+    "\n"
+    "Documents in id order, a page at a time; what is written meanwhile is in it or not. NDJSON\n"
+    "holds all of a document and can be imported again. .npy and .fvecs hold vectors alone, "
+    "without\n"
+    "ids and payloads, in that order. FILE appears, or is replaced, when all of it is there: "
+    "until\n"
+    "then it is FILE.part. - is standard output, not for .npy, whose head says how many follow.\n"
+    "\n"
+    "  --collection C  which; of the native API, one unnamed vector a document\n"
+    "  --filter JSON   only documents that match\n"
+    "  --format F      ndjson, npy or fvecs (else by the file's name)\n"
+    "  --resume FILE   keeps there how far it came; the same command goes on behind that\n"
+    "\n"
+    "example: tiervec export --collection words --filter '{\"word\":\"east\"}' words.ndjson\n"
+    "\n" REMOTE_FLAGS_HELP;
 
-    if (!jval_member(doc, name, &v) || jval_type(v) == J_NULL)
-        return false;
-    buf_printf(out, "%s\"%s\":", first ? "" : ",", name);
-    bulk_put_value(out, v);
-    return true;
+struct export_command {
+    struct bulk_run run;
+    const char *filter, *format_name, *path;
+    enum bulk_format format;
+    char part[FS_PATH_BYTES];
+    FILE *file;
+    uint32_t page_rows;
+    struct buf out;
+};
+
+static int cannot_write(struct export_command *c, const char *why)
+{
+    return cli_error(CLI_FAILED, c->path, why, "room, or another file");
 }
 
-static int put_documents(struct export_command *c, struct jval documents, uint64_t *count)
-{
-    struct buf line;
-    int code = CLI_OK;
+/* --- the file --- */
 
-    buf_init(&line, (size_t)256 * 1024 * 1024);
-    *count = 0;
-    for (struct jiter it = jval_iter(documents); code == CLI_OK && jiter_next(&it); ++*count) {
-        buf_reset(&line);
-        buf_put_text(&line, "{");
-        (void)put_member(&line, it.value, "doc_id", true);
-        (void)put_member(&line, it.value, "external_id", false);
-        (void)put_member(&line, it.value, "vector", false);
-        (void)put_member(&line, it.value, "payload", false);
-        buf_put_text(&line, "}\n");
-        if (line.failed)
-            code = cli_error(CLI_FAILED, c->what, "out of memory", NULL);
-        else if (fwrite(line.data, 1, line.bytes, c->out) != line.bytes)
-            code = cli_error(CLI_FAILED, c->what, strerror(errno), "room where it is written");
+/* Cut to what the state says, or new. */
+static int open_file(struct export_command *c)
+{
+    const struct bulk_state *s = &c->run.state;
+    struct buf head;
+    bool fine;
+
+    if (strcmp(c->path, "-") == 0) {
+        c->file = stdout;
+        return CLI_OK;
     }
-    buf_free(&line);
+    c->file = fopen(c->part, c->run.resumed ? "r+be" : "wbe");
+    if (c->file == NULL)
+        return cannot_write(c, strerror(errno));
+    if (c->run.resumed) {
+        if (fseeko(c->file, 0, SEEK_END) != 0 || (uint64_t)ftello(c->file) < s->position)
+            return cannot_write(c, "it is shorter than --resume's file says");
+        fine = ftruncate(fileno(c->file), (off_t)s->position) == 0 &&
+               fseeko(c->file, (off_t)s->position, SEEK_SET) == 0;
+        return fine ? CLI_OK : cannot_write(c, strerror(errno));
+    }
+    if (c->format != BULK_NPY)
+        return CLI_OK;
+    buf_init(&head, 4096);
+    bulk_npy_put_header(&head, 0, c->run.rows.dim);
+    fine = !head.failed && fwrite(head.data, 1, head.bytes, c->file) == head.bytes;
+    c->run.state.position = head.bytes;
+    buf_free(&head);
+    return fine ? CLI_OK : cannot_write(c, strerror(errno));
+}
+
+/* The page is on disk before the state says so. */
+static int write_page(struct export_command *c)
+{
+    struct bulk_run *run = &c->run;
+
+    if (c->out.failed)
+        return cannot_write(c, "out of memory for a page");
+    if (fwrite(c->out.data, 1, c->out.bytes, c->file) != c->out.bytes || fflush(c->file) != 0)
+        return cannot_write(c, strerror(errno));
+    run->state.position += c->out.bytes;
+    if (run->resume == NULL)
+        return CLI_OK;
+    if (fdatasync(fileno(c->file)) != 0)
+        return cannot_write(c, strerror(errno));
+    return bulk_run_save(run);
+}
+
+/* The head says how many came; then the file gets its name. */
+static int end_file(struct export_command *c)
+{
+    struct buf head;
+    struct err err;
+    bool fine = true;
+
+    if (c->file == stdout)
+        return CLI_OK;
+    buf_init(&head, 4096);
+    bulk_npy_put_header(&head, c->run.state.rows, c->run.rows.dim);
+    if (c->format == BULK_NPY)
+        fine = !head.failed && fseeko(c->file, 0, SEEK_SET) == 0 &&
+               fwrite(head.data, 1, head.bytes, c->file) == head.bytes;
+    buf_free(&head);
+    fine = fine && fflush(c->file) == 0 && fdatasync(fileno(c->file)) == 0;
+    if (!fine)
+        return cannot_write(c, strerror(errno));
+    if (fs_rename(fs_real(), c->part, c->path, &err) != ST_OK)
+        return cannot_write(c, err.text);
+    c->run.state.done = true;
+    return c->run.resume == NULL ? CLI_OK : bulk_run_save(&c->run);
+}
+
+/* --- pages --- */
+
+static int ask_page(struct export_command *c, struct jval *root)
+{
+    struct bulk_run *run = &c->run;
+    struct buf path;
+    int code;
+
+    buf_init(&path, 64 * 1024);
+    buf_put_text(&path, "/api/v1/collections/");
+    http_put_encoded(&path, run->collection_id);
+    buf_printf(&path, "/docs?with_vector=true&limit=%" PRIu32, c->page_rows);
+    if (c->filter != NULL) {
+        buf_put_text(&path, "&filter=");
+        http_put_encoded(&path, c->filter);
+    }
+    if (run->state.cursor[0] != '\0') {
+        buf_put_text(&path, "&cursor=");
+        http_put_encoded(&path, run->state.cursor);
+    }
+    buf_put_u8(&path, 0);
+    code = path.failed ? cli_error(CLI_USAGE, "export", "the filter is too long", "a shorter one")
+                       : remote_ask_or(&run->remote, "export", "GET", (const char *)path.data, NULL,
+                                       REMOTE_ANY, root);
+    buf_free(&path);
     return code;
 }
 
-/* The place is {"cursor","bytes"} of what the file holds. */
-static int keep_place(struct export_command *c)
+/* Fewer documents where an answer would be too large. */
+static int get_page(struct export_command *c, struct jval *root)
 {
-    if (fflush(c->out) != 0 || (c->to_file && fsync(fileno(c->out)) != 0))
-        return cli_error(CLI_FAILED, c->what, strerror(errno), "room where it is written");
-    if (c->place.path == NULL)
-        return CLI_OK;
-    (void)snprintf(c->place.at, sizeof c->place.at, "\"%" PRIu64 " %s\"", (uint64_t)ftello(c->out),
-                   c->cursor);
-    return place_save(&c->place, c->what);
-}
-
-/* A page whose documents are too large together is asked for again with fewer. */
-static int ask_page(struct export_command *c, struct jval *root)
-{
-    struct buf path;
-    int code;
+    struct remote *r = &c->run.remote;
 
     for (;;) {
-        char behind[1200];
+        int code = ask_page(c, root);
 
-        buf_init(&path, 16384);
-        (void)snprintf(behind, sizeof behind, "/docs?with_vector=true&limit=%" PRIu64 "%s%s",
-                       c->limit, c->cursor[0] == '\0' ? "" : "&cursor=", c->cursor);
-        remote_path(&path, "/api/v1/collections/", c->collection, behind);
-        code = remote_ask_or(&c->node, c->what, "GET", (const char *)path.data, NULL, 400, root);
-        buf_free(&path);
-        if (code != CLI_OK || c->node.answer.status != 400)
+        if (code != CLI_OK || r->answer.status / 100 == 2)
             return code;
         if (!slice_equal(remote_text(*root, "code"), slice_text("answer_too_large")) ||
-            c->limit == 1) {
-            char why[1024];
-            struct slice detail = remote_text(*root, "detail");
-
-            (void)snprintf(why, sizeof why, "%.*s", (int)detail.bytes, (const char *)detail.data);
-            return cli_error(CLI_FAILED, c->what, why, NULL);
-        }
-        c->limit /= 2;
+            c->page_rows == 1)
+            return remote_refused(r, "export", *root);
+        c->page_rows /= 2;
     }
 }
 
-static void show(const struct export_command *c, uint64_t total)
+static status put_document(struct export_command *c, struct jval v, struct err *err)
 {
-    if (c->node.quiet || c->node.json || !cli_on_terminal())
-        return;
-    (void)fprintf(stderr, "\r%" PRIu64 " of %" PRIu64 " documents ", c->place.count, total);
+    struct bulk_rows *rows = &c->run.rows;
+    status st;
+
+    switch (c->format) {
+    case BULK_FVECS:
+        buf_put_u32(&c->out, rows->dim);
+        return bulk_put_floats(rows, &c->out, v, err);
+    case BULK_NPY:
+        return bulk_put_floats(rows, &c->out, v, err);
+    case BULK_NDJSON:
+        break;
+    }
+    st = bulk_put_document(rows, &c->out, v, NULL, err);
+    buf_put_text(&c->out, "\n");
+    return st;
 }
 
-static int run_pages(struct export_command *c, uint64_t total)
+static int take_page(struct export_command *c, bool *more)
 {
-    for (;;) {
-        struct jval root;
-        struct jval documents;
-        struct slice next;
-        uint64_t count;
-        int code = ask_page(c, &root);
-
-        if (code != CLI_OK)
-            return code;
-        if (!jval_member(root, "documents", &documents))
-            return cli_error(CLI_FAILED, c->what, "a page without documents came", NULL);
-        code = put_documents(c, documents, &count);
-        if (code != CLI_OK)
-            return code;
-        c->place.count += count;
-        next = remote_text(root, "next_cursor");
-        if (next.bytes >= sizeof c->cursor)
-            return cli_error(CLI_FAILED, c->what, "a cursor is too long", NULL);
-        (void)snprintf(c->cursor, sizeof c->cursor, "%.*s", (int)next.bytes,
-                       (const char *)next.data);
-        show(c, total);
-        if (next.bytes == 0)
-            return fflush(c->out) == 0 && (!c->to_file || fsync(fileno(c->out)) == 0)
-                       ? CLI_OK
-                       : cli_error(CLI_FAILED, c->what, strerror(errno),
-                                   "room where it is written");
-        code = keep_place(c);
-        if (code != CLI_OK)
-            return code;
-    }
-}
-
-/* What the file holds behind the place goes. */
-static int open_out(struct export_command *c, const char *path)
-{
-    unsigned long long bytes = 0;
-    int used = 0;
-    int fd;
-
-    c->to_file = path != NULL && strcmp(path, "-") != 0;
-    c->out = stdout;
-    if (!c->to_file)
-        return CLI_OK;
-    if (c->place.at[0] == '"') {
-        if (sscanf(c->place.at, "\"%llu %n", &bytes, &used) != 1 || used == 0)
-            return cli_error(CLI_FAILED, c->what, "the file of its place is damaged",
-                             "without --resume, from the beginning");
-        (void)snprintf(c->cursor, sizeof c->cursor, "%.*s", (int)strcspn(c->place.at + used, "\""),
-                       c->place.at + used);
-    }
-    fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (bytes == 0 ? O_TRUNC : 0), 0644);
-    if (fd < 0 || ftruncate(fd, (off_t)bytes) != 0 || lseek(fd, 0, SEEK_END) < 0) {
-        if (fd >= 0)
-            (void)close(fd);
-        return cli_error(CLI_FAILED, c->what, strerror(errno), NULL);
-    }
-    c->out = fdopen(fd, "wb");
-    if (c->out == NULL) {
-        (void)close(fd);
-        return cli_error(CLI_FAILED, c->what, strerror(errno), NULL);
-    }
-    return fseeko(c->out, 0, SEEK_END) == 0 ? CLI_OK
-                                            : cli_error(CLI_FAILED, c->what, strerror(errno), NULL);
-}
-
-static int begin(struct export_command *c, uint64_t *total)
-{
-    struct slice id;
+    struct bulk_run *run = &c->run;
+    char label[BULK_LABEL_BYTES];
     struct jval root;
-    struct jval info;
-    struct buf path;
-    int code;
+    struct jval documents;
+    struct slice next;
+    struct err err;
+    int code = get_page(c, &root);
 
-    buf_init(&path, 8192);
-    remote_path(&path, "/api/v1/collections/", c->collection, "");
-    code = remote_ask(&c->node, c->what, "GET", (const char *)path.data, NULL, &root);
-    buf_free(&path);
-    if (code != CLI_OK || !jval_member(root, "collection", &info))
-        return code == CLI_OK ? CLI_FAILED : code;
-    *total = remote_u64(info, "document_count");
-    c->limit = PAGE_BYTES / (12 * remote_u64(info, "dimension") + 200);
-    c->limit = c->limit > PAGE_MAX ? PAGE_MAX : c->limit == 0 ? 1 : c->limit;
-    id = remote_text(info, "collection_id");
-    (void)snprintf(c->place.target, sizeof c->place.target, "%.*s", (int)id.bytes,
-                   (const char *)id.data);
-    return place_load(&c->place, c->what);
+    if (code != CLI_OK)
+        return code;
+    if (!jval_member(root, "documents", &documents))
+        return cli_error(CLI_FAILED, "export", "a page without documents", "--url of a node");
+    next = remote_text(root, "next_cursor");
+    if (next.bytes >= BULK_CURSOR_BYTES)
+        return cli_error(CLI_FAILED, "export", "the node's cursor is too long", NULL);
+    buf_reset(&c->out);
+    for (struct jiter it = jval_iter(documents); jiter_next(&it); run->state.rows++) {
+        (void)snprintf(label, sizeof label, "document %" PRIu64, run->state.rows);
+        if (put_document(c, it.value, &err) != ST_OK)
+            return bulk_run_bad_row(run, label, &err);
+    }
+    (void)snprintf(run->state.cursor, sizeof run->state.cursor, "%.*s", (int)next.bytes,
+                   (const char *)next.data);
+    *more = next.bytes > 0;
+    run->batches++;
+    bulk_run_progress(run);
+    return write_page(c);
 }
 
-static int end(struct export_command *c, uint64_t begun_ns)
+static int export_all(struct export_command *c)
 {
-    double seconds = (double)(clock_mono_ns(clock_real()) - begun_ns) / 1e9;
+    struct bulk_run *run = &c->run;
+    bool more;
+    struct buf words;
+    int code = bulk_run_look(run, false);
 
-    place_remove(&c->place);
-    if (!c->node.quiet && !c->node.json && cli_on_terminal())
-        (void)fputs("\r\x1b[K", stderr);
-    if (c->node.quiet || !c->to_file)
-        return CLI_OK;
-    if (c->node.json)
-        printf("{\"collection_id\":\"%s\",\"exported\":%" PRIu64 ",\"seconds\":%.3f}\n",
-               c->place.target, c->place.count, seconds);
-    else
-        printf("exported %" PRIu64 " documents in %.1f s\n", c->place.count, seconds);
-    return CLI_OK;
+    if (code != CLI_OK)
+        return code;
+    buf_init(&words, 1024 * 1024);
+    buf_printf(&words, "export %s %s %s", bulk_format_name(c->format), c->path,
+               c->filter != NULL ? c->filter : "");
+    code = bulk_run_resume(run, &words);
+    buf_free(&words);
+    if (code != CLI_OK || run->state.done)
+        return code;
+    more = !run->resumed || run->state.cursor[0] != '\0';
+    c->page_rows = PAGE_BYTES / TEXT_BYTES_A_FLOAT / (run->rows.dim == 0 ? 1 : run->rows.dim) + 1;
+    if (c->page_rows > PAGE_ROWS_MAX)
+        c->page_rows = PAGE_ROWS_MAX;
+    code = open_file(c);
+    while (code == CLI_OK && more)
+        code = take_page(c, &more);
+    return code != CLI_OK ? code : end_file(c);
 }
 
-static int run(struct export_command *c, const struct cli_words *w)
+/* --- flags --- */
+
+static int run_it(struct export_command *c, const struct cli_words *w)
 {
-    const char *path = w->count == 2 ? w->words[1] : NULL;
-    uint64_t begun_ns = clock_mono_ns(clock_real());
-    uint64_t total = 0;
-    char state[2048];
-    char what[512];
+    struct bulk_run *run = &c->run;
+    bool standard;
+    struct err err;
     int code;
 
-    if (w->count < 1 || w->count > 2 || (c->resume && path == NULL))
+    if (run->collection == NULL || w->count != 1)
         return cli_usage(help_text);
-    c->collection = w->words[0];
-    (void)snprintf(what, sizeof what, "export %s", c->collection);
-    (void)snprintf(state, sizeof state, "%s.export-state", path == NULL ? "" : path);
-    c->what = what;
-    c->place.source = path == NULL ? "-" : path;
-    if (c->resume)
-        c->place.path = c->state != NULL ? c->state : state;
-    code = begin(c, &total);
+    c->path = w->words[0];
+    standard = strcmp(c->path, "-") == 0;
+    c->format = standard ? BULK_NDJSON : bulk_format_of(c->path);
+    if (c->format_name != NULL && !bulk_format_parse(c->format_name, &c->format))
+        return cli_usage(help_text);
+    if (standard && (c->format == BULK_NPY || run->resume != NULL || run->remote.json))
+        return cli_error(CLI_USAGE, "export -",
+                         "standard output takes neither .npy nor --resume nor --json", "a file");
+    if (snprintf(c->part, sizeof c->part, "%s.part", c->path) >= (int)sizeof c->part)
+        return cli_error(CLI_USAGE, "export", "the path is too long", NULL);
+    buf_init(&c->out, PAGE_OUT_BYTES_MAX);
+    if (bulk_run_open(run, &err) != ST_OK)
+        code = cli_error(CLI_FAILED, "export", err.text, NULL);
+    else
+        code = export_all(c);
     if (code == CLI_OK)
-        code = open_out(c, path);
-    if (code == CLI_OK)
-        code = run_pages(c, total);
-    if (c->to_file && c->out != NULL && c->out != stdout && fclose(c->out) != 0 && code == CLI_OK)
-        code = cli_error(CLI_FAILED, c->what, strerror(errno), NULL);
-    return code == CLI_OK ? end(c, begun_ns) : code;
+        code = bulk_run_end(run, standard);
+    if (c->file != NULL && !standard)
+        (void)fclose(c->file);
+    bulk_run_close(run);
+    buf_free(&c->out);
+    return code;
 }
 
 int cli_export(int argc, char **argv)
 {
-    struct export_command c = {0};
-    const struct cli_flag flags[] = {
-        REMOTE_FLAGS(&c.node), {"--state", NULL, &c.state}, {"--resume", &c.resume, NULL}};
+    struct export_command c = {.run.what = "export"};
+    const struct cli_flag flags[] = {REMOTE_FLAGS(&c.run.remote),
+                                     {"--collection", NULL, &c.run.collection},
+                                     {"--filter", NULL, &c.filter},
+                                     {"--format", NULL, &c.format_name},
+                                     {"--resume", NULL, &c.run.resume}};
     static struct cli_words words;
-    int code;
 
     if (!cli_parse(argc, argv, flags, COUNT_OF(flags), &words))
         return CLI_USAGE;
-    if (c.node.help) {
+    if (c.run.remote.help) {
         (void)fputs(help_text, stdout);
         return CLI_OK;
     }
-    code = run(&c, &words);
-    remote_close(&c.node);
-    return code;
+    return run_it(&c, &words);
 }

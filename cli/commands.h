@@ -11,8 +11,6 @@ int cli_tier(int argc, char **argv);           /* cli_tier.c */
 int cli_take_ownership(int argc, char **argv); /* cli_tier.c */
 int cli_snapshot(int argc, char **argv);       /* cli_snapshot.c */
 int cli_compact(int argc, char **argv);        /* cli_snapshot.c */
-int cli_import(int argc, char **argv);         /* cli_import.c */
-int cli_export(int argc, char **argv);         /* cli_export.c */
 int cli_dlq(int argc, char **argv);            /* cli_dlq.c */
 int cli_import(int argc, char **argv);         /* cli_import.c */
 int cli_export(int argc, char **argv);         /* cli_export.c */

@@ -142,9 +142,14 @@ static status send_all(int fd, struct slice bytes, struct err *err)
     return ST_OK;
 }
 
-/* Until the other side closes. */
+/* How many bytes the whole answer has, as far as its first bytes say: 0, as long as they do not. */
+static size_t answer_bytes(const struct buf *raw);
+
+/* Until the answer is whole, or the other side closes. */
 static status receive_all(int fd, struct buf *out, struct err *err)
 {
+    size_t whole = 0;
+
     for (;;) {
         ssize_t got;
 
@@ -154,9 +159,12 @@ static status receive_all(int fd, struct buf *out, struct err *err)
         got = recv(fd, out->data + out->bytes, PIECE_BYTES, 0);
         if (got == 0)
             return ST_OK;
-        if (got > 0)
+        if (got > 0) {
             out->bytes += (size_t)got;
-        else if (errno == EAGAIN && !wait_for(fd, POLLIN, HTTP_WAIT_MS))
+            whole = whole == 0 ? answer_bytes(out) : whole;
+            if (whole != 0 && out->bytes >= whole)
+                return ST_OK;
+        } else if (errno == EAGAIN && !wait_for(fd, POLLIN, HTTP_WAIT_MS))
             return err_set(err, ST_UNAVAILABLE, "no answer for %d s", HTTP_WAIT_MS / 1000);
         else if (errno != EAGAIN && errno != EINTR)
             return err_set(err, ST_UNAVAILABLE, "the answer was cut off (%s)", strerror(errno));
@@ -191,23 +199,45 @@ static bool length_of(const char *text, uint64_t *out)
     return true;
 }
 
+static size_t answer_bytes(const struct buf *raw)
+{
+    const uint8_t *at = memmem(raw->data, raw->bytes, "\r\n\r\n", 4);
+    size_t head_bytes = at == NULL ? 0 : (size_t)(at - raw->data) + 2;
+    char head[HTTP_HEAD_BYTES_MAX + 1];
+    const char *length;
+    uint64_t bytes = 0;
+
+    if (at == NULL || head_bytes > HTTP_HEAD_BYTES_MAX || memchr(raw->data, 0, head_bytes) != NULL)
+        return 0;
+    memcpy(head, raw->data, head_bytes);
+    head[head_bytes] = '\0';
+    length = header(head, "Content-Length");
+    if (length == NULL || !length_of(length, &bytes) || bytes > HTTP_BODY_BYTES_MAX)
+        return 0;
+    return head_bytes + 2 + (size_t)bytes;
+}
+
 static status read_head(char *head, struct http_answer *out, uint64_t *length, struct err *err)
 {
     const char *type = header(head, "Content-Type");
     const char *bytes = header(head, "Content-Length");
-    const char *again = header(head, "Retry-After");
-    uint64_t again_s;
+    const char *after = header(head, "Retry-After");
+    const char *connection = header(head, "Connection");
+    uint64_t seconds = 0;
 
     *length = UINT64_MAX;
     if (strncmp(head, "HTTP/1.", 7) != 0 || strspn(head + 9, "0123456789") != 3 ||
         header(head, "Transfer-Encoding") != NULL || (bytes != NULL && !length_of(bytes, length)))
         return err_set(err, ST_CORRUPT, "who answers there speaks no HTTP we know");
     out->status = (head[9] - '0') * 100 + (head[10] - '0') * 10 + (head[11] - '0');
-    if (again != NULL && length_of(again, &again_s))
-        out->retry_after_s = again_s > 60 ? 60 : (unsigned)again_s;
     if (type != NULL)
         (void)snprintf(out->content_type, sizeof out->content_type, "%.*s",
                        (int)strcspn(type, "\r;"), type);
+    if (after != NULL && length_of(after, &seconds))
+        out->retry_after_s =
+            seconds > HTTP_RETRY_AFTER_S_MAX ? HTTP_RETRY_AFTER_S_MAX : (uint32_t)seconds;
+    out->kept = *length != UINT64_MAX && strncmp(head, "HTTP/1.1", 8) == 0 &&
+                (connection == NULL || strncasecmp(connection, "close", 5) != 0);
     return ST_OK;
 }
 
@@ -234,6 +264,7 @@ static status take_answer(const struct buf *raw, struct http_answer *out, struct
         return err_set(err, ST_UNAVAILABLE, "the answer was cut off");
     if (length == UINT64_MAX)
         length = raw->bytes - head_bytes;
+    out->kept = out->kept && length == raw->bytes - head_bytes;
     buf_init(&out->body, HTTP_BODY_BYTES_MAX);
     buf_put(&out->body, raw->data + head_bytes, (size_t)length);
     return buf_status(&out->body, err);
@@ -264,42 +295,100 @@ static bool is_header(const char *line)
     return true;
 }
 
+struct question {
+    const char *method, *path, *header; /* header NULL: none */
+    bool keep;
+};
+
+static status put_request(struct buf *out, const struct place *place, const struct question *q,
+                          size_t bytes, struct err *err)
+{
+    const char *header = q->header == NULL ? "" : q->header;
+
+    buf_init(out, 64 * 1024);
+    if (!is_header(header))
+        return err_set(err, ST_INVALID, "a header holds what none may");
+    buf_printf(out,
+               "%s %s HTTP/1.%d\r\nHost: %s:%s\r\nConnection: %s\r\n"
+               "Content-Type: application/json\r\nContent-Length: %zu\r\n%s%s\r\n",
+               q->method, q->path, q->keep, place->host, place->port,
+               q->keep ? "keep-alive" : "close", bytes, header, header[0] == '\0' ? "" : "\r\n");
+    return buf_status(out, err);
+}
+
+void http_line_close(struct http_line *line)
+{
+    if (line->open)
+        (void)close(line->fd);
+    line->open = false;
+}
+
+/* One request; line is open, or is opened. */
+static status ask_on(struct http_line *line, const struct place *place, const struct buf *request,
+                     struct slice body, struct http_answer *out, struct err *err)
+{
+    struct http_answer answer = {0};
+    status st = ST_OK;
+
+    if (!line->open)
+        st = open_socket(place, &line->fd, err);
+    if (st != ST_OK)
+        return st;
+    line->open = true;
+    st = exchange(line->fd, request, body, &answer, err);
+    if (st != ST_OK || !answer.kept)
+        http_line_close(line);
+    if (st == ST_OK)
+        *out = answer;
+    else
+        http_answer_free(&answer);
+    return st;
+}
+
+status http_line_ask(struct http_line *line, const char *url, const char *method, const char *path,
+                     const char *header, struct slice body, struct http_answer *out,
+                     struct err *err)
+{
+    const struct question q = {method, path, header, true};
+    bool used = line->open;
+    struct place place;
+    struct buf request;
+    status st = place_of(url, &place, err);
+
+    if (st != ST_OK)
+        return st;
+    st = put_request(&request, &place, &q, body.bytes, err);
+    if (st == ST_OK)
+        st = ask_on(line, &place, &request, body, out, err);
+    /* The other side may close what has been idle: once more, on a new one. */
+    if (st == ST_UNAVAILABLE && used)
+        st = ask_on(line, &place, &request, body, out, err);
+    buf_free(&request);
+    return st;
+}
+
 status http_ask(const char *url, const char *method, const char *path, struct slice body,
                 struct http_answer *out, struct err *err)
 {
     return http_ask_with(url, method, path, NULL, body, out, err);
 }
 
-/* HTTP/1.0: the answer ends with the connection, and comes in one piece. */
+/* HTTP/1.0: the answer comes in one piece. */
 status http_ask_with(const char *url, const char *method, const char *path, const char *header,
                      struct slice body, struct http_answer *out, struct err *err)
 {
-    struct http_answer answer = {0};
+    const struct question q = {method, path, header, false};
+    struct http_line line = {0};
     struct place place;
     struct buf request;
-    int fd = -1;
     status st = place_of(url, &place, err);
 
-    if (st == ST_OK && header != NULL && !is_header(header))
-        st = err_set(err, ST_INVALID, "a header holds what none may");
-    if (st == ST_OK)
-        st = open_socket(&place, &fd, err);
     if (st != ST_OK)
         return st;
-    buf_init(&request, 64 * 1024);
-    buf_printf(&request,
-               "%s %s HTTP/1.0\r\nHost: %s:%s\r\nConnection: close\r\nContent-Length: %zu\r\n"
-               "%s%s\r\n",
-               method, path, place.host, place.port, body.bytes, header == NULL ? "" : header,
-               header == NULL ? "" : "\r\n");
-    st = buf_status(&request, err);
+    st = put_request(&request, &place, &q, body.bytes, err);
     if (st == ST_OK)
-        st = exchange(fd, &request, body, &answer, err);
+        st = ask_on(&line, &place, &request, body, out, err);
+    http_line_close(&line);
     buf_free(&request);
-    (void)close(fd);
-    if (st == ST_OK)
-        *out = answer;
-    else
-        http_answer_free(&answer);
     return st;
 }

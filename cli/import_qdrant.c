@@ -1,35 +1,52 @@
-/* import_qdrant.c - every point of a collection of a server that speaks that dialect, by scroll. */
-#include "cli/bulk.h"
+#include "cli/import.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct there {
-    struct remote server;
-    const char *from, *vector; /* vector NULL: the unnamed one */
+enum { TEXT_BYTES_A_FLOAT = 13 };
+
+struct other {
+    struct remote remote;
+    struct import *in;
+    uint32_t page_rows;
 };
 
-static int ask(struct there *t, const char *what, const char *method, const char *behind,
-               const struct buf *body, struct jval *result)
+/* A refusal of the other server, in its own words. */
+static int other_ask(struct other *o, const char *method, const char *behind,
+                     const struct buf *body, struct jval *result)
 {
+    char what[256];
+    char why[512] = "";
     struct jval root = {0};
+    struct jval said;
     struct buf path;
+    int http;
     int code;
 
+    (void)snprintf(what, sizeof what, "read %.200s", o->in->from);
     buf_init(&path, 8192);
-    remote_path(&path, "/collections/", t->from, behind);
+    remote_path(&path, "/collections/", o->in->from, behind);
     code = path.failed ? cli_error(CLI_USAGE, what, "the name is too long", NULL)
-                       : remote_ask(&t->server, what, method, (const char *)path.data, body, &root);
+                       : remote_ask_or(&o->remote, what, method, (const char *)path.data, body,
+                                       REMOTE_ANY, &root);
     buf_free(&path);
-    if (code == CLI_OK && !jval_member(root, "result", result))
-        return cli_error(CLI_FAILED, what, "who answers there does not speak that dialect",
-                         "the URL of its REST port, as http://127.0.0.1:6333");
-    return code;
-}
+    if (code != CLI_OK)
+        return code;
+    http = o->remote.answer.status;
+    if (http / 100 == 2 && jval_member(root, "result", result))
+        return CLI_OK;
+    if (jval_member(root, "status", &said) && jval_type(said) == J_OBJECT) {
+        struct slice text = remote_text(said, "error");
 
-/* --- the collection --- */
+        (void)snprintf(why, sizeof why, "%.*s", (int)text.bytes, (const char *)text.data);
+    }
+    if (why[0] == '\0')
+        (void)snprintf(why, sizeof why, "%s answered %d", o->in->url, http);
+    return cli_error(http == 404 ? CLI_NOT_FOUND : CLI_FAILED, what, why,
+                     "URL and --from of a server that speaks the compatible API");
+}
 
 static const char *metric_of(struct slice distance)
 {
@@ -42,149 +59,233 @@ static const char *metric_of(struct slice distance)
     return NULL;
 }
 
-static bool find_vectors(const struct there *t, struct jval info, struct jval *out)
+static int refuse(struct other *o, const char *why, const char *hint)
 {
-    return jval_member(info, "config", &info) && jval_member(info, "params", &info) &&
-           jval_member(info, "vectors", out) &&
-           (t->vector == NULL || jval_member(*out, t->vector, out));
+    char what[256];
+
+    (void)snprintf(what, sizeof what, "import %.200s", o->in->from);
+    return cli_error(CLI_FAILED, what, why, hint);
 }
 
-/* A collection of the same shape here; that it is there already is fine. */
-static int make_target(struct bulk *b, struct there *t)
+/* The settings of the vector that is wanted, out of those of the collection. */
+static int choose_vector(struct other *o, struct jval vectors, struct jval *out)
 {
-    struct jval result = {0};
-    struct jval vectors;
-    struct jval root;
-    const char *metric = NULL;
-    struct buf body;
-    int code = ask(t, b->what, "GET", "", NULL, &result);
+    char why[512] = "it has several named vectors or none, and one is taken:";
+    struct jval size;
+
+    if (jval_member(vectors, "size", &size) && jval_type(size) == J_U64) {
+        if (o->in->named != NULL)
+            return refuse(o, "its vector has no name", "without --vector");
+        *out = vectors;
+        return CLI_OK;
+    }
+    if (o->in->named != NULL && jval_member(vectors, o->in->named, out))
+        return CLI_OK;
+    if (jval_type(vectors) == J_OBJECT) {
+        for (struct jiter it = jval_iter(vectors); jiter_next(&it);) {
+            size_t at = strlen(why);
+
+            (void)snprintf(why + at, sizeof why - at, " %.*s",
+                           (int)(it.key.bytes < 64 ? it.key.bytes : 64), (const char *)it.key.data);
+        }
+    }
+    return refuse(o, why, "--vector NAME of one of them");
+}
+
+static int look_at_other(struct other *o)
+{
+    struct bulk_run *run = &o->in->run;
+    struct jval result;
+    struct jval v;
+    uint64_t size;
+    const char *metric;
+    int code = other_ask(o, "GET", "", NULL, &result);
 
     if (code != CLI_OK)
         return code;
-    if (find_vectors(t, result, &vectors))
-        metric = metric_of(remote_text(vectors, "distance"));
-    if (metric == NULL)
-        return cli_error(CLI_USAGE, b->what, "the collection there has no such vector",
-                         "--vector with the name of one");
-    buf_init(&body, 65536);
-    buf_put_text(&body, "{\"name\":");
-    json_put_string(&body, slice_text(b->collection));
-    buf_printf(&body, ",\"dimension\":%" PRIu64 ",\"metric\":\"%s\"}", remote_u64(vectors, "size"),
-               metric);
-    code = remote_ask_or(b->node, b->what, "POST", "/api/v1/collections", &body, 409, &root);
-    buf_free(&body);
-    return code;
+    if (!jval_member(result, "config", &v) || !jval_member(v, "params", &v) ||
+        !jval_member(v, "vectors", &v))
+        return refuse(o, "its description names no dense vectors", "a collection that has some");
+    code = choose_vector(o, v, &v);
+    if (code != CLI_OK)
+        return code;
+    size = remote_u64(v, "size");
+    if (jval_member(v, "multivector_config", &result) && jval_type(result) == J_OBJECT)
+        return refuse(o,
+                      "it holds many vectors a point under one name, which no collection here "
+                      "does",
+                      NULL);
+    if (run->rows.dim != 0 && size != run->rows.dim)
+        return refuse(o, "its vectors have another size than the collection's dimension",
+                      "another --collection, or --create");
+    metric = metric_of(remote_text(v, "distance"));
+    if (o->in->metric == NULL)
+        o->in->metric = metric;
+    if (o->in->metric == NULL || size == 0 || size > UINT16_MAX)
+        return refuse(o, "its size or distance is none that is known", "--metric");
+    run->rows.dim = (uint32_t)size;
+    run->rows.vector_name = o->in->named;
+    size = run->batch_bytes_max / (size * TEXT_BYTES_A_FLOAT) + 1;
+    o->page_rows = (uint32_t)(size < run->batch_rows_max ? size : run->batch_rows_max);
+    return CLI_OK;
 }
 
-/* --- the points --- */
-
-static bool put_point(struct buf *out, const struct there *t, struct jval point)
+static void put_scroll(const struct other *o, struct buf *body)
 {
-    struct jval id;
-    struct jval vector;
-    struct jval payload;
+    const struct import *in = o->in;
 
-    if (!jval_member(point, "id", &id) || !jval_member(point, "vector", &vector) ||
-        (t->vector != NULL && !jval_member(vector, t->vector, &vector)) ||
-        jval_type(vector) != J_ARRAY)
-        return false;
-    buf_put_text(out, "{\"doc_id\":");
-    bulk_put_value(out, id);
-    buf_put_text(out, ",\"vector\":");
-    bulk_put_value(out, vector);
-    if (jval_member(point, "payload", &payload) && jval_type(payload) == J_OBJECT) {
-        buf_put_text(out, ",\"payload\":");
-        bulk_put_value(out, payload);
+    buf_printf(body, "{\"limit\":%" PRIu32 ",\"with_payload\":true,\"with_vector\":", o->page_rows);
+    if (in->named == NULL) {
+        buf_put_text(body, "true");
+    } else {
+        buf_put_text(body, "[");
+        json_put_string(body, slice_text(in->named));
+        buf_put_text(body, "]");
     }
-    buf_put_text(out, "}");
+    if (in->run.state.cursor[0] != '\0')
+        buf_printf(body, ",\"offset\":%s", in->run.state.cursor);
+    buf_put_text(body, "}");
+}
+
+/* The id as JSON writes it: an integer, or a text in quotes. */
+static bool put_id_text(struct buf *out, struct jval id)
+{
+    uint64_t n;
+
+    if (jval_u64(id, &n))
+        json_put_u64(out, n);
+    else if (jval_type(id) == J_STRING)
+        json_put_string(out, jval_string(id));
+    else
+        return false;
     return true;
 }
 
-/* The place behind the last point of a page is the next page, behind any other the page itself:
- * what is sent twice then is the same. */
-static int put_page(struct bulk *b, struct there *t, struct jval points, const char *next)
+static void label_of(struct jval point, char label[BULK_LABEL_BYTES])
 {
-    char page[BULK_AT_BYTES];
-    size_t left = jval_count(points);
+    struct jval id;
+    struct buf text;
+
+    buf_init(&text, 8192);
+    if (!jval_member(point, "id", &id) || !put_id_text(&text, id))
+        buf_put_text(&text, "without an id");
+    (void)snprintf(label, BULK_LABEL_BYTES, "point %.*s", (int)(text.bytes < 48 ? text.bytes : 48),
+                   (const char *)text.data);
+    buf_free(&text);
+}
+
+/* Where the other side goes on, "" behind the last page. */
+static bool take_cursor(struct jval result, char out[BULK_CURSOR_BYTES])
+{
+    struct jval next;
+    struct buf text;
+    bool fine = true;
+
+    out[0] = '\0';
+    if (!jval_member(result, "next_page_offset", &next) || jval_type(next) == J_NULL)
+        return true;
+    buf_init(&text, BULK_CURSOR_BYTES - 1);
+    fine = put_id_text(&text, next) && !text.failed;
+    if (fine)
+        (void)snprintf(out, BULK_CURSOR_BYTES, "%.*s", (int)text.bytes, (const char *)text.data);
+    buf_free(&text);
+    return fine;
+}
+
+/* The points of a page, in batches; the state moves with whole pages. */
+static int take_points(struct other *o, struct jval points, uint64_t *count)
+{
+    struct bulk_run *run = &o->in->run;
+    char label[BULK_LABEL_BYTES];
+    struct err err;
     int code = CLI_OK;
 
-    (void)snprintf(page, sizeof page, "%s", b->place.at[0] == '\0' ? "null" : b->place.at);
-    for (struct jiter it = jval_iter(points); code == CLI_OK && jiter_next(&it);) {
-        if (!put_point(bulk_next(b), t, it.value))
-            return cli_error(CLI_FAILED, b->what,
-                             "a point has no dense vector, or it is not the unnamed one",
-                             "--vector with the name of one that every point has");
-        code = bulk_put(b, --left == 0 && next[0] != '\0' ? next : page, 0);
+    for (struct jiter it = jval_iter(points); code == CLI_OK && jiter_next(&it); (*count)++) {
+        label_of(it.value, label);
+        bulk_batch_next(run, label);
+        if (bulk_put_document(&run->rows, &run->body, it.value, NULL, &err) != ST_OK)
+            return bulk_run_bad_row(run, label, &err);
+        if (bulk_batch_full(run))
+            code = import_send(o->in);
     }
     return code;
 }
 
-/* "" behind the last page. */
-static int take_next(struct bulk *b, struct jval result, char next[BULK_AT_BYTES])
+static int take_page(struct other *o, bool *more)
 {
-    struct jval v;
-    struct buf text;
-    bool fine;
-
-    next[0] = '\0';
-    if (!jval_member(result, "next_page_offset", &v) || jval_type(v) == J_NULL)
-        return CLI_OK;
-    buf_init(&text, BULK_AT_BYTES - 1);
-    bulk_put_value(&text, v);
-    fine = !text.failed;
-    (void)snprintf(next, BULK_AT_BYTES, "%.*s", (int)text.bytes, (const char *)text.data);
-    buf_free(&text);
-    return fine ? CLI_OK : cli_error(CLI_FAILED, b->what, "an offset is too long", NULL);
-}
-
-/* *more: place.at is where the next page begins. */
-static int next_page(struct bulk *b, struct there *t, bool *more)
-{
-    char next[BULK_AT_BYTES];
-    struct jval result = {0};
+    struct bulk_run *run = &o->in->run;
+    char next[BULK_CURSOR_BYTES];
+    struct jval result;
     struct jval points;
     struct buf body;
+    uint64_t count = 0;
     int code;
 
-    buf_init(&body, 65536);
-    buf_printf(&body, "{\"limit\":%" PRIu64 ",\"with_payload\":true,\"with_vector\":true",
-               b->batch);
-    if (b->place.at[0] != '\0' && strcmp(b->place.at, "null") != 0)
-        buf_printf(&body, ",\"offset\":%s", b->place.at);
-    buf_put_text(&body, "}");
-    code = ask(t, b->what, "POST", "/points/scroll", &body, &result);
+    buf_init(&body, 64 * 1024);
+    put_scroll(o, &body);
+    code = other_ask(o, "POST", "/points/scroll", &body, &result);
     buf_free(&body);
     if (code != CLI_OK)
         return code;
-    if (!jval_member(result, "points", &points))
-        return cli_error(CLI_FAILED, b->what, "a page without points came", NULL);
-    code = take_next(b, result, next);
+    if (!jval_member(result, "points", &points) || jval_type(points) != J_ARRAY ||
+        !take_cursor(result, next))
+        return refuse(o, "a page of its points is none that is known", NULL);
+    *more = next[0] != '\0';
+    if (*more && strcmp(next, run->state.cursor) == 0)
+        return refuse(o, "its pages do not move on", NULL);
+    code = take_points(o, points, &count);
     if (code == CLI_OK)
-        code = put_page(b, t, points, next);
-    *more = code == CLI_OK && next[0] != '\0';
-    if (*more)
-        memcpy(b->place.at, next, sizeof next);
-    return code;
+        code = import_send(o->in);
+    if (code != CLI_OK)
+        return code;
+    run->state.rows += count;
+    memcpy(run->state.cursor, next, sizeof next);
+    bulk_run_progress(run);
+    return *more && !run->dry_run ? bulk_run_save(run) : CLI_OK;
 }
 
-int import_qdrant(struct bulk *b, const char *url, const char *from, const char *vector)
+static int take_all(struct other *o)
 {
-    struct there t = {.server = {.url = url, .quiet = true}, .from = from, .vector = vector};
-    const char *key = getenv("QDRANT_API_KEY");
-    char header[1024];
+    struct bulk_run *run = &o->in->run;
     bool more = true;
+    struct buf words;
     int code;
 
-    if (key != NULL && key[0] != '\0') {
-        (void)snprintf(header, sizeof header, "api-key: %s", key);
-        t.server.header = header;
-    }
-    code = make_target(b, &t);
-
-    if (code == CLI_OK)
-        code = bulk_begin(b);
+    buf_init(&words, 64 * 1024);
+    buf_printf(&words, "import qdrant %s %s %s", o->in->url, o->in->from,
+               o->in->named != NULL ? o->in->named : "");
+    code = bulk_run_resume(run, &words);
+    buf_free(&words);
+    if (code == CLI_OK && run->state.done)
+        return bulk_run_end(run, false);
     while (code == CLI_OK && more)
-        code = next_page(b, &t, &more);
-    remote_close(&t.server);
+        code = take_page(o, &more);
+    return code != CLI_OK ? code : import_end(o->in);
+}
+
+int import_qdrant(struct import *in)
+{
+    struct other o = {.in = in, .remote = {.url = in->url, .keeps = true}};
+    const char *key = getenv("QDRANT_API_KEY");
+    struct buf header;
+    int code = CLI_OK;
+
+    buf_init(&header, 8192);
+    if (key != NULL && key[0] != '\0') {
+        buf_printf(&header, "api-key: %s", key);
+        buf_put_u8(&header, 0);
+        o.remote.header = (const char *)header.data;
+        if (header.failed)
+            code = cli_error(CLI_USAGE, "import", "QDRANT_API_KEY is too long", NULL);
+    }
+    if (code == CLI_OK)
+        code = import_look(in);
+    if (code == CLI_OK)
+        code = look_at_other(&o);
+    o.remote.patience_s = BULK_PATIENCE_S;
+    if (code == CLI_OK)
+        code = take_all(&o);
+    remote_close(&o.remote);
+    buf_free(&header);
     return code;
 }

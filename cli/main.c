@@ -23,8 +23,6 @@ static const char help_text[] =
     "  tier            where a collection lives; switches it\n"
     "  snapshot        a checkpoint, in the bucket too\n"
     "  compact         leaves behind what is dead\n"
-    "  import          documents of a file (ndjson, npy, fvecs) or of a Qdrant\n"
-    "  export          every document, one a line\n"
     "  dlq             dead letters: list, show, retry, replay, split, export, discard\n"
     "  import          documents from a file, a pipe or another server\n"
     "  export          documents into a file or a pipe\n"
@@ -59,8 +57,6 @@ int main(int argc, char **argv)
                     {"tier", cli_tier},
                     {"snapshot", cli_snapshot},
                     {"compact", cli_compact},
-                    {"import", cli_import},
-                    {"export", cli_export},
                     {"dlq", cli_dlq},
                     {"import", cli_import},
                     {"export", cli_export},

@@ -3,9 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 void remote_close(struct remote *r)
 {
+    http_line_close(&r->line);
     http_answer_free(&r->answer);
     jdoc_destroy(r->doc);
     r->doc = NULL;
@@ -114,6 +116,46 @@ static int parse(struct remote *r, const char *what, struct jval *root, bool *pa
     return CLI_OK;
 }
 
+static status ask_once(struct remote *r, const char *method, const char *path, struct slice body,
+                       struct err *err)
+{
+    http_answer_free(&r->answer);
+    if (r->keeps)
+        return http_line_ask(&r->line, url_of(r), method, path, r->header, body, &r->answer, err);
+    return http_ask_with(url_of(r), method, path, r->header, body, &r->answer, err);
+}
+
+/* Again while there is patience: a node that starts anew, or waits for its bucket. */
+static status ask_patiently(struct remote *r, const char *method, const char *path,
+                            struct slice body, struct err *err)
+{
+    uint32_t waited_s = 0;
+    uint32_t wait_s = 1;
+    status st;
+
+    for (;;) {
+        st = ask_once(r, method, path, body, err);
+        if (st != ST_UNAVAILABLE &&
+            (st != ST_OK || (r->answer.status != 429 && r->answer.status != 503)))
+            return st;
+        if (st == ST_OK && r->answer.retry_after_s > wait_s)
+            wait_s = r->answer.retry_after_s;
+        if (waited_s + wait_s > r->patience_s)
+            return st;
+        (void)sleep(wait_s);
+        waited_s += wait_s;
+        wait_s = wait_s < 8 ? 2 * wait_s : 8;
+        r->retries++;
+    }
+}
+
+int remote_refused(struct remote *r, const char *what, struct jval root)
+{
+    if (r->json)
+        (void)cli_write(&r->answer.body);
+    return problem(r, what, &root);
+}
+
 int remote_ask_or(struct remote *r, const char *what, const char *method, const char *path,
                   const struct buf *body, int also, struct jval *root)
 {
@@ -124,26 +166,24 @@ int remote_ask_or(struct remote *r, const char *what, const char *method, const 
     status st;
     int code;
 
-    http_answer_free(&r->answer);
     if (body != NULL && body->failed)
         return cli_error(CLI_FAILED, what, "out of memory", NULL);
-    st = http_ask_with(url_of(r), method, path, r->header, bytes, &r->answer, &err);
+    st = ask_patiently(r, method, path, bytes, &err);
     if (st != ST_OK)
         return cli_error(st == ST_INVALID ? CLI_USAGE : CLI_UNREACHABLE, what, err.text,
                          "--url or TIERVEC_URL; `tiervec serve` runs a node");
     code = parse(r, what, &v, &parsed);
     if (code != CLI_OK)
         return code;
-    if ((r->answer.status >= 200 && r->answer.status < 300) || r->answer.status == also) {
+    if ((r->answer.status >= 200 && r->answer.status < 300) || r->answer.status == also ||
+        (also == REMOTE_ANY && parsed)) {
         if (!parsed && strcmp(r->answer.content_type, "application/x-ndjson") != 0)
             return cli_error(CLI_FAILED, what, "who answers there is no tiervec node",
                              "--url of a tiervec node");
         *root = v;
         return CLI_OK;
     }
-    if (r->json && parsed)
-        (void)cli_write(&r->answer.body);
-    return problem(r, what, parsed ? &v : NULL);
+    return parsed ? remote_refused(r, what, v) : problem(r, what, NULL);
 }
 
 int remote_ask(struct remote *r, const char *what, const char *method, const char *path,

@@ -23,6 +23,10 @@ struct remote {
     struct jdoc *doc; /* of the last answer */
     struct http_answer answer;
     char code[64]; /* of the last problem; "" else */
+    bool keeps;    /* one connection for all requests, each of which bears being sent twice */
+    struct http_line line;
+    uint32_t patience_s; /* how long one that says 429, 503 or nothing is asked again; 0: once */
+    uint64_t retries;
 };
 /* clang-format off */
 #define REMOTE_FLAGS(r)                                                                            \
@@ -35,9 +39,13 @@ void remote_close(struct remote *r);
  * wrong and returns the exit code. body may be NULL. */
 int remote_ask(struct remote *r, const char *what, const char *method, const char *path,
                const struct buf *body, struct jval *root);
-/* As remote_ask(), and an answer with this status is no failure: it is parsed like one of 2xx. */
+enum { REMOTE_ANY = -1 };
+/* As remote_ask(), and an answer with this status (or REMOTE_ANY) is no failure: it is parsed like
+ * one of 2xx. */
 int remote_ask_or(struct remote *r, const char *what, const char *method, const char *path,
                   const struct buf *body, int also, struct jval *root);
+/* Says what is wrong with the last answer, whose JSON is root; the exit code. */
+int remote_refused(struct remote *r, const char *what, struct jval root);
 /* Prints the answer as it came, for --json; true if that was all there is to print. */
 bool remote_printed(const struct remote *r, int *code);
 

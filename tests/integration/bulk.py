@@ -1,225 +1,456 @@
-"""`tiervec import` and `tiervec export`: what goes in comes out, from every format, in bounded memory, cut off and resumed."""
-import array
+"""`tiervec import` and `tiervec export`: round trips of each format, a run that is killed and goes on, another node's points,
+refusals and exit codes.
+
+    python3 tests/integration/bulk.py [--seed N] [name of a test below ...]
+"""
 import json
 import os
-import re
+import random
 import signal
+import socket
 import struct
 import subprocess
+import threading
 import time
 
-from support import Folder, Node, check, f32, main, program, random_vector, refusing_port, take_seed
-import random
+import support
+from support import Client, Folder, Node, check, f32, program, random_vector
 
-SEED = take_seed()
-DIM = 8
-
-
-def tiervec(node, *words, code=0, wait=True, **more):
-    env = {**os.environ, "TIERVEC_URL": f"http://127.0.0.1:{node.port if node else refusing_port()}"}
-    run = subprocess.Popen([program(), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, **more)
-    if not wait:
-        return run
-    out, err = run.communicate(timeout=300)
-    check(run.returncode == code, f"tiervec {' '.join(words)}: {run.returncode}, not {code}\n{out[-500:]}{err[-2000:]}")
-    check("\r" not in err and "\x1b" not in err, f"progress where there is no terminal: {err!r}")
-    return out, err
+SEED = support.take_seed()
+OK, FAILED, USAGE, NOT_FOUND, CONFLICT, UNREACHABLE = range(6)
 
 
-def documents(rng, count):
-    for i in range(count):
-        doc = {"doc_id": i if i % 3 else f"00000000-0000-4000-8000-{i:012x}", "vector": random_vector(rng, DIM)}
-        if i % 4:
-            doc["payload"] = {"n": i, "text": "é\n\"" * (i % 5), "deep": [{"a": None, "b": i / 7}]}
-        if i % 5 == 0:
-            doc["external_id"] = f"x{i}"
-        yield doc
+def run(node, *words, code=OK, stdin=b"", url=None):
+    """A command of the program; what it printed."""
+    env = {**os.environ, "TIERVEC_URL": url or f"http://127.0.0.1:{node.port}"}
+    done = subprocess.run([program(), *map(str, words)], input=stdin, capture_output=True, env=env, timeout=120, check=False,
+                          cwd=node.folder)
+    check(done.returncode == code, f"{words} ended with {done.returncode}, not {code}: {done.stdout} {done.stderr}")
+    if code not in (OK, USAGE):
+        check(done.stderr.startswith(b"error: ") and done.stderr.count(b"\n") == 1, f"{words} said {done.stderr}")
+    return (done.stdout if code == OK else done.stderr).decode()
 
 
-def write_lines(path, docs):
+def make_documents(rng, count, dim):
+    """Integers, then UUIDs; external ids and payloads of every kind for some."""
+    documents = []
+    for at in range(count):
+        d = {"doc_id": at * 3 if at < count * 2 // 3 else f"00000000-0000-4000-8000-{at:012x}",
+             "vector": random_vector(rng, dim)}
+        if at % 3 == 0:
+            d["external_id"] = f"row/{at} \u00e9\u4e2d"
+        if at % 2 == 0:
+            d["payload"] = {"n": at, "big": 2 ** 63 + at, "minus": -at, "x": at + 0.5, "one": 1.0, "text": "a\"b\\c\u00e9\n",
+                            "list": [1, [2.25, None], {}], "yes": True, "group": at % 7}
+        documents.append(d)
+    return documents
+
+
+def write_lines(path, documents):
     with open(path, "w", encoding="utf-8") as f:
-        for doc in docs:
-            f.write(json.dumps(doc, ensure_ascii=bool(len(doc) % 2)) + "\n")
+        f.writelines(json.dumps(d) + "\n" for d in documents)
 
 
-def state_of(client, name):
-    return {json.dumps(d["doc_id"]): (d["external_id"], [f32(x) for x in d["vector"]], d["payload"]) for d in client.documents(name)}
+def held(client, name):
+    """What a collection holds, by id, without what the node adds."""
+    return {d["doc_id"]: ([f32(x) for x in d["vector"]], d.get("payload"), d.get("external_id"))
+            for d in client.documents(name)}
 
 
-def what_is_exported_is_what_was_imported():
+def wanted(documents):
+    return {d["doc_id"]: (d["vector"], d.get("payload"), d.get("external_id")) for d in documents}
+
+
+def same(got, documents, what):
+    want = wanted(documents)
+    check(len(got) == len(want), f"{what}: {len(got)} documents, not {len(want)}")
+    for key, value in want.items():
+        mine = got.get(key)
+        check(mine is not None and mine[0] == value[0] and (mine[1] or None) == value[1] and mine[2] == value[2],
+              f"{what}: document {key} is {mine}, not {value}")
+
+
+def npy_bytes(rows, descr="<f4", order="False", shape=None):
+    head = f"{{'descr': '{descr}', 'fortran_order': {order}, 'shape': {shape or (len(rows), len(rows[0]))}, }}"
+    head += " " * (-(len(head) + 11) % 64) + "\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode() + b"".join(
+        struct.pack(f"<{len(r)}f", *r) for r in rows)
+
+
+def fvecs_bytes(rows):
+    return b"".join(struct.pack(f"<i{len(r)}f", len(r), *r) for r in rows)
+
+
+def put(path, data):
+    with open(path, "wb") as f:
+        f.write(data)
+
+
+def read(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
+def lines_come_back_as_they_went():
     rng = random.Random(SEED)
+    documents = make_documents(rng, 2500, 7)
     with Folder("bulk") as folder, Node(folder) as node:
-        client = node.start().client()
-        docs = list(documents(rng, 5000))
-        path, back = os.path.join(folder, "in.ndjson"), os.path.join(folder, "out.ndjson")
-        write_lines(path, docs)
-        for name in ("a", "b"):
-            client.create(name, DIM)
-        out, _ = tiervec(node, "import", path, "--collection", "a", "--json", "--batch", "700")
-        check(json.loads(out)["imported"] == 5000, out)
-        want = {json.dumps(d["doc_id"]): (d.get("external_id"), d["vector"], d.get("payload", {})) for d in docs}
-        check(state_of(client, "a") == want, "another state than was imported")
-        out, _ = tiervec(node, "export", "a", back, "--json")
-        check(json.loads(out)["exported"] == 5000, out)
-        out, _ = tiervec(node, "import", back, "--collection", "b", "--quiet")
-        check(out == "", out)
-        check(state_of(client, "b") == want, "another state than was exported")
-        out, _ = tiervec(node, "export", "b")
-        with open(back, encoding="utf-8") as f:
-            check(out == f.read(), "standard output has something else than the file")
+        node.start()
+        client = node.client()
+        write_lines(f"{folder}/in.ndjson", documents)
+        text = run(node, "import", "--collection", "a", "--create", "--metric", "l2", "in.ndjson")
+        check("2500 documents" in text, text)
+        same(held(client, "a"), documents, "imported")
+        run(node, "export", "--collection", "a", "out.ndjson")
+        check(not os.path.exists(f"{folder}/out.ndjson.part"), "the unfinished file is still there")
+        said = json.loads(run(node, "import", "--collection", "b", "--create", "--metric", "l2", "--json", "-",
+                              stdin=read(f"{folder}/out.ndjson")))
+        check(said["documents"] == 2500 and said["batches"] == 3 and not said["dry_run"], f"{said}")
+        same(held(client, "b"), documents, "imported from what was exported")
+        check(run(node, "export", "--collection", "b", "-").encode() == read(f"{folder}/out.ndjson"), "- differs from the file")
+        some = run(node, "export", "--collection", "a", "--filter", '{"group":{"$in":[2,4]}}', "-").splitlines()
+        check({json.loads(l)["doc_id"] for l in some} ==
+              {d["doc_id"] for d in documents if d.get("payload", {}).get("group") in (2, 4)}, "the filter")
+        # The compatible form, blank lines, and what a page of documents holds beside.
+        extra = b'\n{"id":900001,"vector":[1,2,3,4,5,6,7],"payload":null}\r\n\n' + \
+                b'{"doc_id":900002,"lsn":5,"inserted_at":"x","vector":[1,2,3,4,5,6,7]}'
+        check(run(node, "import", "--collection", "b", "--quiet", "-", stdin=extra) == "", "--quiet")
+        check(client.collection("b")["document_count"] == 2502, "the last line has no end")
         node.stop()
 
 
-def arrays_are_imported_row_by_row():
-    rng = random.Random(SEED)
-    rows = [random_vector(rng, DIM) for _ in range(2500)]
-    flat = array.array("f", [x for row in rows for x in row])
+def rows_without_an_id_are_the_same_ones_when_sent_again():
     with Folder("bulk") as folder, Node(folder) as node:
-        client = node.start().client()
-        head = "{'descr': '<f4', 'fortran_order': False, 'shape': (2500, 8), }"
-        head += " " * (117 - len(head)) + "\n"
-        fvecs = b"".join(struct.pack("<i", DIM) + struct.pack(f"<{DIM}f", *row) for row in rows)
-        files = {"a.npy": b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode() + flat.tobytes(), "a.fvecs": fvecs}
-        for at, (name, data) in enumerate(files.items()):
-            client.create(f"c{at}", DIM)
-            path = os.path.join(folder, name)
-            with open(path, "wb") as f:
-                f.write(data)
-            tiervec(node, "import", path, "--collection", f"c{at}")
-            got = {d["doc_id"]: [f32(x) for x in d["vector"]] for d in client.documents(f"c{at}")}
-            check(got == dict(enumerate(rows)), f"{name}: other rows")
-            for cut in (3, 9, 40, len(data) - 1):  # a file that is cut off is refused, and nothing of it is written
-                with open(path, "wb") as f:
-                    f.write(data[:cut])
-                tiervec(node, "import", path, "--collection", f"c{at}", code=1)
-        wrong = os.path.join(folder, "wrong.fvecs")
-        with open(wrong, "wb") as f:
-            f.write(struct.pack("<i2f", 2, 1, 2))
-        _, err = tiervec(node, "import", wrong, "--collection", "c0", code=1)
-        check("dimension is 8" in err, err)
+        node.start()
+        client = node.client()
+        lines = b'{"vector":[1,2]}\n{"vector":[1,2]}\n{"vector":[3,4]}\n'
+        for _ in range(2):
+            run(node, "import", "--collection", "a", "--create", "--metric", "l2", "-", stdin=lines)
+        check(client.collection("a")["document_count"] == 3, "equal lines are documents of their own, and sent twice the same")
         node.stop()
 
 
-def a_qdrant_is_imported_by_scroll():
-    """The other server is a node of ours: the real one is in the tests with clients."""
-    rng = random.Random(SEED)
-    with Folder("bulk") as folder, Folder("bulk") as other, Node(folder) as node, Node(other) as there:
-        client, source = node.start().client(), there.start().client()
-        source.ok("PUT", "/collections/src", {"vectors": {"size": DIM, "distance": "Dot"}})
-        points = [{"id": i if i % 2 else f"00000000-0000-4000-8000-{i:012x}", "vector": random_vector(rng, DIM),
-                   "payload": {"n": i, "l": [1.5, None, {"x": "y"}]}} for i in range(2503)]
-        source.ok("PUT", "/collections/src/points?wait=true", {"points": points})
-        url = f"http://127.0.0.1:{there.port}"
-        out, _ = tiervec(node, "import", "qdrant", url, "--collection", "src", "--into", "dst", "--json", "--batch", "500")
-        check(json.loads(out)["imported"] == 2503, out)
-        check(client.collection("dst")["metric"] == "dot", "another metric")
-        want = {json.dumps(p["id"]): (None, p["vector"], p["payload"]) for p in points}
-        check(state_of(client, "dst") == want, "other points")
-        tiervec(node, "import", "qdrant", url, "--collection", "none", code=3)
-        tiervec(node, "import", "qdrant", f"http://127.0.0.1:{refusing_port()}", "--collection", "src", code=5)
-        node.stop()
-        there.stop()
-
-
-def a_run_that_was_cut_off_goes_on():
-    rng = random.Random(SEED)
+def arrays_come_back_bit_by_bit():
+    rng = random.Random(SEED + 1)
+    rows = [random_vector(rng, 33) for _ in range(1500)]
     with Folder("bulk") as folder, Node(folder) as node:
-        client = node.start().client()
-        docs = list(documents(rng, 8000))
-        path, back = os.path.join(folder, "in.ndjson"), os.path.join(folder, "out.ndjson")
-        write_lines(path, docs)
-        client.create("a", DIM)
-        state = path + ".import-state"
-        for kill in (signal.SIGKILL, signal.SIGTERM):
-            run = tiervec(node, "import", path, "--collection", "a", "--resume", "--batch", "50", wait=False)
-            begun = json.load(open(state, encoding="utf-8"))["count"] if os.path.exists(state) else 0
-            deadline = time.monotonic() + 60
-            while time.monotonic() < deadline and run.poll() is None:
-                if os.path.exists(state) and json.load(open(state, encoding="utf-8"))["count"] > begun + 400:
-                    break
+        node.start()
+        for name, data in (("a.npy", npy_bytes(rows)), ("a.fvecs", fvecs_bytes(rows))):
+            kind = name[2:]
+            put(f"{folder}/{name}", data)
+            run(node, "import", "--collection", kind, "--create", "--metric", "l2", "--first-id", "1000", name)
+            got = held(node.client(), kind)
+            check(sorted(got) == list(range(1000, 2500)), f"{name}: the ids")
+            run(node, "export", "--collection", kind, f"out.{kind}")
+            back = read(f"{folder}/out.{kind}")
+            if kind == "fvecs":
+                check(back == data, "the .fvecs differs")
+            else:
+                check(back[128:] == data[-len(rows) * 33 * 4:] and b"(1500, 33)" in back[:128], "the .npy differs")
+            run(node, "import", "--collection", f"{kind}2", "--create", "--metric", "l2", f"out.{kind}")
+            check([v[0] for _, v in sorted(held(node.client(), f"{kind}2").items())] == rows, f"{name}: once more")
+        node.stop()
+
+
+def killed_while(node, words, until):
+    """Starts a command, kills it hard as soon as until() says so; False when it ended before."""
+    env = {**os.environ, "TIERVEC_URL": f"http://127.0.0.1:{node.port}"}
+    child = subprocess.Popen([program(), *map(str, words)], env=env, cwd=node.folder, stdout=subprocess.DEVNULL)
+    while child.poll() is None and not until():
+        time.sleep(0.002)
+    early = child.poll() is None
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    return early
+
+
+def position(path):
+    try:
+        return json.loads(read(path))["rows"]
+    except FileNotFoundError:
+        return 0
+
+
+def a_killed_import_goes_on_without_a_gap():
+    rng = random.Random(SEED + 2)
+    documents = make_documents(rng, 2400, 16)
+    rows = [random_vector(rng, 16) for _ in range(2400)]
+    with Folder("bulk") as folder, Node(folder) as node:
+        node.start()
+        client = node.client()
+        write_lines(f"{folder}/in.ndjson", documents)
+        put(f"{folder}/in.npy", npy_bytes(rows))
+        put(f"{folder}/in.fvecs", fvecs_bytes(rows))
+        for kind in ("ndjson", "npy", "fvecs"):
+            client.create(kind, 16)
+            state = f"{folder}/{kind}.state"
+            words = ("import", "--collection", kind, "--batch-rows", 25, "--resume", state, f"in.{kind}")
+            kills = 0
+            for at in (200, 800, 1400):
+                goal = at + rng.randrange(300)
+                kills += killed_while(node, words, lambda g=goal, s=state: position(s) >= g)
+            check(kills >= 2, f"{kind}: the import was too quick to be killed")
+            before = position(state)
+            check(0 < before < 2400, f"{kind}: {before} rows before the last run")
+            said = json.loads(run(node, *words, "--json"))
+            check(said["documents"] == 2400 and said["resumed_at"] == before, f"{kind}: {said}, {before} before")
+            got = held(client, kind)
+            if kind == "ndjson":
+                same(got, documents, "after three kills")
+            else:
+                check([v[0] for _, v in sorted(got.items())] == rows, f"{kind}: after three kills")
+            check("2400 documents" in run(node, *words), "a finished one has nothing to do")
+        node.stop()
+
+
+def a_killed_export_goes_on():
+    rng = random.Random(SEED + 3)
+    documents = make_documents(rng, 9000, 24)
+    with Folder("bulk") as folder, Node(folder) as node:
+        node.start()
+        write_lines(f"{folder}/in.ndjson", documents)
+        run(node, "import", "--collection", "a", "--create", "--metric", "l2", "in.ndjson")
+        for kind in ("ndjson", "npy", "fvecs"):
+            run(node, "export", "--collection", "a", f"whole.{kind}")
+            words = ("export", "--collection", "a", "--resume", f"{kind}.state", f"out.{kind}")
+            early = killed_while(node, words, lambda k=kind: position(f"{folder}/{k}.state") >= 2000)
+            check(early and not os.path.exists(f"{folder}/out.{kind}"), f"{kind}: it was too quick, or has its name already")
+            with open(f"{folder}/out.{kind}.part", "ab") as f:
+                f.write(b"half a page")  # what a kill within a write leaves behind
+            said = json.loads(run(node, *words, "--json"))
+            check(said["documents"] == 9000 and 2000 <= said["resumed_at"] < 9000, f"{said}")
+            check(read(f"{folder}/out.{kind}") == read(f"{folder}/whole.{kind}"), f"{kind}: differs from one in one go")
+        node.stop()
+
+
+def a_node_that_starts_anew_is_waited_for():
+    rng = random.Random(SEED + 4)
+    documents = make_documents(rng, 2000, 16)
+    with Folder("bulk") as folder:
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        with Node(folder, args=["--rest-port", str(port)]) as node:
+            node.start()
+            write_lines(f"{folder}/in.ndjson", documents)
+            node.client().create("a", 16)
+            env = {**os.environ, "TIERVEC_URL": f"http://127.0.0.1:{port}"}
+            child = subprocess.Popen([program(), "import", "--collection", "a", "--batch-rows", "40", "--resume", "s", "--json",
+                                      "in.ndjson"], env=env, cwd=folder, stdout=subprocess.PIPE)
+            while position(f"{folder}/s") < 400:
                 time.sleep(0.002)
-            run.send_signal(kill)
-            run.communicate()
-            check(os.path.exists(state), "nothing was kept of where it was")
-        at = json.load(open(state, encoding="utf-8"))["count"]
-        check(at >= 800, f"only {at} were in")
-        before = client.collection("a")["last_lsn"]
-        out, _ = tiervec(node, "import", path, "--collection", "a", "--resume", "--batch", "50", "--json")
-        check(json.loads(out)["imported"] == 8000 and not os.path.exists(state), out)
-        records = client.collection("a")["last_lsn"] - before
-        check(records <= (8000 - at) / 50 + 2, f"{records} records for {8000 - at} documents: it began anew")
-        check(len(state_of(client, "a")) == 8000, "documents are missing")
-        # Of another collection the place is not taken.
-        client.create("b", DIM)
-        with open(state, "w", encoding="utf-8") as f:
-            json.dump({"source": path, "target": client.collection("a")["collection_id"], "at": 100, "count": 1}, f)
-        tiervec(node, "import", path, "--collection", "b", "--resume", code=4)
-        os.unlink(state)
-        run = tiervec(node, "export", "a", back, "--resume", wait=False)
-        while run.poll() is None and not (os.path.exists(back + ".export-state")):
-            time.sleep(0.001)
-        run.kill()
-        run.communicate()
-        with open(back, "a", encoding="utf-8") as f:
-            f.write("{\"half a li")
-        tiervec(node, "export", "a", back, "--resume")
-        with open(back, encoding="utf-8") as f:
-            got = [json.loads(line)["doc_id"] for line in f]
-        check(len(got) == 8000 and set(map(str, got)) == {str(d["doc_id"]) for d in docs}, f"{len(got)} lines")
-        node.stop()
+            node.kill9()
+            node.start()
+            out, _ = child.communicate(timeout=60)
+            check(child.returncode == OK and json.loads(out)["retries"] > 0, f"{child.returncode}: {out}")
+            same(held(node.client(), "a"), documents, "after the node's restart")
+            node.stop()
 
 
-def failures_say_where_and_by_their_code():
+def another_nodes_points():
+    rng = random.Random(SEED + 5)
+    documents = make_documents(rng, 2300, 12)
+    with Folder("bulk-a") as fa, Folder("bulk-b") as fb, Node(fa) as a, Node(fb) as b:
+        a.start()
+        b.start()
+        for d in documents:
+            d.pop("external_id", None)  # of the native API alone
+        write_lines(f"{fa}/in.ndjson", documents)
+        run(a, "import", "--collection", "old", "--create", "--metric", "dot", "in.ndjson")
+        words = ("import", "qdrant", f"http://127.0.0.1:{a.port}", "--from", "old", "--collection", "new")
+        run(b, *words, code=NOT_FOUND)
+        check("would import: 2300" in run(b, *words, "--create", "--dry-run"), "--dry-run")
+        check("2300 documents" in run(b, *words, "--create"), "the points")
+        check(b.client().collection("new")["metric"] == "dot", "the other one's metric")
+        same(held(b.client(), "new"), documents, "by scroll")
+        b.client().create("half", 12)
+        words = (*words[:-1], "half", "--batch-rows", 50, "--resume", "half.state")
+        check(killed_while(b, words, lambda: position(f"{fb}/half.state") >= 700), "the import was too quick to be killed")
+        said = json.loads(run(b, *words, "--json"))
+        check(said["documents"] == 2300 and said["resumed_at"] >= 700, f"{said}")
+        same(held(b.client(), "half"), documents, "by scroll, after a kill")
+        # Named vectors: one is taken, by name.
+        client = a.client()
+        client.ok("PUT", "/collections/two", {"vectors": {"x": {"size": 3, "distance": "Euclid"},
+                                                          "y": {"size": 2, "distance": "Dot"}}})
+        client.ok("PUT", "/collections/two/points?wait=true", {"points": [
+            {"id": 1, "vector": {"x": [1, 2, 3], "y": [4, 5]}, "payload": {"p": 1}}, {"id": 2, "vector": {"x": [3, 2, 1], "y": [6, 7]}}]})
+        words = ("import", "qdrant", f"http://127.0.0.1:{a.port}", "--from", "two", "--collection", "y", "--create")
+        check("x y" in run(b, *words, code=FAILED), "the names are to be said")
+        run(b, *words, "--vector", "z", code=FAILED)
+        run(b, *words, "--vector", "y")
+        check(held(b.client(), "y") == {1: ([4, 5], {"p": 1}, None), 2: ([6, 7], held(b.client(), "y")[2][1], None)},
+              f"{held(b.client(), 'y')}")
+        client.ok("PUT", "/collections/two/points?wait=true", {"points": [{"id": 3, "vector": {"x": [1, 1, 1]}}]})
+        text = run(b, *words, "--vector", "y", code=FAILED)
+        check("point 3" in text and "no vector `y`" in text, text)
+        # The native door takes and gives unnamed vectors only.
+        check("named vectors" in run(a, "export", "--collection", "two", "-", code=FAILED), "named vectors are not to be left out")
+        run(a, "import", "--collection", "two", "-", code=FAILED, stdin=b'{"doc_id":9,"vector":[1,2,3]}')
+        run(b, *words[:2], "http://127.0.0.1:1", *words[3:], code=UNREACHABLE)
+        run(b, *words[:4], "nothing", *words[5:], code=NOT_FOUND)
+        a.stop()
+        b.stop()
+
+
+def any_text_is_an_id_where_the_collection_says_so():
     with Folder("bulk") as folder, Node(folder) as node:
-        client = node.start().client()
-        client.create("a", DIM)
-        path = os.path.join(folder, "in.ndjson")
-        good = json.dumps({"doc_id": 1, "vector": [1] * DIM})
-        for bad, part in (('{"doc_id":2', "byte"), ("[]", "no JSON object"), (f"{good},{good}", "byte"),
-                          ('{"doc_id":2,"vector":[1]}', "documents[1]"), ('{"doc_id":2,"vecctor":[1]}', "vecctor")):
-            with open(path, "w", encoding="utf-8") as f:
-                f.write(f"{good}\n\n{bad}\n")
-            _, err = tiervec(node, "import", path, "--collection", "a", code=1)
-            check(part in err and err.startswith("error: "), f"{bad}: {err}")
-        tiervec(node, "import", path, "--collection", "none", code=3)
-        tiervec(node, "import", os.path.join(folder, "none"), "--collection", "a", code=3)
-        tiervec(node, "import", path, code=2)
-        tiervec(node, "import", path, "--collection", "a", "--batch", "0", code=2)
-        tiervec(node, "import", path, "--collection", "a", "--format", "csv", code=2)
-        tiervec(None, "import", path, "--collection", "a", code=5)
-        tiervec(node, "export", "none", code=3)
-        tiervec(node, "export", "a", os.path.join(folder, "no", "such"), code=1)
-        tiervec(None, "export", "a", code=5)
+        node.start()
+        for name in ("a", "b"):
+            node.client().ok("POST", "/api/v1/collections", {"name": name, "dimension": 2, "metric": "l2", "string_ids": True}, 201)
+        documents = [{"doc_id": key, "vector": [1.0, at]} for at, key in enumerate(("e", "\u00e9/\"", "x" * 500, "12"))]
+        write_lines(f"{folder}/in.ndjson", documents)
+        run(node, "import", "--collection", "a", "in.ndjson")
+        run(node, "export", "--collection", "a", "out.ndjson")
+        run(node, "import", "--collection", "b", "out.ndjson")
+        same(held(node.client(), "b"), documents, "ids of text")
         node.stop()
 
 
 def memory_stays_what_a_batch_takes():
     with Folder("bulk") as folder, Node(folder) as node:
-        client = node.start().client()
-        client.create("a", 256)
-        path = os.path.join(folder, "in.fvecs")
-        rng = random.Random(SEED)
-        row = [f32(rng.uniform(-1, 1)) for _ in range(256)]
-        with open(path, "wb") as f:  # 12 MiB of floats, several times that as text
-            for i in range(12000):
-                row[i % 256] = i % 97
+        node.start()
+        row = [0.5] * 256
+        with open(f"{folder}/in.fvecs", "wb") as f:  # 12 MiB of floats, several times that as text
+            for at in range(12000):
+                row[at % 256] = at % 97
                 f.write(struct.pack("<i256f", 256, *row))
-        run = tiervec(node, "import", path, "--collection", "a", wait=False)
-        most = 0
-        while run.poll() is None:
+        for words in (("import", "--collection", "a", "--create", "--metric", "l2", "in.fvecs"), ("export", "--collection", "a", "out.ndjson")):
+            env = {**os.environ, "TIERVEC_URL": f"http://127.0.0.1:{node.port}"}
+            child = subprocess.Popen([program(), *words], env=env, cwd=folder, stdout=subprocess.DEVNULL)
+            most = 0
+            while child.poll() is None:
+                try:
+                    most = max(most, support.resident_bytes(child.pid))
+                except (OSError, AttributeError):
+                    pass
+                time.sleep(0.01)
+            check(child.returncode == OK, f"{words}")
+            print(f"{words[0]}: {most >> 20} MiB", flush=True)
+            check(0 < most < 100 << 20, f"{words[0]} had {most >> 20} MiB")
+        node.stop()
+
+
+def what_is_wrong_is_named():
+    with Folder("bulk") as folder, Node(folder) as node:
+        node.start()
+        client = node.client()
+        client.create("c", 2, "cosine")
+        good = b'{"doc_id":1,"vector":[1,2]}\n'
+        for line, words in ((b'{"doc_id":2,"vector":[1,2,3]}', "3 values"), (b'{"doc_id":2,"vector":[1,', "line 3"),
+                            (b'{"doc_id":2}', "missing"), (b'{"doc_id":2,"vector":{"a":[1,2]}}', "named"),
+                            (b'{"doc_id":2,"vectors":{"a":[1,2]}}', "several"), (b'{"doc_id":-2,"vector":[1,2]}', "neither"),
+                            (b'{"doc_id":2,"id":2,"vector":[1,2]}', "both"), (b'{"doc_id":2,"vector":[1,2],"payload":[]}', "payload"),
+                            (b'{"doc_id":2,"vector":[1,2],"colour":1}', "colour"), (b'[]', "array"),
+                            (b'{"doc_id":2,"vector":[1,"2"]}', "vector"), (b'{"doc_id":2,"vector":[0,0]}', "zero"),
+                            (b'{"doc_id":2,"vector":[1,1],"external_id":""}', "external_id")):
+            text = run(node, "import", "--collection", "c", "-", code=FAILED, stdin=good + b"\n" + line + b"\n" + good)
+            check("line 3" in text and words in text, f"{line}: {text}")
+        for name, data, words in (("a.npy", npy_bytes([[1.0, 2.0]], descr="<f8"), "<f4"), ("b.npy", b"\x93NUMPY", "no .npy"),
+                                  ("c.npy", npy_bytes([[1.0, 2.0]], order="True"), "Fortran"),
+                                  ("d.npy", npy_bytes([[1.0, 2.0]])[:-1], "within row 0"),
+                                  ("e.npy", npy_bytes([[1.0, 2.0]]) + b"x", "goes on"),
+                                  ("f.npy", npy_bytes([[1.0, 2.0, 3.0]]), "3 values"),
+                                  ("g.npy", npy_bytes([[1.0, 2.0], [1.0, float("nan")]]), "row 1"),
+                                  ("a.fvecs", fvecs_bytes([[1.0, 2.0], [1.0]]), "row 1"),
+                                  ("b.fvecs", fvecs_bytes([[1.0, 2.0]])[:-1], "within row 0")):
+            put(f"{folder}/{name}", data)
+            text = run(node, "import", "--collection", "c", name, code=FAILED)
+            check(words in text, f"{name}: {text}")
+        put(f"{folder}/ok.ndjson", good)
+        run(node, "import", "--collection", "nothing", "ok.ndjson", code=NOT_FOUND)
+        run(node, "export", "--collection", "nothing", "-", code=NOT_FOUND)
+        run(node, "import", "--collection", "c", "absent.ndjson", code=FAILED)
+        run(node, "import", "--collection", "c", ".", code=FAILED)
+        run(node, "import", "ok.ndjson", code=USAGE)
+        run(node, "import", "--collection", "c", code=USAGE)
+        run(node, "import", "--collection", "c", "--create", "ok.ndjson", code=USAGE)
+        run(node, "import", "--collection", "c", "--resume", "s", "-", code=USAGE, stdin=good)
+        run(node, "import", "--collection", "c", "--batch-rows", "0", "ok.ndjson", code=USAGE)
+        run(node, "import", "--collection", "c", "--format", "csv", "ok.ndjson", code=USAGE)
+        run(node, "export", "--collection", "c", "--format", "npy", "-", code=USAGE)
+        run(node, "export", "--collection", "c", "--filter", "{", "-", code=FAILED)
+        run(node, "export", "--collection", "c", "/nowhere/at/all", code=FAILED)
+        run(node, "import", "--collection", "c", "--create", "--metric", "l1", "ok.ndjson", code=CONFLICT)
+        run(node, "import", "--collection", "c", "--create", "--metric", "cosine", "--dimension", "3", "ok.ndjson", code=CONFLICT)
+        run(node, "import", "--collection", "c", "ok.ndjson", code=UNREACHABLE, url=f"http://127.0.0.1:{support.refusing_port()}")
+        check("would import: 1 documents" in run(node, "import", "--collection", "new", "--create", "--metric", "l2", "--dry-run",
+                                                 "ok.ndjson"), "--dry-run")
+        run(node, "export", "--collection", "new", "-", code=NOT_FOUND)
+        run(node, "import", "--collection", "c", "--resume", "s", "ok.ndjson")
+        put(f"{folder}/ok.ndjson", good + good)
+        text = run(node, "import", "--collection", "c", "--resume", "s", "ok.ndjson", code=CONFLICT)
+        check("another job" in text, text)
+        put(f"{folder}/ok.ndjson", good)
+        client.ok("DELETE", "/api/v1/collections/c")
+        client.create("c", 2, "cosine")
+        text = run(node, "import", "--collection", "c", "--resume", "s", "ok.ndjson", code=CONFLICT)
+        check("collection" in text, text)
+        put(f"{folder}/s", b'{"version":2}')
+        run(node, "import", "--collection", "c", "--resume", "s", "ok.ndjson", code=6)
+        node.stop()
+
+
+class Impatient(threading.Thread):
+    """A relay before a node that answers every third request 429 by itself."""
+
+    def __init__(self, port):
+        super().__init__(daemon=True)
+        self.port = port
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.count = 0
+        self.connections = 0
+
+    def run(self):
+        while True:
             try:
-                with open(f"/proc/{run.pid}/status", encoding="ascii") as f:
-                    most = max(most, int((re.search(r"VmRSS:\s+(\d+)", f.read()) or [0, 0])[1]))
+                there, _ = self.listener.accept()
             except OSError:
-                pass
-            time.sleep(0.01)
-        out, err = run.communicate()
-        check(run.returncode == 0, err)
-        print(f"{out.strip()}; the program had {most >> 10} MiB", flush=True)
-        check(most < 100 << 10, f"{most >> 10} MiB")
+                return
+            self.connections += 1
+            with there, there.makefile("rb") as f:
+                self.serve(there, f)
+
+    def serve(self, there, f):
+        client = Client(self.port)
+        while True:
+            line = f.readline().split()
+            if len(line) < 2:
+                client.close()
+                return
+            length = 0
+            while (head := f.readline().strip()) != b"":
+                if head.lower().startswith(b"content-length:"):
+                    length = int(head.split(b":")[1])
+            body = f.read(length)
+            self.count += 1
+            if self.count % 3 == 0:
+                data, status, more = b'{"code":"backpressure","detail":"wait"}', 429, b"Retry-After: 1\r\n"
+            else:
+                answer = client.request(line[0].decode(), line[1].decode(), body)
+                data, status, more = answer.body, answer.status, b""
+            there.sendall(b"HTTP/1.1 %d X\r\nContent-Type: application/json\r\n%sContent-Length: %d\r\n\r\n" %
+                          (status, more, len(data)) + data)
+
+
+def patience_is_asked_for_and_given():
+    with Folder("bulk") as folder, Node(folder) as node:
+        node.start()
+        relay = Impatient(node.port)
+        relay.start()
+        node.client().create("c", 2)
+        lines = b"".join(b'{"doc_id":%d,"vector":[%d,2]}\n' % (i, i) for i in range(50))
+        said = json.loads(run(node, "import", "--collection", "c", "--batch-rows", "10", "--json", "-", stdin=lines,
+                              url=f"http://127.0.0.1:{relay.listener.getsockname()[1]}"))
+        check(said["documents"] == 50 and said["batches"] == 5 and said["retries"] >= 2, f"{said}")
+        check(relay.connections == 1, f"{relay.connections} connections for one import")
+        check(node.client().collection("c")["document_count"] == 50, "the documents")
+        relay.listener.close()
         node.stop()
 
 
 if __name__ == "__main__":
-    main(what_is_exported_is_what_was_imported, arrays_are_imported_row_by_row, a_qdrant_is_imported_by_scroll,
-         a_run_that_was_cut_off_goes_on, failures_say_where_and_by_their_code, memory_stays_what_a_batch_takes)
+    support.main(lines_come_back_as_they_went, rows_without_an_id_are_the_same_ones_when_sent_again, arrays_come_back_bit_by_bit,
+                 a_killed_import_goes_on_without_a_gap, a_killed_export_goes_on, a_node_that_starts_anew_is_waited_for,
+                 another_nodes_points, any_text_is_an_id_where_the_collection_says_so,
+                 memory_stays_what_a_batch_takes, what_is_wrong_is_named, patience_is_asked_for_and_given)

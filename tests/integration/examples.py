@@ -1,4 +1,4 @@
-"""The lines that `serve` prints and the curl examples of docs/api.md work as they stand (but for the port).
+"""The lines that `serve` prints and the examples of docs/api.md and docs/qdrant.md work as they stand (but for the port).
 
     python3 tests/integration/examples.py [name of a test below ...]
 """
@@ -66,6 +66,25 @@ def the_api_page():
         node.stop()
 
 
+def the_lines_of_import_and_export():
+    with open(os.path.join(ROOT, "docs", "api.md"), encoding="utf-8") as f:
+        blocks = re.findall(r"^```sh\n(.*?)^```", f.read(), re.M | re.S)
+    first, lines = blocks[0], [b for b in blocks if b.startswith("tiervec ")]
+    check(len(lines) == 1, f"docs/api.md has {len(lines)} blocks of import and export")
+    with Folder("examples") as folder, Node(folder) as node:
+        node.start()
+        run_shell(first.replace("localhost:8080", f"127.0.0.1:{node.port}"))
+        env = {**os.environ, "PATH": os.path.dirname(support.program()) + ":" + os.environ["PATH"],
+               "TIERVEC_URL": f"http://127.0.0.1:{node.port}"}
+        done = subprocess.run(["sh", "-eu", "-c", lines[0].replace("localhost:8080", f"127.0.0.1:{node.port}")], cwd=folder,
+                              env=env, capture_output=True, text=True, timeout=60, check=False)
+        check(done.returncode == 0, f"ended with {done.returncode}: {done.stderr}")
+        check([json.loads(line)["doc_id"] for line in done.stdout.splitlines() if line.startswith("{")] == [1], done.stdout)
+        for name, ids in (("copy", [1, 2]), ("rows", [100, 101]), ("moved", [1, 2])):
+            check([d["doc_id"] for d in node.client().documents(name)] == ids, name)
+        node.stop()
+
+
 def the_page_of_the_compatible_dialect():
     with open(os.path.join(ROOT, "docs", "qdrant.md"), encoding="utf-8") as f:
         blocks = re.findall(r"^```sh\n(.*?)^```", f.read(), re.M | re.S)
@@ -84,4 +103,4 @@ def the_page_of_the_compatible_dialect():
 if __name__ == "__main__":
     if shutil.which("curl") is None:
         raise SystemExit("error: curl is needed (Debian package curl)")
-    support.main(the_greeting, the_api_page, the_page_of_the_compatible_dialect)
+    support.main(the_greeting, the_api_page, the_lines_of_import_and_export, the_page_of_the_compatible_dialect)
