@@ -157,6 +157,7 @@ status route_find(const struct route *routes, size_t count, enum http_method met
             continue;
         if (routes[i].method == want) {
             out->route = &routes[i];
+            out->allow[0] = '\0';
             return ST_OK;
         }
         if (braces(routes[i].pattern) > fewest)

@@ -100,6 +100,11 @@ static void a_wrong_method_lists_the_right_ones(void **state)
                                 &arena, &match, NULL),
                      ST_DENIED);
     assert_string_equal(match.allow, "POST");
+    /* What the other would have answered is not told of the one that is found. */
+    assert_int_equal(route_find(TWINS, COUNT_OF(TWINS), METHOD_POST, slice_text("/dlq/retry"),
+                                &arena, &match, NULL),
+                     ST_OK);
+    assert_string_equal(match.allow, "");
     assert_int_equal(
         route_find(TWINS, COUNT_OF(TWINS), METHOD_PUT, slice_text("/dlq/7"), &arena, &match, NULL),
         ST_DENIED);
