@@ -10,6 +10,7 @@ directory is lost. `wrong_models_are_noticed` gives the model a wrong rule: the 
 """
 import json
 import random
+import re
 import shutil
 import sys
 import threading
@@ -600,24 +601,27 @@ class Session:
                 pass
         thread = threading.Thread(target=send)
         thread.start()
-        thread.join(self.random.rng.uniform(0, 0.006))
+        thread.join(self.random.rng.uniform(0, 0.002))
         self.node.kill9()
         thread.join()
         self.client.close()
         before = dict(table.model.points)
         table.model.upsert(rows)
         self.start()
+        fate = "answered" if answered else "not answered, and there"
         try:
             table.read_all()
         except Differs:
             if answered:
                 raise
             table.model.points = before
+            fate = "not answered, and not there"
+        print(f"killed with an upsert under way: {fate}", flush=True)
         self.look_at_all()
 
 
 def the_node_and_the_model_agree_through_restarts():
-    with Folder("differential") as folder, Node(folder, args=["--set", "wal.max_bytes=1048576"]) as node:
+    with Folder("differential") as folder, Node(folder, args=["--set", "wal.max_bytes=1048576", "--set", "wal.checkpoint_interval_secs=1"]) as node:
         node.start()
         session = Session(node, SEED)
         for life in range(LIVES):
@@ -625,6 +629,10 @@ def the_node_and_the_model_agree_through_restarts():
             (session.end_graceful if life % 3 == 1 else session.end_hard)()
         session.live(STEPS)
         node.stop()
+        with open(node.log_path, encoding="utf-8") as f:
+            loaded = len(re.findall(r'"checkpoint_lsn":[1-9]', f.read()))
+        print(f"checkpoints loaded at the starts: {loaded}", flush=True)
+        check(loaded or LIVES < 2, "no checkpoint was loaded")
 
 
 def the_node_and_the_model_agree_when_the_machine_is_lost():
