@@ -285,6 +285,15 @@ bool qd_bad(struct qd_parse *p, enum qd_problem problem, const char *format, ...
     return false;
 }
 
+bool qd_bad_at(struct qd_parse *p, const char *list, size_t index)
+{
+    size_t used = strlen(p->text);
+
+    if (index > 0 && p->problem != QD_TOO_MUCH)
+        (void)snprintf(p->text + used, sizeof p->text - used, " (%s[%zu])", list, index);
+    return false;
+}
+
 bool qd_no_memory(struct qd_parse *p)
 {
     return qd_bad(p, QD_TOO_MUCH, "out of memory for this request");

@@ -153,8 +153,8 @@ static struct point members_of(struct jval v)
     return out;
 }
 
-bool points_take(struct qd_parse *p, struct request *req, struct jval v, bool without_payload,
-                 struct point_rows *rows)
+static bool take_point(struct qd_parse *p, struct request *req, struct jval v, bool without_payload,
+                       struct point_rows *rows)
 {
     struct write_row *row;
     struct point m;
@@ -177,6 +177,14 @@ bool points_take(struct qd_parse *p, struct request *req, struct jval v, bool wi
     return true;
 }
 
+bool points_take(struct qd_parse *p, struct request *req, struct jval v, bool without_payload,
+                 struct point_rows *rows)
+{
+    size_t index = rows->count;
+
+    return take_point(p, req, v, without_payload, rows) || qd_bad_at(p, "points", index);
+}
+
 /* --- columns --- */
 
 bool points_columns_begin(struct qd_parse *p, struct request *req, struct point_columns *c)
@@ -191,8 +199,12 @@ bool points_columns_begin(struct qd_parse *p, struct request *req, struct point_
 bool points_column_id(struct qd_parse *p, struct request *req, struct jval v,
                       struct point_columns *c)
 {
-    return points_room(p, req, (void **)&c->ids, c->id_count, &c->id_capacity, 1, sizeof *c->ids) &&
-           qd_id(p, req, v, &c->ids[c->id_count++]);
+    size_t at = c->id_count;
+
+    if (!points_room(p, req, (void **)&c->ids, at, &c->id_capacity, 1, sizeof *c->ids))
+        return false;
+    c->id_count++;
+    return qd_id(p, req, v, &c->ids[at]) || qd_bad_at(p, "ids", at);
 }
 
 bool points_column_vector(struct qd_parse *p, struct request *req, struct jval v, size_t position,
@@ -200,17 +212,25 @@ bool points_column_vector(struct qd_parse *p, struct request *req, struct jval v
 {
     struct point_column *column = &c->fields[position];
 
-    return points_room(p, req, (void **)&column->vectors, column->count, &column->capacity, 1,
-                       sizeof *column->vectors) &&
-           take_list(p, req, v, position, &column->vectors[column->count++]);
+    size_t at = column->count;
+
+    if (!points_room(p, req, (void **)&column->vectors, at, &column->capacity, 1,
+                     sizeof *column->vectors))
+        return false;
+    column->count++;
+    return take_list(p, req, v, position, &column->vectors[at]) || qd_bad_at(p, "vectors", at);
 }
 
 bool points_column_payload(struct qd_parse *p, struct request *req, struct jval v,
                            struct point_columns *c)
 {
-    return points_room(p, req, (void **)&c->payloads, c->payload_count, &c->payload_capacity, 1,
-                       sizeof *c->payloads) &&
-           points_payload(p, req, v, &c->payloads[c->payload_count++]);
+    size_t at = c->payload_count;
+
+    if (!points_room(p, req, (void **)&c->payloads, at, &c->payload_capacity, 1,
+                     sizeof *c->payloads))
+        return false;
+    c->payload_count++;
+    return points_payload(p, req, v, &c->payloads[at]) || qd_bad_at(p, "payloads", at);
 }
 
 static bool take_ids(struct qd_parse *p, struct request *req, struct jval v,

@@ -90,7 +90,7 @@ static bool take_list(struct qd_parse *p, struct request *req, struct jval root,
         return qd_no_memory(p);
     for (struct jiter it = jval_iter(list); jiter_next(&it);)
         if (!plan_parse(p, req, it.value, q->older, &q->plans[q->count++]))
-            return false;
+            return qd_bad_at(p, "searches", q->count - 1);
     return true;
 }
 

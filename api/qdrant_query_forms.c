@@ -235,6 +235,23 @@ static const struct form {
              {"discover", NULL},        {"context", NULL},
              {"formula", NULL},         {"relevance_feedback", NULL}};
 
+/* An object for a vector is told what it may be; a member that is none of ours is named. */
+static bool no_form(struct qd_parse *p, struct request *req, struct jval query, struct level *level)
+{
+    struct slice first = {0};
+
+    if (query_parse_nearest(p, req, query, level))
+        return true;
+    for (struct jiter it = jval_iter(query); first.data == NULL && jiter_next(&it);)
+        first = it.key;
+    if (p->problem != QD_FORMAT || first.data == NULL)
+        return false;
+    return qd_bad(p, QD_FORMAT,
+                  "query: `%.*s` is no kind of query, one of `nearest`, `recommend`, `fusion`, "
+                  "`rrf`, `order_by`, `sample` is needed",
+                  (int)(first.bytes < 64 ? first.bytes : 64), (const char *)first.data);
+}
+
 bool query_parse_form(struct qd_parse *p, struct request *req, struct jval query,
                       struct level *level)
 {
@@ -254,7 +271,7 @@ bool query_parse_form(struct qd_parse *p, struct request *req, struct jval query
         value = v;
     }
     if (form == NULL)
-        return query_parse_nearest(p, req, query, level); /* which tells what it may be */
+        return no_form(p, req, query, level);
     if (form->take == NULL)
         return qd_bad(p, QD_INPUT, "`%s` queries are not supported by this version", form->member);
     return form->take(p, req, query, value, level);
