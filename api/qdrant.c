@@ -315,7 +315,12 @@ task_state qd_fail_parse(struct request *req, const struct qd_parse *p)
         reply_problem(req, PROBLEM_NOT_FOUND, "%s", p->text);
         break;
     case QD_TOO_MUCH:
-        reply_problem(req, PROBLEM_NO_MEMORY, "%s", p->text);
+        if (req->arena.full)
+            reply_problem(req, PROBLEM_BODY_TOO_LARGE,
+                          "what is read from the request takes more than %d MiB",
+                          REQUEST_ARENA_BYTES_MAX >> 20);
+        else
+            reply_problem(req, PROBLEM_NO_MEMORY, "%s", p->text);
         break;
     }
     return TASK_DONE;

@@ -33,7 +33,7 @@ enum qd_problem {
     QD_INPUT,      /* 400 "Wrong input: " */
     QD_VALIDATION, /* 422 "Validation error in JSON body: [" text "]" */
     QD_NOT_FOUND,  /* 404 "Not found: " */
-    QD_TOO_MUCH,   /* 503: out of memory for the request */
+    QD_TOO_MUCH,   /* 503: out of memory; 413: the request needs more than one may */
 };
 struct qd_parse {
     enum qd_problem problem;

@@ -48,6 +48,7 @@ void arena_reset(struct arena *a)
         last = next;
     }
     a->blocks = last;
+    a->full = false;
     if (last != NULL)
         last->used = 0;
 }
@@ -70,8 +71,10 @@ void *arena_alloc(struct arena *a, size_t bytes)
     }
     capacity = rounded > ARENA_BLOCK_BYTES ? rounded : ARENA_BLOCK_BYTES;
     if (!size_add(capacity, sizeof *block, &total) || total > a->bytes_max ||
-        a->bytes > a->bytes_max - total)
+        a->bytes > a->bytes_max - total) {
+        a->full = true;
         return NULL;
+    }
     block = mem_aligned(ARENA_ALIGN, total);
     if (block == NULL)
         return NULL;

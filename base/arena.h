@@ -13,6 +13,7 @@ struct arena {
     struct arena_block *blocks;
     size_t bytes; /* taken from the heap so far */
     size_t bytes_max;
+    bool full; /* something was refused for the bound, not for want of memory */
 };
 
 void arena_init(struct arena *a, size_t bytes_max);

@@ -17,6 +17,7 @@ static struct api_options options(void)
 
     o.body_bytes_max = BODY_BYTES_MAX;
     o.timeout_ms = 60000;
+    o.batch_max = 501;
     return o;
 }
 
@@ -616,6 +617,12 @@ static void large_batches_are_read_whole_before_the_first_write(void **state)
     expect_batch(&w, "{\"operations\":[", "]}}", 400, "malformed JSON at byte");
     expect_batch(&w, "{\"operations\":[", "],\"operations\":[{}]}", 400, "(operation 0)");
     expect_batch(&w, "{\"other\":[", "]}", 400, "missing field `operations`");
+    expect_batch(&w, "{\"operations\":[",
+                 ",{\"delete\":{\"points\":[0]}},{\"delete\":{\"points\":[0]}}]}", 400,
+                 "Wrong input: operations: there are more than the limit of 501");
+    expect_batch(&w, "{\"other\":1,\"operations\":[",
+                 ",{\"delete\":{\"points\":[0]}},{\"delete\":{\"points\":[0]}}]}", 400,
+                 "Wrong input: operations: there are more than the limit of 501");
     assert_int_equal(fake_node_writes(w.node), 0);
     expect_batch(&w, "{\"operations\":[", ",{\"delete\":{\"points\":[0]}}]}", 200,
                  "{\"operation_id\":501,\"status\":\"completed\"}]");

@@ -36,7 +36,11 @@ static void the_bound_holds_over_all_pieces(void **state)
 
     (void)state;
     arena_init(&a, 100000);
+    assert_false(a.full);
     assert_null(arena_alloc(&a, 100000)); /* a block has a head too */
+    assert_true(a.full);
+    arena_reset(&a);
+    assert_false(a.full);
     while (arena_alloc(&a, 1000) != NULL)
         got += 1000;
     assert_true(a.bytes <= a.bytes_max);
