@@ -339,8 +339,12 @@ static task_state run_search(struct request *req, struct search *s)
     uint64_t cost = 0;
     status st;
 
-    for (size_t i = 0; i < s->count; i++)
-        cost += node_query_cost_ns(req->collection, &s->queries[i].options);
+    for (size_t i = 0; i < s->count; i++) {
+        const struct query_options *o = &s->queries[i].options;
+
+        cost += node_query_cost_ns(req->collection, o);
+        req->task.slow |= o->points != NULL && request_asks_rows(req, o->points->filter);
+    }
     req->state = s;
     buf_put_text(reply_begin(req), s->many ? "{\"results\":[" : "{");
     if (cost <= EXEC_INTERACTIVE_NS)

@@ -201,29 +201,21 @@ static status read_page(struct request *req, const struct page *page, struct doc
     return st;
 }
 
-task_state handle_documents(struct request *req)
+static task_state answer_page(struct task *task)
 {
-    static const char *const known[] = {"limit", "cursor", "with_vector", "filter", NULL};
+    struct request *req = (struct request *)task;
+    const struct page *page = req->state;
+    uint32_t dim = collection_dimension(req->collection);
     struct document *docs = NULL;
-    struct err err = {0};
-    struct page page;
     const struct docid *last;
+    struct err err = {0};
     uint32_t count = 0;
     struct buf *out;
-    uint32_t dim;
     status st;
 
-    if (!request_parameters(req, known) || !parse_page(req, &page) ||
-        !request_pin_collection(req) || !take_filter(req, &page))
+    if (!request_wanted(req))
         return TASK_DONE;
-    dim = collection_dimension(req->collection);
-    if (page.with_vector && (uint64_t)page.limit * dim * sizeof(float) > REPLY_BYTES_MAX) {
-        reply_problem(req, PROBLEM_ANSWER_TOO_LARGE,
-                      "%u vectors of dimension %u are over the limit of an answer; lower `limit`",
-                      page.limit, dim);
-        return TASK_DONE;
-    }
-    st = read_page(req, &page, &docs, &count, &last, &err);
+    st = read_page(req, page, &docs, &count, &last, &err);
     if (st != ST_OK) {
         reply_status(req, st, &err);
         return TASK_DONE;
@@ -233,11 +225,35 @@ task_state handle_documents(struct request *req)
     for (uint32_t i = 0; i < count; i++) {
         if (i > 0)
             buf_put_text(out, ",");
-        print_document(out, &docs[i], dim, page.with_vector, node_string_ids(req->collection));
+        print_document(out, &docs[i], dim, page->with_vector, node_string_ids(req->collection));
     }
     buf_put_text(out, "]");
     print_cursor(out, last);
     buf_put_text(out, "}\n");
     reply_send(req, 200);
     return TASK_DONE;
+}
+
+task_state handle_documents(struct request *req)
+{
+    static const char *const known[] = {"limit", "cursor", "with_vector", "filter", NULL};
+    struct page *page = arena_zero(&req->arena, sizeof *page);
+    uint32_t dim;
+
+    if (page == NULL) {
+        reply_problem(req, PROBLEM_NO_MEMORY, "out of memory for a page");
+        return TASK_DONE;
+    }
+    if (!request_parameters(req, known) || !parse_page(req, page) || !request_pin_collection(req) ||
+        !take_filter(req, page))
+        return TASK_DONE;
+    dim = collection_dimension(req->collection);
+    if (page->with_vector && (uint64_t)page->limit * dim * sizeof(float) > REPLY_BYTES_MAX) {
+        reply_problem(req, PROBLEM_ANSWER_TOO_LARGE,
+                      "%u vectors of dimension %u are over the limit of an answer; lower `limit`",
+                      page->limit, dim);
+        return TASK_DONE;
+    }
+    req->state = page;
+    return request_select(req, page->filter, answer_page);
 }

@@ -217,30 +217,25 @@ task_state handle_qd_point(struct request *req)
 
 /* --- counting --- */
 
-task_state handle_qd_count(struct request *req)
-{
-    struct filter *filter = NULL;
-    struct read_limits limits;
-    struct qd_parse p = {0};
+struct counting {
     struct qd_terms terms;
+    struct filter *filter;
+    bool exact;
+};
+
+static task_state count_points(struct task *task)
+{
+    struct request *req = (struct request *)task;
+    const struct counting *c = req->state;
+    struct read_limits limits = points_limits(req, &c->terms);
     struct err err = {0};
     uint64_t count = 0;
-    bool exact = true;
-    struct jval root;
     struct buf *out;
-    struct jval v;
-    bool fine;
     status st;
 
-    if (!qd_terms(req, &terms) || !qd_collection(req) || !qd_body_optional(req, &root))
+    if (!request_wanted(req))
         return TASK_DONE;
-    fine = qd_bool(&p, root, "exact", &exact) &&
-           (!qd_member(root, "filter", &v) || qd_filter(&p, req, v, &filter));
-    request_json_done(req);
-    if (!fine)
-        return qd_fail_parse(req, &p);
-    limits = points_limits(req, &terms);
-    st = node_count(req->collection, filter, exact, &limits, &req->arena, &count, &err);
+    st = node_count(req->collection, c->filter, c->exact, &limits, &req->arena, &count, &err);
     if (st != ST_OK) {
         qd_fail_status(req, st, &err);
         return TASK_DONE;
@@ -253,7 +248,32 @@ task_state handle_qd_count(struct request *req)
     return TASK_DONE;
 }
 
+task_state handle_qd_count(struct request *req)
+{
+    struct counting *c = arena_zero(&req->arena, sizeof *c);
+    struct qd_parse p = {0};
+    struct jval root;
+    struct jval v;
+    bool fine;
+
+    if (c == NULL) {
+        reply_problem(req, PROBLEM_NO_MEMORY, "out of memory for a read");
+        return TASK_DONE;
+    }
+    c->exact = true;
+    if (!qd_terms(req, &c->terms) || !qd_collection(req) || !qd_body_optional(req, &root))
+        return TASK_DONE;
+    fine = qd_bool(&p, root, "exact", &c->exact) &&
+           (!qd_member(root, "filter", &v) || qd_filter(&p, req, v, &c->filter));
+    request_json_done(req);
+    if (!fine)
+        return qd_fail_parse(req, &p);
+    req->state = c;
+    return request_select(req, c->filter, count_points);
+}
+
 struct facet {
+    struct qd_terms terms;
     const struct path *key;
     struct filter *filter;
     uint64_t limit;
@@ -266,34 +286,26 @@ static bool parse_facet(struct qd_parse *p, struct request *req, struct jval roo
 
     if (!qd_member(root, "key", &v))
         return points_missing(p, "key");
-    *f = (struct facet){.limit = 10};
+    f->limit = 10;
     return qd_path(p, req, "key", v, &f->key) && qd_bool(p, root, "exact", &f->exact) &&
            qd_uint(p, root, "limit", 1, UINT32_MAX, &f->limit) &&
            (!qd_member(root, "filter", &v) || qd_filter(p, req, v, &f->filter));
 }
 
-task_state handle_qd_facet(struct request *req)
+static task_state count_values(struct task *task)
 {
+    struct request *req = (struct request *)task;
+    const struct facet *f = req->state;
+    struct read_limits limits = points_limits(req, &f->terms);
     struct facet_hit *hits = NULL;
-    struct read_limits limits;
-    struct qd_parse p = {0};
-    struct qd_terms terms;
     struct err err = {0};
     uint32_t count = 0;
-    struct jval root;
-    struct facet f;
     struct buf *out;
-    bool fine;
     status st;
 
-    if (!qd_terms(req, &terms) || !qd_collection(req) || !qd_body(req, &root))
+    if (!request_wanted(req))
         return TASK_DONE;
-    fine = parse_facet(&p, req, root, &f);
-    request_json_done(req);
-    if (!fine)
-        return qd_fail_parse(req, &p);
-    limits = points_limits(req, &terms);
-    st = node_facet(req->collection, f.key, f.filter, (uint32_t)f.limit, f.exact, &limits,
+    st = node_facet(req->collection, f->key, f->filter, (uint32_t)f->limit, f->exact, &limits,
                     &req->arena, &hits, &count, &err);
     if (st != ST_OK) {
         qd_fail_status(req, st, &err);
@@ -311,4 +323,25 @@ task_state handle_qd_facet(struct request *req)
     buf_put_text(out, "]}");
     qd_send(req);
     return TASK_DONE;
+}
+
+task_state handle_qd_facet(struct request *req)
+{
+    struct facet *f = arena_zero(&req->arena, sizeof *f);
+    struct qd_parse p = {0};
+    struct jval root;
+    bool fine;
+
+    if (f == NULL) {
+        reply_problem(req, PROBLEM_NO_MEMORY, "out of memory for a read");
+        return TASK_DONE;
+    }
+    if (!qd_terms(req, &f->terms) || !qd_collection(req) || !qd_body(req, &root))
+        return TASK_DONE;
+    fine = parse_facet(&p, req, root, f);
+    request_json_done(req);
+    if (!fine)
+        return qd_fail_parse(req, &p);
+    req->state = f;
+    return request_select(req, f->filter, count_values);
 }

@@ -241,8 +241,6 @@ task_state handle_qd_scroll(struct request *req)
         return qd_fail_parse(req, &p);
     arena_init(&s->page, REQUEST_ARENA_BYTES_MAX);
     req->state = s;
-    req->task.fair_key = collection_fair_key(req->collection);
-    req->task.run = scroll_slice;
     buf_put_text(qd_begin(req), "{\"points\":[");
-    return scroll_slice(&req->task);
+    return request_select(req, s->ask.filter, scroll_slice);
 }

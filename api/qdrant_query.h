@@ -120,6 +120,8 @@ NODISCARD
 status query_run_step(struct query_run *run, bool *done, struct err *err);
 /* What all of it takes, about. */
 uint64_t query_cost_ns(struct request *req, const struct plan *plan);
+/* Of finding the rows that match; where that takes long the request's task becomes a slow one. */
+uint64_t query_select_cost_ns(struct request *req, const struct filter *filter);
 
 /* --- what the files of running share --- */
 

@@ -212,7 +212,9 @@ static task_state handle(struct request *req, bool pairs)
     (void)qd_begin(req);
     return query_job_start(
         req, &m->job,
-        m->sample * (ROW_NS + m->sample * node_field(req->collection, m->field)->dimension / 8));
+        query_select_cost_ns(req, m->filter) +
+            m->sample *
+                (ROW_NS + m->sample * node_field(req->collection, m->field)->dimension / 8));
 }
 
 task_state handle_qd_matrix_pairs(struct request *req)

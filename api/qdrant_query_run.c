@@ -393,6 +393,16 @@ status query_run_step(struct query_run *run, bool *done, struct err *err)
 
 /* --- cost --- */
 
+/* As a rule a page is full long before all rows were asked: enough to be queued once more, and no
+ * more than that. */
+uint64_t query_select_cost_ns(struct request *req, const struct filter *filter)
+{
+    if (!request_asks_rows(req, filter))
+        return 0;
+    req->task.slow = true;
+    return EXEC_INTERACTIVE_NS + 1;
+}
+
 static uint64_t level_cost_ns(struct request *req, const struct level *level)
 {
     enum { ROW_NS = 500 };
@@ -406,8 +416,8 @@ static uint64_t level_cost_ns(struct request *req, const struct level *level)
         count = level->candidates != 0 ? level->candidates : level->limit;
     options.top_k = count > VINDEX_K_MAX ? VINDEX_K_MAX : (uint32_t)count;
     if (level->form != LEVEL_NEAREST && level->form != LEVEL_RECOMMEND)
-        return (uint64_t)options.top_k * ROW_NS;
-    cost = node_query_cost_ns(req->collection, &options);
+        return (uint64_t)options.top_k * ROW_NS + query_select_cost_ns(req, level->filter);
+    cost = node_query_cost_ns(req->collection, &options) + query_select_cost_ns(req, level->filter);
     if (is_scan(level))
         cost *= level->example_count + 1; /* and each row is read */
     if (level->mmr)

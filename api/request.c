@@ -301,6 +301,19 @@ bool request_json(struct request *req, bool optional, struct jval *root)
     return false;
 }
 
+bool request_asks_rows(const struct request *req, const struct filter *filter)
+{
+    return node_select_cost_ns(req->collection, filter) > EXEC_INTERACTIVE_NS;
+}
+
+task_state request_select(struct request *req, const struct filter *filter, task_fn *run)
+{
+    req->task.fair_key = collection_fair_key(req->collection);
+    req->task.run = run;
+    req->task.slow = request_asks_rows(req, filter);
+    return req->task.slow ? TASK_AGAIN : run(&req->task);
+}
+
 bool request_no_members(struct request *req)
 {
     struct jval root;

@@ -112,6 +112,10 @@ status request_json_text(struct request *req, struct slice text, struct jval *ro
                          struct err *err);
 /* Between slices: answers and returns false when nobody waits any more or the deadline passed. */
 bool request_wanted(struct request *req);
+/* Whether asking rows for the filter takes long, which happens in one go. */
+bool request_asks_rows(const struct request *req, const struct filter *filter);
+/* Goes on with run(): at once, or among the slow tasks if it asks rows for long. */
+task_state request_select(struct request *req, const struct filter *filter, task_fn *run);
 /* A route that takes no members: an empty body or {}. */
 bool request_no_members(struct request *req);
 /* No query parameters but those in the NULL-terminated list. */

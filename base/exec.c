@@ -30,7 +30,10 @@ struct exec {
         struct cond work; /* a worker has something it may take, or closing */
         struct exec_queue interactive;
         struct exec_queue bulk;
+        struct exec_queue slow;
         unsigned bulk_running;
+        unsigned slow_running;
+        bool slow_next; /* of bulk and slow, when both wait */
         unsigned
             interactive_run; /* interactive tasks since the last bulk slice, with bulk waiting */
         unsigned begun;      /* tasks that said TASK_AGAIN and are not done */
@@ -57,9 +60,15 @@ static bool may_take_bulk_locked(const struct exec *exec)
     return exec->shared.bulk.count > 0 && exec->shared.bulk_running < exec->bulk_max;
 }
 
+static bool may_take_slow_locked(const struct exec *exec)
+{
+    return exec->shared.slow.count > 0 && exec->shared.slow_running < exec->bulk_max;
+}
+
 static bool may_take_locked(const struct exec *exec)
 {
-    return exec->shared.interactive.count > 0 || may_take_bulk_locked(exec);
+    return exec->shared.interactive.count > 0 || may_take_bulk_locked(exec) ||
+           may_take_slow_locked(exec);
 }
 
 /* One sleeper is enough: who takes a task wakes the next while there is more to take. */
@@ -69,24 +78,45 @@ static void wake_one_locked(struct exec *exec)
         cond_signal(&exec->shared.work);
 }
 
+/* Bulk and slow in turn. */
+static struct task *take_long_locked(struct exec *exec)
+{
+    bool slow =
+        may_take_slow_locked(exec) && (exec->shared.slow_next || !may_take_bulk_locked(exec));
+
+    exec->shared.slow_next = !slow;
+    if (slow) {
+        exec->shared.slow_running++;
+        return exec_queue_pop(&exec->shared.slow);
+    }
+    exec->shared.bulk_running++;
+    return exec_queue_pop(&exec->shared.bulk);
+}
+
 static struct task *take_locked(struct exec *exec)
 {
-    bool bulk = may_take_bulk_locked(exec);
+    bool waits = may_take_bulk_locked(exec) || may_take_slow_locked(exec);
     struct task *task;
 
-    if (bulk && (exec->shared.interactive.count == 0 ||
-                 exec->shared.interactive_run >= EXEC_INTERACTIVE_RUN)) {
+    if (waits && (exec->shared.interactive.count == 0 ||
+                  exec->shared.interactive_run >= EXEC_INTERACTIVE_RUN)) {
         exec->shared.interactive_run = 0;
-        exec->shared.bulk_running++;
-        task = exec_queue_pop(&exec->shared.bulk);
+        task = take_long_locked(exec);
     } else {
-        if (bulk)
+        if (waits)
             exec->shared.interactive_run++;
         task = exec_queue_pop(&exec->shared.interactive);
     }
     if (task != NULL)
         wake_one_locked(exec);
     return task;
+}
+
+static struct exec_queue *queue_of(struct exec *exec, const struct task *task)
+{
+    if (task->slow)
+        return &exec->shared.slow;
+    return is_bulk(task) ? &exec->shared.bulk : &exec->shared.interactive;
 }
 
 static void put_again_locked(struct exec *exec, struct task *task, uint64_t ran_ns)
@@ -97,14 +127,15 @@ static void put_again_locked(struct exec *exec, struct task *task, uint64_t ran_
         exec->shared.begun++;
     }
     if (exec->shared.begun > EXEC_BEGUN_MAX)
-        exec_queue_push_second(&exec->shared.bulk, task);
+        exec_queue_push_second(queue_of(exec, task), task);
     else
-        exec_queue_push(&exec->shared.bulk, task);
+        exec_queue_push(queue_of(exec, task), task);
 }
 
 /* Without the lock. The task's memory is gone when it is done. */
 static void run_one(struct exec *exec, struct task *task)
 {
+    bool slow = task->slow;
     bool bulk = is_bulk(task);
     bool begun = task->begun;
     uint64_t before_ns = clock_mono_ns(exec->clock);
@@ -112,7 +143,9 @@ static void run_one(struct exec *exec, struct task *task)
     uint64_t ran_ns = clock_mono_ns(exec->clock) - before_ns;
 
     lock_take(&exec->shared.lock);
-    if (bulk)
+    if (slow)
+        exec->shared.slow_running--;
+    else if (bulk)
         exec->shared.bulk_running--;
     if (state == TASK_AGAIN)
         put_again_locked(exec, task, ran_ns);
@@ -202,7 +235,8 @@ void exec_close(struct exec *exec)
     lock_drop(&exec->shared.lock);
     for (unsigned i = 0; i < exec->worker_count; i++)
         thread_join(&exec->workers[i].thread);
-    assert(exec->shared.interactive.count == 0 && exec->shared.bulk.count == 0);
+    assert(exec->shared.interactive.count == 0 && exec->shared.bulk.count == 0 &&
+           exec->shared.slow.count == 0);
     cond_fini(&exec->shared.work);
     lock_fini(&exec->shared.lock);
     mem_free(exec);
@@ -216,7 +250,7 @@ static void push_locked(struct exec *exec, struct task *task)
         task->left_ns = EXEC_COST_NS_MIN;
     if (task->left_ns > COST_NS_MAX)
         task->left_ns = COST_NS_MAX;
-    exec_queue_push(is_bulk(task) ? &exec->shared.bulk : &exec->shared.interactive, task);
+    exec_queue_push(queue_of(exec, task), task);
     wake_one_locked(exec);
 }
 
@@ -227,6 +261,8 @@ static uint64_t wait_ns_locked(const struct exec *exec, const struct task *task)
 
     if (task->cost_ns > EXEC_INTERACTIVE_NS)
         ahead_ns += exec->shared.bulk.ns;
+    if (task->slow)
+        ahead_ns += exec->shared.slow.ns;
     return ahead_ns / exec->worker_count;
 }
 
@@ -272,7 +308,7 @@ uint64_t exec_queued_ns(struct exec *exec)
     uint64_t ns;
 
     lock_take(&exec->shared.lock);
-    ns = exec->shared.interactive.ns + exec->shared.bulk.ns;
+    ns = exec->shared.interactive.ns + exec->shared.bulk.ns + exec->shared.slow.ns;
     lock_drop(&exec->shared.lock);
     return ns;
 }
@@ -282,7 +318,7 @@ unsigned exec_queued(struct exec *exec)
     unsigned count;
 
     lock_take(&exec->shared.lock);
-    count = exec->shared.interactive.count + exec->shared.bulk.count;
+    count = exec->shared.interactive.count + exec->shared.bulk.count + exec->shared.slow.count;
     lock_drop(&exec->shared.lock);
     return count;
 }

@@ -8,6 +8,9 @@
  * most W - 1 workers (at least 1); interactive ones go first. A task that says TASK_AGAIN is bulk
  * from then on, whatever its estimate was.
  *
+ * A task whose slices may take far longer says so (slow): of those too at most W - 1 run at once
+ * (at least 1), beside the others, so that a worker stays that all else is served by.
+ *
  * Fairness   within a class, queues are per fair key and taken in turn, one task or slice a turn.
  *            Within a key slices go round as well, among up to EXEC_BEGUN_MAX begun tasks; beyond
  *            that what is begun is finished first, so that what begun tasks hold stays bounded.
@@ -44,6 +47,7 @@ struct task {
     task_fn *run;
     uint64_t fair_key; /* a hash of the collection id, 0 for none */
     uint64_t cost_ns;  /* estimate */
+    bool slow;         /* may run for long at a time; set before it is submitted or in run() */
     struct task *next; /* exec's while queued, like all of: */
     struct {           /* of the first task of a key */
         struct task *last;

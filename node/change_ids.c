@@ -115,8 +115,8 @@ static status walk_begin(struct change_op *op, struct err *err)
     return st;
 }
 
-/* Inside a guard. */
-static status walk_page(struct change_op *op, struct err *err)
+/* Inside a guard. Asking one row may take as long as a slice. */
+static status walk_page(struct change_op *op, uint64_t until_ns, struct err *err)
 {
     struct collection *c = op->c;
     uint32_t slots[CHANGE_PAGE_ROWS];
@@ -129,6 +129,10 @@ static status walk_page(struct change_op *op, struct err *err)
         struct filter_row asked;
         struct row row;
 
+        if (i > 0 && clock_mono_ns(c->node->options.clock) >= until_ns) {
+            op->walk.ended = false;
+            break;
+        }
         slots_row(c->slots, slots[i], &row);
         if (docid_compare(&row.id, &op->walk.last) > 0) {
             op->walk.ended = true;
@@ -168,7 +172,7 @@ status change_choose(struct change_op *op, bool *again, struct err *err)
            op->batch.count + CHANGE_PAGE_ROWS <= op->batch.room) {
         struct epoch_guard guard = epoch_enter(op->c->node->epoch);
 
-        st = walk_page(op, err);
+        st = walk_page(op, until_ns, err);
         epoch_leave(op->c->node->epoch, guard);
         *again = clock_mono_ns(clock) >= until_ns && !op->walk.ended;
     }

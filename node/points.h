@@ -199,6 +199,9 @@ struct scrolled {
 NODISCARD
 status node_scroll(struct collection *c, const struct scroll *s, struct arena *arena,
                    struct scrolled *out, struct err *err);
+/* About how long node_count(), node_scroll() and their like would ask rows for the filter, as if
+ * all of a page's rows came last; 0 without a filter. For the queue. */
+uint64_t node_select_cost_ns(struct collection *c, const struct filter *filter);
 NODISCARD
 status node_count(struct collection *c, const struct filter *filter, bool exact,
                   const struct read_limits *limits, struct arena *arena, uint64_t *out,

@@ -134,17 +134,25 @@ status node_query(struct collection *c, float *query, const struct query_options
     return st;
 }
 
-/* Without an index nobody knows how many match before rows were asked: as if all had to be. */
-static uint64_t filter_cost(struct collection *c, const struct filter *f, uint64_t search_ns,
-                            uint64_t distance_ns, uint32_t threshold)
+static struct pindex_estimate estimate(struct collection *c, const struct filter *f, uint64_t live)
 {
-    uint64_t live = slots_live_count(c->slots);
     struct pindex_estimate e = {.likely = select_ids_named(f)};
 
     e.known = e.likely <= live;
     if (!e.known && c->pindex != NULL)
         pindex_estimate(c->pindex, f, live, &e);
-    if (!e.known || e.likely > live)
+    e.known = e.known && e.likely <= live;
+    return e;
+}
+
+/* Without an index nobody knows how many match before rows were asked: as if all had to be. */
+static uint64_t filter_cost(struct collection *c, const struct filter *f, uint64_t search_ns,
+                            uint64_t distance_ns, uint32_t threshold)
+{
+    uint64_t live = slots_live_count(c->slots);
+    struct pindex_estimate e = estimate(c, f, live);
+
+    if (!e.known)
         return search_ns + live * (filter_cost_ns(f) + QUERY_ROW_NS);
     if (e.likely <= threshold)
         return e.likely * distance_ns + live / 64;
@@ -167,4 +175,16 @@ uint64_t node_query_cost_ns(struct collection *c, const struct query_options *op
     return filter_is_all(p->filter) ? search_ns
                                     : filter_cost(c, p->filter, search_ns, distance_ns,
                                                   node_field(c, p->field)->threshold);
+}
+
+uint64_t node_select_cost_ns(struct collection *c, const struct filter *filter)
+{
+    struct pindex_estimate e;
+    uint64_t live;
+
+    if (filter_is_all(filter) || collection_check_readable(c, NULL) != ST_OK)
+        return 0;
+    live = slots_live_count(c->slots);
+    e = estimate(c, filter, live);
+    return (e.known ? e.likely : live) * (filter_cost_ns(filter) + QUERY_ROW_NS);
 }

@@ -312,6 +312,11 @@ status node_scroll(struct collection *c, const struct scroll *s, struct arena *a
     return fine ? ST_OK : err_set(err, ST_NOMEM, "out of memory for a page");
 }
 
+uint64_t node_select_cost_ns(struct collection *c, const struct filter *filter)
+{
+    return filter_is_all(filter) ? 0 : filter_cost_ns(filter) * c->count;
+}
+
 status node_count(struct collection *c, const struct filter *filter, bool exact,
                   const struct read_limits *limits, struct arena *arena, uint64_t *out,
                   struct err *err)

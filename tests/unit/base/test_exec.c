@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 enum { LOG_MAX = 4096, PATIENCE_S = 20 };
 
@@ -358,6 +359,57 @@ static void bulk_runs_on_all_workers_but_one(void **state)
     gate_fini(&gate);
 }
 
+static void slow_tasks_leave_a_worker_to_all_others(void **state)
+{
+    struct gate gate;
+    struct journal journal = {0};
+    struct job slow[6], other[3];
+    struct exec *exec = open_exec(2, 0);
+
+    (void)state;
+    gate_init(&gate);
+    for (unsigned i = 0; i < COUNT_OF(slow); i++) {
+        slow[i] = job_make(&journal, 'S', i, i % 2 == 0 ? BULK_NS : INTERACTIVE_NS, 2);
+        slow[i].gate = &gate;
+        slow[i].task.slow = true;
+        submit(exec, &slow[i]);
+    }
+    gate_wait_for(&gate, 1);
+    other[0] = job_make(&journal, 'B', 1, BULK_NS, 3);
+    other[1] = job_make(&journal, 'I', 1, INTERACTIVE_NS, 1);
+    other[2] = job_make(&journal, 'I', 1, INTERACTIVE_NS, 2);
+    for (unsigned i = 0; i < COUNT_OF(other); i++)
+        submit(exec, &other[i]);
+    for (unsigned tries = 0; atomic_load(&journal.count) < 6; tries++) {
+        assert_true(tries < PATIENCE_S * 1000);
+        (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    assert_int_equal(exec_queued(exec), COUNT_OF(slow) - 1);
+    gate_open(&gate);
+    exec_close(exec);
+    assert_int_equal(journal.count, 6 + 2 * COUNT_OF(slow));
+    gate_fini(&gate);
+}
+
+static void slow_and_bulk_take_turns_on_one_worker(void **state)
+{
+    struct stage *s = stage_open(0);
+
+    (void)state;
+    stage_add(s, 2, 'B', BULK_NS, 5);
+    for (unsigned i = 0; i < 2; i++) {
+        struct job *job = &s->jobs[s->job_count++];
+
+        *job = job_make(&s->journal, 'S', 7, INTERACTIVE_NS, 5);
+        job->task.slow = true;
+        submit(s->exec, job);
+    }
+    stage_add(s, 1, 'I', INTERACTIVE_NS, 1);
+    assert_turns(stage_run(s) + 1, 'B', 10, 'S', 10);
+    assert_int_equal(s->journal.letters[0], 'I');
+    stage_free(s);
+}
+
 static void over_the_wait_bound_a_task_is_refused(void **state)
 {
     const uint64_t wait_ns_max = 10 * INTERACTIVE_NS;
@@ -634,6 +686,8 @@ int main(void)
         cmocka_unit_test(an_interactive_task_that_goes_on_is_bulk),
         cmocka_unit_test(an_interactive_task_never_waits_behind_bulk),
         cmocka_unit_test(bulk_runs_on_all_workers_but_one),
+        cmocka_unit_test(slow_tasks_leave_a_worker_to_all_others),
+        cmocka_unit_test(slow_and_bulk_take_turns_on_one_worker),
         cmocka_unit_test(over_the_wait_bound_a_task_is_refused),
         cmocka_unit_test(each_class_counts_what_is_ahead_of_it),
         cmocka_unit_test(an_estimate_of_nothing_or_of_too_much_counts_within_bounds),
