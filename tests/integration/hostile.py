@@ -249,11 +249,8 @@ def answers_of(data):
     return found
 
 
-def malformed_http():
-    body = b'{"query_vector":[1,2,3]}'
-    path = f"/api/v1/collections/{NAME}/query".encode()
-    smuggled = f"DELETE /api/v1/collections/{NAME} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
-
+def smuggling(path, body, smuggled):
+    """Requests whose end two readers would see in two places, and others that are no HTTP; and what makes one."""
     def post(*headers, content=body, line=b"POST " + path + b" HTTP/1.1"):
         return line + b"\r\n" + b"".join(h + b"\r\n" for h in (b"Host: x",) + headers) + b"\r\n" + content
 
@@ -264,8 +261,8 @@ def malformed_http():
         "length and chunks": post(length, chunked, content=b"0\r\n\r\n" + smuggled),
         "chunks and length": post(chunked, b"Content-Length: 4", content=chunks + smuggled),
         "two lengths": post(length, b"Content-Length: 3", content=body + smuggled),
-        "length list": post(b"Content-Length: 24, 3"),
-        "length with plus": post(b"Content-Length: +24"),
+        "length list": post(b"Content-Length: %d, 3" % len(body)),
+        "length with plus": post(b"Content-Length: +%d" % len(body)),
         "negative length": post(b"Content-Length: -1"),
         "length in hex": post(b"Content-Length: 0x18"),
         "length past 64 bits": post(b"Content-Length: 18446744073709551640"),
@@ -276,7 +273,7 @@ def malformed_http():
         "two codings": post(chunked, b"Transfer-Encoding: identity", content=chunks),
         "odd coding": post(b"Transfer-Encoding: xchunked", content=chunks),
         "coding with tab": post(b"Transfer-Encoding:\x0bchunked", content=chunks + smuggled),
-        "space before colon": post(b"Content-Length : 24", content=body + smuggled),
+        "space before colon": post(b"Content-Length : %d" % len(body), content=body + smuggled),
         "folded header": post(length, b"X-A: 1\r\n 2"),
         "header without colon": post(length, b"nothing"),
         "header without name": post(length, b": x"),
@@ -308,6 +305,13 @@ def malformed_http():
         "zeros": bytes(5000),
         "a line": b"hello\r\n\r\n",
     }
+    return bad, post
+
+
+def malformed_http():
+    body = b'{"query_vector":[1,2,3]}'
+    bad, post = smuggling(f"/api/v1/collections/{NAME}/query".encode(), body,
+                          f"DELETE /api/v1/collections/{NAME} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     with Target() as t:
         for what, data in bad.items():
             answers = answers_of(exchange(t.node.port, data))
@@ -315,7 +319,7 @@ def malformed_http():
             t.check_problem(*answers[0], what)
             t.count += 1
         # The connection after a refused body: the next request is read where it begins.
-        answers = answers_of(exchange(t.node.port, post(length, line=b"POST /nothing HTTP/1.1") + b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"))
+        answers = answers_of(exchange(t.node.port, post(b"Content-Length: %d" % len(body), line=b"POST /nothing HTTP/1.1") + b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"))
         check([a[0] for a in answers] == [404, 200], f"after a refusal: {answers}")
         # A client that sends all of a body that is too large before it reads still gets its answer.
         big = b'{"documents":[' + b'{"vector":[1,2,3],"payload":{"t":"' + b"x" * (33 << 20) + b'"}}]}'
