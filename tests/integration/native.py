@@ -103,12 +103,12 @@ def a_deadline_ends_a_filter_that_scans():
         c = node.start().client()
         c.create("w", 2)
         w = "/api/v1/collections/w"
-        for at in range(0, 60000, 10000):
+        for at in range(0, 30000, 10000):
             ask(c, "POST", w + "/insert", {"documents": [{"doc_id": at + i, "vector": [i, 1], "payload": {
                 "a": [{"b": "x" * 20 + str(i), "c": [i, i + 1]}] * 4}} for i in range(10000)]})
         slow = {"query_vector": [1, 1], "filter": {"$and": [{"a": {"$ne": str(n)}} for n in range(40)]
                                                    + [{"$or": [{f"z{n}": {"$exists": True}} for n in range(40)]}]}}
-        took = ask(c, "POST", w + "/query", slow).json["latency_ms"]
+        took = min(ask(c, "POST", w + "/query", slow).json["latency_ms"] for _ in range(3))
         late = ask(c, "POST", w + "/query", {**slow, "timeout_ms": max(1, int(took / 20))}, 504)
         check(late.json["code"] == "deadline_exceeded" and late.json["retryable"], late)
         # What was stopped does not go on: the workers are free at once.

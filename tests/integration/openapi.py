@@ -64,7 +64,7 @@ def the_node_does_what_its_document_says():
         here["components"]["parameters"]["id"]["schema"] = {"enum": [made["collection_id"]]}
         run_st(folder, node, here, "here", ["--exclude-operation-id", "drop_collection", "--exclude-operation-id", "readonly"])
         node.check_alive("under schemathesis")
-        check(client.get("/health")["status"] == "healthy", "the node is not healthy any more")
+        check(node.client().get("/health")["status"] == "healthy", "the node is not healthy any more")
         run_st(folder, node, document, "anywhere",
                [x for i in ("drop_collection", "readonly", "readwrite", "get_collection") for x in ("--include-operation-id", i)])
         node.check_alive("under schemathesis")
