@@ -119,6 +119,17 @@ def a_deadline_ends_a_filter_that_scans():
         node.stop()
 
 
+def what_needs_a_bucket_is_refused_at_once_without_one():
+    with Folder("native") as folder, Node(folder) as node:
+        c = node.start().client(timeout=10)
+        c.create("w", 1)
+        ask(c, "POST", "/admin/collections/w/take-ownership", None, 400)
+        ask(c, "POST", "/admin/collections/w/dlq/retry", {"ids": [1]}, 400)
+        ask(c, "GET", "/admin/collections/w/dlq/1/export", None, 404)
+        ask(c, "GET", "/admin/collections/w/dlq/retry", None, 405)
+        node.stop()
+
+
 def one_write_waits_for_the_bucket_where_it_asks_to():
     with Folder("native") as folder:
         bucket = os.path.join(folder, "bucket")
@@ -149,4 +160,4 @@ def one_write_waits_for_the_bucket_where_it_asks_to():
 if __name__ == "__main__":
     main(a_condition_names_the_lsn_that_is_there, a_write_under_a_key_is_done_once, many_at_once_under_one_key_write_once,
          ids_are_text_where_the_collection_says_so,
-         one_write_waits_for_the_bucket_where_it_asks_to, a_deadline_ends_a_filter_that_scans)
+         what_needs_a_bucket_is_refused_at_once_without_one, one_write_waits_for_the_bucket_where_it_asks_to, a_deadline_ends_a_filter_that_scans)
