@@ -353,10 +353,11 @@ bool qd_body_optional(struct request *req, struct jval *root)
     return request_json(req, true, root);
 }
 
-static bool bad_parameter(struct request *req, const char *name, struct slice value)
+static bool bad_parameter(struct request *req, const char *name, struct slice value,
+                          const char *wanted)
 {
-    qd_fail(req, 400, "Wrong input: Query parameter `%s`: `%.*s` is not acceptable", name,
-            (int)(value.bytes < 64 ? value.bytes : 64), (const char *)value.data);
+    qd_fail(req, 400, "Wrong input: Query parameter `%s`: `%.*s` is not %s", name,
+            (int)(value.bytes < 64 ? value.bytes : 64), (const char *)value.data, wanted);
     return false;
 }
 
@@ -378,16 +379,16 @@ bool qd_terms(struct request *req, struct qd_terms *out)
     *out = (struct qd_terms){0};
     v = request_parameter(req, "wait");
     if (v != NULL && !is_one_of(*v, bools))
-        return bad_parameter(req, "wait", *v);
+        return bad_parameter(req, "wait", *v, "`true` or `false`");
     out->wait = v != NULL && slice_equal(*v, slice_text("true"));
     v = request_parameter(req, "timeout");
     if (v != NULL && (!parse_whole(*v, &out->timeout_s) || out->timeout_s == 0))
-        return bad_parameter(req, "timeout", *v);
+        return bad_parameter(req, "timeout", *v, "a whole number from 1");
     v = request_parameter(req, "ordering");
     if (v != NULL && !is_one_of(*v, orderings))
-        return bad_parameter(req, "ordering", *v);
+        return bad_parameter(req, "ordering", *v, "`weak`, `medium` or `strong`");
     v = request_parameter(req, "consistency");
     if (v != NULL && !is_one_of(*v, levels) && !parse_whole(*v, &factor))
-        return bad_parameter(req, "consistency", *v);
+        return bad_parameter(req, "consistency", *v, "a number, `majority`, `quorum` or `all`");
     return true;
 }

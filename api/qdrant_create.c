@@ -79,9 +79,10 @@ static bool parse_distance(struct qd_parse *p, struct jval v, int *out)
             return true;
         }
     }
-    return qd_bad(p, QD_FORMAT,
-                  "unknown variant `%.*s`, expected one of `Cosine`, `Euclid`, `Dot`, `Manhattan`",
-                  (int)(text.bytes < 64 ? text.bytes : 64), (const char *)text.data);
+    return qd_bad(
+        p, QD_FORMAT,
+        "distance: unknown variant `%.*s`, expected one of `Cosine`, `Euclid`, `Dot`, `Manhattan`",
+        (int)(text.bytes < 64 ? text.bytes : 64), (const char *)text.data);
 }
 
 /* What would change an answer and is not there is refused. */

@@ -62,7 +62,7 @@ static bool parse_words(struct qd_parse *p, struct jval v, struct filter_words *
                           missing[i]);
     if (!qd_string(p, v, "tokenizer", &tokenizer) || !qd_bool(p, v, "lowercase", &lowercase) ||
         !qd_uint(p, v, "min_token_len", 0, UINT32_MAX, &min) ||
-        !qd_uint(p, v, "max_token_len", 0, UINT32_MAX, &max))
+        !qd_uint(p, v, "max_token_len", min, UINT32_MAX, &max))
         return false;
     if (tokenizer.data != NULL && !words_tokenizer_parse(tokenizer, &out->tokenizer))
         return qd_bad(p, QD_FORMAT,

@@ -41,6 +41,11 @@ static bool take_mode(struct qd_parse *p, struct jval v, struct write_options *o
         out->mode = (enum write_mode)i;
         return true;
     }
+    if (jval_type(v) == J_STRING)
+        return qd_bad(p, QD_FORMAT,
+                      "update_mode: unknown variant `%.*s`, expected `upsert`, `insert_only` or "
+                      "`update_only`",
+                      (int)(said.bytes < 64 ? said.bytes : 64), (const char *)said.data);
     return points_wrong_type(p, "update_mode", v, "`upsert`, `insert_only` or `update_only`");
 }
 

@@ -44,6 +44,22 @@ bool query_with_ids(struct arena *arena, const struct docid *ids, size_t count, 
     return query_both(arena, *filter, not, filter);
 }
 
+/* Nothing is quantized, so that none of it changes an answer; it is checked all the same. */
+static bool check_quantization(struct qd_parse *p, struct jval v)
+{
+    double oversampling = 1.0;
+    bool ignore, rescore;
+
+    if (jval_type(v) != J_OBJECT)
+        return points_wrong_type(p, "quantization", v, "an object");
+    if (!qd_bool(p, v, "ignore", &ignore) || !qd_bool(p, v, "rescore", &rescore) ||
+        !qd_number(p, v, "oversampling", &oversampling))
+        return false;
+    return oversampling >= 1.0 ||
+           qd_bad(p, QD_VALIDATION, "oversampling: value %g invalid, must be 1.0 or larger",
+                  oversampling);
+}
+
 static bool take_params(struct qd_parse *p, struct jval body, struct level *level)
 {
     bool indexed_only = false; /* rows that are not linked yet are scanned: nothing is slow */
@@ -54,8 +70,8 @@ static bool take_params(struct qd_parse *p, struct jval body, struct level *leve
         return true;
     if (jval_type(v) != J_OBJECT)
         return points_wrong_type(p, "params", v, "an object");
-    if (qd_member(v, "quantization", &quantization) && jval_type(quantization) != J_OBJECT)
-        return points_wrong_type(p, "quantization", quantization, "an object");
+    if (qd_member(v, "quantization", &quantization) && !check_quantization(p, quantization))
+        return false;
     if (!qd_uint(p, v, "hnsw_ef", 0, UINT64_MAX, &ef) || !qd_bool(p, v, "exact", &level->exact) ||
         !qd_bool(p, v, "indexed_only", &indexed_only))
         return false;

@@ -2,6 +2,8 @@
 #include "filter/datetime.h"
 #include "filter/parse_internal.h"
 
+#include <inttypes.h>
+
 /* What is left when all bounds hold: at most one from below and one from above. */
 struct range {
     enum filter_bound lower, upper;
@@ -67,7 +69,12 @@ static status read_time(struct parser *p, const struct place *at, struct jval v,
 static status read_count(struct parser *p, const struct place *at, struct jval v,
                          struct number *out)
 {
+    int64_t negative;
+
     out->type = JBIN_T_U64;
+    if (!jval_u64(v, &out->u64) && jval_i64(v, &negative))
+        return parse_refuse(p, at, ST_INVALID, "a whole number from 0 is needed, not %" PRId64,
+                            negative);
     return jval_u64(v, &out->u64) ? ST_OK : parse_needs(p, at, "a whole number from 0", v);
 }
 

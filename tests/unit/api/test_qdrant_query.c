@@ -141,6 +141,15 @@ static void answers_are_printed_as_they_are_wanted(void **state)
         {"u/points/query", "{\"query\":{\"nearst\":[1,0]}}", 400,
          "query: `nearst` is no kind of query, one of `nearest`, `recommend`, `fusion`, `rrf`, "
          "`order_by`, `sample` is needed\""},
+        {"u/points/query", "{\"params\":{\"quantization\":{\"oversampling\":0.5}}}", 422,
+         "[oversampling: value 0.5 invalid, must be 1.0 or larger]"},
+        {"u/points/query", "{\"params\":{\"quantization\":{\"ignore\":1}}}", 400,
+         "ignore: invalid type: integer, expected a boolean"},
+        {"u/points/query", "{\"params\":{\"quantization\":{\"rescore\":\"x\"}}}", 400, "rescore: "},
+        {"u/points/query",
+         "{\"query\":[3,0],\"limit\":1,\"params\":{\"quantization\":{\"ignore\":true,"
+         "\"rescore\":null,\"oversampling\":2}}}",
+         200, "\"id\":"},
         {"u/points/query", "{\"query\":{}}", 400, "expected a vector or a point ID"},
         {"u/points/search", "{\"vector\":[1,0],\"limit\":1}", 200,
          "\"result\":[" POINT(3, 3) "],\"status\""},
