@@ -385,6 +385,8 @@ status bulk_reader_open(struct bulk_reader *r, FILE *file, enum bulk_format form
 {
     *r = (struct bulk_reader){.file = file, .format = format};
     buf_init(&r->piece, (size_t)BULK_LINE_BYTES_MAX + 2 * (size_t)PIECE_BYTES);
+    if (!buf_reserve(&r->piece, PIECE_BYTES))
+        return buf_status(&r->piece, err);
     return format == BULK_NPY ? read_npy_header(r, err) : ST_OK;
 }
 

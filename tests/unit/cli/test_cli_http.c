@@ -202,9 +202,78 @@ static void a_header_that_ends_its_line_is_refused(void **state)
                      ST_INVALID);
 }
 
+/* Answers two requests on each connection, then closes it without a word. */
+struct keeper {
+    struct server s;
+    int connections;
+};
+
+static bool hear(int fd)
+{
+    char text[4096] = "";
+    size_t got = 0;
+
+    while (strstr(text, "\r\n\r\n") == NULL) {
+        ssize_t n = recv(fd, text + got, sizeof text - 1 - got, 0);
+
+        if (n <= 0)
+            return false;
+        got += (size_t)n;
+        text[got] = '\0';
+    }
+    return true;
+}
+
+static void keep(void *arg)
+{
+    struct keeper *k = arg;
+
+    for (; k->connections < 3; k->connections++) {
+        int fd = accept(k->s.listener, NULL, NULL);
+
+        if (fd < 0)
+            return;
+        for (int i = 0; i < 2 && hear(fd); i++)
+            (void)send(fd, k->s.says, k->s.bytes, MSG_NOSIGNAL);
+        (void)close(fd);
+    }
+}
+
+static void a_connection_is_kept_and_opened_anew_when_it_was_closed(void **state)
+{
+    static const char says[] = "HTTP/1.1 429 Slow\r\nContent-Length: 2\r\nRetry-After: 600\r\n"
+                               "Content-Type: application/json\r\n\r\n{}";
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t at_bytes = sizeof at;
+    struct keeper k = {.s = {.says = says, .bytes = sizeof says - 1}};
+    struct http_line line = {0};
+
+    (void)state;
+    k.s.listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(k.s.listener, (const struct sockaddr *)&at, sizeof at), 0);
+    assert_int_equal(listen(k.s.listener, 4), 0);
+    assert_int_equal(getsockname(k.s.listener, (struct sockaddr *)&at, &at_bytes), 0);
+    (void)snprintf(k.s.url, sizeof k.s.url, "http://127.0.0.1:%u", (unsigned)ntohs(at.sin_port));
+    assert_int_equal(thread_start(&k.s.thread, "test-http", THREAD_NORMAL, keep, &k, NULL), ST_OK);
+    for (int i = 0; i < 6; i++) {
+        struct http_answer a = {0};
+        struct err err;
+
+        if (http_line_ask(&line, k.s.url, "GET", "/x", NULL, (struct slice){0}, &a, &err) != ST_OK)
+            fail_msg("request %d: %s", i, err.text);
+        assert_true(a.kept && a.status == 429 && a.body.bytes == 2);
+        assert_int_equal(a.retry_after_s, HTTP_RETRY_AFTER_S_MAX);
+        http_answer_free(&a);
+    }
+    http_line_close(&line);
+    finish(&k.s);
+    assert_int_equal(k.connections, 3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_connection_is_kept_and_opened_anew_when_it_was_closed),
         cmocka_unit_test(a_header_that_ends_its_line_is_refused),
         cmocka_unit_test(a_whole_answer_is_taken),
         cmocka_unit_test(a_cut_answer_is_an_error),
