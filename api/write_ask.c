@@ -13,13 +13,16 @@ static bool take_durability(struct request *req, struct write_options *out)
 
     if (text == NULL)
         return true;
-    if (slice_equal(*text, slice_text("local")))
+    if (slice_equal(*text, slice_text("local"))) {
         out->durability = NODE_LOCAL;
-    else if (slice_equal(*text, slice_text("remote")))
+        return true;
+    }
+    if (slice_equal(*text, slice_text("remote"))) {
         out->durability = NODE_REMOTE;
-    else
-        reply_problem(req, PROBLEM_INVALID, "`durability` must be local or remote");
-    return out->durability != 0;
+        return true;
+    }
+    reply_problem(req, PROBLEM_INVALID, "`durability` must be local or remote");
+    return false; /* out may have been the request's: it is gone */
 }
 
 static bool parse_lsn(struct slice text, uint64_t *out)
