@@ -225,9 +225,14 @@ void qd_put_problem(struct buf *out, enum problem p, const char *detail)
         break;
     case 413:
         front = "Payload too large: ";
+        if (p == PROBLEM_BODY_TOO_LARGE)
+            back = ": send fewer points a request, or raise compat.qdrant.max_body";
+        break;
+    case 415:
+        front = "Bad request: ";
+        back = ": send it as it is, without Content-Encoding";
         break;
     case 414:
-    case 415:
     case 417:
     case 431:
         front = "Bad request: ";

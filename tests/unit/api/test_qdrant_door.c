@@ -323,7 +323,15 @@ static void a_body_over_the_dialects_own_limit_is_413(void **state)
     check_sent(api_port(small.api),
                "POST /collections/aliases HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\n"
                "Content-Length: 1025\r\n\r\n",
-               413, "Payload too large: ");
+               413,
+               "Payload too large: Content-Length is over the limit of a body: send fewer points a "
+               "request, or "
+               "raise compat.qdrant.max_body\"");
+    check_sent(api_port(small.api),
+               "POST /collections/aliases HTTP/1.1\r\nHost: t\r\nContent-Encoding: gzip\r\n"
+               "Content-Length: 2\r\n\r\n{}",
+               415,
+               "Bad request: the body is compressed: send it as it is, without Content-Encoding\"");
     {
         int fd = connect_to(api_port(small.api));
         struct answer a;
