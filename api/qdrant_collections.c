@@ -81,6 +81,14 @@ static void print_schema(struct buf *out, const struct index_info *indexes, size
     buf_put_text(out, "}");
 }
 
+/* Dead rows stay in a graph until it is mended: never more than live points can have. */
+static uint64_t indexed_vectors(const struct collection *c, const struct collection_info *info)
+{
+    uint64_t most = info->document_count * node_field_count(c);
+
+    return info->linked_rows < most ? info->linked_rows : most;
+}
+
 static void print_info(struct buf *out, struct request *req, struct jval stored,
                        const struct index_info *indexes, size_t index_count)
 {
@@ -99,7 +107,7 @@ static void print_info(struct buf *out, struct request *req, struct jval stored,
     } else {
         print_text(out, false, "optimizer_status", "ok");
     }
-    print_u64(out, false, "indexed_vectors_count", info.linked_rows);
+    print_u64(out, false, "indexed_vectors_count", indexed_vectors(req->collection, &info));
     print_u64(out, false, "points_count", info.document_count);
     print_u64(out, false, "segments_count", info.segments > 0 ? info.segments : 1);
     buf_put_text(out, ",");

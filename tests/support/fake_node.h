@@ -26,9 +26,9 @@ void fake_node_set_degraded(struct node *n, const char *reason);
 int fake_node_pins(struct node *n);
 /* Idempotency keys that were begun and not ended yet. */
 int fake_node_keys_owed(struct node *n);
-/* What a collection's info says of rows: pending, of those to be linked, linked. */
-void fake_node_set_rows(struct node *n, const char *name, uint64_t pending, uint64_t to_link,
-                        uint64_t linked);
+/* What a collection's info says of rows: live ones, pending, of those to be linked, linked. */
+void fake_node_set_rows(struct node *n, const char *name, uint64_t documents, uint64_t pending,
+                        uint64_t to_link, uint64_t linked);
 /* Writes that were taken, and completions that have run. */
 unsigned fake_node_writes(struct node *n);
 unsigned fake_node_queries(struct node *n);

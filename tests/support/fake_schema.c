@@ -115,14 +115,15 @@ status node_index_list(struct collection *c, struct arena *arena, struct index_i
     return ST_OK;
 }
 
-void fake_node_set_rows(struct node *n, const char *name, uint64_t pending, uint64_t to_link,
-                        uint64_t linked)
+void fake_node_set_rows(struct node *n, const char *name, uint64_t documents, uint64_t pending,
+                        uint64_t to_link, uint64_t linked)
 {
     struct collection *c;
 
     lock_take(&n->s.lock);
     c = fake_find_locked(n, name, strlen(name));
     assert(c != NULL);
+    c->info.document_count = documents;
     c->info.pending_rows = pending;
     c->info.rows_to_link = to_link;
     c->info.linked_rows = linked;
