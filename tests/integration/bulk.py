@@ -396,12 +396,14 @@ def what_is_wrong_is_named():
         node.stop()
 
 
-class Impatient(threading.Thread):
-    """A relay before a node that answers every third request 429 by itself."""
+class Relay(threading.Thread):
+    """A relay before a node that answers every so-manieth request 429 by itself, and keeps one back for good."""
 
-    def __init__(self, port):
+    def __init__(self, port, refused_every=0, held=0):
         super().__init__(daemon=True)
         self.port = port
+        self.refused_every = refused_every
+        self.held = held
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.count = 0
         self.connections = 0
@@ -429,7 +431,10 @@ class Impatient(threading.Thread):
                     length = int(head.split(b":")[1])
             body = f.read(length)
             self.count += 1
-            if self.count % 3 == 0:
+            if self.count == self.held:
+                f.read(1)  # until the other side is gone
+                return
+            if self.refused_every and self.count % self.refused_every == 0:
                 data, status, more = b'{"code":"backpressure","detail":"wait"}', 429, b"Retry-After: 1\r\n"
             else:
                 answer = client.request(line[0].decode(), line[1].decode(), body)
@@ -438,10 +443,35 @@ class Impatient(threading.Thread):
                           (status, more, len(data)) + data)
 
 
+def a_batch_that_was_not_acknowledged_is_sent_again():
+    """The eighth batch is on its way, and never comes to the node, when the importer is killed."""
+    documents = make_documents(random.Random(SEED), 500, 2)
+    with Folder("bulk") as folder, Node(folder) as node:
+        node.start()
+        node.client().create("c", 2)
+        write_lines(f"{folder}/in.ndjson", documents)
+        relay = Relay(node.port, held=10)  # two look at the collection first
+        relay.start()
+        words = ("import", "--collection", "c", "--batch-rows", 20, "--resume", "s", "in.ndjson")
+        child = subprocess.Popen([program(), *map(str, words)], cwd=folder,
+                                 env={**os.environ, "TIERVEC_URL": f"http://127.0.0.1:{relay.listener.getsockname()[1]}"})
+        deadline = time.monotonic() + 60
+        while relay.count < relay.held and time.monotonic() < deadline:
+            time.sleep(0.002)
+        child.kill()
+        child.wait()
+        check(position(f"{folder}/s") == 140 == node.client().collection("c")["document_count"], f"{position(f'{folder}/s')}")
+        said = json.loads(run(node, *words, "--json"))
+        check(said["resumed_at"] == 140 and said["documents"] == 500, f"{said}")
+        same(held(node.client(), "c"), documents, "after the kill")
+        relay.listener.close()
+        node.stop()
+
+
 def patience_is_asked_for_and_given():
     with Folder("bulk") as folder, Node(folder) as node:
         node.start()
-        relay = Impatient(node.port)
+        relay = Relay(node.port, refused_every=3)
         relay.start()
         node.client().create("c", 2)
         lines = b"".join(b'{"doc_id":%d,"vector":[%d,2]}\n' % (i, i) for i in range(50))
@@ -458,4 +488,5 @@ if __name__ == "__main__":
     support.main(lines_come_back_as_they_went, rows_without_an_id_are_the_same_ones_when_sent_again, arrays_come_back_bit_by_bit,
                  a_killed_import_goes_on_without_a_gap, a_killed_export_goes_on, a_node_that_starts_anew_is_waited_for,
                  another_nodes_points, any_text_is_an_id_where_the_collection_says_so,
-                 memory_stays_what_a_batch_takes, what_is_wrong_is_named, patience_is_asked_for_and_given)
+                 memory_stays_what_a_batch_takes, what_is_wrong_is_named, a_batch_that_was_not_acknowledged_is_sent_again,
+                 patience_is_asked_for_and_given)
