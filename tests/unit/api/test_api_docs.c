@@ -98,6 +98,44 @@ static void openapi_has_each_route_and_no_other(void **state)
     jdoc_destroy(doc);
 }
 
+/* {"type": ..., "properties": {property: schema}} of a component. */
+static struct jval property(struct jval root, const char *schema, const char *name)
+{
+    const char *const steps[] = {"components", "schemas", schema, "properties", name};
+
+    for (size_t i = 0; i < COUNT_OF(steps); i++)
+        if (!jval_member(root, steps[i], &root))
+            fail_msg("api/openapi.json has no %s in %s", steps[i], schema);
+    return root;
+}
+
+/* A collection that the compatible dialect made may have payloads only. */
+static void openapi_knows_collections_without_vectors(void **state)
+{
+    static const char *const schemas[] = {"Listed", "Collection"};
+    struct jdoc *doc = NULL;
+    struct jval root, v;
+    uint64_t least = 1;
+
+    (void)state;
+    assert_int_equal(jdoc_create(&doc, NULL), ST_OK);
+    assert_int_equal(jdoc_parse(doc, slice_make(OPENAPI_JSON, OPENAPI_JSON_BYTES), &root, NULL),
+                     ST_OK);
+    for (size_t i = 0; i < COUNT_OF(schemas); i++) {
+        bool none = false;
+
+        assert_true(jval_member(property(root, schemas[i], "dimension"), "minimum", &v));
+        assert_true(jval_u64(v, &least));
+        assert_int_equal(least, 0);
+        assert_true(jval_member(property(root, schemas[i], "metric"), "enum", &v));
+        assert_int_equal(jval_count(v), 5);
+        for (struct jiter it = jval_iter(v); jiter_next(&it);)
+            none = none || slice_equal(jval_string(it.value), slice_text("none"));
+        assert_true(none);
+    }
+    jdoc_destroy(doc);
+}
+
 static void every_code_is_documented_with_its_status(void **state)
 {
     char *doc = read_doc(TV_API_DOC);
@@ -120,6 +158,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_route_is_documented),
         cmocka_unit_test(openapi_has_each_route_and_no_other),
+        cmocka_unit_test(openapi_knows_collections_without_vectors),
         cmocka_unit_test(every_code_is_documented_with_its_status),
     };
 
