@@ -184,9 +184,14 @@ static bool take_weights(struct qd_parse *p, struct request *req, struct jval v,
     if (jval_floats(v, level->rrf_weights, level->source_count, &count, &err) != ST_OK &&
         count <= level->source_count)
         return qd_bad(p, QD_FORMAT, "weights: %s", err.text);
-    return count == level->source_count ||
-           qd_bad(p, QD_INPUT, "there are %zu weights for %zu prefetches", count,
-                  level->source_count);
+    if (count != level->source_count)
+        return qd_bad(p, QD_INPUT, "there are %zu weights for %zu prefetches", count,
+                      level->source_count);
+    for (size_t i = 0; i < count; i++)
+        if (level->rrf_weights[i] < 0)
+            return qd_bad(p, QD_VALIDATION, "weights: value %g invalid, must be 0.0 or larger",
+                          (double)level->rrf_weights[i]);
+    return true;
 }
 
 static bool take_rrf(struct qd_parse *p, struct request *req, struct jval query, struct jval v,

@@ -150,6 +150,8 @@ static void answers_are_printed_as_they_are_wanted(void **state)
          "{\"query\":[3,0],\"limit\":1,\"params\":{\"quantization\":{\"ignore\":true,"
          "\"rescore\":null,\"oversampling\":2}}}",
          200, "\"id\":"},
+        {"u/points/query", "{\"prefetch\":[{},{}],\"query\":{\"rrf\":{\"weights\":[0,-0.5]}}}", 422,
+         "[weights: value -0.5 invalid, must be 0.0 or larger]"},
         {"u/points/query", "{\"query\":{}}", 400, "expected a vector or a point ID"},
         {"u/points/search", "{\"vector\":[1,0],\"limit\":1}", 200,
          "\"result\":[" POINT(3, 3) "],\"status\""},
