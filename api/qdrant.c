@@ -294,7 +294,7 @@ bool qd_bad_at(struct qd_parse *p, const char *list, size_t index)
 {
     size_t used = strlen(p->text);
 
-    if (index > 0 && p->problem != QD_TOO_MUCH)
+    if (index > 0 && (p->problem == QD_FORMAT || p->problem == QD_VALIDATION))
         (void)snprintf(p->text + used, sizeof p->text - used, " (%s[%zu])", list, index);
     return false;
 }
