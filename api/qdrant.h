@@ -42,8 +42,8 @@ struct qd_parse {
 bool qd_bad(struct qd_parse *p, enum qd_problem problem, const char *format, ...)
     PRINTF_LIKE(3, 4); /* returns false */
 /* After qd_bad() for what stands at index in a member's list: says so behind the text,
- * "(points[7])". The first is not named, so that the text of a request with one is that of the
- * table. */
+ * "(points[7])". The first is not named; nor is anything behind QD_INPUT, whose texts other
+ * programs know. */
 bool qd_bad_at(struct qd_parse *p, const char *list, size_t index);      /* returns false */
 bool qd_no_memory(struct qd_parse *p);                                   /* returns false */
 task_state qd_fail_parse(struct request *req, const struct qd_parse *p); /* TASK_DONE */

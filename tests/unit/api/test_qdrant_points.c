@@ -122,7 +122,7 @@ static void an_upsert_reads_both_forms_and_refuses_what_it_is_not(void **state)
         PUT("u",
             "{\"points\":[{\"id\":1,\"vector\":[1,2,3]},{\"id\":2,\"vector\":[1,2,3]},"
             "{\"id\":3,\"vector\":[1,2]}]}",
-            400, "expected dim: 3, got 2 (points[2])\""),
+            400, "expected dim: 3, got 2\""),
         PUT("u", "{\"points\":[{\"id\":1,\"vector\":[1,2,3]},{\"vector\":[1,2,3]}]}", 400,
             "missing field `id` (points[1])\""),
         PUT("u", "{\"points\":[{\"id\":18446744073709551616,\"vector\":[1,2,3]}]}", 400,
@@ -186,7 +186,7 @@ static void an_upsert_reads_both_forms_and_refuses_what_it_is_not(void **state)
         PUT("u", BATCH("\"ids\":[1]"), 400, "missing field `vectors`"),
         PUT("u", BATCH("\"ids\":[1],\"vectors\":[[1,2]]"), 400, "expected dim: 3, got 2\""),
         PUT("u", BATCH("\"ids\":[1,2],\"vectors\":[[1,2,3],[1,2]]"), 400,
-            "expected dim: 3, got 2 (vectors[1])\""),
+            "expected dim: 3, got 2\""),
         PUT("u", BATCH("\"ids\":[1,\"x\"],\"vectors\":[[1,2,3],[1,2,3]]"), 400, "UUID (ids[1])\""),
         PUT("u", BATCH("\"ids\":[\"x\"],\"vectors\":[[1,2,3]]"), 400, "not a valid point ID"),
         PUT("u", BATCH("\"ids\":7,\"vectors\":[]"), 400, "ids: invalid type"),
@@ -542,8 +542,9 @@ static void large_upserts_are_taken_whole_or_not_at_all(void **state)
     (void)state;
     open_all(&w, 2);
     expect_large(&w, "u", BY_POINTS, ",{\"id\":1,\"vector\":[1,2]}]}", 400,
-                 "expected dim: 3, got 2 (points[3000])\"");
-    expect_large(&w, "u", BY_POINTS, ",{\"id\":\"1\",\"vector\":[1,2,3]}]}", 400, "point ID");
+                 "expected dim: 3, got 2\"");
+    expect_large(&w, "u", BY_POINTS, ",{\"id\":\"1\",\"vector\":[1,2,3]}]}", 400,
+                 "UUID (points[3000])\"");
     expect_large(&w, "u", BY_POINTS, ",7]}", 400, "Format error in JSON body: points: ");
     expect_large(&w, "u", BY_POINTS, ",]}", 400, "malformed JSON at byte");
     expect_large(&w, "u", BY_POINTS, "]", 400, "malformed JSON at byte");

@@ -136,8 +136,8 @@ static void answers_are_printed_as_they_are_wanted(void **state)
         {"u/points/query/batch", "{\"searches\":[]}", 200, "\"result\":[],\"status\""},
         {"u/points/query/batch", "{\"searches\":[{\"query\":[1]},{\"limit\":1}]}", 400,
          "expected dim: 2, got 1\""},
-        {"u/points/query/batch", "{\"searches\":[{},{\"query\":[1]}]}", 400,
-         "expected dim: 2, got 1 (searches[1])\""},
+        {"u/points/query/batch", "{\"searches\":[{},{\"limit\":-1}]}", 400,
+         "expected a non-negative one (searches[1])\""},
         {"u/points/query", "{\"query\":{\"nearst\":[1,0]}}", 400,
          "query: `nearst` is no kind of query, one of `nearest`, `recommend`, `fusion`, `rrf`, "
          "`order_by`, `sample` is needed\""},
