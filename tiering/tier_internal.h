@@ -276,6 +276,8 @@ void tier_set_trouble(struct tier *t, const char *text);
 /* tier_stream.c */
 void tier_stream_opened(struct tier_stream *s);
 void tier_stream_look(struct tier_stream *s, bool urgent);
+/* What was asked for by tier_stream_want_remote() and tier_stream_take(). */
+void tier_stream_tell_wishes(struct tier_stream *s);
 void tier_stream_due(struct tier_stream *s, uint64_t now_ms);
 void tier_stream_scan(struct tier_stream *s);
 void tier_stream_ended(struct tier_stream *s);

@@ -352,6 +352,8 @@ static void begin_own(struct tier_stream *s, struct tier_op *op)
 {
     struct stream_event event = {.kind = STREAM_OWN};
 
+    /* A command given before this counts before any answer that is handled behind this. */
+    tier_stream_tell_wishes(s);
     tier_feed(s, &event);
     op->begun = true;
     tier_op_phase(s);

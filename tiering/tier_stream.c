@@ -323,7 +323,7 @@ static bool tell_log(struct tier_stream *s)
     return true;
 }
 
-static void tell_wishes(struct tier_stream *s)
+void tier_stream_tell_wishes(struct tier_stream *s)
 {
     struct stream_event event = {.kind = STREAM_WANT_REMOTE};
 
@@ -349,7 +349,7 @@ void tier_stream_look(struct tier_stream *s, bool urgent)
     if (urgent)
         atomic_store(&s->urgent, false);
     moved = tell_log(s);
-    tell_wishes(s);
+    tier_stream_tell_wishes(s);
     if (!moved && !urgent) {
         s->ship.look_ms = TIER_NEVER;
         atomic_store(&s->attended, false);

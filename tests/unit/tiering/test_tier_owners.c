@@ -2,6 +2,8 @@
  * had not shipped is kept where a person can read it. */
 #include "tests/unit/tiering/ship_world.h"
 
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 static struct ship_world w;
@@ -103,6 +105,79 @@ static void another_node_is_told_whose_it_is_and_the_owner_never_notices(void **
     assert_int_equal(got.root.epoch, 1);
     assert_int_equal(one->phase, STREAM_OWNED);
     assert_int_equal(tails(two, &l), 0);
+}
+
+/* The store's thread stands in a request of ours until the gate opens. */
+struct gate {
+    struct ship_node *n;
+    struct objstore_req before, behind; /* the root's read lies between them */
+    struct ship_answer owned;
+    _Atomic bool asked, open, passed;
+};
+
+static void stand(struct objstore_req *req)
+{
+    struct gate *g = req->arg;
+
+    while (!atomic_load(&g->open))
+        (void)sched_yield();
+    objstore_result_fini(&req->result);
+}
+
+static void pass(struct objstore_req *req)
+{
+    struct gate *g = req->arg;
+
+    objstore_result_fini(&req->result);
+    atomic_store(&g->passed, true);
+}
+
+/* On the ship thread, whose read of the root is under way: the command comes before the answer
+ * does, and both are there at its next turn. */
+static void command_before_the_answer(void *arg, status st, const struct err *err)
+{
+    struct gate *g = arg;
+
+    (void)st;
+    (void)err;
+    if (atomic_exchange(&g->asked, true))
+        return;
+    tier_stream_take(g->n->stream);
+    tier_stream_own(g->n->stream, ship_answered, &g->owned);
+    g->behind = (struct objstore_req){.op = OBJSTORE_HEAD, .key = "behind", .done = pass, .arg = g};
+    objstore_submit(w.memory, &g->behind);
+    atomic_store(&g->open, true);
+    while (!atomic_load(&g->passed))
+        (void)sched_yield();
+}
+
+static void a_command_counts_for_a_read_that_was_begun_before_it(void **state)
+{
+    struct ship_node *one = ship_node(&w, "one");
+    struct ship_node *two = ship_node(&w, "two");
+    struct ship_answer asked = {0};
+    static struct gate g;
+
+    (void)state;
+    ship_create(one);
+    ship_append(one, 10);
+    ship_run(&w, 7000, 100);
+    ship_open(two);
+    tier_stream_own(two->stream, ship_answered, &asked);
+    ship_settle(&w);
+    assert_int_equal(asked.st, ST_DENIED);
+    asked = (struct ship_answer){0};
+    g = (struct gate){.n = two};
+    g.before =
+        (struct objstore_req){.op = OBJSTORE_HEAD, .key = "before", .done = stand, .arg = &g};
+    objstore_submit(w.memory, &g.before);
+    tier_stream_own(two->stream, ship_answered, &asked);
+    tier_stream_mark(two->stream, 1, command_before_the_answer, &g);
+    tier_stream_mark(two->stream, 1, command_before_the_answer, &g); /* answered at once */
+    ship_settle(&w);
+    assert_true(g.owned.done);
+    assert_int_not_equal(g.owned.st, ST_DENIED);
+    assert_string_equal(ship_status(two).owner, "two");
 }
 
 /* The first goes on writing while the second takes over: what it had not shipped becomes a letter
@@ -419,6 +494,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(another_node_is_told_whose_it_is_and_the_owner_never_notices),
+        TEST(a_command_counts_for_a_read_that_was_begun_before_it),
         TEST(a_fenced_owner_keeps_its_tail_as_a_letter),
         TEST(a_tail_that_is_the_collections_after_all_leaves),
         TEST(a_log_that_parted_is_found_out_and_its_tail_kept),
