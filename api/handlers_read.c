@@ -146,15 +146,22 @@ static void print_cursor(struct buf *out, const struct docid *last)
 static bool take_filter(struct request *req, struct page *page)
 {
     struct parse p = {0};
+    struct err err = {0};
     struct jval v;
+    status st;
     bool fine;
 
     if (page->filter_text == NULL)
         return true;
-    if (!request_json_part(req, *page->filter_text, &v)) {
-        reply_problem(req, PROBLEM_INVALID,
-                      "`filter` is not JSON: send the text of an object, "
-                      "percent-encoded");
+    st = request_json_text(req, *page->filter_text, &v, &err);
+    if (st != ST_OK) {
+        request_json_done(req);
+        if (st == ST_INVALID)
+            reply_problem(req, PROBLEM_INVALID,
+                          "`filter` is not JSON: send the text of an object, percent-encoded: %s",
+                          err.text);
+        else
+            reply_status(req, st, &err);
         return false;
     }
     fine = parse_filter(req, &p, "filter", v, &page->filter);
