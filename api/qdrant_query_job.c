@@ -81,20 +81,6 @@ static void let_go(struct api *api, struct query_job *job)
     job->held = 0;
 }
 
-/* TASK_AGAIN, or TASK_DONE when there is no room for the answer: the request is gone then. */
-static task_state pause_job(struct request *req, struct query_job *job)
-{
-    struct arena scratch = job->scratch;
-    struct api *api = req->api;
-    uint64_t held = job->held;
-
-    if (reply_grow(req))
-        return TASK_AGAIN;
-    atomic_fetch_sub_explicit(&api->query_bytes, held, memory_order_relaxed);
-    arena_free(&scratch);
-    return TASK_DONE;
-}
-
 static void note_slow(struct request *req)
 {
     uint64_t took_ns = clock_mono_ns(req->api->options.clock) - req->start_ns;
@@ -113,6 +99,7 @@ static task_state run(struct request *req, struct query_job *job)
 
     let_go(req->api, job);
     for (bool done = false; !done && !req->out.failed;) {
+        struct arena scratch;
         status st = in_time(req, job, &err);
 
         job->idle = false;
@@ -124,8 +111,13 @@ static task_state run(struct request *req, struct query_job *job)
             continue;
         if (job->idle)
             arena_free(&job->scratch); /* many may wait like this one */
+        scratch = job->scratch;
+        if (!reply_grow(req)) { /* the request is gone, and what it held of the bound is nothing */
+            arena_free(&scratch);
+            return TASK_DONE;
+        }
         if (hold(req->api, job))
-            return pause_job(req, job);
+            return TASK_AGAIN;
     }
     arena_free(&job->scratch);
     note_slow(req);
