@@ -54,7 +54,9 @@ static status prepare(struct querying *q)
         q->within = &none; /* of no ids: nothing matches */
     if (st == ST_OK)
         st = take_ids(q, p->without, p->without_count, &q->without, &q->without_count);
-    q->ask_without = q->without_count > QUERY_WITHOUT_FEW;
+    /* Few are found and left out; so many that there is no room beside the answer are asked for. */
+    q->ask_without =
+        q->without_count > QUERY_WITHOUT_FEW || q->options->top_k + q->without_count > VINDEX_K_MAX;
     q->limits =
         (struct read_limits){.deadline_ns = q->options->deadline_ns, .stop = q->options->stop};
     asker_init(&q->asker, q->c, p->filter, &q->limits);
