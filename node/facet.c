@@ -246,7 +246,7 @@ static status facet(struct faceting *f, const struct filter *filter,
 
     if (st != ST_OK)
         return st;
-    st = collection_index_on(f->c, f->key, f->arena, &index, err);
+    st = collection_index_on(f->c, f->key, &index, err);
     if (st == ST_OK) {
         f->uuids = index.type == PINDEX_UUID;
         st = count_by_index(f, &rows, err);

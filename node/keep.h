@@ -31,9 +31,9 @@ bool keep_vector(struct arena *arena, const struct collection *c, uint32_t slot,
 NODISCARD
 bool keep_document(struct arena *arena, const struct collection *c, uint32_t slot,
                    const struct read_want *want, struct document *out);
-/* The payload index on a path, whatever its spelling. ST_NOT_FOUND, ST_NOMEM. */
+/* The payload index on a path, whatever its spelling; out->path is the caller's. ST_NOT_FOUND. */
 NODISCARD
-status collection_index_on(const struct collection *c, const struct path *path, struct arena *arena,
+status collection_index_on(const struct collection *c, const struct path *path,
                            struct pindex_info *out, struct err *err);
 /* The ids in order, each once; they go on borrowing their bytes. NULL with *count 0 when memory is
  * out. */

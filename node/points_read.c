@@ -21,26 +21,11 @@ status node_filter_bind(struct collection *c, struct filter *f, struct arena *ar
     return filter_is_all(f) ? ST_OK : filter_bind(f, &binding, arena, err);
 }
 
-status collection_index_on(const struct collection *c, const struct path *path, struct arena *arena,
+status collection_index_on(const struct collection *c, const struct path *path,
                            struct pindex_info *out, struct err *err)
 {
-    struct pindex_info *all = arena_array(arena, PINDEX_COUNT_MAX, sizeof *all);
-    size_t count;
-
-    if (all == NULL)
-        return err_set(err, ST_NOMEM, "out of memory for a list of indexes");
-    count = c->pindex == NULL ? 0 : pindex_list(c->pindex, all, PINDEX_COUNT_MAX);
-    for (size_t i = 0; i < count; i++) {
-        const struct path *other;
-        status st = path_parse(all[i].path, arena, &other, err);
-
-        if (st == ST_NOMEM)
-            return st;
-        if (st != ST_OK || !path_equal(path, other))
-            continue;
-        *out = all[i];
+    if (c->pindex != NULL && pindex_info_of(c->pindex, path, out))
         return ST_OK;
-    }
     return err_set(err, ST_NOT_FOUND, "there is no index on %.*s", (int)path->text.bytes,
                    (const char *)path->text.data);
 }

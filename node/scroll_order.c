@@ -361,7 +361,7 @@ status scroll_ordered(struct scrolling *s, struct scrolled *out)
     const struct path *by = s->request->order_by;
     struct ordering o = {.s = s};
     struct pindex_info index;
-    status st = collection_index_on(s->c, by, s->arena, &index, s->err);
+    status st = collection_index_on(s->c, by, &index, s->err);
 
     if (st == ST_NOMEM)
         return st;
