@@ -96,17 +96,39 @@ static status begin_switch(struct collection *c, struct err *err)
     return st;
 }
 
+struct told { /* what the bucket's catalog is to have */
+    const struct catalog *here;
+    struct catalog_collection entry;
+};
+
+/* The collection with its aliases, which were here alone; a name that is taken there stays. */
+static status add_with_aliases(void *arg, struct catalog *bucket, struct err *err)
+{
+    struct told *told = arg;
+    status st = admin_add_entry(&told->entry, bucket, err);
+
+    for (size_t i = 0; st == ST_OK && i < told->here->alias_count; i++) {
+        const struct catalog_alias *a = &told->here->aliases[i];
+
+        if (memcmp(a->collection_id, told->entry.id, sizeof a->collection_id) != 0 ||
+            catalog_find_name(bucket, a->database_id, a->name) != NULL)
+            continue;
+        st = catalog_set_alias(bucket, a->database_id, a->name, a->collection_id, err);
+    }
+    return st;
+}
+
 /* For others; the next look at it makes good what is missing (bucket_sync.c). */
 static void tell_bucket(struct patch_job *job)
 {
     const struct catalog_collection *entry = catalog_find_id(&job->node->catalog, job->c->id);
-    struct catalog_collection copy;
+    struct told told = {.here = &job->node->catalog};
     struct err err = {0};
-    status st = catalog_collection_copy(entry, &copy, &err);
+    status st = catalog_collection_copy(entry, &told.entry, &err);
 
     if (st == ST_OK) {
-        st = bucket_catalog_change(job->node, admin_add_entry, &copy, &err);
-        catalog_collection_free(&copy);
+        st = bucket_catalog_change(job->node, add_with_aliases, &told, &err);
+        catalog_collection_free(&told.entry);
     }
     if (st != ST_OK) {
         log_warn("the bucket's catalog lacks a collection; it is told in a moment",

@@ -155,6 +155,33 @@ static void a_snapshot_of_a_switch_can_be_restored(void **state)
     nworld_fini(&w);
 }
 
+/* The bucket learns the aliases with the collection: else a start takes them for removed there. */
+static void aliases_go_with_a_switch(void **state)
+{
+    struct nworld w;
+    struct collection *c;
+    struct err err = {0};
+
+    (void)state;
+    nworld_init(&w, false, 39);
+    nworld_bucket(&w, "aliases");
+    nworld_open(&w);
+    assert_int_equal(ncreate(&w, "docs", NDIM, VMETRIC_L2, 64, NULL), ST_OK);
+    c = npin(&w, "docs");
+    nput_range(c, 1, 20, 1);
+    assert_int_equal(nalias(&w, "other", c, NULL), ST_OK);
+    if (npatch_policy(&w, c, NODE_MEMORY_S3, &err) != ST_OK)
+        fail_msg("switch: %s", err.text);
+    if (nsnapshot(c, NULL, NULL, &err) != ST_OK)
+        fail_msg("snapshot: %s", err.text);
+    node_collection_unpin(c);
+    nlose_disk(&w);
+    nworld_open(&w);
+    neventually(nstate_is(&w, "docs", "serving"));
+    neventually(nthere(&w, "other"));
+    nworld_fini(&w);
+}
+
 static status nwrite_one(struct collection *c, uint64_t id, struct write_result *result)
 {
     struct write_row row = {.id = docid_u64(id)};
@@ -247,6 +274,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_name_of_the_bucket_hides_no_local_collection),
         cmocka_unit_test(a_switch_cut_short_can_be_made_again),
         cmocka_unit_test(a_snapshot_of_a_switch_can_be_restored),
+        cmocka_unit_test(aliases_go_with_a_switch),
         cmocka_unit_test(nothing_is_remote_before_the_base_is),
         cmocka_unit_test(a_bucket_of_newer_programs_is_left_alone),
     };
