@@ -28,6 +28,7 @@ enum {
 
 struct api;
 struct conn;
+struct grpc_call;
 
 struct request {
     struct task task;
@@ -58,6 +59,7 @@ struct request {
     void *state;                   /* a handler's own, in the arena */
     uint64_t parsed_ns;            /* monotonic, when the body was read; 0 before */
     struct idempotent *idempotent; /* owed an end when the request is given back; or NULL */
+    struct grpc_call *grpc;        /* came by the gRPC door (grpc.h), or NULL */
 
     /* The answer. */
     int http_status;
