@@ -285,11 +285,28 @@ static struct wal *pop_due_locked(struct wal_engine *e, enum wal_job *job)
     return NULL;
 }
 
-/* If the log is at work it is not idle, and comes into the list again by itself. */
+/* The log is looked at again a tick later, unless it has worked since it was taken out. */
+static void look_again(struct wal_engine *e, struct wal *w)
+{
+    lock_take(&e->lock);
+    if (w->timer.list == WAL_JOB_NONE)
+        list_add_locked(e, w, WAL_JOB_MARKER,
+                        clock_mono_ns(e->clock) + (uint64_t)MARKER_TICK_MS * NS_PER_MS);
+    lock_drop(&e->lock);
+}
+
+/* A log at work need not come into the list again by itself: what it works on may be done and only
+ * the end of it not told yet. */
 static void schedule(struct wal_engine *e, struct wal *w, enum wal_job job)
 {
     lock_take(&w->lock);
-    if (!w->shared.scheduled && !w->shared.closing) {
+    if (w->shared.closing) {
+        lock_drop(&w->lock);
+        return;
+    }
+    if (w->shared.scheduled) {
+        look_again(e, w);
+    } else {
         w->shared.scheduled = true;
         w->shared.job = job;
         wal_engine_ready_locked(e, w);

@@ -239,6 +239,36 @@ static void an_idle_log_gets_its_marker_in_time(void **state)
     wal_engine_close(engine);
 }
 
+/* A clock on which a tick passes between any two looks: whatever is due in a moment is due at the
+ * next one. */
+static _Atomic uint64_t hasty_ns;
+
+static uint64_t hasty_mono(struct clock *clock)
+{
+    (void)clock;
+    return atomic_fetch_add(&hasty_ns, (uint64_t)WAL_MARKER_IDLE_MS * 1000000);
+}
+
+static void a_log_found_at_work_when_its_time_comes_gets_its_marker_later(void **state)
+{
+    struct clock clock = *clock_real();
+    struct wal *w;
+
+    (void)state;
+    clock.mono_ns = hasty_mono;
+    open_engine(fs_sim_fs(sim), &clock);
+    w = open_log("/idle");
+    for (uint64_t lsn = 0, i = 1; i <= 300; i++) {
+        assert_st_ok(wal_append_wait(w, slice_text("writer"), &lsn, NULL));
+        for (int tries = 0; !marker_stands("/idle", lsn); tries++) {
+            assert_true(tries < 10000);
+            (void)usleep(1000);
+        }
+    }
+    wal_close(w);
+    wal_engine_close(engine);
+}
+
 /* Moves the clock and works on another log, so that the commit thread looks at it. Returns how many
  * syncs there were beside that work's own. */
 static uint64_t pass_time(struct clock_manual *clock, struct wal *busy, uint64_t ms)
@@ -307,6 +337,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(many_logs_share_the_threads, setup, teardown),
         cmocka_unit_test_setup_teardown(reading_and_trimming_go_on_meanwhile, setup, teardown),
         cmocka_unit_test_setup_teardown(an_idle_log_gets_its_marker_in_time, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            a_log_found_at_work_when_its_time_comes_gets_its_marker_later, setup, teardown),
         cmocka_unit_test_setup_teardown(an_idle_log_closes_its_file_and_opens_it_again, setup,
                                         teardown),
     };
