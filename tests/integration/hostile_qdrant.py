@@ -517,12 +517,22 @@ def slow_clients():
         print(f"{len(clients)} slow clients got their 408 after {min(c[6] for c in clients):.1f} to {max(c[6] for c in clients):.1f} s;"
               f" {len(deaf)} read nothing; memory peaked {peak // MIB} MiB above; another client's P99 {other.p99() * 1000:.1f} ms")
         check(sanitized() or peak < 400 * MIB, f"{peak // MIB} MiB")
-        # Those that read nothing are let go too, with what was kept for them.
+        # Those that read nothing are let go too, with what was kept for them. On a busy machine some were not worked on within
+        # their time: their short refusal was sent whole, and they are clients as any other that asks nothing more.
         deadline = time.monotonic() + 20
-        while open_connections(t.client) > 2 and time.monotonic() < deadline:
+        kept = 2 + sum(refused(s) for s in deaf)
+        while open_connections(t.client) > kept and time.monotonic() < deadline:
             time.sleep(0.2)
-        check(open_connections(t.client) <= 2, f"{open_connections(t.client)} connections are still open")
+            kept = 2 + sum(refused(s) for s in deaf)
+        check(open_connections(t.client) <= kept, f"{open_connections(t.client)} connections are still open, not {kept}")
         t.works()
+
+
+def refused(s):
+    """Whether a short refusal lies in the socket of a client that reads nothing."""
+    with contextlib.suppress(OSError):
+        return s.recv(12, socket.MSG_PEEK | socket.MSG_DONTWAIT).startswith((b"HTTP/1.1 4", b"HTTP/1.1 5"))
+    return False
 
 
 def open_connections(client):
