@@ -201,22 +201,28 @@ static void print_match(struct buf *out, const struct match *m, const struct que
 
 /* The words of the guides: candidates considered, distance calculations, vectors scanned, what the
  * filter let through. */
-static void print_explain(struct request *req, struct buf *out, const struct query_result *r,
-                          uint64_t search_ns)
+static void print_explain(struct request *req, struct buf *out, const struct one_query *q,
+                          const struct query_result *r, uint64_t search_ns)
 {
+    uint64_t estimate_ns = node_query_cost_ns(req->collection, &q->options);
+
     buf_put_text(out, ",\"explain\":{");
     print_text(out, true, "plan", r->used_graph ? "index" : "scan");
     print_text(out, false, "way", r->plan != NULL ? r->plan : r->used_graph ? "graph" : "scan");
-    print_u64(out, false, "candidates_considered", r->visited);
+    print_u64(out, false, "candidates_considered", (uint64_t)r->visited + r->scanned);
+    print_u64(out, false, "nodes_visited", r->visited);
+    print_u64(out, false, "layers_traversed", r->layers);
     print_u64(out, false, "distance_calculations", r->distances);
     print_u64(out, false, "vectors_scanned", r->scanned);
     print_key(out, false, "filter_selectivity");
     json_put_f64(out, r->selectivity);
     print_u64(out, false, "filter_rows_examined", r->filter_rows);
     print_u64(out, false, "filter_indexes_used", r->filter_indexes);
-    buf_printf(out, ",\"parse_ms\":%.3f,\"filter_ms\":%.3f,\"search_ms\":%.3f}",
-               (double)(req->parsed_ns - req->start_ns) / 1e6, (double)r->filter_ns / 1e6,
-               (double)(search_ns - r->filter_ns) / 1e6);
+    buf_printf(out,
+               ",\"cost_estimate_ms\":%.3f,\"parse_ms\":%.3f,\"filter_ms\":%.3f,"
+               "\"search_ms\":%.3f}",
+               (double)estimate_ns / 1e6, (double)(req->parsed_ns - req->start_ns) / 1e6,
+               (double)r->filter_ns / 1e6, (double)(search_ns - r->filter_ns) / 1e6);
 }
 
 static void print_result(struct request *req, struct buf *out, const struct one_query *q,
@@ -230,7 +236,7 @@ static void print_result(struct request *req, struct buf *out, const struct one_
     }
     buf_put_text(out, "]");
     if (q->explain)
-        print_explain(req, out, r, search_ns);
+        print_explain(req, out, q, r, search_ns);
 }
 
 /* --- running --- */

@@ -100,6 +100,7 @@ struct cand hnsw_descend(struct walk *w, uint64_t entry, uint32_t level)
     struct unseen u;
 
     at.key = code_key(&w->v->shape, w->k, &w->scratch->query, vindex_codes(w->v, at.slot));
+    w->stats.layers = entry_level(entry) - level + 1;
     for (uint32_t l = entry_level(entry); l > level; l--) {
         (void)visited_mark(&w->scratch->visited, at.slot);
         for (bool moved = true; moved;) {

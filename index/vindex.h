@@ -116,6 +116,7 @@ struct vsearch {
 };
 struct vsearch_stats {
     uint32_t visited;   /* graph nodes expanded */
+    uint32_t layers;    /* of the graph, passed through from its entry down; 0 without it */
     uint32_t distances; /* code and full distances computed */
     uint32_t scanned;   /* pending or scanned rows */
     bool used_graph;

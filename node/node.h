@@ -274,7 +274,7 @@ struct match {
 struct query_result {
     struct match *matches;
     uint32_t count;
-    uint32_t visited, distances, scanned;
+    uint32_t visited, layers, distances, scanned; /* as struct vsearch_stats */
     bool used_graph;
     const char *plan;        /* "graph", "scan", "matches" (of the filter), "filtered graph" */
     double selectivity;      /* of the filter, as estimated; 1 without one */

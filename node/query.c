@@ -77,6 +77,7 @@ static status search(struct querying *q, uint64_t started_ns)
                   (double)(clock_mono_ns(node->options.clock) - started_ns) * 1e-9);
     epoch_leave(node->epoch, guard);
     q->out->visited = q->stats.visited;
+    q->out->layers = q->stats.layers;
     q->out->distances = q->stats.distances;
     q->out->scanned = q->stats.scanned;
     q->out->used_graph = q->stats.used_graph;

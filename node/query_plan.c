@@ -172,6 +172,7 @@ static status take(struct querying *q, struct way *way, uint32_t room)
     if (st != ST_OK)
         return q->asker.gave_up ? asker_status(&q->asker, q->err) : st;
     q->stats.visited += stats.visited;
+    q->stats.layers = stats.layers > q->stats.layers ? stats.layers : q->stats.layers;
     q->stats.distances += stats.distances;
     q->stats.scanned += stats.scanned;
     q->stats.used_graph = stats.used_graph;

@@ -38,6 +38,7 @@ def check_loaded(info, answer, documents):
           f"the graph was not loaded with the rows: {info}")
     check(answer["explain"]["plan"] == "index" and len(answer["matches"]) == 10, f"the first answer: {answer}")
     check(answer["explain"]["vectors_scanned"] == 0, f"the first answer scanned rows: {answer}")
+    check(answer["explain"]["layers_traversed"] >= 1 and answer["explain"]["nodes_visited"] >= 10, f"the first answer: {answer}")
 
 
 def a_restart_answers_from_the_loaded_graph():
