@@ -53,8 +53,6 @@ task_state handle_patch(struct request *req);
 task_state handle_drop(struct request *req);
 /* handlers_write.c */
 task_state handle_insert(struct request *req);
-/* An id of the request's collection, in the arena. */
-bool take_id(struct request *req, struct parse *p, struct jval v, struct docid *out);
 /* The end of what a write is answered; out has members already. 202: the bucket was asked for, and
  * the log on this machine is what was reached in time. */
 void send_written(struct request *req, struct buf *out, const struct write_result *result);
@@ -88,6 +86,14 @@ bool parse_name(struct arena *arena, struct parse *p, const char *member, struct
                 const char **out);
 /* handlers_collections.c: "Memory" or "MemoryS3". */
 bool parse_policy(struct parse *p, struct jval v, enum node_policy *out);
+bool parse_metric(struct parse *p, struct jval v, struct collection_spec *spec);
+bool parse_graph(struct parse *p, struct jval v, struct collection_spec *spec);
+/* vectors_spec.c: `vectors` of a new collection into spec's fields; those that do not say it have
+ * the graph of spec. All other members of spec are read before. */
+bool parse_vectors_spec(struct request *req, struct parse *p, struct jval v,
+                        struct collection_spec *spec);
+/* `,"vectors":{...}` of a collection that has others than one unnamed vector. */
+void print_vectors_spec(struct buf *out, const struct collection *c);
 /* `,"bucket":{...}` or `,"bucket":null`: what is said of a collection's side in the bucket. */
 void print_bucket_state(struct buf *out, const struct collection_info *info);
 

@@ -65,6 +65,7 @@ static void print_collection(struct request *req, const struct collection_info *
     if (info->reason[0] != '\0')
         print_text(out, false, "reason", info->reason);
     print_hnsw(out, info);
+    print_vectors_spec(out, req->collection);
     print_u64(out, false, "last_lsn", info->last_lsn);
     print_u64(out, false, "durable_lsn", info->durable_lsn);
     if (info->has_bucket)
@@ -88,7 +89,7 @@ static void print_collection(struct request *req, const struct collection_info *
 
 /* --- creating --- */
 
-static bool parse_hnsw(struct parse *p, struct jval v, struct collection_spec *spec)
+bool parse_graph(struct parse *p, struct jval v, struct collection_spec *spec)
 {
     static const struct member members[] = {
         {"m", false}, {"ef_construction", false}, {"ef_search", false}, {"threshold", false}};
@@ -128,7 +129,7 @@ static bool parse_hnsw(struct parse *p, struct jval v, struct collection_spec *s
     return true;
 }
 
-static bool parse_metric(struct parse *p, struct jval v, struct collection_spec *spec)
+bool parse_metric(struct parse *p, struct jval v, struct collection_spec *spec)
 {
     struct slice text;
     char name[16];
@@ -212,7 +213,7 @@ static bool parse_spec_member(struct request *req, struct parse *p, int which, s
     case 3:
         return parse_policy(p, v, &spec->policy);
     case 4:
-        return parse_hnsw(p, v, spec);
+        return parse_graph(p, v, spec);
     case 5:
         return parse_durability(p, v, &spec->durability);
     case 6:
@@ -222,23 +223,35 @@ static bool parse_spec_member(struct request *req, struct parse *p, int which, s
     }
 }
 
+enum { SPEC_VECTORS = 7 };
+
 static bool parse_spec(struct request *req, struct parse *p, struct jval root,
                        struct collection_spec *spec)
 {
     static const struct member members[] = {
-        {"name", false}, {"dimension", false},  {"metric", false},     {"tiering_policy", false},
-        {"hnsw", false}, {"durability", false}, {"string_ids", false}, {"quantization", true}};
+        {"name", false},           {"dimension", false}, {"metric", false},
+        {"tiering_policy", false}, {"hnsw", false},      {"durability", false},
+        {"string_ids", false},     {"vectors", false},   {"quantization", true}};
+    struct jval vectors = {0};
+    bool has_vectors = false;
 
     for (struct jiter it = jval_iter(root); jiter_next(&it);) {
         int which = parse_member(p, members, COUNT_OF(members), &it);
 
         if (which < 0 || !parse_spec_member(req, p, which, it.value, spec))
             return false;
+        if (which == SPEC_VECTORS) {
+            vectors = it.value;
+            has_vectors = true;
+        }
     }
     if (spec->name == NULL)
         return parse_fail(p, PROBLEM_INVALID, "`name` is missing");
+    if (has_vectors)
+        return parse_vectors_spec(req, p, vectors, spec);
     if (spec->dimension == 0)
-        return parse_fail(p, PROBLEM_INVALID, "`dimension` is missing");
+        return parse_fail(p, PROBLEM_INVALID,
+                          "`dimension` is missing, or `vectors` for named ones");
     if (spec->metric == 0)
         return parse_fail(p, PROBLEM_INVALID, "`metric` is missing: cosine, dot, l2 or l1");
     return true;

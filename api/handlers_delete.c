@@ -1,4 +1,5 @@
 /* handlers_delete.c - deleting documents, by id or by what matches. */
+#include "api/document.h"
 #include "api/handlers.h"
 
 static const char *const ONE_PARAMETERS[] = {"durability", "if_lsn", NULL};

@@ -3,6 +3,7 @@
  * The first step parses all queries into the arena, so that the worker's JSON document is free
  * again. Cheap work is then done at once; work whose estimate is more than interactive goes through
  * the queue once more under its true cost, and runs in slices between queries. */
+#include "api/document.h"
 #include "api/handlers.h"
 
 #include "base/log.h"
@@ -17,6 +18,8 @@ enum { TOP_K_DEFAULT = 10, TIMEOUT_MS_MAX = 3600000 };
 
 struct one_query {
     float *vector;
+    size_t field;     /* the one that is searched, by position */
+    uint64_t vectors; /* to give back, bit per position */
     struct point_query points;
     struct query_options options;
     bool explain;
@@ -33,6 +36,7 @@ struct search {
 
 enum query_member {
     QUERY_VECTOR,
+    QUERY_USING,
     QUERY_TOP_K,
     QUERY_EF_SEARCH,
     QUERY_EXACT,
@@ -44,28 +48,55 @@ enum query_member {
     QUERY_AS_OF,
     QUERY_QUERIES,
 };
-static const struct member MEMBERS[] = {
-    [QUERY_VECTOR] = {"query_vector", false},     [QUERY_TOP_K] = {"top_k", false},
-    [QUERY_EF_SEARCH] = {"ef_search", false},     [QUERY_EXACT] = {"exact", false},
-    [QUERY_WITH_VECTOR] = {"with_vector", false}, [QUERY_WITH_PAYLOAD] = {"with_payload", false},
-    [QUERY_EXPLAIN] = {"explain", false},         [QUERY_TIMEOUT_MS] = {"timeout_ms", false},
-    [QUERY_FILTER] = {"filter", false},           [QUERY_AS_OF] = {"as_of", true},
-    [QUERY_QUERIES] = {"queries", false}};
+static const struct member MEMBERS[] = {[QUERY_VECTOR] = {"query_vector", false},
+                                        [QUERY_USING] = {"using", false},
+                                        [QUERY_TOP_K] = {"top_k", false},
+                                        [QUERY_EF_SEARCH] = {"ef_search", false},
+                                        [QUERY_EXACT] = {"exact", false},
+                                        [QUERY_WITH_VECTOR] = {"with_vector", false},
+                                        [QUERY_WITH_PAYLOAD] = {"with_payload", false},
+                                        [QUERY_EXPLAIN] = {"explain", false},
+                                        [QUERY_TIMEOUT_MS] = {"timeout_ms", false},
+                                        [QUERY_FILTER] = {"filter", false},
+                                        [QUERY_AS_OF] = {"as_of", true},
+                                        [QUERY_QUERIES] = {"queries", false}};
 
 /* --- parsing --- */
 
-static bool take_vector(struct request *req, struct parse *p, struct jval v, struct one_query *q)
-{
-    uint32_t dim = collection_dimension(req->collection);
+/* `query_vector` and `using` mean something together. */
+struct asked {
+    struct jval vector, using;
+    bool has_vector, has_using;
+};
 
-    if (!parse_vector_length(p, "query_vector", v, dim))
+static bool take_vector(struct request *req, struct parse *p, const struct asked *asked,
+                        struct one_query *q)
+{
+    if (!asked->has_vector)
+        return parse_fail(p, PROBLEM_INVALID, "`query_vector` is missing");
+    if (!asked->has_using) {
+        if (!document_field_unsaid(req, p, "query_vector", &q->field))
+            return false;
+    } else if (jval_type(asked->using) != J_STRING) {
+        return parse_fail(p, PROBLEM_INVALID, "`using` is of type %s, a vector's name is needed",
+                          jtype_name(jval_type(asked->using)));
+    } else if (!document_field(req, p, "using", jval_string(asked->using), &q->field)) {
         return false;
-    if (q->vector == NULL)
-        q->vector = arena_array(&req->arena, dim, sizeof *q->vector);
-    if (q->vector == NULL)
-        return parse_fail(p, PROBLEM_NO_MEMORY, "out of memory for a vector");
-    return parse_vector(p, "query_vector", v, dim, collection_needs_nonzero(req->collection),
-                        q->vector);
+    }
+    return document_vector(req, p, "query_vector", asked->vector, q->field, &q->vector);
+}
+
+/* A plain collection without a filter is asked by the shorter way. */
+static void ask_for_points(const struct request *req, struct one_query *q)
+{
+    q->options.with_vector = q->vectors != 0;
+    if (document_is_plain(req->collection) && q->points.filter == NULL)
+        return;
+    q->points.field = (uint32_t)q->field;
+    q->points.vectors = q->vectors;
+    q->options.with_vector = false;
+    q->options.by_distance = true;
+    q->options.points = &q->points;
 }
 
 /* timeout_ms can only shorten what the server allows. */
@@ -81,14 +112,20 @@ static bool take_timeout(struct request *req, struct parse *p, struct jval v, ui
 }
 
 static bool take_member(struct request *req, struct parse *p, int which, struct jval v,
-                        struct one_query *q)
+                        struct one_query *q, struct asked *asked)
 {
     struct query_options *o = &q->options;
     uint64_t n = 0;
 
     switch (which) {
     case QUERY_VECTOR:
-        return take_vector(req, p, v, q);
+        asked->vector = v;
+        asked->has_vector = true;
+        return true;
+    case QUERY_USING:
+        asked->using = v;
+        asked->has_using = true;
+        return true;
     case QUERY_TOP_K:
         if (!parse_uint(p, "top_k", v, 1, VINDEX_K_MAX, &n))
             return false;
@@ -102,7 +139,7 @@ static bool take_member(struct request *req, struct parse *p, int which, struct 
     case QUERY_EXACT:
         return parse_bool(p, "exact", v, &o->exact);
     case QUERY_WITH_VECTOR:
-        return parse_bool(p, "with_vector", v, &o->with_vector);
+        return document_want_vectors(req, p, v, &q->vectors);
     case QUERY_WITH_PAYLOAD:
         return parse_bool(p, "with_payload", v, &o->with_payload);
     case QUERY_EXPLAIN:
@@ -110,7 +147,6 @@ static bool take_member(struct request *req, struct parse *p, int which, struct 
     case QUERY_TIMEOUT_MS:
         return take_timeout(req, p, v, &o->deadline_ns);
     case QUERY_FILTER:
-        o->points = &q->points;
         return parse_filter(req, p, "filter", v, &q->points.filter);
     default: /* null counts as absent */
         return which >= 0;
@@ -120,6 +156,8 @@ static bool take_member(struct request *req, struct parse *p, int which, struct 
 static bool take_query(struct request *req, struct parse *p, struct jval v, size_t member_count,
                        struct one_query *q)
 {
+    struct asked asked = {0};
+
     *q = (struct one_query){.options = {.top_k = TOP_K_DEFAULT,
                                         .with_payload = true,
                                         .with_stats = true,
@@ -129,9 +167,12 @@ static bool take_query(struct request *req, struct parse *p, struct jval v, size
         return parse_fail(p, PROBLEM_INVALID, "the query is of type %s, an object is needed",
                           jtype_name(jval_type(v)));
     for (struct jiter it = jval_iter(v); jiter_next(&it);)
-        if (!take_member(req, p, parse_member(p, MEMBERS, member_count, &it), it.value, q))
+        if (!take_member(req, p, parse_member(p, MEMBERS, member_count, &it), it.value, q, &asked))
             return false;
-    return q->vector != NULL || parse_fail(p, PROBLEM_INVALID, "`query_vector` is missing");
+    if (!take_vector(req, p, &asked, q))
+        return false;
+    ask_for_points(req, q);
+    return true;
 }
 
 static bool make_queries(struct request *req, struct parse *p, struct search *s, size_t count)
@@ -180,9 +221,11 @@ static bool take_list(struct request *req, struct parse *p, struct jval root, st
 
 /* --- printing --- */
 
-static void print_match(struct buf *out, const struct match *m, const struct query_options *o,
+static void print_match(struct buf *out, const struct match *m, const struct one_query *q,
                         const struct collection *c)
 {
+    const float *const one[1] = {m->vector};
+
     buf_put_text(out, "{\"doc_id\":");
     print_doc_id(out, &m->id, node_string_ids(c));
     print_external_id(out, m->external_id);
@@ -190,12 +233,10 @@ static void print_match(struct buf *out, const struct match *m, const struct que
     json_put_f32(out, m->distance);
     print_key(out, false, "score");
     json_put_f32(out, m->score);
-    if (o->with_payload)
+    if (q->options.with_payload)
         print_payload(out, m->payload);
-    if (o->with_vector && m->vector != NULL) {
-        print_key(out, false, "vector");
-        json_put_floats(out, m->vector, collection_dimension(c));
-    }
+    document_print_vectors(out, c, m->vectors != NULL ? (const float *const *)m->vectors : one,
+                           q->vectors);
     buf_put_text(out, "}");
 }
 
@@ -207,7 +248,8 @@ static void print_explain(struct request *req, struct buf *out, const struct one
     uint64_t estimate_ns = node_query_cost_ns(req->collection, &q->options);
 
     buf_put_text(out, ",\"explain\":{");
-    print_text(out, true, "plan", r->used_graph ? "index" : "scan");
+    print_text(out, true, "using", node_field(req->collection, q->field)->name);
+    print_text(out, false, "plan", r->used_graph ? "index" : "scan");
     print_text(out, false, "way", r->plan != NULL ? r->plan : r->used_graph ? "graph" : "scan");
     print_u64(out, false, "candidates_considered", (uint64_t)r->visited + r->scanned);
     print_u64(out, false, "nodes_visited", r->visited);
@@ -232,7 +274,7 @@ static void print_result(struct request *req, struct buf *out, const struct one_
     for (uint32_t i = 0; i < r->count; i++) {
         if (i > 0)
             buf_put_text(out, ",");
-        print_match(out, &r->matches[i], &q->options, req->collection);
+        print_match(out, &r->matches[i], q, req->collection);
     }
     buf_put_text(out, "]");
     if (q->explain)
@@ -261,9 +303,9 @@ static task_state fail_query(struct request *req, struct search *s, status st,
 {
     const struct one_query *q = &s->queries[s->next];
     uint64_t vector_bytes =
-        (uint64_t)q->options.top_k * collection_dimension(req->collection) * sizeof(float);
+        q->options.top_k * document_floats(req->collection, q->vectors) * sizeof(float);
     bool too_large = s->scratch.bytes > REQUEST_ARENA_BYTES_MAX / 2 ||
-                     (q->options.with_vector && vector_bytes > REQUEST_ARENA_BYTES_MAX / 2);
+                     vector_bytes > REQUEST_ARENA_BYTES_MAX / 2;
 
     arena_free(&s->scratch);
     log_context_set(NULL, NULL);

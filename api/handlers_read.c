@@ -1,30 +1,10 @@
 /* handlers_read.c - one document by id, and pages of them in id order. */
+#include "api/document.h"
 #include "api/handlers.h"
 
 #include "node/points.h"
 
-static void print_floats(struct buf *out, const float *v, uint32_t dim)
-{
-    print_key(out, false, "vector");
-    if (v == NULL)
-        buf_put_text(out, "null");
-    else
-        json_put_floats(out, v, dim);
-}
-
-static void print_document(struct buf *out, const struct document *doc, uint32_t dim,
-                           bool with_vector, bool string_ids)
-{
-    buf_put_text(out, "{\"doc_id\":");
-    print_doc_id(out, &doc->id, string_ids);
-    print_external_id(out, doc->external_id);
-    if (with_vector) /* scrolls give the fields by position, plain reads the first alone */
-        print_floats(out, doc->vectors != NULL ? doc->vectors[0] : doc->vector, dim);
-    print_payload(out, doc->payload);
-    print_time(out, false, "inserted_at", doc->inserted_at_ns);
-    print_u64(out, false, "lsn", doc->lsn);
-    buf_put_text(out, "}");
-}
+#include <inttypes.h>
 
 task_state handle_document(struct request *req)
 {
@@ -51,8 +31,7 @@ task_state handle_document(struct request *req)
     }
     out = reply_begin(req);
     buf_put_text(out, "{\"document\":");
-    print_document(out, &doc, collection_dimension(req->collection), true,
-                   node_string_ids(req->collection));
+    document_print(out, req->collection, &doc, DOCUMENT_ALL_VECTORS);
     buf_put_text(out, "}\n");
     reply_send(req, 200);
     return TASK_DONE;
@@ -62,7 +41,8 @@ task_state handle_document(struct request *req)
 
 struct page {
     uint32_t limit;
-    bool with_vector;
+    const struct slice *vectors_text;
+    uint64_t vectors; /* bit per position */
     bool has_after;
     struct docid after; /* where the page before ended */
     const struct slice *filter_text;
@@ -100,10 +80,10 @@ static bool parse_page(struct request *req, struct page *page)
 {
     const struct slice *limit = request_parameter(req, "limit");
     const struct slice *cursor = request_parameter(req, "cursor");
-    const struct slice *with_vector = request_parameter(req, "with_vector");
 
     *page = (struct page){.limit = API_DOC_LIST_DEFAULT,
-                          .filter_text = request_parameter(req, "filter")};
+                          .filter_text = request_parameter(req, "filter"),
+                          .vectors_text = request_parameter(req, "with_vector")};
     if (limit != NULL && !parse_limit(*limit, &page->limit)) {
         reply_problem(req, PROBLEM_INVALID, "`limit` must be an integer from 1 to %d",
                       API_DOC_LIST_MAX);
@@ -113,12 +93,6 @@ static bool parse_page(struct request *req, struct page *page)
     if (cursor != NULL && !parse_cursor(req, *cursor, &page->after)) {
         reply_problem(req, PROBLEM_INVALID,
                       "`cursor` is none that this server gave: use next_cursor of the page before");
-        return false;
-    }
-    page->with_vector = with_vector != NULL && slice_equal(*with_vector, slice_text("true"));
-    if (with_vector != NULL && !page->with_vector &&
-        !slice_equal(*with_vector, slice_text("false"))) {
-        reply_problem(req, PROBLEM_INVALID, "`with_vector` must be true or false");
         return false;
     }
     return true;
@@ -142,29 +116,64 @@ static void print_cursor(struct buf *out, const struct docid *last)
     buf_free(&raw);
 }
 
+/* A parameter that is JSON text; what says what it must be. */
+static bool parse_json_parameter(struct request *req, struct slice text, const char *name,
+                                 const char *what, struct jval *out)
+{
+    struct err err = {0};
+    status st = request_json_text(req, text, out, &err);
+
+    if (st == ST_OK)
+        return true;
+    request_json_done(req);
+    if (st == ST_INVALID)
+        reply_problem(req, PROBLEM_INVALID,
+                      "`%s` is not JSON: send the text of %s, percent-encoded: %s", name, what,
+                      err.text);
+    else
+        reply_status(req, st, &err);
+    return false;
+}
+
 /* `filter` is the JSON text of one. */
 static bool take_filter(struct request *req, struct page *page)
 {
     struct parse p = {0};
-    struct err err = {0};
     struct jval v;
-    status st;
     bool fine;
 
     if (page->filter_text == NULL)
         return true;
-    st = request_json_text(req, *page->filter_text, &v, &err);
-    if (st != ST_OK) {
-        request_json_done(req);
-        if (st == ST_INVALID)
-            reply_problem(req, PROBLEM_INVALID,
-                          "`filter` is not JSON: send the text of an object, percent-encoded: %s",
-                          err.text);
-        else
-            reply_status(req, st, &err);
+    if (!parse_json_parameter(req, *page->filter_text, "filter", "an object", &v))
+        return false;
+    fine = parse_filter(req, &p, "filter", v, &page->filter);
+    request_json_done(req);
+    if (!fine)
+        (void)fail_parse(req, &p);
+    return fine;
+}
+
+/* `with_vector`: true, false, or the JSON text of a list of names. */
+static bool take_vectors(struct request *req, struct page *page)
+{
+    const struct slice *text = page->vectors_text;
+    struct parse p = {0};
+    struct jval v;
+    bool fine;
+
+    if (text == NULL || slice_equal(*text, slice_text("false")))
+        return true;
+    page->vectors = DOCUMENT_ALL_VECTORS;
+    if (slice_equal(*text, slice_text("true")))
+        return true;
+    if (text->bytes == 0 || text->data[0] != '[') {
+        reply_problem(req, PROBLEM_INVALID,
+                      "`with_vector` must be true, false or a list of names like [\"a\"]");
         return false;
     }
-    fine = parse_filter(req, &p, "filter", v, &page->filter);
+    if (!parse_json_parameter(req, *text, "with_vector", "a list of names", &v))
+        return false;
+    fine = document_want_vectors(req, &p, v, &page->vectors);
     request_json_done(req);
     if (!fine)
         (void)fail_parse(req, &p);
@@ -178,16 +187,16 @@ static status read_page(struct request *req, const struct page *page, struct doc
     struct scroll s = {.filter = page->filter,
                        .from = page->has_after ? &page->after : NULL,
                        .limit = page->limit + page->has_after,
-                       .want = {.payload = true, .vectors = page->with_vector},
+                       .want = {.payload = true, .vectors = page->vectors},
                        .limits = {.deadline_ns = req->deadline_ns, .stop = &req->gone}};
     struct scrolled found = {0};
     bool more = false;
     status st;
 
     *last = NULL;
-    if (page->filter == NULL) {
+    if (page->filter == NULL && (page->vectors == 0 || page->vectors == DOCUMENT_ALL_VECTORS)) {
         st = node_list(req->collection, page->has_after ? &page->after : NULL, page->limit,
-                       page->with_vector, &req->arena, docs, count, &more, err);
+                       page->vectors != 0, &req->arena, docs, count, &more, err);
     } else {
         st = node_scroll(req->collection, &s, &req->arena, &found, err);
         /* It begins with the last of the page before, if that is still there. */
@@ -212,7 +221,6 @@ static task_state answer_page(struct task *task)
 {
     struct request *req = (struct request *)task;
     const struct page *page = req->state;
-    uint32_t dim = collection_dimension(req->collection);
     struct document *docs = NULL;
     const struct docid *last;
     struct err err = {0};
@@ -232,7 +240,7 @@ static task_state answer_page(struct task *task)
     for (uint32_t i = 0; i < count; i++) {
         if (i > 0)
             buf_put_text(out, ",");
-        print_document(out, &docs[i], dim, page->with_vector, node_string_ids(req->collection));
+        document_print(out, req->collection, &docs[i], page->vectors);
     }
     buf_put_text(out, "]");
     print_cursor(out, last);
@@ -245,20 +253,21 @@ task_state handle_documents(struct request *req)
 {
     static const char *const known[] = {"limit", "cursor", "with_vector", "filter", NULL};
     struct page *page = arena_zero(&req->arena, sizeof *page);
-    uint32_t dim;
+    uint64_t floats;
 
     if (page == NULL) {
         reply_problem(req, PROBLEM_NO_MEMORY, "out of memory for a page");
         return TASK_DONE;
     }
     if (!request_parameters(req, known) || !parse_page(req, page) || !request_pin_collection(req) ||
-        !take_filter(req, page))
+        !take_vectors(req, page) || !take_filter(req, page))
         return TASK_DONE;
-    dim = collection_dimension(req->collection);
-    if (page->with_vector && (uint64_t)page->limit * dim * sizeof(float) > REPLY_BYTES_MAX) {
+    floats = document_floats(req->collection, page->vectors);
+    if (page->limit * floats * sizeof(float) > REPLY_BYTES_MAX) {
         reply_problem(req, PROBLEM_ANSWER_TOO_LARGE,
-                      "%u vectors of dimension %u are over the limit of an answer; lower `limit`",
-                      page->limit, dim);
+                      "%u documents with vectors of %" PRIu64
+                      " values are over the limit of an answer; lower `limit`",
+                      page->limit, floats);
         return TASK_DONE;
     }
     req->state = page;

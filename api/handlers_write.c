@@ -5,12 +5,12 @@
  * the commit thread. A large list is parsed document by document and in slices; where that meets
  * anything it does not take, the whole body is parsed in one piece, which then says what is wrong.
  */
+#include "api/document.h"
 #include "api/handlers.h"
 #include "api/split.h"
 
 #include "base/log.h"
 #include "node/points.h"
-#include "segment/record.h"
 
 static const char *const WRITE_PARAMETERS[] = {"durability", "if_lsn", NULL};
 
@@ -31,103 +31,21 @@ struct insert {
     struct write_options options;
 };
 
-enum row_member { ROW_DOC_ID, ROW_EXTERNAL_ID, ROW_VECTOR, ROW_PAYLOAD, ROW_DOCUMENTS };
+/* What a body may hold: a document, or `documents`. */
+enum { MEMBER_DOCUMENTS = 5 };
+static const struct member MEMBERS[] = {
+    {"doc_id", false},  {"external_id", false}, {"vector", false},
+    {"vectors", false}, {"payload", false},     [MEMBER_DOCUMENTS] = {"documents", false}};
 
-static const struct member MEMBERS[] = {[ROW_DOC_ID] = {"doc_id", false},
-                                        [ROW_EXTERNAL_ID] = {"external_id", false},
-                                        [ROW_VECTOR] = {"vector", false},
-                                        [ROW_PAYLOAD] = {"payload", false},
-                                        [ROW_DOCUMENTS] = {"documents", false}};
-
-static bool take_payload(struct request *req, struct parse *p, struct jval v, struct write_row *row,
-                         size_t *at)
-{
-    struct buf *b = &req->payloads;
-
-    if (jval_type(v) != J_OBJECT)
-        return parse_fail(p, PROBLEM_INVALID, "`payload` is of type %s, an object is needed",
-                          jtype_name(jval_type(v)));
-    *at = b->bytes;
-    jbin_put(b, v);
-    if (b->failed)
-        return parse_fail(p, PROBLEM_NO_MEMORY, "out of memory for a payload");
-    row->payload.bytes = b->bytes - *at;
-    if (row->payload.bytes > RECORD_PAYLOAD_BYTES_MAX)
-        return parse_fail(p, PROBLEM_INVALID, "`payload` has %zu bytes, the limit is %d",
-                          row->payload.bytes, RECORD_PAYLOAD_BYTES_MAX);
-    return true;
-}
-
-static bool take_external_id(struct request *req, struct parse *p, struct jval v,
-                             struct write_row *row)
-{
-    struct slice text;
-    char *copy;
-
-    if (!parse_text(p, "external_id", v, RECORD_EXTERNAL_ID_BYTES_MAX, &text))
-        return false;
-    copy = arena_strndup(&req->arena, (const char *)text.data, text.bytes);
-    if (copy == NULL)
-        return parse_fail(p, PROBLEM_NO_MEMORY, "out of memory for an external_id");
-    row->external_id = slice_make(copy, text.bytes);
-    return true;
-}
-
-static bool take_vector(struct request *req, struct parse *p, struct jval v, struct write_row *row)
-{
-    uint32_t dim = collection_dimension(req->collection);
-
-    if (!parse_vector_length(p, "vector", v, dim))
-        return false;
-    if (row->vector == NULL)
-        row->vector = arena_array(&req->arena, dim, sizeof *row->vector);
-    if (row->vector == NULL)
-        return parse_fail(p, PROBLEM_NO_MEMORY, "out of memory for a vector");
-    return parse_vector(p, "vector", v, dim, collection_needs_nonzero(req->collection),
-                        row->vector);
-}
-
-bool take_id(struct request *req, struct parse *p, struct jval v, struct docid *out)
-{
-    char *copy;
-
-    if (!parse_doc_id(p, "doc_id", v, node_string_ids(req->collection), out))
-        return false;
-    if (out->kind != DOCID_BYTES)
-        return true;
-    copy = arena_strndup(&req->arena, (const char *)out->bytes.data, out->bytes.bytes);
-    out->bytes.data = (const uint8_t *)copy;
-    return copy != NULL || parse_fail(p, PROBLEM_NO_MEMORY, "out of memory for an id");
-}
-
-/* One document into rows[index]; member_count leaves out what may not stand inside a list. */
-static bool take_row(struct request *req, struct parse *p, struct jval v, size_t member_count,
-                     struct insert *in, size_t index)
+static bool take_row(struct request *req, struct parse *p, struct jval v, struct insert *in,
+                     size_t index)
 {
     struct write_row *row = &in->rows[index];
 
-    if (jval_type(v) != J_OBJECT)
-        return parse_fail(p, PROBLEM_INVALID, "the document is of type %s, an object is needed",
-                          jtype_name(jval_type(v)));
-    for (struct jiter it = jval_iter(v); jiter_next(&it);) {
-        int which = parse_member(p, MEMBERS, member_count, &it);
-        bool fine = which >= 0;
-
-        if (which == (int)member_count)
-            continue; /* null */
-        if (which == ROW_DOC_ID)
-            fine = take_id(req, p, it.value, &row->id);
-        else if (which == ROW_EXTERNAL_ID)
-            fine = take_external_id(req, p, it.value, row);
-        else if (which == ROW_VECTOR)
-            fine = take_vector(req, p, it.value, row);
-        else if (which == ROW_PAYLOAD)
-            fine = take_payload(req, p, it.value, row, &in->payload_at[index]);
-        if (!fine)
-            return false;
-    }
+    if (!document_take(req, p, v, row, &in->payload_at[index]))
+        return false;
     in->ids_made = in->ids_made || row->id.kind == 0;
-    return row->vector != NULL || parse_fail(p, PROBLEM_INVALID, "`vector` is missing");
+    return true;
 }
 
 static bool make_rows(struct request *req, struct parse *p, struct insert *in, size_t count)
@@ -151,7 +69,7 @@ static bool take_documents(struct request *req, struct parse *p, struct jval roo
 
         if (which < 0)
             return false;
-        if (which < ROW_DOCUMENTS)
+        if (which < MEMBER_DOCUMENTS)
             return parse_fail(p, PROBLEM_INVALID, "`%s` may not stand beside `documents`",
                               MEMBERS[which].name);
     }
@@ -169,7 +87,7 @@ static bool take_documents(struct request *req, struct parse *p, struct jval roo
     p->list = "documents";
     p->index = 0;
     for (struct jiter it = jval_iter(documents); jiter_next(&it); p->index++)
-        if (!take_row(req, p, it.value, ROW_DOCUMENTS, in, p->index))
+        if (!take_row(req, p, it.value, in, p->index))
             return false;
     return true;
 }
@@ -190,8 +108,7 @@ static bool take_insert(struct request *req, struct parse *p, struct jval root, 
     in->many = jval_member(root, "documents", &documents);
     if (in->many && !take_documents(req, p, root, documents, in))
         return false;
-    if (!in->many &&
-        (!make_rows(req, p, in, 1) || !take_row(req, p, root, COUNT_OF(MEMBERS), in, 0)))
+    if (!in->many && (!make_rows(req, p, in, 1) || !take_row(req, p, root, in, 0)))
         return false;
     return true;
 }
@@ -314,7 +231,7 @@ static enum insert_step take_next(struct request *req, struct insert *in, struct
         return INSERT_WHOLE;
     p->list = "documents";
     p->index = in->count;
-    return take_row(req, p, v, ROW_DOCUMENTS, in, in->count++) ? INSERT_MORE : INSERT_FAILED;
+    return take_row(req, p, v, in, in->count++) ? INSERT_MORE : INSERT_FAILED;
 }
 
 /* Documents until the slice is used up or none is left. */

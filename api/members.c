@@ -117,7 +117,8 @@ bool parse_doc_id(struct parse *p, const char *name, struct jval v, bool strings
                       name, (int)(text.bytes < 64 ? text.bytes : 64), (const char *)text.data);
 }
 
-bool parse_vector_length(struct parse *p, const char *name, struct jval v, uint32_t dim)
+bool parse_vector_length(struct parse *p, const char *name, struct jval v, uint32_t dim,
+                         const char *whose)
 {
     size_t count;
 
@@ -126,9 +127,8 @@ bool parse_vector_length(struct parse *p, const char *name, struct jval v, uint3
                           name, jtype_name(jval_type(v)));
     count = jval_count(v);
     if (count != dim)
-        return parse_fail(p, PROBLEM_INVALID,
-                          "`%s` has %zu values, the collection's dimension is %" PRIu32, name,
-                          count, dim);
+        return parse_fail(p, PROBLEM_INVALID, "`%s` has %zu values, %s's dimension is %" PRIu32,
+                          name, count, whose, dim);
     return true;
 }
 

@@ -41,7 +41,9 @@ bool parse_doc_id(struct parse *p, const char *name, struct jval v, bool strings
 /* dim finite numbers; with `nonzero` not all of them 0. */
 bool parse_vector(struct parse *p, const char *name, struct jval v, uint32_t dim, bool nonzero,
                   float *out);
-/* Before parse_vector(): that the array has dim elements, so that the floats may be allocated. */
-bool parse_vector_length(struct parse *p, const char *name, struct jval v, uint32_t dim);
+/* Before parse_vector(): that the array has dim elements, so that the floats may be allocated.
+ * whose: what has this dimension, for the text. */
+bool parse_vector_length(struct parse *p, const char *name, struct jval v, uint32_t dim,
+                         const char *whose);
 
 #endif

@@ -258,6 +258,7 @@ struct query_options {
     bool with_payload;
     bool with_vector;
     bool with_stats;
+    bool by_distance; /* matches rise by distance to the last bit, with points too; else by score */
     uint64_t deadline_ns;             /* monotonic; 0: none */
     const _Atomic bool *stop;         /* looked at now and then while searching; NULL: none */
     const struct point_query *points; /* points.h; NULL: field 0, no filter */

@@ -27,6 +27,8 @@ struct field_info {
 /* Constant as long as the collection is pinned. */
 size_t node_field_count(const struct collection *c);
 const struct field_info *node_field(const struct collection *c, size_t position);
+/* A copy as it is now: its ef_search may change. */
+void node_field_now(const struct collection *c, size_t position, struct field_info *out);
 int node_field_position(const struct collection *c, struct slice name); /* -1: none */
 bool node_string_ids(const struct collection *c);
 /* Texts kept with the collection in the catalog: what a restore brings back. The door chooses keys

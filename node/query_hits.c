@@ -49,7 +49,7 @@ void query_hit_add(struct querying *q, uint32_t slot, float distance)
     h->distance = distance;
     h->score = score_of(q->field->metric, distance);
     h->rank = h->score;
-    if (q->options->points == NULL)
+    if (q->options->points == NULL || q->options->by_distance)
         h->rank = distance; /* the native door shows distances: they rise, to the last bit */
     else if (higher_is_better(q))
         h->rank = -h->score;

@@ -98,6 +98,57 @@ def ids_are_text_where_the_collection_says_so():
         node.stop()
 
 
+def both_dialects_see_the_same_vectors():
+    with Folder("native") as folder, Node(folder) as node:
+        c = node.start().client()
+        ask(c, "POST", "/api/v1/collections", {"name": "own", "hnsw": {"threshold": 10}, "vectors": {
+            "a": {"dimension": 2, "metric": "l2"}, "b": {"dimension": 3, "metric": "cosine", "hnsw": {"m": 4}}}}, 201)
+        ask(c, "PUT", "/collections/other", {"vectors": {"a": {"size": 2, "distance": "Euclid"},
+                                                         "b": {"size": 3, "distance": "Cosine", "hnsw_config": {"m": 4}}}})
+        for name in ("own", "other"):
+            told = ask(c, "GET", f"/collections/{name}").json["result"]["config"]["params"]["vectors"]
+            check({n: (v["size"], v["distance"]) for n, v in told.items()} == {"a": (2, "Euclid"), "b": (3, "Cosine")}, told)
+            told = ask(c, "GET", f"/api/v1/collections/{name}").json["collection"]["vectors"]
+            check({n: (v["dimension"], v["metric"]) for n, v in told.items()} == {"a": (2, "l2"), "b": (3, "cosine")}, told)
+            check(told["b"]["hnsw"]["m"] == 4, told)
+        for name in ("own", "other"):
+            own = f"/api/v1/collections/{name}"
+            ask(c, "POST", own + "/insert", {"documents": [
+                {"doc_id": 1, "vectors": {"a": [1, 2], "b": [0, 0, 2]}, "payload": {"p": 1}}, {"doc_id": 2, "vectors": {"b": [3, 4, 0]}},
+                {"doc_id": 3, "vectors": {}}]})
+            ask(c, "PUT", f"/collections/{name}/points?wait=true", {"points": [
+                {"id": 4, "vector": {"a": [4, 6], "b": [0, 1, 0]}}, {"id": 5, "vector": {"a": [0, 0]}}, {"id": 6, "vector": {}}]})
+            for start in range(2):
+                if start == 1:
+                    node.kill9()
+                    c = node.start().client()
+                want = {1: {"a": [1, 2], "b": [0, 0, 1]}, 2: {"b": [0.6, 0.8, 0]}, 3: {}, 4: {"a": [4, 6], "b": [0, 1, 0]}, 5: {"a": [0, 0]}, 6: {}}
+                near = lambda got, start=start: {i: {n: [round(x, 5) for x in v] for n, v in vs.items()} for i, vs in got.items()}
+                check(near({d["doc_id"]: d["vectors"] for d in c.documents(name)}) == want, f"{name}, pages, start {start}")
+                points = ask(c, "POST", f"/collections/{name}/points/scroll", {"with_vector": True, "limit": 100}).json["result"]["points"]
+                check(near({p["id"]: p["vector"] for p in points}) == want, f"{name}, scroll, start {start}: {points}")
+                for i, vectors in want.items():
+                    d = ask(c, "GET", f"{own}/docs/{i}").json["document"]
+                    check(near({i: d["vectors"]}) == {i: vectors} and "vector" not in d, d)
+                for using, query in (("a", [4, 6]), ("b", [3, 4, 0])):
+                    for exact in (True, False):
+                        mine = ask(c, "POST", own + "/query", {"query_vector": query, "using": using, "exact": exact,
+                                                               "with_vector": True}).json["matches"]
+                        theirs = ask(c, "POST", f"/collections/{name}/points/query", {
+                            "query": query, "using": using, "params": {"exact": exact}, "with_vector": True}).json["result"]["points"]
+                        check([(m["doc_id"], m["score"], m["vectors"]) for m in mine]
+                              == [(m["id"], m["score"], m["vector"]) for m in theirs] and mine, f"{mine} {theirs}")
+                        check(all(x["distance"] <= y["distance"] for x, y in zip(mine, mine[1:])), mine)
+            # An insert replaces all vectors, a change of vectors one of them.
+            ask(c, "POST", own + "/insert", {"doc_id": 4, "vectors": {"b": [1, 0, 0]}})
+            check(ask(c, "GET", f"/collections/{name}/points/4").json["result"]["vector"] == {"b": [1, 0, 0]}, "what was not sent is there")
+            ask(c, "PUT", f"/collections/{name}/points/vectors?wait=true", {"points": [{"id": 4, "vector": {"a": [7, 7]}}]})
+            check(ask(c, "GET", own + "/docs/4").json["document"]["vectors"] == {"a": [7, 7], "b": [1, 0, 0]}, "the others stay")
+            some = ask(c, "GET", own + "/docs?with_vector=%5B%22a%22%5D").json["documents"]
+            check({d["doc_id"]: d["vectors"] for d in some} == {1: {"a": [1, 2]}, 2: {}, 3: {}, 4: {"a": [7, 7]}, 5: {"a": [0, 0]}, 6: {}}, some)
+        node.stop()
+
+
 def a_deadline_ends_a_filter_that_scans():
     with Folder("native") as folder, Node(folder) as node:
         c = node.start().client()
@@ -159,5 +210,5 @@ def one_write_waits_for_the_bucket_where_it_asks_to():
 
 if __name__ == "__main__":
     main(a_condition_names_the_lsn_that_is_there, a_write_under_a_key_is_done_once, many_at_once_under_one_key_write_once,
-         ids_are_text_where_the_collection_says_so,
+         ids_are_text_where_the_collection_says_so, both_dialects_see_the_same_vectors,
          what_needs_a_bucket_is_refused_at_once_without_one, one_write_waits_for_the_bucket_where_it_asks_to, a_deadline_ends_a_filter_that_scans)

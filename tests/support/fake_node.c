@@ -356,8 +356,8 @@ static struct collection *make_locked(struct node *n, const struct collection_sp
         c->fields[i].name = c->names[i];
         (void)snprintf(c->names[i], sizeof c->names[i], "%s", spec->fields[i].name);
     }
-    c->info.dimension = spec->dimension;
-    c->info.metric = vmetric_name((enum vmetric)spec->metric);
+    c->info.dimension = c->fields[0].dimension;
+    c->info.metric = c->field_count == 0 ? "none" : vmetric_name((enum vmetric)c->fields[0].metric);
     c->info.policy = node_policy_name(spec->policy == 0 ? NODE_MEMORY : spec->policy);
     c->info.durability =
         node_durability_name(spec->durability == 0 ? NODE_LOCAL : spec->durability);
@@ -784,17 +784,16 @@ uint64_t node_query_cost_ns(struct collection *c, const struct query_options *op
 static bool copy_document(struct collection *c, const struct fake_row *row, bool with_vector,
                           struct arena *arena, struct document *out)
 {
-    *out = (struct document){.id = row->id,
-                             .external_id = arena_slice(arena, row->external_id),
-                             .payload = arena_slice(arena, row->payload),
-                             .inserted_at_ns = row->inserted_at_ns,
-                             .lsn = row->lsn};
-    if (with_vector)
-        out->vector = (const float *)(const void *)arena_slice(
-                          arena, slice_make(row->vectors[0], c->info.dimension * sizeof(float)))
-                          .data;
-    return out->payload.data != NULL && out->external_id.data != NULL &&
-           (!with_vector || out->vector != NULL);
+    const struct read_want want = {.payload = true, .vectors = with_vector ? UINT64_MAX : 0};
+
+    if (!fake_copy_row(c, row, &want, arena, out))
+        return false;
+    out->external_id = arena_slice(arena, row->external_id);
+    out->inserted_at_ns = row->inserted_at_ns;
+    out->vector = out->vectors[0];
+    if (!with_vector || c->field_count < 2)
+        out->vectors = NULL; /* as node gives them */
+    return out->external_id.data != NULL;
 }
 
 status node_get(struct collection *c, const struct docid *id, struct arena *arena,

@@ -19,6 +19,11 @@ const struct field_info *node_field(const struct collection *c, size_t position)
     return position < c->field_count ? &c->fields[position] : NULL;
 }
 
+void node_field_now(const struct collection *c, size_t position, struct field_info *out)
+{
+    *out = c->fields[position];
+}
+
 int node_field_position(const struct collection *c, struct slice name)
 {
     for (size_t i = 0; i < c->field_count; i++)

@@ -57,6 +57,7 @@ static bool take(const struct collection *c, const struct fake_row *row, const f
     if (!fake_copy_row(c, row, &want, arena, &d))
         return false;
     *out = (struct match){.id = d.id, .lsn = d.lsn, .payload = d.payload, .vectors = d.vectors};
+    out->external_id = row->external_id;
     out->vector = o->with_vector ? d.vectors[0] : NULL;
     out->score = score(field->metric, query, row->vectors[p->field], field->dimension);
     out->distance =

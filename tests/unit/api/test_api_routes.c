@@ -165,7 +165,8 @@ static void queries_find_the_nearest(void **state)
           "{\"matches\":[{\"doc_id\":2,\"external_id\":\"five\",\"distance\":0,\"score\":1,"
           "\"vector\":[3,4,0]}],\"latency_ms\":");
     check("POST", "/api/v1/collections/c/query", "{\"query_vector\":[3,4,0],\"explain\":true}", 200,
-          "\"explain\":{\"plan\":\"scan\",\"way\":\"scan\",\"candidates_considered\":3,"
+          "\"explain\":{\"using\":\"\",\"plan\":\"scan\",\"way\":\"scan\",\"candidates_"
+          "considered\":3,"
           "\"nodes_visited\":0,\"layers_traversed\":0,\"distance_calculations\":3,"
           "\"vectors_scanned\":3,\"filter_selectivity\":");
     check(
