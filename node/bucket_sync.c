@@ -11,6 +11,7 @@ struct sync_job {
     struct meta_job job;
     struct node *node;
     struct catalog bucket;
+    uint64_t changes; /* catalog_changes when the read of it began */
     char reason[256]; /* the first thing that was not taken over; "" */
     bool again;       /* something waits for a collection that is being loaded */
 };
@@ -274,9 +275,23 @@ static status take_over(struct sync_job *job, struct err *err)
     return st;
 }
 
-static void run_sync(struct meta_job *base)
+/* What was read before this node changed it would take that change back. On this thread nothing
+ * comes in between. */
+static bool is_news(struct sync_job *job)
 {
-    struct sync_job *job = (struct sync_job *)(void *)base;
+    struct err err = {0};
+
+    if (job->changes == atomic_load(&job->node->catalog_changes))
+        return true;
+    catalog_free(&job->bucket);
+    if (bucket_catalog_read(job->node, &job->bucket, &err) == ST_OK)
+        return true;
+    log_warn("the bucket's catalog is read again in a moment", "err=%s", err.text);
+    return false;
+}
+
+static void take_all(struct sync_job *job)
+{
     struct node *node = job->node;
     struct err err = {0};
 
@@ -297,6 +312,16 @@ static void run_sync(struct meta_job *base)
         atomic_store(&node->sync_wanted, true);
     atomic_store(&node->catalog_seen, true);
     atomic_store(&node->load_first, false);
+}
+
+static void run_sync(struct meta_job *base)
+{
+    struct sync_job *job = (struct sync_job *)(void *)base;
+
+    if (is_news(job))
+        take_all(job);
+    else
+        atomic_store(&job->node->sync_wanted, true);
     catalog_free(&job->bucket);
     mem_free(job);
 }
@@ -310,6 +335,7 @@ status bucket_catalog_sync(struct node *node, struct err *err)
         return err_set(err, ST_NOMEM, "out of memory");
     job->job.run = run_sync;
     job->node = node;
+    job->changes = atomic_load(&node->catalog_changes);
     st = bucket_check_format(node, err);
     if (st == ST_OK)
         st = bucket_catalog_read(node, &job->bucket, err);

@@ -335,14 +335,15 @@ struct node {
     struct dlq *dlq;
     struct tier *tier; /* NULL: no bucket */
     uint8_t session[16];
-    char *owner_id;              /* who we are to the bucket (docs/decisions/owner-identity.md) */
-    _Atomic bool catalog_seen;   /* the bucket's, since the start */
-    _Atomic bool sync_wanted;    /* it is to be read again */
-    _Atomic bool bucket_refused; /* it is for newer programs; bucket.bucket_reason says it */
-    _Atomic bool format_wanted;  /* meta/format is not there, and could not be written yet */
-    _Atomic bool load_first;     /* an empty directory: not ready until the bucket was asked */
-    struct {                     /* guarded by lock */
-        struct lock lock;        /* LOCK_RANK_INDEXES */
+    char *owner_id;            /* who we are to the bucket (docs/decisions/owner-identity.md) */
+    _Atomic bool catalog_seen; /* the bucket's, since the start */
+    _Atomic bool sync_wanted;  /* it is to be read again */
+    _Atomic uint64_t catalog_changes; /* of the bucket's, by this node; the meta thread raises it */
+    _Atomic bool bucket_refused;      /* it is for newer programs; bucket.bucket_reason says it */
+    _Atomic bool format_wanted;       /* meta/format is not there, and could not be written yet */
+    _Atomic bool load_first;          /* an empty directory: not ready until the bucket was asked */
+    struct {                          /* guarded by lock */
+        struct lock lock;             /* LOCK_RANK_INDEXES */
         struct index_wait *first;
         _Atomic uint32_t count;      /* read without, as a hint */
     } index_waits;                   /* who waits until an index is built */
