@@ -26,7 +26,7 @@ static void on_changed(void *arg, status st, const struct collection_info *info,
     struct collection_info now;
 
     (void)info;
-    if (st != ST_OK && st != ST_NOT_FOUND) {
+    if (st != ST_OK) {
         fail_bucket(req, st, err);
         return;
     }

@@ -315,14 +315,16 @@ static void run_drop(struct meta_job *base)
 {
     struct admin_job *job = (struct admin_job *)(void *)base;
     struct node *node = job->node;
-    struct collection *c = job->c;
     struct catalog next;
     struct err err = {0};
+    status st = collection_pin_now(&job->c, &err);
+    struct collection *c = job->c;
     enum collection_state now = atomic_load(&c->seq.state);
     bool unloaded = now == COLLECTION_FAILED && catalog_find_id(&node->catalog, c->id) == NULL;
-    status st = node_check_writable(node, &err);
 
     catalog_init(&next);
+    if (st == ST_OK)
+        st = node_check_writable(node, &err);
     if (st == ST_OK && (now == COLLECTION_LOADING || atomic_load(&c->in_load)))
         st = err_set(&err, ST_UNAVAILABLE, "the collection is still loading");
     if (st == ST_OK)

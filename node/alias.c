@@ -248,13 +248,14 @@ static void run_alias(struct meta_job *base)
 {
     struct alias_job *job = (struct alias_job *)(void *)base;
     struct node *node = job->node;
-    struct collection *c = job->c;
     struct collection_info info;
     struct catalog next;
     struct err err = {0};
     status st = node_check_writable(node, &err);
 
     catalog_init(&next);
+    if (st == ST_OK && job->c != NULL)
+        st = collection_pin_now(&job->c, &err);
     if (st == ST_OK)
         st = catalog_copy(&node->catalog, &next, &err);
     for (size_t i = 0; i < job->action_count && st == ST_OK; i++)
@@ -265,9 +266,9 @@ static void run_alias(struct meta_job *base)
         st = catalog_store_write(node, &next, &err);
     catalog_free(&next);
     memset(&info, 0, sizeof info);
-    if (st == ST_OK && c != NULL)
-        node_collection_info(c, &info);
-    node_collection_unpin(c);
+    if (st == ST_OK && job->c != NULL)
+        node_collection_info(job->c, &info);
+    node_collection_unpin(job->c);
     job->done(job->arg, st, st == ST_OK ? &info : NULL, &err);
     job_free(job);
 }

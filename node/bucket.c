@@ -228,37 +228,20 @@ void node_compact(struct collection *c, bool anew, node_snapshot_fn *done, void 
 
 /* --- published whole again --- */
 
-struct again {
-    struct collection *c;
-    struct catalog_collection entry;
-};
-
 static void start_recreate(struct tier_stream *s, tier_done_fn *done, void *arg, const void *what)
 {
     tier_stream_recreate(s, *(const uint64_t *)what, done, arg);
 }
 
-/* On the meta thread. */
 static status do_enter(void *arg, struct err *err)
 {
-    struct again *again = arg;
-    const struct catalog_collection *entry =
-        catalog_find_id(&again->c->node->catalog, again->c->id);
-    status st;
+    struct collection *c = arg;
 
-    if (entry == NULL)
-        return err_set(err, ST_NOT_FOUND, "the collection was dropped");
-    st = catalog_collection_copy(entry, &again->entry, err);
-    if (st == ST_OK) {
-        st = bucket_catalog_change(again->c->node, admin_add_entry, &again->entry, err);
-        catalog_collection_free(&again->entry);
-    }
-    return st;
+    return bucket_tell(c->node, c->id, err);
 }
 
 static status recreate(struct collection *c, struct err *err)
 {
-    struct again again = {.c = c};
     uint64_t floor_lsn = atomic_load_explicit(&c->applied_lsn, memory_order_acquire);
     status st = bucket_check_format(c->node, err);
 
@@ -266,7 +249,7 @@ static status recreate(struct collection *c, struct err *err)
         ship_note_switching(c, true);
         st = ship_call(c, start_recreate, &floor_lsn, NODE_BUCKET_WAIT_MS, err);
     }
-    return st == ST_OK ? jobs_run(&c->node->meta, do_enter, &again, err) : st;
+    return st == ST_OK ? jobs_run(&c->node->meta, do_enter, c, err) : st;
 }
 
 /* On the publish thread. */

@@ -5,8 +5,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
-enum { ROOT_ATTEMPT_MS = 5000 };
-
 struct sync_job {
     struct meta_job job;
     struct node *node;
@@ -23,15 +21,6 @@ static void not_taken(struct sync_job *job, const char *name, const char *why)
         (void)snprintf(job->reason, sizeof job->reason,
                        "of the bucket's catalog collection %.64s is not taken over: %.120s", name,
                        why);
-}
-
-static bool was_dropped_there(const struct catalog *bucket, const uint8_t id[16])
-{
-    for (size_t i = 0; i < bucket->dropped_count; i++) {
-        if (memcmp(bucket->dropped[i].id, id, 16) == 0)
-            return true;
-    }
-    return false;
 }
 
 static bool takes_names(struct catalog *next, const struct catalog *bucket, bool *changed,
@@ -188,7 +177,7 @@ static void drop_the_dropped(struct sync_job *job)
         return;
     for (size_t i = 0; i < count; i++) {
         if (!policy_has_bucket(atomic_load(&items[i]->policy)) ||
-            !was_dropped_there(&job->bucket, items[i]->id))
+            !bucket_dropped(&job->bucket, items[i]->id))
             continue;
         if (is_being_loaded(items[i])) {
             job->again = true;
@@ -201,38 +190,17 @@ static void drop_the_dropped(struct sync_job *job)
     table_snapshot_free(items, count);
 }
 
-static status add_missing(void *arg, struct catalog *bucket, struct err *err)
-{
-    return admin_add_entry(arg, bucket, err);
-}
-
-static bool has_root(struct node *node, const uint8_t id[16])
-{
-    char key[OBJKEY_BYTES];
-    struct objstore_req req = {.op = OBJSTORE_GET,
-                               .pool = OBJSTORE_LOG,
-                               .key = key,
-                               .bytes_max = ROOT_BYTES_MAX,
-                               .timeout_ms = ROOT_ATTEMPT_MS};
-    status st;
-
-    objkey_root(id, key);
-    st = objstore_wait(node->options.store, &req, NULL);
-    objstore_result_fini(&req.result);
-    return st == ST_OK;
-}
-
 /* A switch to MemoryS3 was cut short between its root and the bucket's catalog. */
 static void tell_of_the_missing(struct node *node, const struct catalog *bucket)
 {
     for (size_t i = 0; i < node->catalog.collection_count; i++) {
-        struct catalog_collection *here = &node->catalog.collections[i];
+        const struct catalog_collection *here = &node->catalog.collections[i];
         struct err err = {0};
 
         if (!policy_has_bucket(here->policy) || catalog_find_id(bucket, here->id) != NULL ||
-            was_dropped_there(bucket, here->id) || !has_root(node, here->id))
+            bucket_dropped(bucket, here->id) || !bucket_has_root(node, here->id))
             continue;
-        if (bucket_catalog_change(node, add_missing, here, &err) != ST_OK)
+        if (bucket_tell(node, here->id, &err) != ST_OK)
             log_warn("the bucket's catalog lacks a collection until the next start",
                      "name=%s err=%s", here->name, err.text);
     }
@@ -247,7 +215,7 @@ static void load_the_new(struct sync_job *job)
         struct err err = {0};
 
         if (catalog_find_id(&node->catalog, there->id) != NULL ||
-            was_dropped_there(&node->catalog, there->id))
+            bucket_dropped(&node->catalog, there->id))
             continue;
         if (catalog_find_name(&node->catalog, there->database_id, there->name) != NULL)
             not_taken(job, there->name, NAME_TAKEN);

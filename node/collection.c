@@ -372,6 +372,17 @@ struct collection *node_collection_pin_id(struct node *node, const uint8_t id[16
     return c;
 }
 
+status collection_pin_now(struct collection **c, struct err *err)
+{
+    struct collection *now = node_collection_pin_id((*c)->node, (*c)->id);
+
+    if (now == NULL)
+        return err_set(err, ST_NOT_FOUND, "the collection was dropped");
+    node_collection_unpin(*c);
+    *c = now;
+    return ST_OK;
+}
+
 status table_snapshot(struct node *node, struct collection ***out, size_t *count, struct err *err)
 {
     struct collection **items;

@@ -134,37 +134,43 @@ static struct index_wait *wait_make(struct collection *c, const struct path *pat
     return NULL;
 }
 
-/* The key of the setting, by whatever spelling its path has there; *known: it is there. */
-static status key_of(struct index_wait *w, char key[CATALOG_SETTING_KEY_BYTES_MAX], bool *known,
-                     size_t *count, struct err *err)
+/* On the meta thread. The key of the setting, by whatever spelling its path has there; a healing
+ * may have put another collection in the place of the one that was asked. */
+static status choose_key(void *arg, struct collection *c, char key[SETTING_KEY_BYTES],
+                         bool *nothing, struct err *err)
 {
-    struct index_definition *items;
+    struct index_wait *w = arg;
     const struct index_definition *d;
+    struct index_definition *items;
     struct slice path = w->path->text;
-    status st = index_definitions(w->c, &w->arena, &items, count, err);
+    size_t count = 0;
+    status st = index_definitions(c, &w->arena, &items, &count, err);
 
+    collection_pin(c);
+    node_collection_unpin(w->c);
+    w->c = c;
     if (st != ST_OK)
         return st;
-    d = index_definition_of(items, *count, w->path);
-    *known = d != NULL;
+    d = index_definition_of(items, count, w->path);
+    *nothing = w->drops && d == NULL;
+    if (!w->drops && d == NULL && count >= PINDEX_COUNT_MAX)
+        return err_set(err, ST_INVALID,
+                       "a collection has at most %d payload indexes: drop one that is not needed",
+                       PINDEX_COUNT_MAX);
     if (d != NULL)
         path = d->setting->key;
-    (void)snprintf(key, CATALOG_SETTING_KEY_BYTES_MAX, "%s%.*s", INDEX_SETTING_PREFIX,
-                   (int)path.bytes, (const char *)path.data);
+    (void)snprintf(key, SETTING_KEY_BYTES, "%s%.*s", INDEX_SETTING_PREFIX, (int)path.bytes,
+                   (const char *)path.data);
     return ST_OK;
 }
-static_assert(sizeof INDEX_SETTING_PREFIX + PATH_BYTES_MAX < CATALOG_SETTING_KEY_BYTES_MAX,
-              "a path fits");
+static_assert(sizeof INDEX_SETTING_PREFIX + PATH_BYTES_MAX < SETTING_KEY_BYTES, "a path fits");
 
 void node_index_create(struct node *node, struct collection *c, const struct pindex_spec *spec,
                        struct slice schema, uint64_t wait_ms, node_admin_fn *done, void *arg)
 {
     struct index_wait *w = wait_make(c, spec->path, done, arg);
-    char key[CATALOG_SETTING_KEY_BYTES_MAX];
     struct buf value;
     struct err err = {0};
-    bool known = false;
-    size_t count = 0;
     status st = ST_OK;
 
     buf_init(&value, SCHEMA_BYTES_MAX + INDEX_LINE_BYTES_MAX);
@@ -173,18 +179,13 @@ void node_index_create(struct node *node, struct collection *c, const struct pin
     if (st == ST_OK && schema.bytes > SCHEMA_BYTES_MAX)
         st = err_set(&err, ST_INVALID, "the schema of an index has at most %d bytes, this one %zu",
                      SCHEMA_BYTES_MAX, schema.bytes);
-    if (st == ST_OK)
-        st = key_of(w, key, &known, &count, &err);
-    if (st == ST_OK && !known && count >= PINDEX_COUNT_MAX)
-        st = err_set(&err, ST_LIMIT, "a collection has at most %d payload indexes",
-                     PINDEX_COUNT_MAX);
     if (st == ST_OK) {
         put_definition(&value, spec, schema);
         st = buf_status(&value, &err);
     }
     if (st == ST_OK) {
         w->wait_ms = wait_ms;
-        node_setting_put(node, c, key, buf_slice(&value), on_defined, w);
+        setting_put_chosen(node, c, choose_key, buf_slice(&value), on_defined, w);
     } else {
         wait_free(w);
         done(arg, st, NULL, &err);
@@ -196,22 +197,14 @@ void node_index_drop(struct node *node, struct collection *c, const struct path 
                      node_admin_fn *done, void *arg)
 {
     struct index_wait *w = wait_make(c, path, done, arg);
-    char key[CATALOG_SETTING_KEY_BYTES_MAX];
     struct err err = {0};
-    bool known = false;
-    size_t count = 0;
-    status st = w == NULL ? err_set(&err, ST_NOMEM, "out of memory for a payload index")
-                          : key_of(w, key, &known, &count, &err);
 
-    if (st != ST_OK) {
-        wait_free(w);
-        done(arg, st, NULL, &err);
-    } else if (!known) {
-        wait_end(w, ST_OK, NULL);
-    } else {
-        w->drops = true;
-        node_setting_put(node, c, key, slice_make(NULL, 0), on_defined, w);
+    if (w == NULL) {
+        done(arg, err_set(&err, ST_NOMEM, "out of memory for a payload index"), NULL, &err);
+        return;
     }
+    w->drops = true;
+    setting_put_chosen(node, c, choose_key, slice_make(NULL, 0), on_defined, w);
 }
 
 /* Dead rows that are still in the indexes do not count; of very many they are not looked for. */

@@ -408,6 +408,10 @@ status collection_create(struct node *node, const struct catalog_collection *ent
 void collection_destroy(struct collection *c);
 void collection_pin(struct collection *c);
 struct collection *node_collection_pin_id(struct node *node, const uint8_t id[16]); /* or NULL */
+/* *c, pinned, becomes the one with its id that is in the table now: what was asked for a while ago
+ * may find another in its place. ST_NOT_FOUND: it was dropped. */
+NODISCARD
+status collection_pin_now(struct collection **c, struct err *err);
 void collection_set_state(struct collection *c, enum collection_state state, const char *reason);
 /* Whether it serves and its log takes no writes any more, and why. */
 bool collection_log_stopped_locked(struct collection *c, char *why, size_t why_bytes);
@@ -462,6 +466,14 @@ struct setting_text {
 NODISCARD
 status node_settings_list(struct collection *c, const char *prefix, struct arena *arena,
                           struct setting_text **out, size_t *count, struct err *err);
+
+/* patch.c: node_setting_put() of a key that is chosen on the meta thread, where nobody else changes
+ * the catalog, for the collection that is in the table then. *nothing: nothing changes, ST_OK. */
+enum { SETTING_KEY_BYTES = CATALOG_SETTING_KEY_BYTES_MAX + 1 };
+typedef status setting_key_fn(void *arg, struct collection *c, char key[SETTING_KEY_BYTES],
+                              bool *nothing, struct err *err);
+void setting_put_chosen(struct node *node, struct collection *c, setting_key_fn *choose,
+                        struct slice value, node_admin_fn *done, void *arg);
 
 /* indexes.c */
 NODISCARD
@@ -740,6 +752,17 @@ void bucket_trust_status(struct node *node, struct node_status *out);
  * publish thread, and taken over on the meta thread afterwards. */
 NODISCARD
 status bucket_catalog_sync(struct node *node, struct err *err);
+
+/* bucket_tell.c; the meta thread's */
+bool bucket_dropped(const struct catalog *bucket, const uint8_t id[16]);
+bool bucket_has_root(struct node *node, const uint8_t id[16]); /* false: it is not known */
+/* On a copy of the bucket's catalog: the local entry and its aliases, unless it is there. */
+NODISCARD
+status bucket_add_missing(struct node *node, const uint8_t id[16], struct catalog *bucket,
+                          struct err *err);
+/* The same with the bucket's catalog. */
+NODISCARD
+status bucket_tell(struct node *node, const uint8_t id[16], struct err *err);
 
 /* publisher.c */
 void publish_loop(void *node);

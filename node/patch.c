@@ -8,6 +8,7 @@
 #include "node/node_internal.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
 
 struct patch_job {
     struct meta_job job;
@@ -15,9 +16,12 @@ struct patch_job {
     struct collection *c; /* pinned */
     struct collection_patch patch;
     char *name; /* NULL: as it is */
-    char *key;  /* NULL: settings stay */
+    bool puts;  /* a setting */
+    setting_key_fn *choose;
+    char key[SETTING_KEY_BYTES];
     struct buf value;
     struct catalog_collection settings; /* what is shown then */
+    bool lacks, tells; /* the bucket's catalog has not the collection; it is to get it */
     node_admin_fn *done;
     void *arg;
 };
@@ -28,7 +32,6 @@ static void job_free(struct patch_job *job)
         return;
     catalog_settings_free(&job->settings);
     buf_free(&job->value);
-    mem_free(job->key);
     mem_free(job->name);
     mem_free(job);
 }
@@ -68,8 +71,39 @@ static status apply(void *arg, struct catalog *catalog, struct err *err)
         entry->durability = (uint8_t)job->patch.durability;
     if (st == ST_OK && job->patch.policy != 0)
         entry->policy = (uint8_t)job->patch.policy;
-    if (st == ST_OK && job->key != NULL)
+    if (st == ST_OK && job->puts)
         st = catalog_put_setting(entry, job->key, buf_slice(&job->value), err);
+    return st;
+}
+
+/* The same with the bucket's catalog, which a switch may not have reached yet (tell_bucket()). */
+static status apply_there(void *arg, struct catalog *bucket, struct err *err)
+{
+    struct patch_job *job = arg;
+    const uint8_t *id = job->c->id;
+    status st = ST_OK;
+
+    if (job->tells)
+        st = bucket_add_missing(job->node, id, bucket, err);
+    job->lacks = catalog_find_id(bucket, id) == NULL && !bucket_dropped(bucket, id);
+    return st == ST_OK ? apply(job, bucket, err) : st;
+}
+
+static status change_there(struct patch_job *job, struct err *err)
+{
+    struct node *node = job->node;
+    status st = bucket_catalog_change(node, apply_there, job, err);
+
+    if (st == ST_NOT_FOUND && job->lacks) {
+        if (!bucket_has_root(node, job->c->id))
+            return err_set(err, ST_UNAVAILABLE,
+                           "the bucket's catalog does not have the collection, and its root "
+                           "cannot be read: see GET /health");
+        job->tells = true;
+        return bucket_catalog_change(node, apply_there, job, err);
+    }
+    if (st == ST_NOT_FOUND) /* dropped there */
+        atomic_store(&node->sync_wanted, true);
     return st;
 }
 
@@ -96,45 +130,16 @@ static status begin_switch(struct collection *c, struct err *err)
     return st;
 }
 
-struct told { /* what the bucket's catalog is to have */
-    const struct catalog *here;
-    struct catalog_collection entry;
-};
-
-/* The collection with its aliases, which were here alone; a name that is taken there stays. */
-static status add_with_aliases(void *arg, struct catalog *bucket, struct err *err)
-{
-    struct told *told = arg;
-    status st = admin_add_entry(&told->entry, bucket, err);
-
-    for (size_t i = 0; st == ST_OK && i < told->here->alias_count; i++) {
-        const struct catalog_alias *a = &told->here->aliases[i];
-
-        if (memcmp(a->collection_id, told->entry.id, sizeof a->collection_id) != 0 ||
-            catalog_find_name(bucket, a->database_id, a->name) != NULL)
-            continue;
-        st = catalog_set_alias(bucket, a->database_id, a->name, a->collection_id, err);
-    }
-    return st;
-}
-
 /* For others; the next look at it makes good what is missing (bucket_sync.c). */
 static void tell_bucket(struct patch_job *job)
 {
-    const struct catalog_collection *entry = catalog_find_id(&job->node->catalog, job->c->id);
-    struct told told = {.here = &job->node->catalog};
     struct err err = {0};
-    status st = catalog_collection_copy(entry, &told.entry, &err);
 
-    if (st == ST_OK) {
-        st = bucket_catalog_change(job->node, add_with_aliases, &told, &err);
-        catalog_collection_free(&told.entry);
-    }
-    if (st != ST_OK) {
-        log_warn("the bucket's catalog lacks a collection; it is told in a moment",
-                 "collection_id=%s err=%s", job->c->id_text, err.text);
-        atomic_store(&job->node->sync_wanted, true);
-    }
+    if (bucket_tell(job->node, job->c->id, &err) == ST_OK)
+        return;
+    log_warn("the bucket's catalog lacks a collection; it is told in a moment",
+             "collection_id=%s err=%s", job->c->id_text, err.text);
+    atomic_store(&job->node->sync_wanted, true);
 }
 
 /* --- the change --- */
@@ -152,7 +157,7 @@ static void show(struct patch_job *job, struct collection_stats **stats)
         collection_set_ef_search(c, job->patch.ef_search);
     if (job->patch.durability != 0)
         atomic_store(&c->durability, (uint8_t)job->patch.durability);
-    if (job->key != NULL)
+    if (job->puts)
         collection_settings_show(c, &job->settings);
 }
 
@@ -175,8 +180,29 @@ static status check_now(struct patch_job *job, bool *switches, struct err *err)
                      "durability remote needs a bucket; the collection's policy is Memory");
     if (st == ST_OK && atomic_load(&job->c->seq.state) == COLLECTION_LOADING)
         st = err_set(err, ST_UNAVAILABLE, "the collection is still loading");
+    if (st == ST_OK && catalog_find_id(&job->node->catalog, job->c->id) == NULL)
+        st = err_set(err, ST_UNAVAILABLE,
+                     "the collection comes from the bucket and is not whole on the local disk yet");
     if (st == ST_OK && *switches && atomic_load(&job->c->seq.state) != COLLECTION_SERVING)
         st = err_set(err, ST_DENIED, "the collection is not whole: see GET /health");
+    return st;
+}
+
+/* To a copy of the local catalog, which is what the bucket's must take as well. */
+static status prepare(struct patch_job *job, struct catalog *next, struct collection_stats **stats,
+                      struct err *err)
+{
+    status st = catalog_copy(&job->node->catalog, next, err);
+
+    if (st == ST_OK && job->name != NULL) {
+        *stats = collection_stats_create(job->node, job->c->id_text, job->name);
+        if (*stats == NULL)
+            st = err_set(err, ST_NOMEM, "out of memory");
+    }
+    if (st == ST_OK)
+        st = apply(job, next, err);
+    if (st == ST_OK && job->puts)
+        st = catalog_settings_copy(catalog_find_id(next, job->c->id), &job->settings, err);
     return st;
 }
 
@@ -188,23 +214,22 @@ static void run_patch(struct meta_job *base)
     struct catalog next;
     struct err err = {0};
     bool switches = false;
+    bool nothing = false;
+    status st = collection_pin_now(&job->c, &err);
     bool backed = policy_has_bucket(atomic_load(&job->c->policy)) && node->tier != NULL;
-    status st = check_now(job, &switches, &err);
 
     catalog_init(&next);
     if (st == ST_OK)
-        st = catalog_copy(&node->catalog, &next, &err);
-    if (st == ST_OK && job->name != NULL) {
-        stats = collection_stats_create(node, job->c->id_text, job->name);
-        if (stats == NULL)
-            st = err_set(&err, ST_NOMEM, "out of memory");
+        st = check_now(job, &switches, &err);
+    if (st == ST_OK && job->choose != NULL)
+        st = job->choose(job->arg, job->c, job->key, &nothing, &err);
+    if (st != ST_OK || nothing) {
+        finish(job, st, &err);
+        return;
     }
-    if (st == ST_OK)
-        st = apply(job, &next, &err);
-    if (st == ST_OK && job->key != NULL)
-        st = catalog_settings_copy(catalog_find_id(&next, job->c->id), &job->settings, &err);
+    st = prepare(job, &next, &stats, &err);
     if (st == ST_OK && backed)
-        st = bucket_catalog_change(node, apply, job, &err);
+        st = change_there(job, &err);
     if (st == ST_OK && switches)
         st = begin_switch(job->c, &err);
     if (st == ST_OK) {
@@ -267,8 +292,8 @@ void node_collection_patch(struct node *node, struct collection *c,
     submit(node, c, job, done, arg);
 }
 
-void node_setting_put(struct node *node, struct collection *c, const char *key, struct slice value,
-                      node_admin_fn *done, void *arg)
+static void put_setting(struct node *node, struct collection *c, const char *key,
+                        setting_key_fn *choose, struct slice value, node_admin_fn *done, void *arg)
 {
     struct patch_job *job = mem_zero(sizeof *job);
     struct err err = {0};
@@ -277,9 +302,15 @@ void node_setting_put(struct node *node, struct collection *c, const char *key, 
     if (value.bytes > NODE_SETTING_BYTES_MAX)
         st = err_set(&err, ST_INVALID, "a setting has at most %d bytes, this one %zu",
                      NODE_SETTING_BYTES_MAX, value.bytes);
-    if (st == ST_OK && (job == NULL || (job->key = mem_strdup(key)) == NULL))
+    if (strlen(key) > CATALOG_SETTING_KEY_BYTES_MAX)
+        st = err_set(&err, ST_INVALID, "the key of a setting has at most %d bytes",
+                     CATALOG_SETTING_KEY_BYTES_MAX);
+    if (st == ST_OK && job == NULL)
         st = err_set(&err, ST_NOMEM, "out of memory");
     if (st == ST_OK) {
+        (void)snprintf(job->key, sizeof job->key, "%s", key);
+        job->choose = choose;
+        job->puts = true;
         buf_init(&job->value, NODE_SETTING_BYTES_MAX);
         buf_put(&job->value, value.data, value.bytes);
         st = buf_status(&job->value, &err);
@@ -290,4 +321,16 @@ void node_setting_put(struct node *node, struct collection *c, const char *key, 
         return;
     }
     submit(node, c, job, done, arg);
+}
+
+void node_setting_put(struct node *node, struct collection *c, const char *key, struct slice value,
+                      node_admin_fn *done, void *arg)
+{
+    put_setting(node, c, key, NULL, value, done, arg);
+}
+
+void setting_put_chosen(struct node *node, struct collection *c, setting_key_fn *choose,
+                        struct slice value, node_admin_fn *done, void *arg)
+{
+    put_setting(node, c, "", choose, value, done, arg);
 }

@@ -61,11 +61,19 @@ static size_t at_locked(const struct collection *c, struct slice path)
 void node_index_create(struct node *node, struct collection *c, const struct pindex_spec *spec,
                        struct slice schema, uint64_t wait_ms, node_admin_fn *done, void *arg)
 {
+    status st;
     size_t at;
 
     (void)node;
     lock_take(&c->node->s.lock);
+    st = c->node->s.fail_write;
+    c->node->s.fail_write = ST_OK;
     at = at_locked(c, spec->path->text);
+    if (st != ST_OK) {
+        lock_drop(&c->node->s.lock);
+        finish(c, st, done, arg);
+        return;
+    }
     if (at == c->index_count)
         c->index_count++;
     assert(c->index_count <= FAKE_INDEXES);
@@ -82,17 +90,15 @@ void node_index_create(struct node *node, struct collection *c, const struct pin
 void node_index_drop(struct node *node, struct collection *c, const struct path *path,
                      node_admin_fn *done, void *arg)
 {
-    bool was;
     size_t at;
 
     (void)node;
     lock_take(&c->node->s.lock);
     at = at_locked(c, path->text);
-    was = at < c->index_count;
-    if (was)
+    if (at < c->index_count)
         c->indexes[at] = c->indexes[--c->index_count];
     lock_drop(&c->node->s.lock);
-    finish(c, was ? ST_OK : ST_NOT_FOUND, done, arg);
+    finish(c, ST_OK, done, arg);
 }
 
 status node_index_list(struct collection *c, struct arena *arena, struct index_info **out,

@@ -259,6 +259,34 @@ static void the_colour_says_whether_a_graph_is_built(void **state)
     world_close(&w);
 }
 
+/* What the node did not make is not told as made. */
+static void an_index_that_is_not_made_is_said(void **state)
+{
+    static const struct {
+        status st;
+        struct row row;
+    } rows[] = {
+        {ST_OK, {"PUT", "/collections/c", NULL, 200, TRUE_RESULT}},
+        {ST_NOT_FOUND,
+         {"PUT", "/collections/c/index", "{\"field_name\":\"a\",\"field_schema\":\"bool\"}", 404,
+          "Not found: "}},
+        {ST_UNAVAILABLE,
+         {"PUT", "/collections/c/index", "{\"field_name\":\"a\",\"field_schema\":\"bool\"}", 503,
+          "Service internal error: "}},
+        {ST_OK, {"GET", "/collections/c", NULL, 200, "\"payload_schema\":{}"}},
+    };
+    struct api_options options = world_options();
+    struct world w;
+
+    (void)state;
+    world_open(&w, &options);
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        fake_node_fail_write(w.node, rows[i].st);
+        run(&w, &rows[i].row, 1);
+    }
+    world_close(&w);
+}
+
 /* Each allocation fails once: the answer as ever, a 503 or a closed connection; nothing leaks. */
 static void each_failed_allocation_is_survived(void **state)
 {
@@ -319,6 +347,7 @@ int main(void)
         cmocka_unit_test(an_alias_is_another_name),
         cmocka_unit_test(snapshots_are_the_nodes_own),
         cmocka_unit_test(the_colour_says_whether_a_graph_is_built),
+        cmocka_unit_test(an_index_that_is_not_made_is_said),
         cmocka_unit_test(each_failed_allocation_is_survived),
     };
 

@@ -89,6 +89,67 @@ void nlog(void)
         assert_int_equal(log_open(&options, NULL), ST_OK);
 }
 
+/* --- the meta thread --- */
+
+static void run_hold(struct meta_job *base)
+{
+    struct nhold *h = (struct nhold *)(void *)base;
+
+    lock_take(&h->lock);
+    h->holds = true;
+    cond_broadcast(&h->cond);
+    while (!h->goes)
+        cond_wait(&h->cond, &h->lock);
+    lock_drop(&h->lock);
+}
+
+void nhold_meta(struct nworld *w, struct nhold *h)
+{
+    *h = (struct nhold){.job = {.run = run_hold}};
+    lock_init(&h->lock, LOCK_RANK_LEAF, "hold");
+    cond_init(&h->cond);
+    assert_true(jobs_push(&w->node->meta, &h->job));
+    lock_take(&h->lock);
+    while (!h->holds)
+        cond_wait(&h->cond, &h->lock);
+    lock_drop(&h->lock);
+}
+
+size_t nqueued(struct nworld *w)
+{
+    struct job_queue *q = &w->node->meta;
+    size_t n = 0;
+
+    lock_take(&q->lock);
+    for (struct meta_job *job = q->first; job != NULL; job = job->next)
+        n++;
+    lock_drop(&q->lock);
+    return n;
+}
+
+void nlet_go(struct nhold *h)
+{
+    lock_take(&h->lock);
+    h->goes = true;
+    cond_broadcast(&h->cond);
+    lock_drop(&h->lock);
+}
+
+static status do_nothing(void *arg, struct err *err)
+{
+    (void)arg;
+    (void)err;
+    return ST_OK;
+}
+
+void nlet_through(struct nworld *w, struct nhold *h)
+{
+    nlet_go(h);
+    assert_int_equal(jobs_run(&w->node->meta, do_nothing, NULL, NULL), ST_OK);
+    cond_fini(&h->cond);
+    lock_fini(&h->lock);
+}
+
 /* --- the disk --- */
 
 void nlose_disk(struct nworld *w)

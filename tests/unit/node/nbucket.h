@@ -56,6 +56,18 @@ void nversions(struct collection *c, uint32_t *out, size_t count);
 /* With TIERVEC_TEST_LOG in the environment what nodes log goes to that file. */
 void nlog(void);
 
+/* The meta thread is held, so that what is asked of it waits in line. */
+struct nhold {
+    struct meta_job job;
+    struct lock lock;
+    struct cond cond;
+    bool holds, goes;
+};
+void nhold_meta(struct nworld *w, struct nhold *h);
+size_t nqueued(struct nworld *w); /* jobs that wait for it */
+void nlet_go(struct nhold *h);
+void nlet_through(struct nworld *w, struct nhold *h); /* until all of them ran; h may go */
+
 status nalias(struct nworld *w, const char *alias, struct collection *c, struct err *err);
 bool nthere(struct nworld *w, const char *name);
 

@@ -6,75 +6,13 @@
 
 enum { DIM = 4 };
 
-/* --- the meta thread, held --- */
-
-struct holder {
-    struct meta_job job;
-    struct lock lock;
-    struct cond cond;
-    bool let_go;
-};
-
-static void run_holder(struct meta_job *base)
-{
-    struct holder *h = (struct holder *)(void *)base;
-
-    lock_take(&h->lock);
-    while (!h->let_go)
-        cond_wait(&h->cond, &h->lock);
-    lock_drop(&h->lock);
-}
-
-static void hold_meta(struct nworld *w, struct holder *h)
-{
-    *h = (struct holder){.job = {.run = run_holder}};
-    lock_init(&h->lock, LOCK_RANK_LEAF, "holder");
-    cond_init(&h->cond);
-    assert_true(jobs_push(&w->node->meta, &h->job));
-}
-
-static void let_meta_go(struct holder *h)
-{
-    lock_take(&h->lock);
-    h->let_go = true;
-    cond_broadcast(&h->cond);
-    lock_drop(&h->lock);
-}
-
-static status do_nothing(void *arg, struct err *err)
-{
-    (void)arg;
-    (void)err;
-    return ST_OK;
-}
-
-/* What was queued before is done; h may go. */
-static void meta_is_through(struct nworld *w, struct holder *h)
-{
-    assert_int_equal(jobs_run(&w->node->meta, do_nothing, NULL, NULL), ST_OK);
-    cond_fini(&h->cond);
-    lock_fini(&h->lock);
-}
-
-static size_t queued(struct nworld *w)
-{
-    struct job_queue *q = &w->node->meta;
-    size_t n = 0;
-
-    lock_take(&q->lock);
-    for (struct meta_job *job = q->first; job != NULL; job = job->next)
-        n++;
-    lock_drop(&q->lock);
-    return n;
-}
-
 /* The catalog is read now; what was read waits behind what is queued on the held thread. */
 static void read_catalog(struct nworld *w)
 {
-    size_t before = queued(w);
+    size_t before = nqueued(w);
 
     atomic_store(&w->node->sync_wanted, true);
-    neventually(queued(w) == before + 1);
+    neventually(nqueued(w) == before + 1);
 }
 
 /* --- changes --- */
@@ -114,7 +52,7 @@ static void an_acknowledged_change_outlasts_a_read_that_began_before_it(void **s
     struct node_alias aliases[4];
     struct collection_info info;
     struct call calls[4];
-    struct holder holder;
+    struct nhold hold;
     struct nworld w;
     struct collection *c;
 
@@ -125,8 +63,7 @@ static void an_acknowledged_change_outlasts_a_read_that_began_before_it(void **s
     c = nmake(&w, "docs", NODE_LOCAL);
     assert_int_equal(nalias(&w, "gone", c, NULL), ST_OK);
     nsettled(&w);
-    hold_meta(&w, &holder);
-    neventually(queued(&w) == 0);
+    nhold_meta(&w, &hold);
     put_setting(&w, c, "new", &calls[0]);
     patch(&w, c, &p, &calls[1]);
     call_init(&calls[2]);
@@ -134,12 +71,12 @@ static void an_acknowledged_change_outlasts_a_read_that_began_before_it(void **s
     call_init(&calls[3]);
     node_alias_remove(w.node, "gone", call_admin_done, &calls[3]);
     read_catalog(&w);
-    let_meta_go(&holder);
+    nlet_go(&hold);
     for (size_t i = 0; i < COUNT_OF(calls); i++) {
         call_wait(&calls[i]);
         assert_int_equal(calls[i].st, ST_OK);
     }
-    meta_is_through(&w, &holder);
+    nlet_through(&w, &hold);
     info = ninfo(c);
     assert_string_equal(info.name, "renamed");
     assert_int_equal(info.ef_search, 77);
@@ -157,7 +94,7 @@ static void a_read_that_is_old_is_done_again(void **state)
 {
     struct objstore_fault outage = objstore_fault_outage();
     struct nworld w;
-    struct holder holder;
+    struct nhold hold;
     struct collection *c;
     struct call call;
     unsigned fault;
@@ -170,13 +107,12 @@ static void a_read_that_is_old_is_done_again(void **state)
     nworld_open(&w);
     c = nmake(&w, "docs", NODE_LOCAL);
     nsettled(&w);
-    hold_meta(&w, &holder);
-    neventually(queued(&w) == 0);
+    nhold_meta(&w, &hold);
     read_catalog(&w);
     atomic_fetch_add(&w.node->catalog_changes, 1); /* as a change does */
     fault = nfault(&w, outage);
-    let_meta_go(&holder);
-    meta_is_through(&w, &holder);
+    nlet_go(&hold);
+    nlet_through(&w, &hold);
     neventually(objstore_faults_met(w.bucket, fault) > 0);
     objstore_faults_clear(w.bucket);
     put_setting(&w, c, "new", &call);
@@ -188,11 +124,128 @@ static void a_read_that_is_old_is_done_again(void **state)
     nworld_fini(&w);
 }
 
+/* --- a collection that the bucket's catalog was not told of --- */
+
+static struct objstore_fault catalog_denied(void)
+{
+    struct objstore_fault f = objstore_fault_denied();
+
+    f.key_prefix = OBJKEY_CATALOG;
+    f.ops = 1u << OBJSTORE_PUT;
+    return f;
+}
+
+/* Switched, with an alias; the bucket's catalog takes nothing. */
+static struct collection *switch_untold(struct nworld *w, const char *bucket, uint64_t seed)
+{
+    struct collection *c;
+
+    nworld_init(w, false, seed);
+    nworld_bucket(w, bucket);
+    nworld_open(w);
+    assert_int_equal(ncreate(w, "docs", DIM, VMETRIC_L2, 64, NULL), ST_OK);
+    c = npin(w, "docs");
+    nput_range(c, 1, 5, 1);
+    assert_int_equal(nalias(w, "alias", c, NULL), ST_OK);
+    nsettled(w);
+    (void)nfault(w, catalog_denied());
+    assert_int_equal(npatch_policy(w, c, NODE_MEMORY_S3, NULL), ST_OK);
+    return c;
+}
+
+static void comes_back_whole(struct nworld *w, const char *note)
+{
+    struct node_alias aliases[4];
+    struct collection *c;
+
+    for (int i = 0; i < 2; i++) {
+        if (i == 0)
+            nworld_close(w);
+        else
+            nlose_disk(w);
+        nworld_open(w);
+        nsettled(w);
+        c = npin(w, "docs");
+        nhas_range(c, 1, 5, 1);
+        assert_true(note == NULL || note_is(c, note));
+        nall_shipped(w);
+        node_collection_unpin(c);
+        assert_int_equal(node_alias_list(w->node, NULL, aliases, 4), 1);
+        assert_string_equal(aliases[0].alias, "alias");
+    }
+}
+
+static void a_setting_of_a_collection_that_was_not_told_of_takes_it_along(void **state)
+{
+    struct nworld w;
+    struct collection *c = switch_untold(&w, "untold-setting", 3);
+    struct nhold hold;
+    struct call call;
+
+    (void)state;
+    put_setting(&w, c, "refused", &call);
+    call_wait(&call);
+    assert_int_equal(call.st, ST_DENIED);
+    assert_false(note_is(c, "refused"));
+    nhold_meta(&w, &hold); /* no look at the catalog comes before the setting */
+    put_setting(&w, c, "x", &call);
+    objstore_faults_clear(w.bucket);
+    nlet_through(&w, &hold);
+    call_wait(&call);
+    assert_int_equal(call.st, ST_OK);
+    nall_shipped(&w);
+    node_collection_unpin(c);
+    comes_back_whole(&w, "x");
+    nworld_fini(&w);
+}
+
+static void a_collection_that_was_not_told_of_is_told_with_its_aliases(void **state)
+{
+    struct nworld w;
+    struct collection *c = switch_untold(&w, "untold", 4);
+
+    (void)state;
+    nall_shipped(&w);
+    node_collection_unpin(c);
+    nworld_close(&w);
+    objstore_faults_clear(w.bucket);
+    nworld_open(&w);
+    nsettled(&w);
+    comes_back_whole(&w, NULL);
+    nworld_fini(&w);
+}
+
+/* Of a wiped bucket nothing is known: the change is refused, not lost in silence. */
+static void a_setting_of_a_collection_without_a_root_is_refused(void **state)
+{
+    struct nworld w;
+    struct collection *c;
+    struct call call;
+
+    (void)state;
+    nworld_init(&w, false, 5);
+    nworld_bucket(&w, "wiped");
+    nworld_open(&w);
+    c = nmake(&w, "docs", NODE_LOCAL);
+    nall_shipped(&w);
+    nsettled(&w);
+    nwipe_bucket(&w);
+    put_setting(&w, c, "x", &call);
+    call_wait(&call);
+    assert_int_equal(call.st, ST_UNAVAILABLE);
+    assert_false(note_is(c, "x"));
+    node_collection_unpin(c);
+    nworld_fini(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_acknowledged_change_outlasts_a_read_that_began_before_it),
         cmocka_unit_test(a_read_that_is_old_is_done_again),
+        cmocka_unit_test(a_setting_of_a_collection_that_was_not_told_of_takes_it_along),
+        cmocka_unit_test(a_collection_that_was_not_told_of_is_told_with_its_aliases),
+        cmocka_unit_test(a_setting_of_a_collection_without_a_root_is_refused),
     };
 
     nlog();

@@ -337,6 +337,141 @@ static void writers_help_beyond_a_bound(void **state)
     nworld_fini(&w);
 }
 
+/* --- several asked for at once --- */
+
+struct asked {
+    struct call call;
+    struct arena arena;
+};
+
+static void ask_index(struct nworld *w, struct collection *c, const char *key,
+                      enum pindex_type type, struct asked *out)
+{
+    struct pindex_spec spec = {.type = type};
+
+    arena_init(&out->arena, 1 << 16);
+    spec.path = path(key, &out->arena);
+    call_init(&out->call);
+    node_index_create(w->node, c, &spec, slice_text("\"x\""), LONG_MS, call_admin_done, &out->call);
+}
+
+static status answer(struct asked *asked)
+{
+    call_wait(&asked->call);
+    arena_free(&asked->arena);
+    return asked->call.st;
+}
+
+/* Each was asked for before another was there. */
+static void of_those_asked_for_at_once_none_is_twice_or_too_many(void **state)
+{
+    struct index_info *infos;
+    struct asked asked[4];
+    struct nhold hold;
+    struct nworld w;
+    struct collection *c = begin(&w, true, 11);
+    struct arena arena;
+    size_t count = 0;
+
+    (void)state;
+    nhold_meta(&w, &hold);
+    ask_index(&w, c, "n", PINDEX_INTEGER, &asked[0]);
+    ask_index(&w, c, "\"n\"", PINDEX_FLOAT, &asked[1]);
+    nlet_through(&w, &hold);
+    assert_int_equal(answer(&asked[0]), ST_OK);
+    assert_int_equal(answer(&asked[1]), ST_OK);
+    assert_true(index_is(c, "n float ready 700 \"x\""));
+    for (int i = 0; i < PINDEX_COUNT_MAX - 2; i++) {
+        char key[32];
+
+        (void)snprintf(key, sizeof key, "none%d", i);
+        assert_int_equal(index_create(&w, c, key, PINDEX_BOOL, "1", 0), ST_OK);
+    }
+    nhold_meta(&w, &hold);
+    ask_index(&w, c, "a", PINDEX_BOOL, &asked[0]);
+    ask_index(&w, c, "b", PINDEX_BOOL, &asked[1]);
+    ask_index(&w, c, "\"a\"", PINDEX_KEYWORD, &asked[2]);
+    ask_index(&w, c, "c", PINDEX_BOOL, &asked[3]);
+    nlet_through(&w, &hold);
+    assert_int_equal(answer(&asked[0]), ST_OK);
+    assert_int_equal(answer(&asked[1]), ST_INVALID);
+    assert_non_null(strstr(asked[1].call.err.text, "at most 256 payload indexes"));
+    assert_int_equal(answer(&asked[2]), ST_OK);
+    assert_int_equal(answer(&asked[3]), ST_INVALID);
+    arena_init(&arena, 4 << 20);
+    assert_int_equal(node_index_list(c, &arena, &infos, &count, NULL), ST_OK);
+    assert_int_equal(count, PINDEX_COUNT_MAX);
+    arena_free(&arena);
+    node_collection_unpin(c);
+    nworld_fini(&w);
+}
+
+/* Another takes the collection's place in the table, as after a healing. */
+static void take_place(struct nworld *w, struct collection *old, struct collection **out)
+{
+    const struct catalog_collection *entry = catalog_find_id(&w->node->catalog, old->id);
+    struct collection *fresh = NULL;
+
+    collection_close_log(old);
+    assert_int_equal(collection_create(w->node, entry, &fresh, NULL), ST_OK);
+    assert_int_equal(collection_open_log(fresh, NULL), ST_OK);
+    collection_set_state(fresh, COLLECTION_SERVING, NULL);
+    collection_pin(fresh);
+    table_replace(w->node, old, fresh);
+    node_collection_unpin(old); /* the table's */
+    *out = fresh;
+}
+
+static void what_waited_behind_a_healing_is_for_the_collection_that_is_there_now(void **state)
+{
+    const struct collection_patch patch = {.name = "renamed", .ef_search = 77};
+    struct collection *fresh;
+    struct asked asked[2];
+    struct call calls[4];
+    struct nhold hold;
+    struct nworld w;
+    struct collection *c;
+
+    (void)state;
+    nworld_init(&w, true, 12);
+    nworld_open(&w);
+    assert_int_equal(ncreate(&w, "docs", DIM, VMETRIC_L2, 64, NULL), ST_OK);
+    c = npin(&w, "docs");
+    nhold_meta(&w, &hold); /* the table and the catalog do not change meanwhile */
+    for (size_t i = 0; i < COUNT_OF(calls); i++)
+        call_init(&calls[i]);
+    node_collection_patch(w.node, c, &patch, call_admin_done, &calls[0]);
+    node_setting_put(w.node, c, "note", slice_text("x"), call_admin_done, &calls[1]);
+    ask_index(&w, c, "n", PINDEX_INTEGER, &asked[0]);
+    take_place(&w, c, &fresh);
+    nlet_through(&w, &hold);
+    assert_int_equal(answer(&asked[0]), ST_OK);
+    for (size_t i = 0; i < 2; i++) {
+        call_wait(&calls[i]);
+        assert_int_equal(calls[i].st, ST_OK);
+        assert_int_equal(calls[i].info.ef_search, 77);
+        assert_string_equal(calls[i].info.name, "renamed");
+    }
+    assert_false(nthere(&w, "docs"));
+    assert_ptr_equal(node_collection_pin(w.node, "renamed", strlen("renamed")), fresh);
+    node_collection_unpin(fresh);
+    assert_true(index_is(fresh, "n integer ready 0 \"x\""));
+    nhold_meta(&w, &hold);
+    node_collection_drop(w.node, c, call_admin_done, &calls[2]);
+    node_collection_patch(w.node, c, &patch, call_admin_done, &calls[3]);
+    ask_index(&w, c, "n", PINDEX_KEYWORD, &asked[0]);
+    nlet_through(&w, &hold);
+    call_wait(&calls[2]);
+    assert_int_equal(calls[2].st, ST_OK);
+    call_wait(&calls[3]);
+    assert_int_equal(calls[3].st, ST_NOT_FOUND);
+    assert_int_equal(answer(&asked[0]), ST_NOT_FOUND);
+    assert_false(nthere(&w, "renamed"));
+    node_collection_unpin(fresh);
+    node_collection_unpin(c);
+    nworld_fini(&w);
+}
+
 /* --- beside writers --- */
 
 struct world {
@@ -458,6 +593,8 @@ int main(void)
         cmocka_unit_test(an_index_without_memory_is_said_and_not_used),
         cmocka_unit_test(a_definition_without_sense_is_left_out),
         cmocka_unit_test(writers_help_beyond_a_bound),
+        cmocka_unit_test(of_those_asked_for_at_once_none_is_twice_or_too_many),
+        cmocka_unit_test(what_waited_behind_a_healing_is_for_the_collection_that_is_there_now),
         cmocka_unit_test(what_matches_all_the_time_is_always_found),
         cmocka_unit_test(a_stop_answers_who_waits),
     };
