@@ -12,10 +12,10 @@ enum {
     LINKS_MAX = 2 * VINDEX_M_MAX,
 };
 
-uint32_t node_links(const struct vindex *v, uint32_t slot, uint32_t level, uint32_t *out)
+uint32_t node_links(const struct hnsw *g, uint32_t slot, uint32_t level, uint32_t *out)
 {
-    _Atomic uint32_t *refs = node_refs(v, slot, level);
-    uint32_t degree = degree_of(v, level), count = 0;
+    _Atomic uint32_t *refs = node_refs(g, slot, level);
+    uint32_t degree = degree_of(g, level), count = 0;
 
     if (refs == NULL)
         return 0;
@@ -29,11 +29,11 @@ uint32_t node_links(const struct vindex *v, uint32_t slot, uint32_t level, uint3
     return count;
 }
 
-void node_links_set_locked(const struct vindex *v, uint32_t slot, uint32_t level,
+void node_links_set_locked(const struct hnsw *g, uint32_t slot, uint32_t level,
                            const struct cand *links, uint32_t count)
 {
-    _Atomic uint32_t *refs = node_refs(v, slot, level);
-    uint32_t degree = degree_of(v, level);
+    _Atomic uint32_t *refs = node_refs(g, slot, level);
+    uint32_t degree = degree_of(g, level);
 
     if (refs == NULL)
         return;
@@ -47,13 +47,13 @@ static inline void prefetch_row(const struct vindex *v, const uint8_t *row)
         __builtin_prefetch(row + at);
 }
 
-static inline void prefetch_list(const struct vindex *v, uint32_t slot, uint32_t level)
+static inline void prefetch_list(const struct hnsw *g, uint32_t slot, uint32_t level)
 {
     const char *refs;
 
     if (level != 0)
         return;
-    refs = plane_row(&v->lists, slot);
+    refs = plane_row(&g->lists, slot);
     __builtin_prefetch(refs);
     __builtin_prefetch(refs + 64);
 }
@@ -70,7 +70,7 @@ static void measure_unseen(struct walk *w, uint32_t slot, uint32_t level, struct
 {
     const struct vindex *v = w->v;
     uint32_t links[LINKS_MAX];
-    uint32_t count = node_links(v, slot, level, links);
+    uint32_t count = node_links(w->g, slot, level, links);
 
     u->count = 0;
     for (uint32_t i = 0; i < count; i++) {
@@ -144,7 +144,7 @@ static enum walk_end walk_flat(struct walk *w, struct cand start, uint32_t level
         if (!walk_accepts(w, item->slot) && pool->cap < pool->cap_max)
             pool->cap++;
         if (next < pool->count)
-            prefetch_list(w->v, pool->items[next].slot, level);
+            prefetch_list(w->g, pool->items[next].slot, level);
         measure_unseen(w, item->slot, level, &u);
         for (uint32_t i = 0; i < u.count; i++) {
             uint32_t place;
@@ -155,7 +155,7 @@ static enum walk_end walk_flat(struct walk *w, struct cand start, uint32_t level
             if (place > next)
                 continue;
             next = place <= at ? place : next;
-            prefetch_list(w->v, u.slots[i], level);
+            prefetch_list(w->g, u.slots[i], level);
         }
         at = next;
         if (w->stats.distances > w->distances_max)

@@ -9,13 +9,14 @@
 
 size_t vindex_node_links_max(const struct vindex *v)
 {
-    return (size_t)degree_of(v, 0) + (size_t)VNODE_LEVEL_MAX * v->options.m;
+    (void)v; /* of any graph: another may serve by the time of the copy */
+    return (size_t)(2 + VNODE_LEVEL_MAX) * VINDEX_M_MAX;
 }
 
-static void node_copy(const struct vindex *v, uint32_t slot, uint32_t *buffer, struct vnode *out)
+static void node_copy(const struct hnsw *g, uint32_t slot, uint32_t *buffer, struct vnode *out)
 {
     for (uint32_t level = 0; level <= out->level; level++) {
-        uint32_t count = node_links(v, slot, level, buffer);
+        uint32_t count = node_links(g, slot, level, buffer);
 
         out->counts[level] = (uint16_t)count;
         out->links[level] = buffer;
@@ -25,21 +26,22 @@ static void node_copy(const struct vindex *v, uint32_t slot, uint32_t *buffer, s
 
 bool vindex_node_export(const struct vindex *v, uint32_t slot, uint32_t *buffer, struct vnode *out)
 {
+    const struct hnsw *g = graph_served(v);
     const _Atomic uint32_t *meta;
 
-    if (slot >= atomic_load_explicit(&v->slot_end, memory_order_acquire))
+    if (slot >= atomic_load_explicit(&g->slot_end, memory_order_acquire))
         return false;
-    meta = node_meta(v, slot);
+    meta = node_meta(g, slot);
     for (unsigned tries = 0;; tries++) {
         uint32_t before = atomic_load_explicit(meta, memory_order_acquire);
 
-        if (!node_linked(v, slot) || before >> META_LEVEL_SHIFT == 0)
+        if (!node_linked(g, slot) || before >> META_LEVEL_SHIFT == 0)
             return false;
         if ((before & META_LOCKED) == 0) {
             memset(out, 0, sizeof(*out));
             out->slot = slot;
             out->level = (uint8_t)((before >> META_LEVEL_SHIFT) - 1);
-            node_copy(v, slot, buffer, out);
+            node_copy(g, slot, buffer, out);
             if (atomic_load_explicit(meta, memory_order_acquire) == before)
                 return true;
         }
@@ -57,18 +59,20 @@ static bool has_double(const uint32_t *links, uint32_t count)
     return false;
 }
 
-static status node_validate(const struct vindex *v, const struct vnode *n, struct err *err)
+static status node_validate(const struct hnsw *g, const struct vnode *n, struct err *err)
 {
+    const struct vindex *v = g->v;
+
     if (n->slot >= atomic_load_explicit(&v->slot_end, memory_order_relaxed) ||
         !plane_bit(&v->filled, n->slot))
         return err_set(err, ST_CORRUPT, "graph node without a row slot=%" PRIu32, n->slot);
     if (n->level > VNODE_LEVEL_MAX)
         return err_set(err, ST_CORRUPT, "graph node level out of range slot=%" PRIu32 " level=%u",
                        n->slot, n->level);
-    if (node_level(v, n->slot) >= 0)
+    if (node_level(g, n->slot) >= 0)
         return err_set(err, ST_CORRUPT, "graph node twice slot=%" PRIu32, n->slot);
     for (uint32_t l = 0; l <= n->level; l++) {
-        if (n->counts[l] > degree_of(v, l))
+        if (n->counts[l] > degree_of(g, l))
             return err_set(err, ST_CORRUPT,
                            "graph node with too many links slot=%" PRIu32 " level=%" PRIu32
                            " links=%u",
@@ -94,72 +98,74 @@ static bool is_row(const struct vindex *v, uint32_t slot)
     return state == SLOT_LIVE || state == SLOT_DEAD;
 }
 
-static void list_import(struct vindex *v, const struct vnode *n, uint32_t level)
+static void list_import(struct hnsw *g, const struct vnode *n, uint32_t level)
 {
     struct cand links[2 * VINDEX_M_MAX];
     uint32_t count = 0;
 
     for (uint32_t i = 0; i < n->counts[level]; i++)
-        if (is_row(v, n->links[level][i]))
+        if (is_row(g->v, n->links[level][i]))
             links[count++].slot = n->links[level][i];
-    node_links_set_locked(v, n->slot, level, links, count);
+    node_links_set_locked(g, n->slot, level, links, count);
 }
 
 status vindex_node_import(struct vindex *v, const struct vnode *node, struct err *err)
 {
+    struct hnsw *g = graph_served(v);
     _Atomic(struct node_upper *) *where;
-    status st = node_validate(v, node, err);
+    status st = node_validate(g, node, err);
 
     if (st != ST_OK)
         return st;
     if (node->level > 0) {
-        struct node_upper *upper = node_upper_alloc(v, node->level);
+        struct node_upper *upper = node_upper_alloc(g, node->level);
 
         if (upper == NULL)
             return err_set(err, ST_NOMEM, "no memory for the links of a graph node");
-        where = plane_row(&v->upper, node->slot);
+        where = plane_row(&g->upper, node->slot);
         atomic_store_explicit(where, upper, memory_order_release);
     }
-    atomic_fetch_or_explicit(node_meta(v, node->slot),
+    atomic_fetch_or_explicit(node_meta(g, node->slot),
                              (uint32_t)(node->level + 1) << META_LEVEL_SHIFT, memory_order_acq_rel);
     for (uint32_t l = 0; l <= node->level; l++)
-        list_import(v, node, l);
-    atomic_fetch_add_explicit(&v->linked_count, 1, memory_order_relaxed);
+        list_import(g, node, l);
+    atomic_fetch_add_explicit(&g->linked_count, 1, memory_order_relaxed);
     return ST_OK;
 }
 
 /* Links to what is no node of that level: its own record was not in the image. */
-static void drop_loose(struct vindex *v, uint32_t slot, uint32_t level)
+static void drop_loose(struct hnsw *g, uint32_t slot, uint32_t level)
 {
     uint32_t links[2 * VINDEX_M_MAX];
     struct cand kept[2 * VINDEX_M_MAX];
-    uint32_t count = node_links(v, slot, level, links), stay = 0;
+    uint32_t count = node_links(g, slot, level, links), stay = 0;
 
     for (uint32_t i = 0; i < count; i++)
-        if (node_level(v, links[i]) >= (int)level)
+        if (node_level(g, links[i]) >= (int)level)
             kept[stay++].slot = links[i];
     if (stay < count)
-        node_links_set_locked(v, slot, level, kept, stay);
+        node_links_set_locked(g, slot, level, kept, stay);
 }
 
 status vindex_import_finish(struct vindex *v, struct err *err)
 {
+    struct hnsw *g = graph_served(v);
     uint32_t end = atomic_load_explicit(&v->slot_end, memory_order_relaxed);
 
     (void)err; /* the header leaves room for a check that can fail */
     for (uint32_t slot = 0; slot < end; slot++) {
-        int level = node_level(v, slot);
+        int level = node_level(g, slot);
 
         for (uint32_t l = 0; (int)l <= level; l++)
-            drop_loose(v, slot, l);
+            drop_loose(g, slot, l);
         if (level >= 0)
-            entry_raise(v, slot, (uint32_t)level);
+            entry_raise(g, slot, (uint32_t)level);
         if (!plane_bit(&v->filled, slot) || !slots_live(v->options.slots, slot))
             continue;
         if (plane_bit_set(&v->present, slot))
             atomic_fetch_add_explicit(&v->present_count, 1, memory_order_relaxed);
         if (level < 0)
-            pending_set(v, slot);
+            pending_set(g, slot);
     }
     return ST_OK;
 }

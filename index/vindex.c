@@ -66,6 +66,8 @@ static status options_check(const struct vindex_options *o, struct err *err)
 
 status vindex_create(const struct vindex_options *options, struct vindex **out, struct err *err)
 {
+    const struct vgraph made = {.m = options->m, .ef_construction = options->ef_construction};
+    struct hnsw *g = NULL;
     struct vindex *v;
     status st = options_check(options, err);
 
@@ -80,43 +82,32 @@ status vindex_create(const struct vindex_options *options, struct vindex **out, 
     }
     v->options = *options;
     v->shape = code_shape(options->metric, options->dim);
-    v->level_scale = 1.0 / log((double)options->m);
     plane_init(&v->full, (size_t)options->dim * sizeof(float));
     plane_init(&v->codes, v->shape.row_bytes);
-    plane_init(&v->lists, 2u * options->m * sizeof(uint32_t));
-    plane_init(&v->upper, sizeof(struct node_upper *));
-    plane_init(&v->meta, sizeof(uint32_t));
     plane_init(&v->filled, sizeof(uint64_t));
     plane_init(&v->present, sizeof(uint64_t));
-    plane_init(&v->pending, sizeof(uint64_t));
-    plane_init(&v->pending_groups, sizeof(uint32_t));
-    v->slot_bytes = v->full.row_bytes + v->codes.row_bytes + v->lists.row_bytes +
-                    v->upper.row_bytes + v->meta.row_bytes + 1; /* and a few bits */
+    v->row_bytes = v->full.row_bytes + v->codes.row_bytes;
     lock_init(&v->shared.lock, LOCK_RANK_VINDEX, "vindex");
     atomic_store(&v->ef_search, options->ef_search);
+    atomic_store(&v->threshold, options->threshold);
+    st = graph_create(v, &made, &g, err);
+    if (st != ST_OK) {
+        vindex_destroy(v);
+        return st;
+    }
+    atomic_store(&g->open, true);
+    atomic_store(&v->served, g);
     *out = v;
     return ST_OK;
 }
 
-static void uppers_free(struct vindex *v)
-{
-    uint32_t end = atomic_load_explicit(&v->slot_end, memory_order_relaxed);
-
-    for (uint32_t slot = 0; slot < end; slot++) {
-        _Atomic(struct node_upper *) *where = plane_row(&v->upper, slot);
-
-        node_upper_free(v, atomic_load_explicit(where, memory_order_relaxed));
-    }
-}
-
 void vindex_destroy(struct vindex *v)
 {
-    struct vindex_scratch *s;
-
     if (v == NULL)
         return;
-    uppers_free(v);
-    for (s = v->shared.scratches; s != NULL;) {
+    graph_destroy(graph_served(v));
+    graph_destroy(graph_next(v));
+    for (struct vindex_scratch *s = v->shared.scratches; s != NULL;) {
         struct vindex_scratch *next = s->next;
 
         vindex_scratch_destroy(s);
@@ -124,14 +115,9 @@ void vindex_destroy(struct vindex *v)
     }
     plane_fini(&v->full);
     plane_fini(&v->codes);
-    plane_fini(&v->lists);
-    plane_fini(&v->upper);
-    plane_fini(&v->meta);
     plane_fini(&v->filled);
     plane_fini(&v->present);
-    plane_fini(&v->pending);
-    plane_fini(&v->pending_groups);
-    mem_release(v->options.budget, v->shared.charged);
+    mem_release(v->options.budget, v->shared.charged + v->shared.promised);
     lock_fini(&v->shared.lock);
     mem_free(v->costs);
     mem_free(v);
@@ -145,13 +131,8 @@ static status planes_grow(struct vindex *v, uint32_t slot_end, struct err *err)
     } all[] = {
         {&v->full, slot_end},
         {&v->codes, slot_end},
-        {&v->lists, slot_end},
-        {&v->upper, slot_end},
-        {&v->meta, slot_end},
         {&v->filled, (slot_end + 63) / 64},
         {&v->present, (slot_end + 63) / 64},
-        {&v->pending, (slot_end + 63) / 64},
-        {&v->pending_groups, (slot_end >> PENDING_GROUP_SHIFT) + 1},
     };
 
     for (size_t i = 0; i < COUNT_OF(all); i++) {
@@ -163,8 +144,19 @@ static status planes_grow(struct vindex *v, uint32_t slot_end, struct err *err)
     return ST_OK;
 }
 
+static status planes_grow_all(struct vindex *v, struct hnsw *const graphs[], uint32_t slot_end,
+                              struct err *err)
+{
+    status st = planes_grow(v, slot_end, err);
+
+    for (size_t i = 0; st == ST_OK && graphs[i] != NULL; i++)
+        st = graph_room(graphs[i], slot_end, err);
+    return st;
+}
+
 static status reserve_locked(struct vindex *v, uint32_t slot_end, struct err *err)
 {
+    struct hnsw *graphs[] = {graph_served(v), graph_next(v), NULL};
     uint64_t more;
     status st;
 
@@ -174,16 +166,20 @@ static status reserve_locked(struct vindex *v, uint32_t slot_end, struct err *er
         return err_set(err, ST_LIMIT, "more than %u rows", SLOTS_MAX);
     /* Pieces are larger than what is asked for, but cost memory only where rows are written: rows
      * are what is charged. */
-    more = (uint64_t)slot_end * v->slot_bytes - v->shared.charged;
+    more = (uint64_t)slot_end * v->row_bytes - v->shared.charged;
+    for (size_t i = 0; graphs[i] != NULL; i++)
+        more += (uint64_t)slot_end * graphs[i]->slot_bytes - graphs[i]->claims.charged;
     st = mem_reserve(v->options.budget, more, err);
     if (st != ST_OK)
         return st;
-    st = planes_grow(v, slot_end, err);
+    st = planes_grow_all(v, graphs, slot_end, err);
     if (st != ST_OK) {
         mem_release(v->options.budget, more);
         return st;
     }
-    v->shared.charged += more;
+    v->shared.charged = (uint64_t)slot_end * v->row_bytes;
+    for (size_t i = 0; graphs[i] != NULL; i++)
+        graph_set_end_locked(graphs[i], slot_end);
     atomic_store_explicit(&v->slot_end, slot_end, memory_order_release);
     return ST_OK;
 }
@@ -213,35 +209,18 @@ void vindex_clear(struct vindex *v, uint32_t slot)
         (void)plane_bit_clear(&v->filled, slot);
 }
 
-/* The counter rises before the bit is set and falls after it was cleared, so that a reader who sees
- * zero misses no row that was published before it looked. */
-void pending_set(struct vindex *v, uint32_t slot)
-{
-    _Atomic uint32_t *group = plane_row(&v->pending_groups, slot >> PENDING_GROUP_SHIFT);
-
-    atomic_fetch_add_explicit(group, 1, memory_order_acq_rel);
-    if (plane_bit_set(&v->pending, slot))
-        atomic_fetch_add_explicit(&v->pending_count, 1, memory_order_acq_rel);
-    else
-        atomic_fetch_sub_explicit(group, 1, memory_order_acq_rel);
-}
-
-bool pending_clear(struct vindex *v, uint32_t slot)
-{
-    _Atomic uint32_t *group = plane_row(&v->pending_groups, slot >> PENDING_GROUP_SHIFT);
-
-    if (!plane_bit_clear(&v->pending, slot))
-        return false;
-    atomic_fetch_sub_explicit(group, 1, memory_order_acq_rel);
-    atomic_fetch_sub_explicit(&v->pending_count, 1, memory_order_acq_rel);
-    return true;
-}
-
 void vindex_publish(struct vindex *v, uint32_t slot)
 {
+    struct epoch_guard guard = epoch_enter(v->options.epoch);
+    struct hnsw *next = graph_next(v); /* before the other */
+    struct hnsw *served = graph_served(v);
+
     if (plane_bit_set(&v->present, slot))
         atomic_fetch_add_explicit(&v->present_count, 1, memory_order_relaxed);
-    pending_set(v, slot);
+    pending_set(served, slot);
+    if (next != NULL && next != served)
+        pending_set(next, slot);
+    epoch_leave(v->options.epoch, guard);
 }
 
 const float *vindex_vector(const struct vindex *v, uint32_t slot)
@@ -255,14 +234,35 @@ bool vindex_filled(const struct vindex *v, uint32_t slot)
            plane_bit(&v->filled, slot);
 }
 
+/* Numbers of graphs are read in a guard: another one may come to serve. */
 uint32_t vindex_pending(const struct vindex *v)
 {
-    return atomic_load_explicit(&v->pending_count, memory_order_relaxed);
+    struct epoch_guard guard = epoch_enter(v->options.epoch);
+    uint32_t count = atomic_load_explicit(&graph_served(v)->pending_count, memory_order_relaxed);
+
+    epoch_leave(v->options.epoch, guard);
+    return count;
 }
 
 uint32_t vindex_linked(const struct vindex *v)
 {
-    return atomic_load_explicit(&v->linked_count, memory_order_relaxed);
+    struct epoch_guard guard = epoch_enter(v->options.epoch);
+    uint32_t count = atomic_load_explicit(&graph_served(v)->linked_count, memory_order_relaxed);
+
+    epoch_leave(v->options.epoch, guard);
+    return count;
+}
+
+uint32_t vindex_to_link(const struct vindex *v)
+{
+    struct epoch_guard guard = epoch_enter(v->options.epoch);
+    const struct hnsw *next = graph_next(v);
+    const struct hnsw *served = graph_served(v);
+    uint32_t count = graph_to_link_rows(served);
+
+    count += next == NULL || next == served ? 0 : graph_to_link_rows(next);
+    epoch_leave(v->options.epoch, guard);
+    return count;
 }
 
 uint32_t vindex_rows(const struct vindex *v)
@@ -270,10 +270,28 @@ uint32_t vindex_rows(const struct vindex *v)
     return atomic_load_explicit(&v->present_count, memory_order_relaxed);
 }
 
+static bool has_graph(const struct hnsw *g)
+{
+    return atomic_load_explicit(&g->entry, memory_order_relaxed) != 0;
+}
+
 bool vindex_graph_wanted(const struct vindex *v)
 {
-    return atomic_load_explicit(&v->entry, memory_order_relaxed) != 0 ||
-           atomic_load_explicit(&v->present_count, memory_order_relaxed) >= v->options.threshold;
+    struct epoch_guard guard = epoch_enter(v->options.epoch);
+    bool wanted = has_graph(graph_served(v)) || vindex_rows(v) >= vindex_threshold(v);
+
+    epoch_leave(v->options.epoch, guard);
+    return wanted;
+}
+
+void vindex_set_threshold(struct vindex *v, uint32_t rows)
+{
+    atomic_store_explicit(&v->threshold, rows, memory_order_relaxed);
+}
+
+uint32_t vindex_threshold(const struct vindex *v)
+{
+    return atomic_load_explicit(&v->threshold, memory_order_relaxed);
 }
 
 void vindex_set_ef_search(struct vindex *v, uint16_t ef)
@@ -286,10 +304,23 @@ uint16_t vindex_ef_search(const struct vindex *v)
     return (uint16_t)atomic_load_explicit(&v->ef_search, memory_order_relaxed);
 }
 
+static uint64_t graph_bytes(const struct hnsw *g)
+{
+    return (uint64_t)atomic_load_explicit(&g->slot_end, memory_order_relaxed) * g->slot_bytes +
+           atomic_load_explicit(&g->upper_bytes, memory_order_relaxed);
+}
+
 uint64_t vindex_bytes(const struct vindex *v)
 {
-    return (uint64_t)atomic_load_explicit(&v->slot_end, memory_order_relaxed) * v->slot_bytes +
-           atomic_load_explicit(&v->upper_bytes, memory_order_relaxed);
+    struct epoch_guard guard = epoch_enter(v->options.epoch);
+    const struct hnsw *next = graph_next(v);
+    uint64_t bytes =
+        (uint64_t)atomic_load_explicit(&v->slot_end, memory_order_relaxed) * v->row_bytes +
+        graph_bytes(graph_served(v));
+
+    bytes += next == NULL ? 0 : graph_bytes(next);
+    epoch_leave(v->options.epoch, guard);
+    return bytes;
 }
 
 const char *vindex_kernel(void)

@@ -16,7 +16,7 @@
  *
  * Threads    fill any (distinct slots); publish the applier alone; link, repair any background or
  *            worker thread, several link calls at once; search any, inside an epoch guard, with a
- *            scratch of its own; set_ef any.
+ *            scratch of its own; set_ef, set_threshold, numbers any; rebuild_step as repair.
  * Ownership  slots, epoch and budget are borrowed; vectors are copied.
  * Limits     VINDEX_DIM_MAX, VINDEX_K_MAX, VINDEX_EF_MAX, VINDEX_LINKERS_MAX link calls at once.
  *            Memory against the budget. */
@@ -48,7 +48,7 @@ struct vindex;
 struct vindex_options {
     uint32_t dim;
     enum vmetric metric;
-    uint16_t m; /* links a node on upper layers; 2 m on layer 0 */
+    uint16_t m; /* of the first graph, as ef_construction: links a node above layer 0; 2 m on it */
     uint16_t ef_construction;
     uint16_t ef_search;
     uint32_t threshold;  /* rows below which nothing is linked */
@@ -77,9 +77,12 @@ const float *vindex_vector(const struct vindex *v, uint32_t slot); /* of a fille
 /* Whether the slot has a vector of this field (below slot_end or not). */
 bool vindex_filled(const struct vindex *v, uint32_t slot);
 
-/* Links up to max pending rows; returns how many. 0: nothing pending, or below the threshold. */
+/* Links up to max pending rows, and as many in a graph that is made beside; returns how many. 0:
+ * nothing pending, or below the threshold. */
 uint32_t vindex_link(struct vindex *v, uint32_t max);
 uint32_t vindex_pending(const struct vindex *v);
+/* Rows that linking would take now, in the graph that serves and in the one made beside it. */
+uint32_t vindex_to_link(const struct vindex *v);
 bool vindex_graph_wanted(const struct vindex *v); /* at or above the threshold, or a graph exists */
 
 /* One repair pass over `count` dead slots: every list that names one is rebuilt from what is live
@@ -134,6 +137,8 @@ uint64_t vindex_search_cost_ns(const struct vindex *v, const struct vsearch *s);
 
 void vindex_set_ef_search(struct vindex *v, uint16_t ef);
 uint16_t vindex_ef_search(const struct vindex *v);
+void vindex_set_threshold(struct vindex *v, uint32_t rows);
+uint32_t vindex_threshold(const struct vindex *v);
 uint64_t vindex_bytes(const struct vindex *v);
 uint32_t vindex_linked(const struct vindex *v);
 /* Published and not taken out by a repair: dead ones are among them. */
@@ -141,6 +146,41 @@ uint32_t vindex_rows(const struct vindex *v);
 const char *vindex_kernel(void); /* "avx512vnni", "avx2", "scalar": chosen at start */
 /* Tests: use this set of kernels from now on; false if the machine lacks it. */
 bool vindex_kernel_choose(const char *name);
+
+/* --- another graph in the place of the one that serves (index/README.md) --- */
+
+struct vgraph { /* with what a graph is made */
+    uint16_t m, ef_construction;
+};
+struct vgraph vindex_graph(const struct vindex *v); /* of the one that serves */
+/* Sets memory aside for a rebuild, beyond what one under way has; *added is what this call charged,
+ * to be given back if the rebuild is not wanted after all. ST_NOSPACE names the bytes. Any thread.
+ */
+NODISCARD
+status vindex_rebuild_reserve(struct vindex *v, const struct vgraph *want, uint64_t *added,
+                              struct err *err);
+void vindex_rebuild_give_back(struct vindex *v, uint64_t added);
+enum vrebuild {
+    VREBUILD_NONE,    /* what serves is what is wanted; nothing is set aside */
+    VREBUILD_BEGUN,   /* by this call; vindex_link() links it from now on */
+    VREBUILD_LINKING, /* not enough is linked yet */
+    VREBUILD_DONE,    /* by this call: it serves, the old one is freed */
+};
+/* What can be done now so that a graph of `want` comes to serve; one that is made for another wish
+ * is dropped. Waits for readers: as vindex_repair(), and never beside it (ST_CONFLICT).
+ * ST_NOSPACE, ST_NOMEM: could not begin, nothing changed. */
+NODISCARD
+status vindex_rebuild_step(struct vindex *v, const struct vgraph *want, enum vrebuild *out,
+                           struct err *err);
+struct vrebuild_progress { /* of the graph that is made */
+    struct vgraph made;
+    uint32_t linked, pending;
+};
+bool vindex_rebuild_shown(const struct vindex *v, struct vrebuild_progress *out); /* false: none */
+/* Loading, when the slots are reserved and before the first import: the nodes to come are of a
+ * graph made with this, whatever the index was created for. Nothing changed unless ST_OK. */
+NODISCARD
+status vindex_graph_load(struct vindex *v, const struct vgraph *made, struct err *err);
 
 /* The graph as values, for images. Read under a seqlock per node, beside writers. */
 struct vnode {

@@ -1,10 +1,14 @@
 /* vindex_internal.h - what the files of vindex share: the struct, node lists, scratch, walks.
  *
- * Per slot there are rows in these planes (planes.h):
+ * Per slot there are rows in these planes (planes.h), of the index:
  *
  *   full     dim f32                                   codes    one code row (codes.h)
+ *   filled, present   one bit each
+ *
+ * and of each graph over it:
+ *
  *   lists    2 m references: the links on layer 0      upper    pointer to the links above it, or 0
- *   meta     state of the node, see META_*             filled, present, pending   one bit each
+ *   meta     state of the node, see META_*             pending  one bit: to be linked
  *
  * A reference is slot + 1, 0 ends a list, so rows of fresh memory are empty lists. Writers of a
  * list hold the node's lock bit; readers read references one by one and may see a mixture of an
@@ -53,32 +57,59 @@ struct vindex_scratch {
     struct vindex_scratch *next; /* in the pool of linkers */
 };
 
-struct vindex {
-    /* Set by vindex_create(), never changed after it. */
-    struct vindex_options options;
-    struct code_shape shape;
+/* One graph over the rows of an index. What a row has in it lies in planes of its own, so that two
+ * may be there at once (rebuild.c). */
+struct hnsw {
+    /* Set by graph_create(), never changed after it. */
+    struct vindex *v;   /* rows, codes, slots, budget */
+    struct vgraph made; /* with what */
     double level_scale; /* 1 / ln m */
     size_t slot_bytes;  /* charged for one slot */
 
-    struct plane full, codes, lists, upper, meta;
-    struct plane filled, present, pending, pending_groups;
+    struct plane lists, upper, meta, pending, pending_groups;
 
     /* (top level << 32) | reference of the entry point; 0 for an empty graph. Release by linkers
      * and repair, acquire by whoever walks. */
     _Atomic uint64_t entry;
-    _Atomic uint32_t slot_end; /* rows reserved; release by reserve, acquire by scans */
-    _Atomic uint32_t present_count, pending_count, linked_count; /* relaxed: numbers only */
-    _Atomic uint32_t ef_search;                                  /* relaxed */
-    _Atomic uint64_t upper_bytes;                                /* relaxed */
-    _Atomic bool repairing;                                      /* one repair at a time */
+    _Atomic uint32_t slot_end; /* rows there is room for; release by who grows, acquire by scans */
+    _Atomic uint32_t pending_count, linked_count; /* relaxed: numbers only */
+    _Atomic uint64_t upper_bytes;                 /* relaxed */
+    _Atomic uint64_t upper_room; /* relaxed: charged already, for upper lists that will come */
+    _Atomic bool
+        open; /* knows every row, and may be linked; release by rebuild.c, acquire by all */
+
+    struct { /* guarded by v->shared.lock */
+        uint64_t charged;
+        uint32_t cursor; /* where the next row to link is looked for */
+        uint32_t linking[VINDEX_LINKERS_MAX];
+        uint32_t linking_count;
+    } claims;
+};
+
+struct vindex {
+    /* Set by vindex_create(), never changed after it. */
+    struct vindex_options options; /* without m and ef_construction: those are the graph's */
+    struct code_shape shape;
+    size_t row_bytes; /* charged for one slot */
+
+    struct plane full, codes, filled, present;
+
+    /* Read inside an epoch guard. A row is published into both; who reads `next` first and then
+     * `served` misses none, as `next` becomes NULL only after it has become `served`. Release by
+     * rebuild.c, acquire by all. */
+    _Atomic(struct hnsw *) next;   /* made beside; NULL: none */
+    _Atomic(struct hnsw *) served; /* never NULL */
+
+    _Atomic uint32_t slot_end;             /* rows reserved; release by reserve, acquire by scans */
+    _Atomic uint32_t present_count;        /* relaxed: a number only */
+    _Atomic uint32_t ef_search, threshold; /* relaxed */
+    _Atomic bool repairing;                /* one repair, or step of a rebuild, at a time */
     struct vindex_costs *costs;
 
     struct {              /* guarded by lock */
         struct lock lock; /* LOCK_RANK_VINDEX */
         uint64_t charged;
-        uint32_t cursor; /* where the next row to link is looked for */
-        uint32_t linking[VINDEX_LINKERS_MAX];
-        uint32_t linking_count;
+        uint64_t promised; /* charged for a graph that is to be begun */
         struct vindex_scratch *scratches;
     } shared;
 };
@@ -104,47 +135,47 @@ static inline const uint8_t *vindex_codes(const struct vindex *v, uint32_t slot)
 {
     return plane_row(&v->codes, slot);
 }
-static inline _Atomic uint32_t *node_meta(const struct vindex *v, uint32_t slot)
+static inline _Atomic uint32_t *node_meta(const struct hnsw *g, uint32_t slot)
 {
-    return plane_row(&v->meta, slot);
+    return plane_row(&g->meta, slot);
 }
 /* -1: no node of the graph. */
-static inline int node_level(const struct vindex *v, uint32_t slot)
+static inline int node_level(const struct hnsw *g, uint32_t slot)
 {
-    uint32_t meta = atomic_load_explicit(node_meta(v, slot), memory_order_acquire);
+    uint32_t meta = atomic_load_explicit(node_meta(g, slot), memory_order_acquire);
 
     return (int)(meta >> META_LEVEL_SHIFT) - 1;
 }
 /* A node whose links are all in. */
-static inline bool node_linked(const struct vindex *v, uint32_t slot)
+static inline bool node_linked(const struct hnsw *g, uint32_t slot)
 {
-    return node_level(v, slot) >= 0 && !plane_bit(&v->pending, slot);
+    return node_level(g, slot) >= 0 && !plane_bit(&g->pending, slot);
 }
-static inline uint32_t degree_of(const struct vindex *v, uint32_t level)
+static inline uint32_t degree_of(const struct hnsw *g, uint32_t level)
 {
-    return level == 0 ? 2u * v->options.m : v->options.m;
+    return level == 0 ? 2u * g->made.m : g->made.m;
 }
 /* The references of a node on a level it has, or NULL. */
-static inline _Atomic uint32_t *node_refs(const struct vindex *v, uint32_t slot, uint32_t level)
+static inline _Atomic uint32_t *node_refs(const struct hnsw *g, uint32_t slot, uint32_t level)
 {
     _Atomic(struct node_upper *) *where;
     struct node_upper *upper;
 
     if (level == 0)
-        return plane_row(&v->lists, slot);
-    where = plane_row(&v->upper, slot);
+        return plane_row(&g->lists, slot);
+    where = plane_row(&g->upper, slot);
     upper = atomic_load_explicit(where, memory_order_acquire);
     if (upper == NULL || level > upper->levels)
         return NULL;
-    return upper->refs + (size_t)(level - 1) * v->options.m;
+    return upper->refs + (size_t)(level - 1) * g->made.m;
 }
 /* Copies a list as slots; returns how many. `out` has room for degree_of(level). */
-uint32_t node_links(const struct vindex *v, uint32_t slot, uint32_t level, uint32_t *out);
+uint32_t node_links(const struct hnsw *g, uint32_t slot, uint32_t level, uint32_t *out);
 
 /* Writers of one node's lists. Short: nothing is waited for while it is held. */
-static inline void node_lock(const struct vindex *v, uint32_t slot)
+static inline void node_lock(const struct hnsw *g, uint32_t slot)
 {
-    _Atomic uint32_t *meta = node_meta(v, slot);
+    _Atomic uint32_t *meta = node_meta(g, slot);
 
     for (unsigned spins = 0;; spins++) {
         uint32_t now = atomic_load_explicit(meta, memory_order_relaxed);
@@ -157,24 +188,25 @@ static inline void node_lock(const struct vindex *v, uint32_t slot)
             sched_yield();
     }
 }
-static inline void node_unlock(const struct vindex *v, uint32_t slot)
+static inline void node_unlock(const struct hnsw *g, uint32_t slot)
 {
-    _Atomic uint32_t *meta = node_meta(v, slot);
+    _Atomic uint32_t *meta = node_meta(g, slot);
     uint32_t now = atomic_load_explicit(meta, memory_order_relaxed);
     uint32_t seq = (now + 1) & META_SEQ; /* clears the lock bit and counts */
 
     atomic_store_explicit(meta, (now & ~META_SEQ) | seq, memory_order_release);
 }
 /* With the lock held: the list becomes these slots. */
-void node_links_set_locked(const struct vindex *v, uint32_t slot, uint32_t level,
+void node_links_set_locked(const struct hnsw *g, uint32_t slot, uint32_t level,
                            const struct cand *links, uint32_t count);
 
-/* Room for a search, or for linking, in this index. False: no memory. */
-bool scratch_prepare(struct vindex_scratch *s, const struct vindex *v, bool linking);
+/* Room for a search, or for linking, in this graph. False: no memory. */
+bool scratch_prepare(struct vindex_scratch *s, const struct hnsw *g, bool linking);
 
 /* What a walk or a scan may return, and when it gives up. */
 struct walk {
     const struct vindex *v;
+    const struct hnsw *g;
     const struct kernels *k;
     struct vindex_scratch *scratch;
     const uint64_t *allow; /* NULL: all live rows */
@@ -224,23 +256,47 @@ struct cand hnsw_descend(struct walk *w, uint64_t entry, uint32_t level);
 enum walk_end hnsw_walk(struct walk *w, struct cand start, uint32_t level);
 
 /* Pending bits. Clearing returns whether it was set. */
-void pending_set(struct vindex *v, uint32_t slot);
-bool pending_clear(struct vindex *v, uint32_t slot);
+void pending_set(struct hnsw *g, uint32_t slot);
+bool pending_clear(struct hnsw *g, uint32_t slot);
 
 /* Links one claimed row; in hnsw_link.c. Chooses from scratch->around, best first, up to `max`
  * that are nearer to the middle than to each other; they are moved to its front. */
-uint32_t hnsw_choose(const struct vindex *v, struct vindex_scratch *s, uint32_t max);
+uint32_t hnsw_choose(const struct hnsw *g, struct vindex_scratch *s, uint32_t max);
 /* Adds a link from `from` to `to`, choosing anew among all when the list is full. */
-void hnsw_connect(const struct vindex *v, struct vindex_scratch *s, uint32_t from, uint32_t to,
+void hnsw_connect(const struct hnsw *g, struct vindex_scratch *s, uint32_t from, uint32_t to,
                   uint32_t level);
-/* A scratch for a linker, ready for this index; NULL: no memory. */
-struct vindex_scratch *linker_scratch_take(struct vindex *v);
+/* A scratch for a linker, ready for this graph; NULL: no memory. */
+struct vindex_scratch *linker_scratch_take(struct hnsw *g);
 void linker_scratch_give(struct vindex *v, struct vindex_scratch *s);
 /* An upper block for a node of this level; NULL: no memory or over budget. */
-struct node_upper *node_upper_alloc(struct vindex *v, uint32_t levels);
-void node_upper_free(struct vindex *v, struct node_upper *upper);
+struct node_upper *node_upper_alloc(struct hnsw *g, uint32_t levels);
+void node_upper_free(struct hnsw *g, struct node_upper *upper);
 /* Makes a node the entry point if it stands higher, or as high with a smaller slot: so the entry
  * point follows from the nodes alone, and an imported graph has the same one. */
-void entry_raise(struct vindex *v, uint32_t slot, uint32_t level);
+void entry_raise(struct hnsw *g, uint32_t slot, uint32_t level);
+
+/* graph.c: the life of a graph. An empty one, nothing is charged yet. */
+NODISCARD
+status graph_create(struct vindex *v, const struct vgraph *made, struct hnsw **out,
+                    struct err *err);
+void graph_destroy(struct hnsw *g); /* nobody reads it; accepts NULL */
+/* Planes for every slot below slot_end. ST_NOMEM: nothing is lost. */
+NODISCARD
+status graph_room(struct hnsw *g, uint32_t slot_end, struct err *err);
+/* There is room, and the budget was charged with slot_bytes for each slot. The index's lock is
+ * held, or nobody else knows the graph. */
+void graph_set_end_locked(struct hnsw *g, uint32_t slot_end);
+uint64_t graph_slot_bytes(const struct vgraph *made); /* what a slot takes in such a graph */
+/* Inside a guard, or where nothing is rebuilt. */
+static inline struct hnsw *graph_served(const struct vindex *v)
+{
+    return atomic_load_explicit(&v->served, memory_order_acquire);
+}
+static inline struct hnsw *graph_next(const struct vindex *v)
+{
+    return atomic_load_explicit(&v->next, memory_order_acquire);
+}
+/* How many rows wait to be linked in it; 0 too where it is no time for it. */
+uint32_t graph_to_link_rows(const struct hnsw *g);
 
 #endif

@@ -58,10 +58,10 @@ static bool queries_place(struct vindex_scratch *s, const struct vindex *v, uint
     return true;
 }
 
-bool scratch_prepare(struct vindex_scratch *s, const struct vindex *v, bool linking)
+bool scratch_prepare(struct vindex_scratch *s, const struct hnsw *g, bool linking)
 {
-    uint32_t end = atomic_load_explicit(&v->slot_end, memory_order_acquire);
+    uint32_t end = atomic_load_explicit(&g->slot_end, memory_order_acquire);
 
-    return queries_place(s, v, linking ? degree_of(v, 0) + 1 : 0) &&
+    return queries_place(s, g->v, linking ? degree_of(g, 0) + 1 : 0) &&
            visited_start(&s->visited, end);
 }

@@ -68,13 +68,13 @@ static uint32_t count_matches(const struct walk *w)
 
 /* What a walk costs in distances: it meets about m new nodes a step and makes ef steps, more by as
  * much as a filter lets fewer of them count. */
-static uint64_t walk_distances(const struct vindex *v, const struct plan *p)
+static uint64_t walk_distances(const struct hnsw *g, const struct plan *p)
 {
     uint64_t steps = p->ef;
 
     if (p->rows < p->present)
         steps = steps * p->present / (p->rows == 0 ? 1 : p->rows);
-    return 100 + steps * v->options.m;
+    return 100 + steps * g->made.m;
 }
 
 static struct plan plan_make(const struct walk *w, const struct vsearch *s)
@@ -87,8 +87,8 @@ static struct plan plan_make(const struct walk *w, const struct vsearch *s)
     p.present = atomic_load_explicit(&v->present_count, memory_order_relaxed);
     p.scanned = w->allow == NULL ? p.present : count_matches(w);
     p.rows = s->check != NULL && s->check_rows < p.scanned ? s->check_rows : p.scanned;
-    p.graph = !s->exact && atomic_load_explicit(&v->entry, memory_order_relaxed) != 0 &&
-              p.scanned > SCAN_PER_WALK * walk_distances(v, &p);
+    p.graph = !s->exact && atomic_load_explicit(&w->g->entry, memory_order_relaxed) != 0 &&
+              p.scanned > SCAN_PER_WALK * walk_distances(w->g, &p);
     return p;
 }
 
@@ -157,19 +157,20 @@ static enum walk_end scan_present(struct walk *w)
 
 static enum walk_end scan_pending(struct walk *w, struct cands *pool)
 {
-    uint32_t words = (slot_end_of(w->v) + 63) / 64;
+    const struct hnsw *g = w->g;
+    uint32_t words = (atomic_load_explicit(&g->slot_end, memory_order_acquire) + 63) / 64;
     uint32_t per_group = 1u << (PENDING_GROUP_SHIFT - 6);
 
-    if (atomic_load_explicit(&w->v->pending_count, memory_order_acquire) == 0)
+    if (atomic_load_explicit(&g->pending_count, memory_order_acquire) == 0)
         return WALK_DONE;
     for (uint32_t at = 0; at < words; at += per_group) {
-        const _Atomic uint32_t *group = plane_row(&w->v->pending_groups, at / per_group);
+        const _Atomic uint32_t *group = plane_row(&g->pending_groups, at / per_group);
         uint32_t to = words - at < per_group ? words : at + per_group;
         enum walk_end end;
 
         if (atomic_load_explicit(group, memory_order_acquire) == 0)
             continue;
-        end = scan_words(w, &w->v->pending, at, to, pool);
+        end = scan_words(w, &g->pending, at, to, pool);
         if (end != WALK_DONE)
             return end;
     }
@@ -253,7 +254,7 @@ static enum walk_end by_scan(struct walk *w, const struct vsearch *s, const stru
 /* Walks layer 0 past the pending rows that were found already. */
 static enum walk_end walk_beside(struct walk *w, struct cands *found)
 {
-    uint64_t entry = atomic_load_explicit(&w->v->entry, memory_order_acquire);
+    uint64_t entry = atomic_load_explicit(&w->g->entry, memory_order_acquire);
     struct cand start;
     uint32_t kept = 0;
 
@@ -274,7 +275,7 @@ static enum walk_end walk_beside(struct walk *w, struct cands *found)
 static enum walk_end by_graph(struct walk *w, const struct vsearch *s, const struct plan *p)
 {
     struct vindex_scratch *sc = w->scratch;
-    uint64_t steps = walk_distances(w->v, p) / w->v->options.m;
+    uint64_t steps = walk_distances(w->g, p) / w->g->made.m;
     bool heap = steps > CANDS_FLAT_MAX / 2;
     uint32_t spare = p->ef / 4 < RERANK_SPARE_MIN ? RERANK_SPARE_MIN : p->ef / 4;
     uint32_t found = 2 * p->k + SCAN_SPARE;
@@ -284,7 +285,7 @@ static enum walk_end by_graph(struct walk *w, const struct vsearch *s, const str
         !cands_start_top(&sc->best, p->k) || !cands_start_top(&sc->around, found))
         return WALK_NOMEM;
     w->check = w->allow != NULL || w->ask != NULL || slots_dead_count(w->v->options.slots) > 0;
-    w->distances_max = 4 * walk_distances(w->v, p) + p->rows;
+    w->distances_max = 4 * walk_distances(w->g, p) + p->rows;
     w->stats.used_graph = true;
     end = scan_pending(w, &sc->around);
     cands_sort(&sc->around);
@@ -449,7 +450,7 @@ static enum walk_end search(struct walk *w, const struct vsearch *s)
     for (int i = 0; i < SEARCH_ATTEMPTS_MAX; i++) {
         uint64_t replaced = replaced_so_far(w->v->options.slots);
 
-        if (!scratch_prepare(w->scratch, w->v, false))
+        if (!scratch_prepare(w->scratch, w->g, false))
             return WALK_NOMEM;
         code_query_set(&w->v->shape, s->query, &w->scratch->query);
         end = search_once(w, s);
@@ -467,6 +468,7 @@ status vindex_search(const struct vindex *v, struct vindex_scratch *scratch,
                      struct vsearch_stats *stats, struct err *err)
 {
     struct walk w = {.v = v,
+                     .g = graph_served(v),
                      .k = kernels_get(),
                      .scratch = scratch,
                      .allow = s->allow,
@@ -507,17 +509,24 @@ float vindex_distance(const struct vindex *v, const float *query, uint32_t slot)
                         full_key(&v->shape, kernels_get(), query, vindex_vector(v, slot)));
 }
 
+static uint64_t search_distances(const struct vindex *v, const struct vsearch *s)
+{
+    struct walk w = {
+        .v = v, .g = graph_served(v), .allow = s->allow, .allow_slots = s->allow_slots};
+    struct plan p = plan_make(&w, s);
+
+    if (p.graph)
+        return walk_distances(w.g, &p) +
+               atomic_load_explicit(&w.g->pending_count, memory_order_relaxed) / SCAN_PER_WALK;
+    return s->exact ? (uint64_t)p.scanned * 4 : p.scanned;
+}
+
 uint64_t vindex_search_cost_ns(const struct vindex *v, const struct vsearch *s)
 {
-    struct walk w = {.v = v, .allow = s->allow, .allow_slots = s->allow_slots};
+    struct epoch_guard guard = epoch_enter(v->options.epoch);
     uint64_t ps = atomic_load_explicit(&v->costs->distance_ps, memory_order_relaxed);
-    struct plan p = plan_make(&w, s);
-    uint64_t distances;
+    uint64_t distances = search_distances(v, s);
 
-    ps = ps == 0 ? COST_PS_FIRST : ps;
-    if (p.graph)
-        distances = walk_distances(v, &p) + vindex_pending(v) / SCAN_PER_WALK;
-    else
-        distances = s->exact ? (uint64_t)p.scanned * 4 : p.scanned;
-    return distances * ps / 1000;
+    epoch_leave(v->options.epoch, guard);
+    return distances * (ps == 0 ? COST_PS_FIRST : ps) / 1000;
 }

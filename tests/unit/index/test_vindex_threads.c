@@ -18,7 +18,7 @@ struct stage {
     _Atomic bool stop;
     _Atomic uint32_t searches;
     _Atomic uint32_t bad; /* answers that were incomplete, out of order or double */
-    _Atomic uint32_t copies, repairs;
+    _Atomic uint32_t copies, repairs, rebuilds;
 };
 
 static void linker(void *arg)
@@ -97,6 +97,24 @@ static void repairer(void *arg)
     }
 }
 
+/* One graph after the other comes to serve; a repair goes first. */
+static void rebuilder(void *arg)
+{
+    static const struct vgraph wants[] = {{16, 60}, {6, 30}, {8, 40}};
+    struct stage *s = arg;
+
+    for (size_t i = 0; !atomic_load(&s->stop);) {
+        enum vrebuild now = VREBUILD_NONE;
+
+        if (vindex_rebuild_step(s->r.index, &wants[i], &now, NULL) == ST_OK &&
+            now == VREBUILD_DONE) {
+            atomic_fetch_add(&s->rebuilds, 1);
+            i = (i + 1) % COUNT_OF(wants);
+        }
+        sched_yield();
+    }
+}
+
 /* Images are copied beside writers; what is copied must have been a list once. */
 static void copier(void *arg)
 {
@@ -122,9 +140,11 @@ static void copier(void *arg)
     free(buffer);
 }
 
-static void readers_linkers_and_repair_get_along(void **unused)
+/* The caller says how many of the roles, the rebuilder being the last. */
+static void get_along(size_t count, uint32_t rebuilds)
 {
-    static thread_fn *const roles[] = {linker, linker, linker, reader, reader, repairer, copier};
+    static thread_fn *const roles[] = {linker, linker,   linker, reader,
+                                       reader, repairer, copier, rebuilder};
     struct thread threads[COUNT_OF(roles)] = {0};
     struct vindex_options o = {.dim = DIM,
                                .metric = VMETRIC_L2,
@@ -137,10 +157,9 @@ static void readers_linkers_and_repair_get_along(void **unused)
     double recall;
     struct err err;
 
-    (void)unused;
     vrows_init(&s->r, o, CLUSTERS, 67);
     vrows_put_random(&s->r, 0, IDS);
-    for (size_t i = 0; i < COUNT_OF(roles); i++)
+    for (size_t i = 0; i < count; i++)
         assert_int_equal(thread_start(&threads[i], "churn", THREAD_NORMAL, roles[i], s, &err),
                          ST_OK);
     for (int i = 0; i < 6000; i++) {
@@ -154,10 +173,10 @@ static void readers_linkers_and_repair_get_along(void **unused)
         }
     }
     while (atomic_load(&s->searches) < 200 || atomic_load(&s->repairs) < 3 ||
-           vindex_pending(s->r.index) > 0)
+           atomic_load(&s->rebuilds) < rebuilds || vindex_pending(s->r.index) > 0)
         sched_yield();
     atomic_store(&s->stop, true);
-    for (size_t i = 0; i < COUNT_OF(roles); i++)
+    for (size_t i = 0; i < count; i++)
         thread_join(&threads[i]);
     assert_int_equal(atomic_load(&s->bad), 0);
     assert_true(atomic_load(&s->copies) > 0);
@@ -166,11 +185,24 @@ static void readers_linkers_and_repair_get_along(void **unused)
     vrows_repair(&s->r);
     assert_int_equal(vindex_linked(s->r.index), slots_live_count(s->r.slots));
     recall = vrows_recall(&s->r, 50, 10, 100);
-    print_message("%u searches, %u copies, recall@10 %.4f\n", atomic_load(&s->searches),
-                  atomic_load(&s->copies), recall);
+    print_message("%u searches, %u copies, %u rebuilds, recall@10 %.4f\n",
+                  atomic_load(&s->searches), atomic_load(&s->copies), atomic_load(&s->rebuilds),
+                  recall);
     assert_true(recall >= 0.95);
     vrows_fini(&s->r);
     free(s);
+}
+
+static void readers_linkers_and_repair_get_along(void **unused)
+{
+    (void)unused;
+    get_along(7, 0);
+}
+
+static void graphs_are_exchanged_under_all_of_them(void **unused)
+{
+    (void)unused;
+    get_along(8, 4);
 }
 
 /* The first rows of an empty graph have nothing but each other. */
@@ -208,6 +240,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(readers_linkers_and_repair_get_along),
+        cmocka_unit_test(graphs_are_exchanged_under_all_of_them),
         cmocka_unit_test(rows_linked_at_the_same_time_know_each_other),
     };
 

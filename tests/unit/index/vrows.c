@@ -92,8 +92,8 @@ uint32_t vrows_put(struct vrows *r, uint64_t id, const float *vector)
     assert_int_equal(vindex_reserve(r->index, slots_end(r->slots), &err), ST_OK);
     assert_int_equal(slots_fill(r->slots, slot, &d, none, none, 0, &err), ST_OK);
     vindex_fill(r->index, slot, vector);
-    slots_publish(r->slots, slot, ++r->lsn);
     vindex_publish(r->index, slot);
+    slots_publish(r->slots, slot, ++r->lsn);
     return slot;
 }
 
