@@ -2,6 +2,7 @@
  * searches over one of them. */
 #include "world.h"
 
+#include "base/mem.h"
 #include "node/points.h"
 
 #include <stdio.h>
@@ -316,6 +317,48 @@ static void a_collection_has_so_many_vectors(void **state)
     buf_free(&body);
 }
 
+/* Each allocation fails once: the answer as ever, a 503 or a closed connection; nothing leaks. */
+static void each_failed_allocation_is_survived(void **state)
+{
+    static const struct {
+        const char *method, *path, *body;
+        int http_status, or_status;
+    } rows[] = {
+        {"POST", COLLECTIONS,
+         "{\"name\":\"new\",\"vectors\":{\"a\":{\"dimension\":2,\"metric\":\"l2\"}}}", 201,
+         409 /* made although its answer was lost */},
+        {"GET", TWO, NULL, 200, 0},
+        {"POST", TWO "/insert",
+         "{\"documents\":[{\"doc_id\":1,\"vectors\":{\"a\":[0,0],\"b\":[1,0,0]}},{\"doc_id\":2,"
+         "\"external_id\":\"x\",\"vectors\":{\"a\":[3,4]},\"payload\":{\"p\":1}}]}",
+         200, 0},
+        {"GET", TWO "/docs/1", NULL, 200, 404},
+        {"GET", TWO "/docs?with_vector=%5B%22b%22%5D", NULL, 200, 0},
+        {"POST", TWO "/query",
+         "{\"query_vector\":[3,4],\"using\":\"a\",\"with_vector\":[\"a\",\"b\"]}", 200, 0},
+    };
+
+    (void)state;
+    for (size_t row = 0; row < sizeof rows / sizeof rows[0]; row++) {
+        int64_t asked = 1;
+
+        for (int64_t n = 0; n < asked; n++) {
+            struct answer a;
+
+            mem_test_fail_after(n);
+            a = ask(&world, rows[row].method, rows[row].path, rows[row].body);
+            asked = mem_test_count() > n ? n + 2 : 0; /* until none fails */
+            mem_test_fail_after(-1);
+            assert_true(asked < 200);
+            if (a.status != 0 && a.status != rows[row].http_status && a.status != 503 &&
+                (a.status != rows[row].or_status || a.status == 0))
+                fail_msg("%s %s, allocation %lld: %d %s", rows[row].method, rows[row].path,
+                         (long long)n, a.status, a.body);
+            answer_free(&a);
+        }
+    }
+}
+
 int main(void)
 {
 #define T(test) cmocka_unit_test_setup_teardown(test, open_world, close_world)
@@ -328,6 +371,7 @@ int main(void)
         T(pages_of_some_vectors_leave_nothing_out),
         T(what_is_wrong_is_said),
         T(a_collection_has_so_many_vectors),
+        T(each_failed_allocation_is_survived),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
