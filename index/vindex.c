@@ -39,6 +39,10 @@ bool vindex_normalise(float *v, uint32_t dim)
         sum += (double)v[i] * (double)v[i];
     if (!(sum > 0))
         return false;
+    /* Rounding to floats moves the square of a unit vector's norm by 2^-23 at most: one that was
+     * normalised before stays as it is, bit by bit. */
+    if (fabs(sum - 1.0) <= 0x1p-22)
+        return true;
     per = 1.0 / sqrt(sum);
     for (uint32_t i = 0; i < dim; i++)
         v[i] = (float)((double)v[i] * per);

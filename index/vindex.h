@@ -61,7 +61,8 @@ NODISCARD
 status vindex_create(const struct vindex_options *options, struct vindex **out, struct err *err);
 void vindex_destroy(struct vindex *v);
 
-/* Divides by the Euclidean norm (in f64); false, unchanged, for a zero vector. */
+/* Divides by the Euclidean norm (in f64), unless it is 1 as far as floats tell: twice is as once.
+ * False, unchanged, for a zero vector. */
 bool vindex_normalise(float *v, uint32_t dim);
 
 /* Memory for every slot below slot_end (planes, links, pending queue). ST_NOSPACE, ST_NOMEM. */

@@ -317,6 +317,33 @@ static void k_beyond_the_rows_returns_them_all(void **unused)
     vrows_fini(&r);
 }
 
+/* What a client reads back and writes again, an export that is imported say, is stored bit by bit.
+ */
+static void a_normalised_vector_stays_as_it_is(void **state)
+{
+    uint64_t at = 1;
+
+    (void)state;
+    for (uint32_t round = 0; round < 200000; round++) {
+        uint32_t dim = 1 + round % 24;
+        float v[24];
+        float again[24];
+
+        for (uint32_t i = 0; i < dim; i++) {
+            at = at * 6364136223846793005u + 1442695040888963407u;
+            v[i] =
+                (float)((double)(at >> 11) / 9007199254740992.0 - 0.5) * (round % 3 == 0   ? 1e-18f
+                                                                          : round % 3 == 1 ? 1.0f
+                                                                                           : 1e18f);
+        }
+        if (!vindex_normalise(v, dim))
+            continue;
+        memcpy(again, v, sizeof again);
+        assert_true(vindex_normalise(again, dim));
+        assert_memory_equal(again, v, dim * sizeof *v);
+    }
+}
+
 static void a_zero_query_under_cosine_is_at_distance_one(void **unused)
 {
     struct vrows r;
@@ -488,6 +515,7 @@ static void each_allocation_may_fail(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_normalised_vector_stays_as_it_is),
         cmocka_unit_test(a_scan_equals_brute_force),
         cmocka_unit_test(the_largest_dimension_is_searched_like_any),
         cmocka_unit_test(every_metric_finds_its_neighbours_in_the_graph),
