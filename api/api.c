@@ -55,6 +55,11 @@ uint16_t api_qdrant_port(const struct api *api)
     return server_qdrant_port(api->server);
 }
 
+uint16_t api_grpc_port(const struct api *api)
+{
+    return server_grpc_port(api->server);
+}
+
 void api_drain(struct api *api, uint32_t drain_ms)
 {
     atomic_store(&api->draining, true);

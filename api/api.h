@@ -33,6 +33,10 @@ struct api_options {
     uint32_t idle_ms;           /* a kept connection without a request; 0: 75 s */
     bool metrics_enabled;
     bool log_requests;
+    /* gRPC, on a port of its own of the same host. */
+    bool grpc;
+    uint16_t grpc_port; /* 0: any; api_grpc_port() tells */
+    bool grpc_optional; /* nobody chose the port: without it if somebody else has it */
     /* The compatible dialect, which the first listener answers too. */
     const char *qdrant_host;        /* a listener of its own; NULL or "": none */
     uint16_t qdrant_port;           /* 0: any; api_qdrant_port() tells */
@@ -43,6 +47,7 @@ NODISCARD
 status api_open(const struct api_options *options, struct api **out, struct err *err);
 uint16_t api_port(const struct api *api);
 uint16_t api_qdrant_port(const struct api *api); /* 0: it has no listener of its own */
+uint16_t api_grpc_port(const struct api *api);   /* 0: there is no gRPC */
 /* Stops accepting, /ready says 503, answers what is under way (at most drain_ms), closes. */
 void api_drain(struct api *api, uint32_t drain_ms);
 void api_close(struct api *api);

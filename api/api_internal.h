@@ -46,6 +46,7 @@ void server_drain(struct server *s, uint32_t drain_ms);
 void server_close(struct server *s);
 uint16_t server_port(const struct server *s);
 uint16_t server_qdrant_port(const struct server *s); /* 0: none */
+uint16_t server_grpc_port(const struct server *s);   /* 0: none */
 /* Work that goes on behind an answer: server_close() waits until it has ended. */
 void server_job_begin(struct server *s);
 void server_job_end(struct server *s);

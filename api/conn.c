@@ -677,12 +677,12 @@ static void on_turned_away(uv_handle_t *spare)
     s->spare_busy = false;
     for (size_t i = 0; i < SERVER_LISTENERS; i++)
         if (s->listeners[i].wanted && s->listeners[i].open)
-            conn_accept(&s->listeners[i]);
+            server_accept(&s->listeners[i]);
 }
 
 /* Without memory for a connection it must still be taken from the listener, which else would never
  * speak again. One spare handle does that. */
-static void turn_away(struct listener *l)
+void conn_turn_away(struct listener *l)
 {
     struct server *s = l->server;
     static struct log_repeat repeat;
@@ -710,7 +710,7 @@ void conn_accept(struct listener *l)
     char detail[96];
 
     if (c == NULL) {
-        turn_away(l);
+        conn_turn_away(l);
         return;
     }
     l->wanted = false;

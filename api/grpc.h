@@ -53,7 +53,10 @@ struct grpc_floats {
     size_t count;
 };
 
+struct grpc_stream;
+
 struct grpc_call {
+    struct grpc_stream *stream; /* the loop's alone; NULL once nobody waits */
     const struct grpc_method *method;
     struct slice message; /* without gRPC's five bytes in front; lives as long as the request */
     const struct grpc_floats *floats;
@@ -62,6 +65,9 @@ struct grpc_call {
     enum grpc_status status;
     char text[ERR_TEXT_BYTES]; /* grpc-message, before percent-encoding */
 };
+
+/* On any thread, from the reply_ functions: the request goes to finish(), then to the loop. */
+void grpc_given_back(struct request *req);
 
 /* NULL: UNIMPLEMENTED. Health and reflection are the transport's own and not in here. */
 const struct grpc_method *grpc_method_find(struct slice path);

@@ -1,5 +1,6 @@
 #include "api/api_internal.h"
 
+#include "api/grpc.h"
 #include "api/qdrant_door.h"
 #include "base/log.h"
 
@@ -134,7 +135,10 @@ static void give_back(struct request *req)
     if (req->collection != NULL)
         node_collection_unpin(req->collection);
     req->collection = NULL;
-    server_reply(req->api->server, req);
+    if (req->grpc != NULL)
+        grpc_given_back(req);
+    else
+        server_reply(req->api->server, req);
 }
 
 void reply_send(struct request *req, int http_status)

@@ -1,5 +1,5 @@
 /* server.c - the loop thread: listening, the way back from the workers, draining and closing. */
-#include "api/server_internal.h"
+#include "api/grpc_internal.h"
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -28,6 +28,11 @@ uint16_t server_port(const struct server *s)
 uint16_t server_qdrant_port(const struct server *s)
 {
     return s->listeners[1].port;
+}
+
+uint16_t server_grpc_port(const struct server *s)
+{
+    return s->listeners[2].open ? s->listeners[2].port : 0;
 }
 
 uint32_t server_connections(const struct server *s)
@@ -123,9 +128,14 @@ static void take_replies(struct server *s)
         struct request *next = oldest->reply_next;
 
         atomic_fetch_sub(&s->under_way, 1);
-        conn_answer(oldest);
+        if (oldest->grpc != NULL)
+            grpc_answer(oldest);
+        else
+            conn_answer(oldest);
         oldest = next;
     }
+    grpc_open_windows(s);
+    h2_flush(s);
 }
 
 static void close_listeners(struct server *s)
@@ -151,11 +161,15 @@ static void stop_listening(struct server *s)
         next = c->next;
         conn_drain(c);
     }
+    for (struct h2_conn *c = s->h2_conns, *after; c != NULL; c = after) {
+        after = c->next;
+        h2_conn_drain(c);
+    }
 }
 
 void server_check_quiet(struct server *s)
 {
-    if (s->listening || s->conns != NULL || atomic_load(&s->under_way) > 0)
+    if (s->listening || s->conns != NULL || s->h2_conns != NULL || atomic_load(&s->under_way) > 0)
         return;
     lock_take(&s->drain.lock);
     s->drain.quiet = true;
@@ -183,8 +197,20 @@ static void on_wake(uv_async_t *wake)
             next = c->next;
             conn_close(c);
         }
+        for (struct h2_conn *c = s->h2_conns, *after; c != NULL; c = after) {
+            after = c->next;
+            h2_conn_close(c);
+        }
     }
     server_check_quiet(s);
+}
+
+void server_accept(struct listener *l)
+{
+    if (l->grpc)
+        h2_conn_accept(l);
+    else
+        conn_accept(l);
 }
 
 static void on_connection(uv_stream_t *listener, int code)
@@ -193,7 +219,7 @@ static void on_connection(uv_stream_t *listener, int code)
     uint64_t left_out;
 
     if (code == 0)
-        conn_accept(listener->data);
+        server_accept(listener->data);
     else if (log_repeat(&repeat, &left_out))
         log_warn("a connection could not be accepted", "err=%s left_out=%" PRIu64,
                  uv_strerror(code), left_out);
@@ -251,6 +277,32 @@ static status bind_listener(struct listener *l, const char *host, uint16_t port,
     return ST_OK;
 }
 
+/* A port nobody chose may be somebody else's: the node is of use without it. */
+static status listen_grpc(struct server *s, struct err *err)
+{
+    const struct api_options *o = &s->api->options;
+    struct listener *l = &s->listeners[2];
+    status st;
+
+    l->grpc = true;
+    st = bind_listener(l, o->host, o->grpc_port, err);
+    if (st != ST_CONFLICT)
+        return st == ST_OK
+                   ? ST_OK
+                   : err_wrap(err, st, "[server] host %s grpc_port %u", o->host, o->grpc_port);
+    if (!o->grpc_optional)
+        return err_wrap(
+            err, st, "[server] host %s grpc_port %u (another port, or grpc_port = 0 for no gRPC)",
+            o->host, o->grpc_port);
+    log_warn("the default port of gRPC is taken: this node starts without gRPC",
+             "host=%s port=%u remedy=%s", o->host, o->grpc_port,
+             "set [server] grpc_port to another port or to 0");
+    if (l->open)
+        uv_close((uv_handle_t *)&l->tcp, NULL);
+    l->open = false;
+    return ST_OK;
+}
+
 static status start_listening(struct server *s, struct err *err)
 {
     const struct api_options *o = &s->api->options;
@@ -262,12 +314,11 @@ static status start_listening(struct server *s, struct err *err)
     st = bind_listener(&s->listeners[0], o->host, o->port, err);
     if (st != ST_OK)
         return err_wrap(err, st, "[server] host %s rest_port %u", o->host, o->port);
-    if (o->qdrant_host == NULL || o->qdrant_host[0] == '\0')
-        return ST_OK;
-    st = bind_listener(&s->listeners[1], o->qdrant_host, o->qdrant_port, err);
-    return st == ST_OK
-               ? ST_OK
-               : err_wrap(err, st, "[compat.qdrant] listen %s:%u", o->qdrant_host, o->qdrant_port);
+    if (o->qdrant_host != NULL && o->qdrant_host[0] != '\0')
+        st = bind_listener(&s->listeners[1], o->qdrant_host, o->qdrant_port, err);
+    if (st != ST_OK)
+        return err_wrap(err, st, "[compat.qdrant] listen %s:%u", o->qdrant_host, o->qdrant_port);
+    return o->grpc ? listen_grpc(s, err) : ST_OK;
 }
 
 /* The handles of a loop that never ran, or has ended, are closed by running it once more. */
@@ -287,6 +338,7 @@ static void set_bounds(struct server *s)
     s->body_bytes_max =
         o->body_bytes_max > o->qdrant_body_bytes_max ? o->body_bytes_max : o->qdrant_body_bytes_max;
     s->bodies_bytes_max = o->bodies_bytes_max != 0 ? o->bodies_bytes_max : 4 * s->body_bytes_max;
+    buf_init(&s->h2_out, SIZE_MAX);
     s->idle_ms = o->idle_ms != 0 ? o->idle_ms : SERVER_IDLE_MS;
 }
 
@@ -351,6 +403,7 @@ void server_close(struct server *s)
     wake_and_leave(s);
     thread_join(&s->thread);
     (void)uv_loop_close(&s->loop);
+    buf_free(&s->h2_out);
     cond_fini(&s->drain.changed);
     lock_fini(&s->drain.lock);
     mem_free(s);

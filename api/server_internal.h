@@ -23,7 +23,7 @@ enum {
     /* Connections over the limit that are being told so; beyond these they are closed unheard. */
     SERVER_REFUSALS_MAX = 64,
     SERVER_BACKLOG = 511,
-    SERVER_LISTENERS = 2,        /* ours, and the compatible dialect's own */
+    SERVER_LISTENERS = 3,        /* ours, the compatible dialect's own, gRPC's */
     SERVER_HEAD_BYTES_MAX = 640, /* of an answer */
     SERVER_DATE_BYTES = 32,
 };
@@ -74,6 +74,7 @@ struct listener {
     struct server *server;
     bool open;
     bool qdrant; /* what has no path yet is answered in the compatible dialect */
+    bool grpc;   /* speaks HTTP/2 */
     bool wanted; /* a connection waits for the spare handle */
     uint16_t port;
 };
@@ -94,6 +95,11 @@ struct server {
     uv_tcp_t spare;
     bool spare_busy;
     struct conn *conns;
+    struct h2_conn *h2_conns;
+    struct h2_conn *h2_dirty;   /* have something to send */
+    struct grpc_stream *hungry; /* wait for room among the bodies */
+    uint64_t grpc_lent_bytes;   /* of bodies with workers: room that will come */
+    struct buf h2_out;          /* what goes out next */
     uint32_t refusals;
     uint64_t body_bytes; /* of all requests that have not ended */
     time_t date_at;
@@ -126,7 +132,13 @@ void conn_close(struct conn *c);
 void conn_drain(struct conn *c);
 /* A request came back: its answer goes out, or is dropped if nobody waits. */
 void conn_answer(struct request *req);
+/* No memory for a connection. */
+void conn_turn_away(struct listener *l);
+/* grpc_stream.c: conn_answer() for what came by the gRPC door. */
+void grpc_answer(struct request *req);
+
 /* server.c */
+void server_accept(struct listener *l);
 void server_request_free(struct server *s, struct request *req);
 const char *server_date(struct server *s);
 void server_check_quiet(struct server *s);

@@ -70,7 +70,7 @@ static void server_start(struct bench *b)
 
         (void)dup2(null, 1);
         execl(b->program, b->program, "serve", "--quiet", "--data-dir", b->dir, "--rest-port", port,
-              "--log-level", "warn", (char *)NULL);
+              "--grpc-port", "0", "--log-level", "warn", (char *)NULL);
         _exit(127);
     }
 }

@@ -175,6 +175,14 @@ static status open_node(struct serve *s, struct err *err)
     return node_open(&options, &s->node, err);
 }
 
+static bool is_default(const struct config *c, const char *section, const char *key)
+{
+    for (size_t i = 0; i < c->entry_count; i++)
+        if (strcmp(c->entries[i].section, section) == 0 && strcmp(c->entries[i].key, key) == 0)
+            return c->entries[i].origin == CONFIG_DEFAULT;
+    return false;
+}
+
 static status open_api(struct serve *s, struct err *err)
 {
     const struct config *c = &s->config;
@@ -197,6 +205,9 @@ static status open_api(struct serve *s, struct err *err)
         .slow_query_ms = c->logging.slow_query_ms,
         .metrics_enabled = c->features.metrics_enabled,
         .log_requests = c->logging.log_requests,
+        .grpc = c->server.grpc_port != 0,
+        .grpc_port = c->server.grpc_port,
+        .grpc_optional = is_default(c, "server", "grpc_port"),
         .qdrant_host = has_listener ? host : NULL,
         .qdrant_port = port,
         .qdrant_body_bytes_max = c->qdrant.max_body,
@@ -337,6 +348,9 @@ int cli_serve(int argc, char **argv)
     if (api_qdrant_port(s.api) != 0)
         log_info("listening for the compatible dialect", "listen=%s port=%u",
                  s.config.qdrant.listen, api_qdrant_port(s.api));
+    if (api_grpc_port(s.api) != 0)
+        log_info("listening for gRPC", "host=%s port=%u", s.config.server.host,
+                 api_grpc_port(s.api));
     if (!quiet)
         greet(&s.config, api_port(s.api));
     wait_for_stop(&s, &signals);

@@ -37,8 +37,8 @@ const struct config_key config_keys[] = {
     {NUMBER("server", "grpc_port"), FIELD(server.grpc_port), RANGE(1, 65535), .zero = "no gRPC",
      .fallback = "9090", .short_name = "grpc_port", .seed_name = "AKIDB_GRPC_PORT",
      .commented = true,
-     .doc = "The port of the gRPC API. gRPC is not part of this version: nothing listens there, "
-            "and setting the key brings a warning."},
+     .doc = "The port of the gRPC API. When nobody set it and 9090 is taken, the node starts "
+            "without gRPC and says so; a port that was set has to be free."},
     {NUMBER("server", "timeout_seconds"), FIELD(server.timeout_seconds), RANGE(1, 3600),
      .unit = "seconds", .fallback = "30",
      .doc = "A request that takes longer, from its first byte to its answer, is ended."},

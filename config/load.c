@@ -231,18 +231,12 @@ static bool endpoint_is_idle(const struct config *c)
 
 static status warn_of_effects(struct config *c, struct err *err)
 {
-    const struct config_entry *grpc = entry_of(c, "server", "grpc_port");
     const struct config_entry *sync = entry_of(c, "wal", "sync");
     const struct config_entry *endpoint = entry_of(c, "storage", "s3_endpoint");
     const struct config_entry *bucket = entry_of(c, "storage", "s3_bucket");
     status st = ST_OK;
 
-    if (grpc->origin != CONFIG_DEFAULT && c->server.grpc_port != 0)
-        st = config_warn(c, err,
-                         "%s: server.grpc_port: gRPC is not part of this version; nothing listens "
-                         "on port %u",
-                         grpc->where, (unsigned)c->server.grpc_port);
-    if (st == ST_OK && strcmp(c->wal.sync, "none") == 0)
+    if (strcmp(c->wal.sync, "none") == 0)
         st = config_warn(c, err,
                          "%s: wal.sync = \"none\": acknowledged writes may be lost with the power",
                          sync->where);

@@ -137,7 +137,8 @@ class Node:
         began = time.monotonic()
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen(
-                [self.binary, "serve", "--quiet", "--rest-port", str(self.port), "--data-dir", str(self.data),
+                [self.binary, "serve", "--quiet", "--rest-port", str(self.port), "--grpc-port", "0",
+                 "--data-dir", str(self.data),
                  *self.arguments, *more], cwd=self.folder, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         while time.monotonic() - began < 60:
             if self.process.poll() is not None:

@@ -89,12 +89,14 @@ def the_reference_file_starts_as_it_is():
     """./config.toml, data beside it; address and port from AkiDB's variables."""
     with Folder("seed") as folder:
         write(folder, "config.toml", REFERENCE)
-        env = {"AKIDB_HOST": "127.0.0.1", "AKIDB_REST_PORT": str(refusing_port())}
+        env = {"AKIDB_HOST": "127.0.0.1", "AKIDB_REST_PORT": str(refusing_port()), "AKIDB_GRPC_PORT": str(refusing_port())}
         with PlainNode(folder, env=env) as node:
             node.start()
             told = warnings(node)
-            for key in ("max_connections", "connection_timeout_seconds", "grpc_port"):
+            for key in ("max_connections", "connection_timeout_seconds"):
                 check(any(key in text for text in told), f"no warning about {key}: {told}")
+            listens = [line["fields"]["port"] for line in node.log_lines() if line.get("message") == "listening for gRPC"]
+            check(listens == [int(env["AKIDB_GRPC_PORT"])], f"gRPC listens on {listens}")
             client = works(node)
             info = client.collection("docs")
             check(info["hnsw"] == {"m": 32, "ef_construction": 200, "ef_search": 100, "threshold": 10000}, f"hnsw: {info['hnsw']}")
@@ -107,7 +109,8 @@ def the_production_file_starts_as_it_is():
     """By AKIDB_CONFIG; its folder /var/lib/akidb/data is moved by AkiDB's own variable for it."""
     with Folder("seed") as folder:
         path = write(folder, "production.toml", PRODUCTION)
-        env = {"AKIDB_CONFIG": path, "AKIDB_HOST": "127.0.0.1", "AKIDB_REST_PORT": str(refusing_port()), "RUST_LOG": "info",
+        env = {"AKIDB_CONFIG": path, "AKIDB_HOST": "127.0.0.1", "AKIDB_REST_PORT": str(refusing_port()),
+               "AKIDB_GRPC_PORT": str(refusing_port()), "RUST_LOG": "info",
                "AKIDB_DB_PATH": f"sqlite://{folder}/data/metadata.db"}
         with PlainNode(folder, env=env) as node:
             node.start()
@@ -125,7 +128,7 @@ def the_production_file_starts_as_it_is():
 def the_environment_alone_starts_a_node():
     """As in its compose file and its Kubernetes manifests."""
     with Folder("seed") as folder:
-        env = {"AKIDB_HOST": "127.0.0.1", "AKIDB_REST_PORT": str(refusing_port()), "AKIDB_GRPC_PORT": "9000",
+        env = {"AKIDB_HOST": "127.0.0.1", "AKIDB_REST_PORT": str(refusing_port()), "AKIDB_GRPC_PORT": str(refusing_port()),
                "AKIDB_DB_PATH": f"sqlite://{folder}/data/akidb/metadata.db", "AKIDB_METRICS_ENABLED": "true",
                "AKIDB_VECTOR_PERSISTENCE_ENABLED": "true", "AKIDB_AUTO_INITIALIZE": "true", "AKIDB_LOG_LEVEL": "debug",
                "AKIDB_LOG_FORMAT": "json", "AKIDB_SOMETHING_ELSE": "1"}
@@ -141,7 +144,7 @@ def the_environment_alone_starts_a_node():
 def the_memory_tier_of_the_guide():
     with Folder("seed") as folder:
         write(folder, "config.toml", REFERENCE + MEMORY_TIER.format(folder=folder))
-        env = {"AKIDB_HOST": "127.0.0.1", "AKIDB_REST_PORT": str(refusing_port())}
+        env = {"AKIDB_HOST": "127.0.0.1", "AKIDB_REST_PORT": str(refusing_port()), "AKIDB_GRPC_PORT": str(refusing_port())}
         with PlainNode(folder, env=env) as node:
             node.start()
             client = works(node)

@@ -190,11 +190,12 @@ class Node:
         self.out_path = os.path.join(folder, "node.out")
         self.process = None
         self.port = None
+        self.grpc_port = 0  # none; a test that asks gRPC sets a free one
         self.log_at = 0
 
     def command(self, more=()):
-        return [self.binary, "serve", "--data-dir", self.data_dir, "--rest-port", "0", "--log-format", "json",
-                *self.args, *more]
+        return [self.binary, "serve", "--data-dir", self.data_dir, "--rest-port", "0", "--grpc-port", str(self.grpc_port),
+                "--log-format", "json", *self.args, *more]
 
     def environment(self):
         clean = {k: v for k, v in os.environ.items()
