@@ -164,16 +164,16 @@ static status create_steps(struct node *node, struct catalog *next,
     return st;
 }
 
-/* What comes from the bucket has its name before it is in the catalog. */
+/* What comes from the bucket has its name and aliases before it is in the catalog. */
 static status check_name_free(struct node *node, const char *name, struct err *err)
 {
     struct collection *c = node_collection_pin(node, name, strlen(name));
-    bool arrives = c != NULL && strcmp(c->table.name, name) == 0 &&
-                   catalog_find_id(&node->catalog, c->id) == NULL;
+    bool arrives = c != NULL && catalog_find_id(&node->catalog, c->id) == NULL;
 
     node_collection_unpin(c);
     return arrives ? err_set(err, ST_EXISTS,
-                             "a collection named %s is being loaded from the bucket", name)
+                             "the name %s is of a collection that is being loaded from the bucket",
+                             name)
                    : ST_OK;
 }
 
@@ -341,6 +341,8 @@ static void run_drop(struct meta_job *base)
         collection_set_state(c, COLLECTION_READ_ONLY,
                              "its drop failed on the way to the disk and may be done at the next "
                              "start: drop it again, or restart the node to see");
+    if (st == ST_OK && unloaded)
+        alias_expect_no_more(node, c->id);
     if (st == ST_OK)
         take_out(c);
     finish(job, st, c, &err);

@@ -10,12 +10,55 @@
 /* The default database, which has no entry. */
 static const uint8_t DATABASE[16];
 
+/* Names that are taken here stay here's. */
+static status add_aliases(struct catalog *to, const struct catalog *from, const uint8_t id[16],
+                          struct err *err)
+{
+    status st = ST_OK;
+
+    for (size_t i = 0; i < from->alias_count && st == ST_OK; i++) {
+        const struct catalog_alias *a = &from->aliases[i];
+
+        if (memcmp(a->collection_id, id, sizeof a->collection_id) == 0 &&
+            catalog_find_name(to, a->database_id, a->name) == NULL)
+            st = catalog_set_alias(to, a->database_id, a->name, id, err);
+    }
+    return st;
+}
+
+/* Of those that are being loaded the local catalog does not know yet. */
+static bool is_coming(const struct node *node, const struct catalog_collection *c)
+{
+    return c != NULL && catalog_find_id(&node->catalog, c->id) == NULL &&
+           !bucket_dropped(&node->catalog, c->id);
+}
+
+static status copy_shown(struct node *node, struct catalog *out, struct err *err)
+{
+    status st = catalog_copy(&node->catalog, out, err);
+
+    for (size_t i = 0; i < node->coming.collection_count && st == ST_OK; i++) {
+        const struct catalog_collection *c = &node->coming.collections[i];
+
+        if (!is_coming(node, c))
+            continue;
+        st = catalog_add_collection(out, c, err);
+        if (st == ST_OK)
+            st = add_aliases(out, &node->coming, c->id, err);
+        else if (st != ST_NOMEM) /* its name is another's here: health says so */
+            st = ST_OK;
+    }
+    if (st != ST_OK)
+        catalog_free(out);
+    return st;
+}
+
 void alias_show(struct node *node)
 {
     struct catalog copy;
     struct err err = {0};
 
-    if (catalog_copy(&node->catalog, &copy, &err) != ST_OK) {
+    if (copy_shown(node, &copy, &err) != ST_OK) {
         log_error("out of memory: aliases are shown as they were", "err=%s", err.text);
         return;
     }
@@ -30,6 +73,50 @@ void alias_show(struct node *node)
     }
     lock_drop(&node->bucket.lock);
     catalog_free(&copy);
+}
+
+static bool is_in_table(struct node *node, const uint8_t id[16])
+{
+    struct collection *c = node_collection_pin_id(node, id);
+
+    node_collection_unpin(c);
+    return c != NULL;
+}
+
+void alias_expect(struct node *node, const struct catalog *bucket)
+{
+    struct catalog fresh;
+    struct err err = {0};
+    status st = catalog_copy(bucket, &fresh, &err);
+
+    for (size_t i = st == ST_OK ? fresh.collection_count : 0; i-- > 0 && st == ST_OK;) {
+        struct catalog_collection *c = &fresh.collections[i];
+        uint8_t id[16];
+
+        memcpy(id, c->id, sizeof id);
+        catalog_settings_free(c);
+        if (!is_coming(node, c) || !is_in_table(node, id))
+            st = catalog_remove_collection(&fresh, id, 0, &err);
+    }
+    if (st == ST_OK) {
+        catalog_free(&node->coming);
+        node->coming = fresh;
+    } else {
+        catalog_free(&fresh);
+        log_error("out of memory: aliases appear behind their collections", "err=%s", err.text);
+    }
+    alias_show(node);
+}
+
+void alias_expect_no_more(struct node *node, const uint8_t id[16])
+{
+    if (catalog_remove_collection(&node->coming, id, 0, NULL) == ST_OK)
+        alias_show(node);
+}
+
+status alias_adopt(struct node *node, const uint8_t id[16], struct catalog *next, struct err *err)
+{
+    return add_aliases(next, &node->coming, id, err);
 }
 
 struct collection *alias_pin(struct node *node, const char *name, size_t bytes)
@@ -179,6 +266,30 @@ static status rename_alias(struct alias_job *job, struct catalog *next,
     return st == ST_OK ? step_set(job, next, a->name, id, err) : st;
 }
 
+/* What the bucket knows of it and this node not yet would make the change something else there. */
+static status check_coming(const struct alias_job *job, const char *name, struct err *err)
+{
+    if (!is_coming(job->node, catalog_find_name(&job->node->coming, DATABASE, name)))
+        return ST_OK;
+    return err_set(err, ST_UNAVAILABLE,
+                   "%s is of a collection that comes from the bucket and is not whole on the local "
+                   "disk yet; ask again then",
+                   name);
+}
+
+static status check_action(const struct alias_job *job, const struct alias_action *a,
+                           struct err *err)
+{
+    status st = check_coming(job, a->alias, err);
+
+    if (st == ST_OK && a->name[0] != '\0')
+        st = check_coming(job, a->name, err);
+    if (st == ST_OK && a->kind == ALIAS_SET && catalog_find_id(&job->node->catalog, a->id) == NULL)
+        st = err_set(err, ST_UNAVAILABLE,
+                     "the collection comes from the bucket and is not whole on the local disk yet");
+    return st;
+}
+
 static status act(struct alias_job *job, struct catalog *next, const struct alias_action *a,
                   struct err *err)
 {
@@ -258,8 +369,11 @@ static void run_alias(struct meta_job *base)
         st = collection_pin_now(&job->c, &err);
     if (st == ST_OK)
         st = catalog_copy(&node->catalog, &next, &err);
-    for (size_t i = 0; i < job->action_count && st == ST_OK; i++)
-        st = act(job, &next, &job->actions[i], &err);
+    for (size_t i = 0; i < job->action_count && st == ST_OK; i++) {
+        st = check_action(job, &job->actions[i], &err);
+        if (st == ST_OK)
+            st = act(job, &next, &job->actions[i], &err);
+    }
     if (st == ST_OK && is_backed(job))
         st = bucket_catalog_change(node, change_there, job, &err);
     if (st == ST_OK && job->step_count > 0)

@@ -222,6 +222,7 @@ static void load_the_new(struct sync_job *job)
         else if (load_from_bucket(node, there, &err) != ST_OK)
             not_taken(job, there->name, err.text);
     }
+    alias_expect(node, &job->bucket);
 }
 
 static status take_over(struct sync_job *job, struct err *err)

@@ -91,6 +91,8 @@ static status do_adopt(void *arg, struct err *err)
     if (st == ST_OK)
         st = catalog_add_collection(&next, &load->entry, err);
     if (st == ST_OK)
+        st = alias_adopt(node, load->entry.id, &next, err);
+    if (st == ST_OK)
         st = catalog_store_write(node, &next, err);
     catalog_free(&next);
     return st;
@@ -175,7 +177,7 @@ static status settle_here(struct load_job *load, struct err *err)
         st = jobs_run(&load->node->upkeep, do_checkpoint, load, err);
     if (st == ST_OK && load->adopt)
         st = jobs_run(&load->node->meta, do_adopt, load, err);
-    if (st == ST_OK && load->adopt) /* for its aliases */
+    if (st == ST_OK && load->adopt) /* for what changed there meanwhile */
         atomic_store(&load->node->sync_wanted, true);
     return st == ST_OK ? intent_clear(load->node, RESTORE, load->c->id, err) : st;
 }

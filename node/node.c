@@ -277,6 +277,7 @@ void node_close(struct node *node)
     for (size_t i = 0; i < COUNT_OF(node->lock_files); i++)
         fs_close(node->options.fs, node->lock_files[i]);
     catalog_free(&node->catalog);
+    catalog_free(&node->coming);
     catalog_free(&node->bucket.aliases);
     while (node->scratches.count > 0)
         vindex_scratch_destroy(node->scratches.items[--node->scratches.count]);

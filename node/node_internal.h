@@ -304,6 +304,8 @@ struct node {
     } table;
 
     struct catalog catalog; /* the meta thread's alone once node_open() returned */
+    struct catalog
+        coming; /* what the bucket's has beside it and is being loaded; the meta thread's */
 
     struct {              /* guarded by lock */
         struct lock lock; /* LOCK_RANK_LEAF */
@@ -864,6 +866,12 @@ void bucket_collect(struct collection *c, struct collection_stats *s);
 
 /* alias.c */
 void alias_show(struct node *node); /* the catalog has changed; the meta thread */
+/* The bucket's catalog was taken over: aliases of what is being loaded are shown from now on. */
+void alias_expect(struct node *node, const struct catalog *bucket);
+void alias_expect_no_more(struct node *node, const uint8_t id[16]); /* it was dropped instead */
+/* On a copy of the local catalog, which has a collection now that came from the bucket. */
+NODISCARD
+status alias_adopt(struct node *node, const uint8_t id[16], struct catalog *next, struct err *err);
 struct collection *alias_pin(struct node *node, const char *name, size_t bytes);
 
 /* node.c */

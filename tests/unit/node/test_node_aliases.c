@@ -2,6 +2,7 @@
  * catalog where a collection is bucket-backed. */
 #include "tests/unit/node/nbucket.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 enum { DIM = 4, ALIASES_MAX = 8 };
@@ -116,7 +117,6 @@ static void the_bucket_knows_the_aliases_of_its_collections(void **state)
     const struct node_alias_action swap[] = {{.alias = "x", .collection = "there"},
                                              {.alias = "y", .collection = "here"},
                                              {.alias = "z", .renamed = "last"}};
-    struct node_alias all[ALIASES_MAX];
     struct nworld w;
 
     (void)state;
@@ -130,8 +130,64 @@ static void the_bucket_knows_the_aliases_of_its_collections(void **state)
     check(&w, "last>there x>there y>here ");
     nlose_disk(&w);
     nworld_open(&w);
-    neventually(node_alias_list(w.node, NULL, all, ALIASES_MAX) == 2);
-    check(&w, "last>there x>there ");
+    check(&w, "last>there x>there "); /* as soon as it is ready */
+    assert_true(nthere(&w, "last"));
+    nworld_fini(&w);
+}
+
+static void catalog_is_full(struct nworld *w)
+{
+    const struct fs_sim_fault full = {
+        .op = FS_SIM_EFFECT, .nth = 1, .errnum = ENOSPC, .for_ever = true, .path_part = "catalog"};
+
+    fs_sim_fail(w->sim, &full);
+}
+
+/* Served from the bucket, and not in the local catalog yet: its aliases stand for it, and what the
+ * bucket alone knows of them does not change meanwhile. */
+static void aliases_come_with_their_collection(void **state)
+{
+    static const struct node_alias_action changes[] = {{.alias = "x"},
+                                                       {.alias = "x", .collection = "here"},
+                                                       {.alias = "x", .renamed = "z"},
+                                                       {.alias = "y", .renamed = "x"},
+                                                       {.alias = "y", .collection = "there"},
+                                                       {.alias = "y", .collection = "x"}};
+    const struct node_alias_action two[] = {{.alias = "x", .collection = "there"},
+                                            {.alias = "y", .collection = "here"}};
+    struct collection *c;
+    struct nworld w;
+    struct err err = {0};
+
+    (void)state;
+    nworld_init(&w, true, 3);
+    nworld_bucket(&w, "aliases-come");
+    nworld_open(&w);
+    create(&w, "there", NODE_MEMORY_S3);
+    must(&w, two, 1);
+    c = npin(&w, "x");
+    assert_int_equal(nput(c, 1, 7, NULL), ST_OK);
+    nall_shipped(&w);
+    node_collection_unpin(c);
+    nlose_disk(&w);
+    w.options.auto_initialize = false;
+    catalog_is_full(&w);
+    nworld_open(&w);
+    check(&w, "x>there ");
+    c = npin(&w, "x");
+    assert_int_equal(nversion(c, 1), 7);
+    assert_int_equal(nalias(&w, "q", c, &err), ST_UNAVAILABLE);
+    for (size_t i = 0; i < COUNT_OF(changes); i++)
+        if (change(&w, &changes[i], 1, &err) != ST_UNAVAILABLE)
+            fail_msg("%zu: %s", i, err.text);
+    assert_int_equal(ncreate(&w, "x", DIM, VMETRIC_L2, 64, &err), ST_EXISTS);
+    fs_sim_fail_clear(w.sim);
+    neventually(change(&w, &changes[2], 1, &err) == ST_OK);
+    check(&w, "z>there ");
+    node_collection_unpin(c);
+    nworld_close(&w);
+    nworld_open(&w);
+    check(&w, "z>there ");
     nworld_fini(&w);
 }
 
@@ -140,6 +196,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(of_several_changes_all_or_none_are_made),
         cmocka_unit_test(the_bucket_knows_the_aliases_of_its_collections),
+        cmocka_unit_test(aliases_come_with_their_collection),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
