@@ -1,5 +1,6 @@
 #include "api/document.h"
 
+#include "api/grpc.h"
 #include "api/handlers.h"
 #include "index/vindex.h"
 #include "segment/record.h"
@@ -72,11 +73,38 @@ bool document_field_unsaid(const struct request *req, struct parse *p, const cha
     return true;
 }
 
+/* As parse_vector_length() and parse_vector(), of numbers that came in binary. */
+static bool take_floats(struct request *req, struct parse *p, const char *member,
+                        struct grpc_floats floats, const struct field_info *f, float **out)
+{
+    struct err err = {0};
+
+    if (floats.count != f->dimension)
+        return parse_fail(p, PROBLEM_INVALID,
+                          "`%s` has %zu values, the collection's dimension is %" PRIu32, member,
+                          floats.count, f->dimension);
+    if (*out == NULL)
+        *out = arena_array(&req->arena, f->dimension, sizeof **out);
+    if (*out == NULL)
+        return parse_fail(p, PROBLEM_NO_MEMORY, "out of memory for a vector");
+    if (grpc_floats_take(floats, *out, &err) != ST_OK)
+        return parse_fail(p, PROBLEM_INVALID, "`%s`: %s", member, err.text);
+    for (uint32_t i = 0; f->metric == VMETRIC_COSINE && i < f->dimension; i++)
+        if ((*out)[i] != 0.0f)
+            return true;
+    return f->metric != VMETRIC_COSINE ||
+           parse_fail(p, PROBLEM_ZERO_VECTOR, "`%s` is all zeros, which has no cosine to anything",
+                      member);
+}
+
 bool document_vector(struct request *req, struct parse *p, const char *member, struct jval v,
                      size_t position, float **out)
 {
     const struct field_info *f = node_field(req->collection, position);
+    struct grpc_floats floats;
 
+    if (grpc_floats_named(req, v, &floats))
+        return take_floats(req, p, member, floats, f, out);
     if (!parse_vector_length(p, member, v, f->dimension,
                              document_is_plain(req->collection) ? "the collection" : "the vector"))
         return false;

@@ -47,11 +47,18 @@ struct grpc_method {
 };
 
 /* Numbers that a message had in binary and the body names by their place, so that no float is
- * printed or parsed: the text "@7" where a vector is due is floats[7]. */
+ * printed or parsed: where a vector is due the array ["@7"] is floats[7]. */
 struct grpc_floats {
-    const float *at;
+    const void *at; /* in the message, not aligned */
     size_t count;
 };
+/* Whether v is such an array of this request. */
+bool grpc_floats_named(const struct request *req, struct jval v, struct grpc_floats *out);
+/* from.count floats into out. ST_INVALID: one is not finite. */
+NODISCARD
+status grpc_floats_take(struct grpc_floats from, float *out, struct err *err);
+/* A vector in an answer to this door: a string that finish() takes back. */
+void grpc_put_floats(struct buf *out, const float *v, size_t count);
 
 struct grpc_stream;
 

@@ -93,6 +93,7 @@ bool qd_path(struct qd_parse *p, struct request *req, const char *member, struct
 struct qd_want { /* with_payload, with_vector */
     struct payload_selection payload;
     uint64_t vectors; /* bit per position */
+    bool binary;      /* as grpc_put_floats() puts them */
 };
 /* absent members: payload_default, no vectors. */
 bool qd_want(struct qd_parse *p, struct request *req, struct jval body, bool payload_default,
@@ -109,7 +110,7 @@ void qd_print_id(struct buf *out, const struct docid *id);
 /* `"vector":...`: null, a list for the unnamed form, an object for named ones. vectors by position,
  * may be NULL. */
 void qd_print_vectors(struct buf *out, const struct collection *c, const float *const *vectors,
-                      uint64_t which);
+                      uint64_t which, bool binary);
 /* `"id":..,"payload":..,"vector":..` in braces. */
 void qd_print_record(struct buf *out, const struct collection *c, const struct document *d,
                      const struct qd_want *want);

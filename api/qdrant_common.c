@@ -1,5 +1,6 @@
 /* qdrant_common.c - what the bodies of the compatible dialect hold in several places: ids,
  * selectors, filters, vectors, what to give back. */
+#include "api/grpc.h"
 #include "api/qdrant.h"
 
 #include "base/rand.h"
@@ -268,9 +269,12 @@ bool qd_field(struct qd_parse *p, struct request *req, struct slice name, size_t
 bool qd_vector(struct qd_parse *p, struct request *req, struct jval v, size_t position, float **out)
 {
     size_t dimension = node_field(req->collection, position)->dimension;
+    struct grpc_floats floats;
+    bool binary = grpc_floats_named(req, v, &floats);
     struct err err = {0};
     size_t count = 0;
     float *values;
+    status st;
 
     if (jval_type(v) == J_OBJECT)
         return qd_bad(p, QD_INPUT, "sparse vectors are not supported by this version");
@@ -280,7 +284,13 @@ bool qd_vector(struct qd_parse *p, struct request *req, struct jval v, size_t po
     values = arena_array(&req->arena, dimension, sizeof *values);
     if (values == NULL)
         return qd_no_memory(p);
-    if (jval_floats(v, values, dimension, &count, &err) != ST_OK && count <= dimension)
+    if (binary) {
+        count = floats.count;
+        st = count == dimension ? grpc_floats_take(floats, values, &err) : ST_OK;
+    } else {
+        st = jval_floats(v, values, dimension, &count, &err);
+    }
+    if (st != ST_OK && count <= dimension)
         return qd_bad(p, QD_FORMAT, "a vector is a list of finite numbers: %s", err.text);
     if (count != dimension)
         return qd_bad(p, QD_INPUT, "Vector dimension error: expected dim: %zu, got %zu", dimension,
@@ -296,8 +306,16 @@ uint64_t qd_all_fields(const struct collection *c)
     return count >= 64 ? UINT64_MAX : ((uint64_t)1 << count) - 1;
 }
 
+static void put_floats(struct buf *out, const float *v, size_t count, bool binary)
+{
+    if (binary)
+        grpc_put_floats(out, v, count);
+    else
+        json_put_floats(out, v, count);
+}
+
 void qd_print_vectors(struct buf *out, const struct collection *c, const float *const *vectors,
-                      uint64_t which)
+                      uint64_t which, bool binary)
 {
     size_t count = node_field_count(c);
     bool first = true;
@@ -308,7 +326,7 @@ void qd_print_vectors(struct buf *out, const struct collection *c, const float *
         return;
     }
     if (count == 1 && node_field(c, 0)->name[0] == '\0' && vectors != NULL && vectors[0] != NULL) {
-        json_put_floats(out, vectors[0], node_field(c, 0)->dimension);
+        put_floats(out, vectors[0], node_field(c, 0)->dimension, binary);
         return;
     }
     buf_put_text(out, "{");
@@ -320,7 +338,7 @@ void qd_print_vectors(struct buf *out, const struct collection *c, const float *
         first = false;
         json_put_string(out, slice_text(node_field(c, i)->name));
         buf_put_text(out, ":");
-        json_put_floats(out, vectors[i], node_field(c, i)->dimension);
+        put_floats(out, vectors[i], node_field(c, i)->dimension, binary);
     }
     buf_put_text(out, "}");
 }
@@ -411,7 +429,8 @@ bool qd_want(struct qd_parse *p, struct request *req, struct jval body, bool pay
 {
     struct jval v;
 
-    *out = (struct qd_want){.payload.part = payload_default ? PAYLOAD_WHOLE : PAYLOAD_NONE};
+    *out = (struct qd_want){.payload.part = payload_default ? PAYLOAD_WHOLE : PAYLOAD_NONE,
+                            .binary = req->grpc != NULL};
     if (qd_member(body, "with_payload", &v) && !want_payload(p, req, v, out))
         return false;
     /* Older clients write with_vectors. */
@@ -434,6 +453,7 @@ void qd_print_record(struct buf *out, const struct collection *c, const struct d
                      d->vectors != NULL  ? (const float *const *)d->vectors
                      : d->vector != NULL ? one
                                          : NULL,
-                     d->vectors == NULL && d->vector != NULL ? want->vectors & 1 : want->vectors);
+                     d->vectors == NULL && d->vector != NULL ? want->vectors & 1 : want->vectors,
+                     want->binary);
     buf_put_text(out, "}");
 }

@@ -16,7 +16,7 @@ void query_print_scored(struct buf *out, const struct collection *c, const struc
     buf_put_text(out, ",\"payload\":");
     payload_print(out, s->payload, &want->payload);
     buf_put_text(out, ",");
-    qd_print_vectors(out, c, s->vectors, want->vectors);
+    qd_print_vectors(out, c, s->vectors, want->vectors, want->binary);
     if (s->order != NULL) {
         buf_put_text(out, ",\"order_value\":");
         points_print_value(out, s->order);
