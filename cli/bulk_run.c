@@ -29,37 +29,19 @@ void bulk_run_close(struct bulk_run *run)
     remote_close(&run->remote);
 }
 
-static bool has_members(struct jval v, const char *name)
+/* What a document may have, as the node describes it. */
+static status take_fields(struct bulk_rows *rows, struct jval info, struct err *err)
 {
-    return jval_member(v, name, &v) && jval_type(v) == J_OBJECT && jval_count(v) > 0;
-}
+    struct jval vectors;
+    status st = ST_OK;
 
-/* The native routes see one unnamed vector, and would leave out the others without a word. What a
- * collection has is the compatible dialect's to say, where it is spoken. */
-static int one_vector(struct bulk_run *run, const char *what)
-{
-    struct jval params = {0};
-    struct jval root = {0};
-    struct jval size;
-    struct buf path;
-    int code;
-
-    buf_init(&path, 8192);
-    remote_path(&path, "/collections/", run->collection, "");
-    code =
-        remote_ask_or(&run->remote, what, "GET", (const char *)path.data, NULL, REMOTE_ANY, &root);
-    buf_free(&path);
-    if (code != CLI_OK || run->remote.answer.status != 200 ||
-        !jval_member(root, "result", &params) || !jval_member(params, "config", &params) ||
-        !jval_member(params, "params", &params))
-        return code;
-    if (has_members(params, "sparse_vectors") || !jval_member(params, "vectors", &root) ||
-        !jval_member(root, "size", &size) || jval_type(size) != J_U64)
-        return cli_error(CLI_FAILED, what,
-                         "it has named vectors, or none, and the native API knows one, unnamed",
-                         "`tiervec import qdrant` with --vector takes one of them into another "
-                         "collection");
-    return CLI_OK;
+    if (!jval_member(info, "vectors", &vectors))
+        return bulk_field_add(rows, slice_text(""), (uint32_t)remote_u64(info, "dimension"),
+                              remote_text(info, "metric"), NULL, err);
+    for (struct jiter it = jval_iter(vectors); st == ST_OK && jiter_next(&it);)
+        st = bulk_field_add(rows, it.key, (uint32_t)remote_u64(it.value, "dimension"),
+                            remote_text(it.value, "metric"), NULL, err);
+    return st;
 }
 
 int bulk_run_look(struct bulk_run *run, bool or_absent)
@@ -68,6 +50,7 @@ int bulk_run_look(struct bulk_run *run, bool or_absent)
     struct jval root;
     struct jval info;
     struct slice text;
+    struct err err;
     struct buf path;
     int code;
 
@@ -80,17 +63,17 @@ int bulk_run_look(struct bulk_run *run, bool or_absent)
     buf_free(&path);
     /* From here on a node that goes away for a while is waited for. */
     run->remote.patience_s = BULK_PATIENCE_S;
+    run->rows.open = or_absent;
     if (code != CLI_OK || !jval_member(root, "collection", &info))
         return code;
     text = remote_text(info, "collection_id");
     (void)snprintf(run->collection_id, sizeof run->collection_id, "%.*s", (int)text.bytes,
                    (const char *)text.data);
-    text = remote_text(info, "metric");
-    (void)snprintf(run->metric, sizeof run->metric, "%.*s", (int)text.bytes,
-                   (const char *)text.data);
-    run->rows.dim = (uint32_t)remote_u64(info, "dimension");
+    run->rows.open = false;
     run->rows.string_ids = remote_bool(info, "string_ids");
-    return one_vector(run, what);
+    return take_fields(&run->rows, info, &err) == ST_OK
+               ? CLI_OK
+               : cli_error(CLI_FAILED, what, err.text, "--url of a node");
 }
 
 int bulk_run_resume(struct bulk_run *run, const struct buf *words)

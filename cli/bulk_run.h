@@ -24,7 +24,6 @@ struct bulk_run {
     const char *collection, *resume;
     bool dry_run;
     char collection_id[BULK_ID_BYTES];
-    char metric[16];
     struct bulk_state state;
     struct bulk_rows rows;
     bool resumed;
@@ -40,8 +39,8 @@ struct bulk_run {
 NODISCARD
 status bulk_run_open(struct bulk_run *run, struct err *err);
 void bulk_run_close(struct bulk_run *run);
-/* Asks for the collection: its id, and its dimension into rows.dim. With or_absent one that is not
- * there is CLI_OK too, and collection_id stays empty. A code. */
+/* Asks for the collection: its id, and its vectors into rows. With or_absent one that is not there
+ * is CLI_OK too: collection_id stays empty, and rows take what comes. A code. */
 int bulk_run_look(struct bulk_run *run, bool or_absent);
 /* Reads the state where there is one; job as words says. A code. */
 int bulk_run_resume(struct bulk_run *run, const struct buf *words);

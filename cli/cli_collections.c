@@ -9,21 +9,25 @@
 
 static const char help_text[] =
     "usage: tiervec collections list\n"
-    "       tiervec collections create NAME --dimension N --metric cosine|dot|l2|l1\n"
-    "                                  [--tiering-policy Memory|MemoryS3] "
-    "[--durability local|remote]\n"
+    "       tiervec collections create NAME --dimension N --metric cosine|dot|l2|l1 [flags]\n"
+    "       tiervec collections create NAME --vectors JSON [flags]\n"
     "       tiervec collections rename COLLECTION NAME\n"
     "       tiervec collections delete COLLECTION [--dry-run] [--yes]\n"
     "\n"
     "delete asks for the name; --yes answers it, --dry-run only says what would go.\n"
+    "\n"
+    "  --vectors JSON      named vectors: '{\"title\":{\"dimension\":384,\"metric\":\"cosine\"}}'\n"
+    "  --tiering-policy P  Memory or MemoryS3\n"
+    "  --durability D      local or remote\n"
+    "  --string-ids        any text may be an id\n"
     "\n"
     "example: tiervec collections create products --dimension 384 --metric cosine\n"
     "\n" REMOTE_FLAGS_HELP;
 
 struct collections_command {
     struct remote remote;
-    const char *dimension, *metric, *policy, *durability;
-    bool yes, dry_run;
+    const char *dimension, *metric, *vectors, *policy, *durability;
+    bool string_ids, yes, dry_run;
 };
 
 static int list(struct collections_command *c)
@@ -73,12 +77,18 @@ static int create(struct collections_command *c, const char *name)
     struct buf body;
     int code;
 
-    if (dimension == 0 || *end != '\0' || c->metric == NULL)
+    if (c->vectors != NULL ? c->dimension != NULL || c->metric != NULL
+                           : dimension == 0 || *end != '\0' || c->metric == NULL)
         return cli_usage(help_text);
     buf_init(&body, 64 * 1024);
     buf_put_text(&body, "{\"name\":");
     json_put_string(&body, slice_text(name));
-    buf_printf(&body, ",\"dimension\":%lu", dimension);
+    if (c->vectors != NULL)
+        buf_printf(&body, ",\"vectors\":%s", c->vectors);
+    else
+        buf_printf(&body, ",\"dimension\":%lu", dimension);
+    if (c->string_ids)
+        buf_put_text(&body, ",\"string_ids\":true");
     put_member(&body, "metric", c->metric);
     put_member(&body, "tiering_policy", c->policy);
     put_member(&body, "durability", c->durability);
@@ -172,6 +182,8 @@ int cli_collections(int argc, char **argv)
     const struct cli_flag flags[] = {REMOTE_FLAGS(&c.remote),
                                      {"--dimension", NULL, &c.dimension},
                                      {"--metric", NULL, &c.metric},
+                                     {"--vectors", NULL, &c.vectors},
+                                     {"--string-ids", &c.string_ids, NULL},
                                      {"--tiering-policy", NULL, &c.policy},
                                      {"--durability", NULL, &c.durability},
                                      {"--yes", &c.yes, NULL},

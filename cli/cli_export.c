@@ -18,7 +18,7 @@ enum {
 };
 
 static const char help_text[] =
-    "usage: tiervec export --collection COLLECTION [--format ndjson|npy|fvecs] FILE|-\n"
+    "usage: tiervec export --collection COLLECTION [flags] FILE|-\n"
     "\n"
     "Documents in id order, a page at a time; what is written meanwhile is in it or not. NDJSON\n"
     "holds all of a document and can be imported again. .npy and .fvecs hold vectors alone, "
@@ -27,9 +27,10 @@ static const char help_text[] =
     "until\n"
     "then it is FILE.part. - is standard output, not for .npy, whose head says how many follow.\n"
     "\n"
-    "  --collection C  which; of the native API, one unnamed vector a document\n"
+    "  --collection C  which\n"
     "  --filter JSON   only documents that match\n"
     "  --format F      ndjson, npy or fvecs (else by the file's name)\n"
+    "  --vector NAME   of .npy and .fvecs: which, where the collection's vectors have names\n"
     "  --resume FILE   keeps there how far it came; the same command goes on behind that\n"
     "\n"
     "example: tiervec export --collection words --filter '{\"word\":\"east\"}' words.ndjson\n"
@@ -38,6 +39,8 @@ static const char help_text[] =
 struct export_command {
     struct bulk_run run;
     const char *filter, *format_name, *path;
+    const char *named;        /* --vector */
+    struct bulk_field *field; /* of .npy and .fvecs */
     enum bulk_format format;
     char part[FS_PATH_BYTES];
     FILE *file;
@@ -76,7 +79,7 @@ static int open_file(struct export_command *c)
     if (c->format != BULK_NPY)
         return CLI_OK;
     buf_init(&head, 4096);
-    bulk_npy_put_header(&head, 0, c->run.rows.dim);
+    bulk_npy_put_header(&head, 0, c->field->dim);
     fine = !head.failed && fwrite(head.data, 1, head.bytes, c->file) == head.bytes;
     c->run.state.position = head.bytes;
     buf_free(&head);
@@ -110,10 +113,11 @@ static int end_file(struct export_command *c)
     if (c->file == stdout)
         return CLI_OK;
     buf_init(&head, 4096);
-    bulk_npy_put_header(&head, c->run.state.rows, c->run.rows.dim);
-    if (c->format == BULK_NPY)
+    if (c->format == BULK_NPY) {
+        bulk_npy_put_header(&head, c->run.state.rows, c->field->dim);
         fine = !head.failed && fseeko(c->file, 0, SEEK_SET) == 0 &&
                fwrite(head.data, 1, head.bytes, c->file) == head.bytes;
+    }
     buf_free(&head);
     fine = fine && fflush(c->file) == 0 && fdatasync(fileno(c->file)) == 0;
     if (!fine)
@@ -126,6 +130,26 @@ static int end_file(struct export_command *c)
 
 /* --- pages --- */
 
+/* All vectors, or the one that is written. */
+static void put_wanted(const struct export_command *c, struct buf *path)
+{
+    struct buf names;
+
+    if (c->field == NULL) {
+        buf_put_text(path, "true");
+        return;
+    }
+    buf_init(&names, 4096);
+    buf_put_text(&names, "[");
+    json_put_string(&names, slice_text(c->field->name));
+    buf_put_text(&names, "]");
+    buf_put_u8(&names, 0);
+    path->failed = path->failed || names.failed;
+    if (!names.failed)
+        http_put_encoded(path, (const char *)names.data);
+    buf_free(&names);
+}
+
 static int ask_page(struct export_command *c, struct jval *root)
 {
     struct bulk_run *run = &c->run;
@@ -135,7 +159,8 @@ static int ask_page(struct export_command *c, struct jval *root)
     buf_init(&path, 64 * 1024);
     buf_put_text(&path, "/api/v1/collections/");
     http_put_encoded(&path, run->collection_id);
-    buf_printf(&path, "/docs?with_vector=true&limit=%" PRIu32, c->page_rows);
+    buf_printf(&path, "/docs?limit=%" PRIu32 "&with_vector=", c->page_rows);
+    put_wanted(c, &path);
     if (c->filter != NULL) {
         buf_put_text(&path, "&filter=");
         http_put_encoded(&path, c->filter);
@@ -176,10 +201,10 @@ static status put_document(struct export_command *c, struct jval v, struct err *
 
     switch (c->format) {
     case BULK_FVECS:
-        buf_put_u32(&c->out, rows->dim);
-        return bulk_put_floats(rows, &c->out, v, err);
+        buf_put_u32(&c->out, c->field->dim);
+        return bulk_put_floats(rows, &c->out, c->field, v, err);
     case BULK_NPY:
-        return bulk_put_floats(rows, &c->out, v, err);
+        return bulk_put_floats(rows, &c->out, c->field, v, err);
     case BULK_NDJSON:
         break;
     }
@@ -224,19 +249,27 @@ static int export_all(struct export_command *c)
     struct bulk_run *run = &c->run;
     bool more;
     struct buf words;
+    struct err err;
+    uint64_t dim;
     int code = bulk_run_look(run, false);
 
     if (code != CLI_OK)
         return code;
+    if (c->format != BULK_NDJSON &&
+        bulk_field_meant(&run->rows, c->named, &c->field, &err) != ST_OK)
+        return cli_error(CLI_FAILED, "export", err.text, "--vector NAME of one of them, or NDJSON");
     buf_init(&words, 1024 * 1024);
     buf_printf(&words, "export %s %s %s", bulk_format_name(c->format), c->path,
                c->filter != NULL ? c->filter : "");
+    if (c->named != NULL)
+        buf_printf(&words, " vector %s", c->named);
     code = bulk_run_resume(run, &words);
     buf_free(&words);
     if (code != CLI_OK || run->state.done)
         return code;
     more = !run->resumed || run->state.cursor[0] != '\0';
-    c->page_rows = PAGE_BYTES / TEXT_BYTES_A_FLOAT / (run->rows.dim == 0 ? 1 : run->rows.dim) + 1;
+    dim = c->field != NULL ? c->field->dim : bulk_fields_dim(&run->rows);
+    c->page_rows = (uint32_t)(PAGE_BYTES / TEXT_BYTES_A_FLOAT / (dim == 0 ? 1 : dim)) + 1;
     if (c->page_rows > PAGE_ROWS_MAX)
         c->page_rows = PAGE_ROWS_MAX;
     code = open_file(c);
@@ -264,6 +297,9 @@ static int run_it(struct export_command *c, const struct cli_words *w)
     if (standard && (c->format == BULK_NPY || run->resume != NULL || run->remote.json))
         return cli_error(CLI_USAGE, "export -",
                          "standard output takes neither .npy nor --resume nor --json", "a file");
+    if (c->named != NULL && c->format == BULK_NDJSON)
+        return cli_error(CLI_USAGE, "export --vector", "NDJSON holds all vectors of a document",
+                         "--format npy or fvecs, or without --vector");
     if (snprintf(c->part, sizeof c->part, "%s.part", c->path) >= (int)sizeof c->part)
         return cli_error(CLI_USAGE, "export", "the path is too long", NULL);
     buf_init(&c->out, PAGE_OUT_BYTES_MAX);
@@ -283,11 +319,10 @@ static int run_it(struct export_command *c, const struct cli_words *w)
 int cli_export(int argc, char **argv)
 {
     struct export_command c = {.run.what = "export"};
-    const struct cli_flag flags[] = {REMOTE_FLAGS(&c.run.remote),
-                                     {"--collection", NULL, &c.run.collection},
-                                     {"--filter", NULL, &c.filter},
-                                     {"--format", NULL, &c.format_name},
-                                     {"--resume", NULL, &c.run.resume}};
+    const struct cli_flag flags[] = {
+        REMOTE_FLAGS(&c.run.remote),        {"--collection", NULL, &c.run.collection},
+        {"--filter", NULL, &c.filter},      {"--vector", NULL, &c.named},
+        {"--format", NULL, &c.format_name}, {"--resume", NULL, &c.run.resume}};
     static struct cli_words words;
 
     if (!cli_parse(argc, argv, flags, COUNT_OF(flags), &words))

@@ -15,22 +15,26 @@ static const char help_text[] =
     "usage: tiervec import --collection COLLECTION FILE|-\n"
     "       tiervec import qdrant URL --from NAME --collection COLLECTION [--vector NAME]\n"
     "\n"
-    "FILE is NDJSON (doc_id or id, external_id, vector, payload a line), .npy (two dimensions of\n"
-    "float32) or .fvecs; - is NDJSON from standard input. `qdrant` reads a collection of another\n"
-    "server that speaks the compatible API, tiervec too: ids, payloads and one vector a point;\n"
-    "QDRANT_API_KEY in the environment is sent along.\n"
+    "FILE is NDJSON (doc_id or id, external_id, vector, vectors by name, payload a line), .npy\n"
+    "(two dimensions of float32) or .fvecs; - is NDJSON from standard input. `qdrant` reads a\n"
+    "collection of another server that speaks the compatible API, tiervec too: ids, payloads and\n"
+    "all dense vectors; QDRANT_API_KEY in the environment is sent along.\n"
     "Documents of the same id are replaced. A line without an id gets one made of its number and\n"
     "text, so that it is the same document whenever it is sent.\n"
     "\n"
     "  --collection C   where the documents go\n"
     "  --resume FILE    keeps there how far it came; the same command goes on behind that\n"
-    "  --create         makes the collection where it is absent; with --metric cosine|dot|l2|l1\n"
-    "  --metric M       of a new collection (qdrant: as the other one's)\n"
+    "  --create         makes the collection where it is absent, with the vectors that the first\n"
+    "                   batch has (qdrant: as the other one's) and --metric cosine|dot|l2|l1\n"
+    "  --metric M       of all vectors of a new collection (qdrant: as the other one's)\n"
     "  --dimension N    of a new collection (else as the input says)\n"
+    "  --string-ids     a new collection takes any text as an id (qdrant: as the other one)\n"
     "  --format F       ndjson, npy or fvecs (else by the file's name)\n"
     "  --first-id N     id of the first row of .npy and .fvecs (0)\n"
     "  --from NAME      the other server's collection\n"
-    "  --vector NAME    which of its named vectors\n"
+    "  --vector NAME    qdrant: this named vector alone, for a collection of one. .npy, .fvecs: "
+    "the\n"
+    "                   vector that rows are, where the collection's have names\n"
     "  --batch-rows N   documents a request (1000, at most 10000)\n"
     "  --batch-bytes N  bytes a request, about (4194304, at most 16777216)\n"
     "  --dry-run        reads and checks all of it, writes nothing\n"
@@ -46,31 +50,83 @@ struct import_command {
     const char *format, *first_id, *dimension, *batch_rows, *batch_bytes;
     FILE *file;
     struct bulk_reader reader;
+    struct bulk_field *field; /* of rows that are vectors alone */
 };
 
 /* --- the collection --- */
 
+/* --dimension of a new collection. */
+static int first_field(struct import *in)
+{
+    struct bulk_field *f = NULL;
+    struct err err;
+
+    if (bulk_field_meant(&in->run.rows, in->named, &f, &err) != ST_OK)
+        return cli_error(CLI_FAILED, in->run.collection, err.text, NULL);
+    f->dim = in->dimension;
+    return CLI_OK;
+}
+
 int import_look(struct import *in)
 {
     struct bulk_run *run = &in->run;
+    const struct bulk_field *one;
     char why[256];
     int code = bulk_run_look(run, in->create);
 
     if (code != CLI_OK)
         return code;
     if (run->collection_id[0] == '\0') {
-        run->rows.dim = in->dimension;
-        return CLI_OK;
+        run->rows.string_ids = in->string_ids;
+        return in->dimension == 0 || in->url != NULL ? CLI_OK : first_field(in);
     }
-    if (in->dimension != 0 && in->dimension != run->rows.dim) {
-        (void)snprintf(why, sizeof why, "it is there with dimension %" PRIu32, run->rows.dim);
+    one = run->rows.field_count == 1 ? &run->rows.fields[0] : NULL;
+    if (in->dimension != 0 && (one == NULL || in->dimension != one->dim)) {
+        if (one == NULL)
+            (void)snprintf(why, sizeof why, "it is there with %zu vectors a document",
+                           run->rows.field_count);
+        else
+            (void)snprintf(why, sizeof why, "it is there with dimension %" PRIu32, one->dim);
         return cli_error(CLI_CONFLICT, run->collection, why, "without --dimension");
     }
-    if (in->metric != NULL && in->url == NULL && strcmp(in->metric, run->metric) != 0) {
-        (void)snprintf(why, sizeof why, "it is there with metric %s", run->metric);
+    for (size_t i = 0; in->metric != NULL && in->url == NULL && i < run->rows.field_count; i++) {
+        if (strcmp(in->metric, run->rows.fields[i].metric) == 0)
+            continue;
+        (void)snprintf(why, sizeof why, "it is there with metric %s", run->rows.fields[i].metric);
         return cli_error(CLI_CONFLICT, run->collection, why, "without --metric");
     }
+    if (in->string_ids && !run->rows.string_ids)
+        return cli_error(CLI_CONFLICT, run->collection, "it is there without string ids",
+                         "without --string-ids");
     return CLI_OK;
+}
+
+static void put_field(const struct import *in, struct buf *body, const struct bulk_field *f)
+{
+    buf_printf(body, "\"dimension\":%" PRIu32 ",\"metric\":", f->dim);
+    json_put_string(body, slice_text(f->metric[0] != '\0' ? f->metric : in->metric));
+}
+
+/* What the collection is made with, but its name. */
+static void put_fields(const struct import *in, struct buf *body)
+{
+    const struct bulk_rows *rows = &in->run.rows;
+
+    if (rows->field_count == 1 && rows->fields[0].name[0] == '\0') {
+        buf_put_text(body, ",");
+        put_field(in, body, &rows->fields[0]);
+        return;
+    }
+    buf_put_text(body, ",\"vectors\":{");
+    for (size_t i = 0; i < rows->field_count; i++) {
+        if (i > 0)
+            buf_put_text(body, ",");
+        json_put_string(body, slice_text(rows->fields[i].name));
+        buf_put_text(body, ":{");
+        put_field(in, body, &rows->fields[i]);
+        buf_put_text(body, "}");
+    }
+    buf_put_text(body, "}");
 }
 
 int import_create(struct import *in)
@@ -83,15 +139,14 @@ int import_create(struct import *in)
 
     if (run->collection_id[0] != '\0' || run->dry_run)
         return CLI_OK;
-    if (run->rows.dim == 0)
+    if (run->rows.field_count == 0 && in->url == NULL)
         return cli_error(CLI_FAILED, "create the collection", "the input holds no vector",
-                         "--dimension");
+                         "--dimension, or `tiervec collections create` first");
     buf_init(&body, 64 * 1024);
     buf_put_text(&body, "{\"name\":");
     json_put_string(&body, slice_text(run->collection));
-    buf_printf(&body, ",\"dimension\":%" PRIu32 ",\"metric\":", run->rows.dim);
-    json_put_string(&body, slice_text(in->metric));
-    buf_put_text(&body, "}");
+    put_fields(in, &body);
+    buf_put_text(&body, run->rows.string_ids ? ",\"string_ids\":true}" : "}");
     code = remote_ask(&run->remote, "create a collection", "POST", "/api/v1/collections", &body,
                       &root);
     buf_free(&body);
@@ -101,6 +156,7 @@ int import_create(struct import *in)
     (void)snprintf(run->collection_id, sizeof run->collection_id, "%.*s", (int)id.bytes,
                    (const char *)id.data);
     memcpy(run->state.collection_id, run->collection_id, sizeof run->state.collection_id);
+    run->rows.open = false;
     return CLI_OK;
 }
 
@@ -135,6 +191,8 @@ static int put_words(struct import_command *c, const char *path, struct buf *wor
 
     buf_printf(words, "import file %s %" PRIu64, bulk_format_name(c->reader.format),
                c->in.first_id);
+    if (c->in.named != NULL)
+        buf_printf(words, " vector %s", c->in.named);
     if (c->in.run.resume == NULL)
         return CLI_OK;
     if (fstat(fileno(c->file), &about) != 0 || !S_ISREG(about.st_mode))
@@ -167,7 +225,7 @@ static status put_row(struct import_command *c, struct slice row, char label[BUL
     bulk_batch_next(run, label);
     if (index > UINT64_MAX - c->in.first_id)
         return err_set(err, ST_INVALID, "its id is beyond 18446744073709551615");
-    return bulk_put_vector(&run->rows, &run->body, row, c->in.first_id + index, err);
+    return bulk_put_vector(&run->rows, &run->body, c->field, row, c->in.first_id + index, err);
 }
 
 static int import_rows(struct import_command *c)
@@ -196,6 +254,21 @@ static int import_rows(struct import_command *c)
     return code;
 }
 
+static status choose_field(struct import_command *c, struct err *err)
+{
+    status st = bulk_field_meant(&c->in.run.rows, c->in.named, &c->field, err);
+
+    if (st != ST_OK)
+        return st;
+    if (c->reader.dim != 0 && c->field->dim != 0 && c->reader.dim != c->field->dim)
+        return err_set(err, ST_INVALID,
+                       "its rows have %" PRIu32 " values, the collection's dimension is %" PRIu32,
+                       c->reader.dim, c->field->dim);
+    if (c->field->dim == 0)
+        c->field->dim = c->reader.dim;
+    return ST_OK;
+}
+
 static int start_reading(struct import_command *c, const char *path)
 {
     struct bulk_run *run = &c->in.run;
@@ -214,14 +287,8 @@ static int start_reading(struct import_command *c, const char *path)
     buf_free(&words);
     if (code != CLI_OK)
         return code;
-    if (c->reader.dim != 0 && run->rows.dim != 0 && c->reader.dim != run->rows.dim) {
-        (void)err_set(&err, ST_INVALID,
-                      "its rows have %" PRIu32 " values, the collection's dimension is %" PRIu32,
-                      c->reader.dim, run->rows.dim);
+    if (c->reader.format != BULK_NDJSON && choose_field(c, &err) != ST_OK)
         return bad_input(c, &err);
-    }
-    if (run->rows.dim == 0)
-        run->rows.dim = c->reader.dim;
     if (run->resumed && !run->state.done &&
         bulk_reader_seek(&c->reader, run->state.position, run->state.row, &err) != ST_OK)
         code = bad_input(c, &err);
@@ -238,6 +305,9 @@ static int import_file(struct import_command *c, const char *path)
     c->reader.format = standard ? BULK_NDJSON : bulk_format_of(path);
     if (c->format != NULL && !bulk_format_parse(c->format, &c->reader.format))
         return cli_usage(help_text);
+    if (c->in.named != NULL && c->reader.format == BULK_NDJSON)
+        return cli_error(CLI_USAGE, "import --vector", "lines of NDJSON name their vectors",
+                         "without --vector");
     c->file = standard ? stdin : fopen(path, "rbe");
     if (c->file == NULL)
         return cannot_open(path, strerror(errno));
@@ -293,8 +363,7 @@ static int run_it(struct import_command *c, const struct cli_words *w)
     int code;
 
     if (in->run.collection == NULL || !take_numbers(c) || (!qdrant && w->count != 1) ||
-        qdrant != (in->from != NULL) || (in->named != NULL && !qdrant) ||
-        (qdrant && (c->format != NULL || c->first_id != NULL)))
+        qdrant != (in->from != NULL) || (qdrant && (c->format != NULL || c->first_id != NULL)))
         return cli_usage(help_text);
     if (in->create && in->metric == NULL && !qdrant)
         return cli_error(CLI_USAGE, "import --create", "a new collection needs a metric",
@@ -314,13 +383,13 @@ int cli_import(int argc, char **argv)
 {
     struct import_command c = {.in.run.what = "import"};
     const struct cli_flag flags[] = {
-        REMOTE_FLAGS(&c.in.run.remote),         {"--collection", NULL, &c.in.run.collection},
-        {"--resume", NULL, &c.in.run.resume},   {"--dry-run", &c.in.run.dry_run, NULL},
-        {"--create", &c.in.create, NULL},       {"--metric", NULL, &c.in.metric},
-        {"--dimension", NULL, &c.dimension},    {"--format", NULL, &c.format},
-        {"--first-id", NULL, &c.first_id},      {"--from", NULL, &c.in.from},
-        {"--vector", NULL, &c.in.named},        {"--batch-rows", NULL, &c.batch_rows},
-        {"--batch-bytes", NULL, &c.batch_bytes}};
+        REMOTE_FLAGS(&c.in.run.remote),        {"--collection", NULL, &c.in.run.collection},
+        {"--resume", NULL, &c.in.run.resume},  {"--dry-run", &c.in.run.dry_run, NULL},
+        {"--create", &c.in.create, NULL},      {"--metric", NULL, &c.in.metric},
+        {"--dimension", NULL, &c.dimension},   {"--format", NULL, &c.format},
+        {"--first-id", NULL, &c.first_id},     {"--from", NULL, &c.in.from},
+        {"--vector", NULL, &c.in.named},       {"--string-ids", &c.in.string_ids, NULL},
+        {"--batch-rows", NULL, &c.batch_rows}, {"--batch-bytes", NULL, &c.batch_bytes}};
     static struct cli_words words;
 
     if (!cli_parse(argc, argv, flags, COUNT_OF(flags), &words))

@@ -7,15 +7,16 @@
 
 struct import {
     struct bulk_run run;
-    bool create;
-    const char *metric;             /* NULL: not said */
-    uint32_t dimension;             /* 0: as the input says */
-    const char *url, *from, *named; /* of another server */
+    bool create, string_ids;
+    const char *metric;     /* NULL: not said */
+    uint32_t dimension;     /* 0: as the input says */
+    const char *url, *from; /* of another server */
+    const char *named;      /* --vector */
     uint64_t first_id;
 };
 /* Looks at the collection, which may be absent with create, and compares what was asked for. */
 int import_look(struct import *in);
-/* Makes the collection where it is absent, now that rows.dim says how many values a vector has. */
+/* Makes the collection where it is absent, now that rows know its vectors. */
 int import_create(struct import *in);
 /* Sends the batch, into a collection that is made first where it has to be. */
 int import_send(struct import *in);

@@ -1,3 +1,4 @@
+#include "cli/bulk_file.h"
 #include "cli/import.h"
 
 #include <inttypes.h>
@@ -5,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TEXT_BYTES_A_FLOAT = 13 };
+enum { TEXT_BYTES_A_FLOAT = 13, WHY_BYTES = 512 };
 
 struct other {
     struct remote remote;
@@ -67,67 +68,176 @@ static int refuse(struct other *o, const char *why, const char *hint)
     return cli_error(CLI_FAILED, what, why, hint);
 }
 
-/* The settings of the vector that is wanted, out of those of the collection. */
-static int choose_vector(struct other *o, struct jval vectors, struct jval *out)
+/* "x y" of an object's keys behind what why says already. */
+static const char *with_keys(char why[WHY_BYTES], struct jval v)
 {
-    char why[512] = "it has several named vectors or none, and one is taken:";
+    for (struct jiter it = jval_iter(v); jiter_next(&it);) {
+        size_t at = strlen(why);
+
+        (void)snprintf(why + at, WHY_BYTES - at, " %.*s",
+                       (int)(it.key.bytes < 64 ? it.key.bytes : 64), (const char *)it.key.data);
+    }
+    return why;
+}
+
+/* One of the other's vectors. */
+struct theirs {
+    struct slice name;
+    uint32_t size;
+    const char *metric;
+};
+
+static int refuse_vector(struct other *o, struct slice name, const char *what, const char *hint)
+{
+    char why[WHY_BYTES];
+
+    (void)snprintf(why, sizeof why, "its vector `%.*s` %s",
+                   (int)(name.bytes < 64 ? name.bytes : 64), (const char *)name.data, what);
+    return refuse(o, why, hint);
+}
+
+static int look_at_vector(struct other *o, struct slice name, struct jval v, struct theirs *out)
+{
+    uint64_t size = remote_u64(v, "size");
+    struct jval multi;
+
+    *out = (struct theirs){.name = name, .size = (uint32_t)size};
+    out->metric = o->in->metric != NULL ? o->in->metric : metric_of(remote_text(v, "distance"));
+    if (jval_member(v, "multivector_config", &multi) && jval_type(multi) == J_OBJECT)
+        return refuse_vector(o, name, "holds many a point, which no collection here does",
+                             "--vector NAME of another one");
+    if (size == 0 || size > BULK_DIM_MAX)
+        return refuse_vector(o, name, "has a size that is none here", NULL);
+    if (out->metric == NULL)
+        return refuse_vector(o, name, "has a distance that is none here", "--metric");
+    return CLI_OK;
+}
+
+/* Into the collection here: the one of that name, or a new one. */
+static int match_field(struct other *o, const struct theirs *v, struct bulk_field *f)
+{
+    struct bulk_rows *rows = &o->in->run.rows;
+    struct err err;
+
+    if (f != NULL && f->dim == v->size)
+        return CLI_OK;
+    if (f == NULL && rows->open) {
+        if (bulk_field_add(rows, v->name, v->size, slice_text(v->metric), NULL, &err) == ST_OK)
+            return CLI_OK;
+        return refuse(o, err.text, NULL);
+    }
+    return refuse_vector(o, v->name,
+                         f == NULL ? "is none of the collection here"
+                                   : "has another size than the one here",
+                         "another --collection, --create, or --vector NAME for one of them");
+}
+
+static bool is_unnamed(struct jval vectors)
+{
     struct jval size;
 
-    if (jval_member(vectors, "size", &size) && jval_type(size) == J_U64) {
-        if (o->in->named != NULL)
-            return refuse(o, "its vector has no name", "without --vector");
-        *out = vectors;
-        return CLI_OK;
-    }
-    if (o->in->named != NULL && jval_member(vectors, o->in->named, out))
-        return CLI_OK;
-    if (jval_type(vectors) == J_OBJECT) {
-        for (struct jiter it = jval_iter(vectors); jiter_next(&it);) {
-            size_t at = strlen(why);
+    return jval_member(vectors, "size", &size) && jval_type(size) == J_U64;
+}
 
-            (void)snprintf(why + at, sizeof why - at, " %.*s",
-                           (int)(it.key.bytes < 64 ? it.key.bytes : 64), (const char *)it.key.data);
-        }
+/* --vector: one of theirs, into the one of that name here, else the unnamed or only one. */
+static int look_at_one(struct other *o, struct jval vectors)
+{
+    char why[WHY_BYTES] = "it has no vector of this name; there are:";
+    struct bulk_rows *rows = &o->in->run.rows;
+    struct theirs theirs;
+    struct jval v;
+    struct err err;
+    int code;
+
+    if (is_unnamed(vectors))
+        return refuse(o, "its vector has no name", "without --vector");
+    if (!jval_member(vectors, o->in->named, &v))
+        return refuse(o, with_keys(why, vectors), "--vector NAME of one of them");
+    code = look_at_vector(o, slice_text(o->in->named), v, &theirs);
+    if (code != CLI_OK)
+        return code;
+    rows->take = o->in->named;
+    rows->into = bulk_field_called(rows, theirs.name);
+    if (rows->into == NULL && bulk_field_meant(rows, NULL, &rows->into, &err) != ST_OK)
+        return refuse(o, err.text, "another --collection, or --create");
+    if (rows->open) {
+        rows->into->dim = theirs.size;
+        (void)snprintf(rows->into->metric, sizeof rows->into->metric, "%s", theirs.metric);
     }
-    return refuse(o, why, "--vector NAME of one of them");
+    return match_field(o, &theirs, rows->into);
+}
+
+static int look_at_all(struct other *o, struct jval params, struct jval vectors)
+{
+    char why[WHY_BYTES] = "it has sparse vectors, which no collection here takes:";
+    const struct bulk_rows *rows = &o->in->run.rows;
+    struct theirs theirs;
+    struct jval sparse;
+    int code = CLI_OK;
+
+    if (jval_member(params, "sparse_vectors", &sparse) && jval_type(sparse) == J_OBJECT &&
+        jval_count(sparse) > 0)
+        return refuse(o, with_keys(why, sparse),
+                      "--vector NAME takes one of the dense ones, without the others");
+    if (is_unnamed(vectors)) {
+        struct bulk_field *f = bulk_field_called(rows, slice_text(""));
+
+        code = look_at_vector(o, slice_text(""), vectors, &theirs);
+        if (f == NULL && rows->field_count == 1)
+            f = &rows->fields[0];
+        return code != CLI_OK ? code : match_field(o, &theirs, f);
+    }
+    for (struct jiter it = jval_iter(vectors); code == CLI_OK && jiter_next(&it);) {
+        code = look_at_vector(o, it.key, it.value, &theirs);
+        if (code == CLI_OK)
+            code = match_field(o, &theirs, bulk_field_called(rows, it.key));
+    }
+    return code;
+}
+
+/* Another tiervec says whether its ids may be any text; no other server has such. */
+static int look_at_ids(struct other *o)
+{
+    struct jval root = {0};
+    struct jval info;
+    struct buf path;
+    int code;
+
+    if (!o->in->run.rows.open)
+        return CLI_OK;
+    buf_init(&path, 8192);
+    remote_path(&path, "/api/v1/collections/", o->in->from, "");
+    code = remote_ask_or(&o->remote, "look at its ids", "GET", (const char *)path.data, NULL,
+                         REMOTE_WHATEVER, &root);
+    buf_free(&path);
+    if (code == CLI_OK && o->remote.answer.status == 200 &&
+        jval_member(root, "collection", &info) && remote_bool(info, "string_ids"))
+        o->in->run.rows.string_ids = true;
+    return code;
 }
 
 static int look_at_other(struct other *o)
 {
     struct bulk_run *run = &o->in->run;
-    struct jval result;
+    struct jval params;
     struct jval v;
     uint64_t size;
-    const char *metric;
-    int code = other_ask(o, "GET", "", NULL, &result);
+    int code = other_ask(o, "GET", "", NULL, &params);
 
     if (code != CLI_OK)
         return code;
-    if (!jval_member(result, "config", &v) || !jval_member(v, "params", &v) ||
-        !jval_member(v, "vectors", &v))
+    if (!jval_member(params, "config", &params) || !jval_member(params, "params", &params) ||
+        !jval_member(params, "vectors", &v) || jval_type(v) != J_OBJECT)
         return refuse(o, "its description names no dense vectors", "a collection that has some");
-    code = choose_vector(o, v, &v);
-    if (code != CLI_OK)
-        return code;
-    size = remote_u64(v, "size");
-    if (jval_member(v, "multivector_config", &result) && jval_type(result) == J_OBJECT)
-        return refuse(o,
-                      "it holds many vectors a point under one name, which no collection here "
-                      "does",
-                      NULL);
-    if (run->rows.dim != 0 && size != run->rows.dim)
-        return refuse(o, "its vectors have another size than the collection's dimension",
-                      "another --collection, or --create");
-    metric = metric_of(remote_text(v, "distance"));
-    if (o->in->metric == NULL)
-        o->in->metric = metric;
-    if (o->in->metric == NULL || size == 0 || size > UINT16_MAX)
-        return refuse(o, "its size or distance is none that is known", "--metric");
-    run->rows.dim = (uint32_t)size;
-    run->rows.vector_name = o->in->named;
-    size = run->batch_bytes_max / (size * TEXT_BYTES_A_FLOAT) + 1;
+    code = o->in->named != NULL ? look_at_one(o, v) : look_at_all(o, params, v);
+    if (code == CLI_OK)
+        code = look_at_ids(o);
+    run->rows.open = false; /* all that may come is known */
+    run->rows.may_lack = true;
+    size = bulk_fields_dim(&run->rows);
+    size = run->batch_bytes_max / ((size == 0 ? 1 : size) * TEXT_BYTES_A_FLOAT) + 1;
     o->page_rows = (uint32_t)(size < run->batch_rows_max ? size : run->batch_rows_max);
-    return CLI_OK;
+    return code;
 }
 
 static void put_scroll(const struct other *o, struct buf *body)

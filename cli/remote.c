@@ -175,6 +175,10 @@ int remote_ask_or(struct remote *r, const char *what, const char *method, const 
     code = parse(r, what, &v, &parsed);
     if (code != CLI_OK)
         return code;
+    if (also == REMOTE_WHATEVER) {
+        *root = v;
+        return CLI_OK;
+    }
     if ((r->answer.status >= 200 && r->answer.status < 300) || r->answer.status == also ||
         (also == REMOTE_ANY && parsed)) {
         if (!parsed && strcmp(r->answer.content_type, "application/x-ndjson") != 0)

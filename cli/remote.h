@@ -39,9 +39,9 @@ void remote_close(struct remote *r);
  * wrong and returns the exit code. body may be NULL. */
 int remote_ask(struct remote *r, const char *what, const char *method, const char *path,
                const struct buf *body, struct jval *root);
-enum { REMOTE_ANY = -1 };
+enum { REMOTE_ANY = -1, REMOTE_WHATEVER = -2 };
 /* As remote_ask(), and an answer with this status (or REMOTE_ANY) is no failure: it is parsed like
- * one of 2xx. */
+ * one of 2xx. REMOTE_WHATEVER: one that is no JSON is none either, and gives zeros. */
 int remote_ask_or(struct remote *r, const char *what, const char *method, const char *path,
                   const struct buf *body, int also, struct jval *root);
 /* Says what is wrong with the last answer, whose JSON is root; the exit code. */

@@ -3,6 +3,7 @@ refusals and exit codes.
 
     python3 tests/integration/bulk.py [--seed N] [name of a test below ...]
 """
+import http.server
 import json
 import os
 import random
@@ -116,6 +117,80 @@ def lines_come_back_as_they_went():
                 b'{"doc_id":900002,"lsn":5,"inserted_at":"x","vector":[1,2,3,4,5,6,7]}'
         check(run(node, "import", "--collection", "b", "--quiet", "-", stdin=extra) == "", "--quiet")
         check(client.collection("b")["document_count"] == 2502, "the last line has no end")
+        node.stop()
+
+
+NAMED = {"title": {"dimension": 5, "metric": "cosine"}, "body \u00e9": {"dimension": 9, "metric": "l2"},
+         "": {"dimension": 3, "metric": "dot"}}
+
+
+def named_documents(rng, count):
+    """Documents that lack some of their vectors, some of them all."""
+    documents = make_documents(rng, count, 3)
+    for at, d in enumerate(documents):
+        d["vectors"] = {n: random_vector(rng, f["dimension"]) for n, f in NAMED.items() if n and rng.random() < 0.7}
+        if at % 5 == 0:
+            d.pop("vector")
+    return documents
+
+
+def named_vectors_come_back_bit_by_bit():
+    rng = random.Random(SEED + 6)
+    documents = named_documents(rng, 2300)
+    with Folder("bulk") as folder, Node(folder) as node:
+        node.start()
+        client = node.client()
+        write_lines(f"{folder}/in.ndjson", documents)
+        for name in "ab":
+            run(node, "collections", "create", name, "--vectors", json.dumps(NAMED))
+        run(node, "import", "--collection", "a", "in.ndjson")
+        got = {d["doc_id"]: d for d in client.documents("a")}
+        check(len(got) == len(documents), f"{len(got)} documents")
+        for d in documents:
+            mine = got[d["doc_id"]]
+            for back, sent in ((mine["vector"], d.get("vector")), (mine["vectors"].get("body \u00e9"), d["vectors"].get("body \u00e9"))):
+                check((back and [f32(x) for x in back]) == sent, f"{mine}, not {d}")
+            check(set(mine["vectors"]) == set(d["vectors"]), f"{mine}, not {d}")
+        run(node, "export", "--collection", "a", "a.ndjson")
+        run(node, "import", "--collection", "b", "a.ndjson")
+        run(node, "export", "--collection", "b", "b.ndjson")
+        check(read(f"{folder}/a.ndjson") == read(f"{folder}/b.ndjson"), "an import of an export is another export")
+        # A new collection has the vectors of the first batch.
+        run(node, "import", "--collection", "c", "--create", "--metric", "l2", "a.ndjson")
+        made = client.collection("c")["vectors"]
+        check({n: (v["dimension"], v["metric"]) for n, v in made.items()} == {n: (f["dimension"], "l2") for n, f in NAMED.items()}, f"{made}")
+        # Arrays hold one of them, of those documents that have it.
+        text = run(node, "export", "--collection", "a", "--vector", "title", "t.npy", code=FAILED)
+        check("has_vector" in text and "document" in text, text)
+        for name, word in (("title", "title"), ("body \u00e9", "body"), ("", "unnamed")):
+            only = json.dumps({"qdrant": {"must": [{"has_vector": name}]}})
+            rows = [[f32(x) for x in (d["vector"] if name == "" else d["vectors"][name])] for d in client.documents("a")
+                    if (d["vector"] if name == "" else d["vectors"].get(name)) is not None]
+            words = ("--vector", name) if name else ()
+            run(node, "export", "--collection", "a", *words, "--filter", only, f"{word}.fvecs")
+            check(read(f"{folder}/{word}.fvecs") == fvecs_bytes(rows), f"{word}.fvecs")
+            run(node, "export", "--collection", "a", *words, "--filter", only, f"{word}.npy")
+            check(read(f"{folder}/{word}.npy")[128:] == b"".join(struct.pack(f"<{len(r)}f", *r) for r in rows), f"{word}.npy")
+            run(node, "import", "--collection", f"of-{word}", "--create", "--metric", "cosine" if word == "title" else "l2", *words, f"{word}.npy")
+            run(node, "import", "--collection", "b", *words, "--first-id", "5000000", f"{word}.fvecs")
+            run(node, "export", "--collection", f"of-{word}", f"{word}2.fvecs")
+            check(read(f"{folder}/{word}2.fvecs") == fvecs_bytes(rows), f"{word}2.fvecs")
+        check(set(client.get("/api/v1/collections/b/docs/5000000")["document"]["vectors"]) == set(), "the last import was of the unnamed one")
+        two = {"x": {"dimension": 2, "metric": "l2"}, "y": {"dimension": 2, "metric": "l2"}}
+        run(node, "collections", "create", "two", "--vectors", json.dumps(two))
+        check("`x`, `y`" in run(node, "export", "--collection", "two", "two.npy", code=FAILED), "the names are to be said")
+        check("`x`, `y`" in run(node, "export", "--collection", "two", "--vector", "z", "two.npy", code=FAILED), "the names are to be said")
+        run(node, "export", "--collection", "two", "--vector", "x", "two.ndjson", code=USAGE)
+        run(node, "import", "--collection", "two", "--vector", "x", "in.ndjson", code=USAGE)
+        text = run(node, "import", "--collection", "two", "-", code=FAILED, stdin=b'{"doc_id":9,"vector":[1,2]}')
+        check("line 1" in text and "`x`, `y`" in text, text)
+        # Payloads alone.
+        for name in ("p", "q"):
+            run(node, "collections", "create", name, "--vectors", "{}")
+        run(node, "import", "--collection", "p", "-", stdin=b'{"doc_id":9,"payload":{"a":1}}\n{"doc_id":10}\n')
+        run(node, "import", "--collection", "q", "-", stdin=run(node, "export", "--collection", "p", "-").encode())
+        check(run(node, "export", "--collection", "p", "-") == run(node, "export", "--collection", "q", "-"), "payloads alone")
+        check(client.collection("q")["document_count"] == 2, "payloads alone")
         node.stop()
 
 
@@ -274,28 +349,107 @@ def another_nodes_points():
         said = json.loads(run(b, *words, "--json"))
         check(said["documents"] == 2300 and said["resumed_at"] >= 400, f"{said}")
         same(held(b.client(), "half"), documents, "by scroll, after a kill")
-        # Named vectors: one is taken, by name.
+        # Named vectors: all are taken, or one, by name.
         client = a.client()
         client.ok("PUT", "/collections/two", {"vectors": {"x": {"size": 3, "distance": "Euclid"},
                                                           "y": {"size": 2, "distance": "Dot"}}})
         client.ok("PUT", "/collections/two/points?wait=true", {"points": [
             {"id": 1, "vector": {"x": [1, 2, 3], "y": [4, 5]}, "payload": {"p": 1}}, {"id": 2, "vector": {"x": [3, 2, 1], "y": [6, 7]}}]})
+        words = ("import", "qdrant", f"http://127.0.0.1:{a.port}", "--from", "two", "--collection", "both", "--create")
+        run(b, *words)
+        made = b.client().collection("both")["vectors"]
+        check({n: (v["dimension"], v["metric"]) for n, v in made.items()} == {"x": (3, "l2"), "y": (2, "dot")}, f"{made}")
+        check([(d["doc_id"], d["vectors"], d["payload"]) for d in b.client().documents("both")]
+              == [(1, {"x": [1, 2, 3], "y": [4, 5]}, {"p": 1}), (2, {"x": [3, 2, 1], "y": [6, 7]}, {})], "all vectors")
+        check("`x` is none" in run(b, *words[:-2], "new", code=FAILED), "the one that is not here is to be said")
         words = ("import", "qdrant", f"http://127.0.0.1:{a.port}", "--from", "two", "--collection", "y", "--create")
-        check("x y" in run(b, *words, code=FAILED), "the names are to be said")
-        run(b, *words, "--vector", "z", code=FAILED)
+        check("x y" in run(b, *words, "--vector", "z", code=FAILED), "the names are to be said")
         run(b, *words, "--vector", "y")
         check(held(b.client(), "y") == {1: ([4, 5], {"p": 1}, None), 2: ([6, 7], held(b.client(), "y")[2][1], None)},
               f"{held(b.client(), 'y')}")
         client.ok("PUT", "/collections/two/points?wait=true", {"points": [{"id": 3, "vector": {"x": [1, 1, 1]}}]})
         text = run(b, *words, "--vector", "y", code=FAILED)
         check("point 3" in text and "no vector `y`" in text, text)
-        # The native door takes and gives unnamed vectors only.
-        check("named vectors" in run(a, "export", "--collection", "two", "-", code=FAILED), "named vectors are not to be left out")
-        run(a, "import", "--collection", "two", "-", code=FAILED, stdin=b'{"doc_id":9,"vector":[1,2,3]}')
+        run(b, *words[:-3], "--collection", "both")  # points that lack some
+        check(b.client().get("/api/v1/collections/both/docs/3")["document"]["vectors"] == {"x": [1, 1, 1]}, "the point that lacks one")
+        run(a, "export", "--collection", "two", "two.ndjson")
+        run(b, "export", "--collection", "both", "both.ndjson")
+        check(read(f"{fa}/two.ndjson") == read(f"{fb}/both.ndjson"), "what came over differs")
+        # Ids of any text, payloads alone, vectors beside an unnamed one.
+        client.ok("POST", "/api/v1/collections", {"name": "text", "vectors": {"": {"dimension": 1, "metric": "l2"}, "b": {
+            "dimension": 2, "metric": "cosine"}}, "string_ids": True}, 201)
+        client.ok("POST", "/api/v1/collections/text/insert", {"documents": [
+            {"doc_id": i, "vector": [i], "vectors": {"b": [i, 1]}} for i in range(1, 1200)] + [{"doc_id": "a/\u00e9", "vectors": {}}]})
+        run(b, *words[:4], "text", "--collection", "text", "--create")
+        run(a, "export", "--collection", "text", "text.ndjson")
+        run(b, "export", "--collection", "text", "text.ndjson")
+        check(read(f"{fa}/text.ndjson") == read(f"{fb}/text.ndjson"), "ids of text differ")
+        client.ok("PUT", "/collections/none", {})
+        client.ok("PUT", "/collections/none/points?wait=true", {"points": [{"id": 4, "vector": {}, "payload": {"a": 1}}]})
+        run(b, *words[:4], "none", "--collection", "none", "--create")
+        check([(d["doc_id"], d["payload"]) for d in b.client().documents("none")] == [(4, {"a": 1})], "payloads alone")
         run(b, *words[:2], "http://127.0.0.1:1", *words[3:], code=UNREACHABLE)
         run(b, *words[:4], "nothing", *words[5:], code=NOT_FOUND)
         a.stop()
         b.stop()
+
+
+class Foreign(threading.Thread):
+    """A server of the compatible dialect that is no tiervec: unknown routes are 404 without a body."""
+
+    def __init__(self, params, points):
+        super().__init__(daemon=True)
+        answers = {"/collections/c": {"config": {"params": params}}, "/collections/c/points/scroll": {"points": points, "next_page_offset": None}}
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                body = json.dumps({"result": answers[self.path]}).encode() if self.path in answers else b""
+                self.send_response(200 if body else 404)
+                if body:
+                    self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+            do_POST = do_GET
+
+            def log_message(self, *_):
+                pass
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.start()
+
+    def run(self):
+        self.server.serve_forever()
+
+    def words(self, collection):
+        return "import", "qdrant", f"http://127.0.0.1:{self.server.server_port}", "--from", "c", "--collection", collection, "--create"
+
+
+def what_no_collection_takes_is_refused_whole():
+    dense = {"x": {"size": 2, "distance": "Cosine"}, "y": {"size": 1, "distance": "Euclid"}}
+    points = [{"id": 1, "vector": {"x": [1, 0], "y": [2]}, "payload": None}, {"id": "00000000-0000-4000-8000-000000000001", "vector": {}},
+              {"id": "00000000-0000-4000-8000-000000000002"}]
+    with Folder("bulk") as folder, Node(folder) as node:
+        node.start()
+        client = node.client()
+        fine = Foreign({"vectors": dense}, points)
+        run(node, *fine.words("fine"))
+        check([d["vectors"] for d in client.documents("fine")] == [{"x": [1, 0], "y": [2]}, {}, {}], "the points")
+        check(not client.collection("fine")["string_ids"], "ids of text were not there")
+        sparse = Foreign({"vectors": dense, "sparse_vectors": {"words": {}}}, points)
+        text = run(node, *sparse.words("sparse"), code=FAILED)
+        check("sparse vectors" in text and "words" in text and "--vector" in text, text)
+        check("no vector `y`" in run(node, *sparse.words("sparse"), "--vector", "y", code=FAILED), "a point that lacks the one that is taken")
+        many = Foreign({"vectors": {**dense, "many": {"size": 2, "distance": "Dot", "multivector_config": {"comparator": "max_sim"}}}}, points)
+        check("`many` holds many" in run(node, *many.words("many"), code=FAILED), "many vectors of a name")
+        odd = Foreign({"vectors": {"size": 2, "distance": "Hamming"}}, [])
+        check("distance" in run(node, *odd.words("odd"), code=FAILED), "another distance")
+        half = Foreign({"vectors": dense}, [{"id": 1, "vector": {"x": {"indices": [1], "values": [1.0]}}}])
+        check("`vectors.x` is sparse" in run(node, *half.words("half"), code=FAILED), "a sparse one among the points")
+        check({c["name"] for c in client.get("/api/v1/collections")["collections"]} == {"fine"}, "made before it was refused")
+        for foreign in (fine, sparse, many, odd, half):
+            foreign.server.shutdown()
+        node.stop()
 
 
 def any_text_is_an_id_where_the_collection_says_so():
@@ -343,8 +497,8 @@ def what_is_wrong_is_named():
         client.create("c", 2, "cosine")
         good = b'{"doc_id":1,"vector":[1,2]}\n'
         for line, words in ((b'{"doc_id":2,"vector":[1,2,3]}', "3 values"), (b'{"doc_id":2,"vector":[1,', "line 3"),
-                            (b'{"doc_id":2}', "missing"), (b'{"doc_id":2,"vector":{"a":[1,2]}}', "named"),
-                            (b'{"doc_id":2,"vectors":{"a":[1,2]}}', "several"), (b'{"doc_id":-2,"vector":[1,2]}', "neither"),
+                            (b'{"doc_id":2}', "missing"), (b'{"doc_id":2,"vector":{"a":[1,2]}}', "no vector `a`"),
+                            (b'{"doc_id":2,"vectors":{"a":[1,2]}}', "no vector `a`"), (b'{"doc_id":-2,"vector":[1,2]}', "neither"),
                             (b'{"doc_id":2,"id":2,"vector":[1,2]}', "both"), (b'{"doc_id":2,"vector":[1,2],"payload":[]}', "payload"),
                             (b'{"doc_id":2,"vector":[1,2],"colour":1}', "colour"), (b'[]', "array"),
                             (b'{"doc_id":2,"vector":[1,"2"]}', "vector"), (b'{"doc_id":2,"vector":[0,0]}', "zero"),
@@ -450,7 +604,7 @@ def a_batch_that_was_not_acknowledged_is_sent_again():
         node.start()
         node.client().create("c", 2)
         write_lines(f"{folder}/in.ndjson", documents)
-        relay = Relay(node.port, held=10)  # two look at the collection first
+        relay = Relay(node.port, held=9)  # the first looks at the collection
         relay.start()
         words = ("import", "--collection", "c", "--batch-rows", 20, "--resume", "s", "in.ndjson")
         child = subprocess.Popen([program(), *map(str, words)], cwd=folder,
@@ -485,8 +639,8 @@ def patience_is_asked_for_and_given():
 
 
 if __name__ == "__main__":
-    support.main(lines_come_back_as_they_went, rows_without_an_id_are_the_same_ones_when_sent_again, arrays_come_back_bit_by_bit,
+    support.main(lines_come_back_as_they_went, named_vectors_come_back_bit_by_bit, rows_without_an_id_are_the_same_ones_when_sent_again, arrays_come_back_bit_by_bit,
                  a_killed_import_goes_on_without_a_gap, a_killed_export_goes_on, a_node_that_starts_anew_is_waited_for,
-                 another_nodes_points, any_text_is_an_id_where_the_collection_says_so,
+                 another_nodes_points, what_no_collection_takes_is_refused_whole, any_text_is_an_id_where_the_collection_says_so,
                  memory_stays_what_a_batch_takes, what_is_wrong_is_named, a_batch_that_was_not_acknowledged_is_sent_again,
                  patience_is_asked_for_and_given)

@@ -306,36 +306,162 @@ static void formats_go_by_the_end_of_the_name(void **state)
 
 /* --- rows --- */
 
-static void put(const char *line, const char *want)
+/* A collection with these vectors of dimension 2; NULL: there is none yet. */
+static void open_rows(struct bulk_rows *w, const char *const *names)
 {
-    struct bulk_rows w = {.dim = 2};
+    *w = (struct bulk_rows){.open = names == NULL};
+    assert_int_equal(bulk_rows_open(w, NULL), ST_OK);
+    for (; names != NULL && *names != NULL; names++)
+        assert_int_equal(bulk_field_add(w, slice_text(*names), 2, slice_text("l2"), NULL, NULL),
+                         ST_OK);
+}
+
+/* want: what goes out, or what is said of it. */
+static void put_into(const char *const *names, const char *line, status st, const char *want)
+{
+    struct bulk_rows w;
     struct buf out;
     struct err err = {0};
 
-    assert_int_equal(bulk_rows_open(&w, NULL), ST_OK);
+    open_rows(&w, names);
     buf_init(&out, TEXT_BYTES);
-    if (bulk_put_line(&w, &out, slice_text(line), 7, &err) != ST_OK)
+    if (bulk_put_line(&w, &out, slice_text(line), 7, &err) != st)
         fail_msg("%s: %s", line, err.text);
-    if (!slice_equal(buf_slice(&out), slice_text(want)))
+    if (st != ST_OK && strstr(err.text, want) == NULL)
+        fail_msg("%s: %s", line, err.text);
+    if (st == ST_OK && !slice_equal(buf_slice(&out), slice_text(want)))
         fail_msg("%s: %.*s", line, (int)out.bytes, (const char *)out.data);
     buf_free(&out);
     bulk_rows_close(&w);
 }
 
+static const char *const PLAIN[] = {"", NULL};
+static const char *const NAMED[] = {"a", "b\"", NULL};
+static const char *const ONE[] = {"a", NULL};
+static const char *const NONE[] = {NULL};
+
 static void a_line_of_either_form_is_the_same_document(void **state)
 {
+    static const struct {
+        const char *const *names;
+        const char *line, *want;
+    } rows[] = {
+        {PLAIN, "{\"doc_id\":18446744073709551615,\"vector\":[1,2.5]}",
+         "{\"doc_id\":18446744073709551615,\"vector\":[1,2.5]}"},
+        {PLAIN, "{\"payload\":{\"a\":[1,null,1.0]},\"vector\":[1e0,0],\"id\":1}",
+         "{\"doc_id\":1,\"vector\":[1,0],\"payload\":{\"a\":[1,null,1.0]}}"},
+        {PLAIN,
+         "{\"doc_id\":1,\"external_id\":\"\\u00e9\",\"vector\":[1,2],\"payload\":null,\"lsn\":4}",
+         "{\"doc_id\":1,\"external_id\":\"\xc3\xa9\",\"vector\":[1,2]}"},
+        {PLAIN, "{\"id\":1,\"vector\":null,\"vectors\":{}}", "{\"doc_id\":1,\"vectors\":{}}"},
+        {NAMED, "{\"id\":1,\"vectors\":{\"a\":[1,2],\"b\\\"\":[3,4]}}",
+         "{\"doc_id\":1,\"vectors\":{\"a\":[1,2],\"b\\\"\":[3,4]}}"},
+        {NAMED, "{\"id\":1,\"vector\":{\"a\":[1,2],\"b\\\"\":null}}",
+         "{\"doc_id\":1,\"vectors\":{\"a\":[1,2]}}"},
+        {NAMED, "{\"id\":1,\"vector\":{}}", "{\"doc_id\":1,\"vectors\":{}}"},
+        {ONE, "{\"id\":1,\"vector\":[1,2]}", "{\"doc_id\":1,\"vector\":[1,2]}"},
+        {NONE, "{\"id\":1,\"payload\":{}}", "{\"doc_id\":1,\"payload\":{}}"},
+        {NULL, "{\"id\":1,\"vector\":[1],\"vectors\":{\"new\":[1,2,3]}}",
+         "{\"doc_id\":1,\"vector\":[1],\"vectors\":{\"new\":[1,2,3]}}"},
+    };
+
     (void)state;
-    put("{\"doc_id\":18446744073709551615,\"vector\":[1,2.5]}",
-        "{\"doc_id\":18446744073709551615,\"vector\":[1,2.5]}");
-    put("{\"payload\":{\"a\":[1,null,1.0]},\"vector\":[1e0,0],\"id\":1}",
-        "{\"doc_id\":1,\"vector\":[1,0],\"payload\":{\"a\":[1,null,1.0]}}");
-    put("{\"doc_id\":1,\"external_id\":\"\\u00e9\",\"vector\":[1,2],\"payload\":null,\"lsn\":4}",
-        "{\"doc_id\":1,\"external_id\":\"\xc3\xa9\",\"vector\":[1,2]}");
+    for (size_t i = 0; i < COUNT_OF(rows); i++)
+        put_into(rows[i].names, rows[i].line, ST_OK, rows[i].want);
+}
+
+static void a_vector_that_has_no_place_is_refused_by_name(void **state)
+{
+    static const struct {
+        const char *const *names;
+        const char *line, *want;
+    } rows[] = {
+        {PLAIN, "{\"id\":1}", "`vector` is missing"},
+        {PLAIN, "{\"id\":1,\"vector\":null}", "`vector` is missing"},
+        {PLAIN, "{\"id\":1,\"vector\":[1,2,3]}", "`vector` has 3 values, 2 are needed"},
+        {PLAIN, "{\"id\":1,\"vector\":\"x\"}", "array of numbers"},
+        {PLAIN, "{\"id\":1,\"vector\":[[1,2]]}", "many vectors"},
+        {PLAIN, "{\"id\":1,\"vectors\":{\"x\":[1,2]}}", "no vector `x`; it has ``"},
+        {PLAIN, "{\"id\":1,\"vectors\":[1,2]}", "`vectors` is of type array"},
+        {PLAIN, "{\"id\":1,\"vector\":{\"x\":[1,2]},\"vectors\":{}}", "both hold"},
+        {NAMED, "{\"id\":1,\"vector\":[1,2]}", "does not say which: the collection has `a`, `b\"`"},
+        {NAMED, "{\"id\":1,\"vectors\":{\"a\":[1]}}", "`vectors.a` has 1 values, 2 are needed"},
+        {NAMED, "{\"id\":1,\"vectors\":{\"a\":{\"indices\":[1],\"values\":[2]}}}",
+         "`vectors.a` is sparse"},
+        {NAMED, "{\"id\":1,\"vectors\":{\"a\":[[1,2],[3,4]]}}", "`vectors.a` holds many"},
+        {NONE, "{\"id\":1,\"vector\":[1,2]}", "the collection has none"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(rows); i++)
+        put_into(rows[i].names, rows[i].line, ST_INVALID, rows[i].want);
+}
+
+static void of_named_vectors_one_may_be_taken(void **state)
+{
+    const char *line = "{\"id\":1,\"vector\":{\"x\":[1,2],\"y\":[3,4,5]}}";
+    struct bulk_rows w;
+    struct jval v;
+    struct err err;
+    struct buf out;
+
+    (void)state;
+    for (size_t named = 0; named < 2; named++) {
+        open_rows(&w, named ? ONE : PLAIN);
+        w.take = "x";
+        w.into = &w.fields[0];
+        buf_init(&out, TEXT_BYTES);
+        assert_int_equal(bulk_put_line(&w, &out, slice_text(line), 1, &err), ST_OK);
+        assert_true(slice_equal(buf_slice(&out),
+                                slice_text(named ? "{\"doc_id\":1,\"vectors\":{\"a\":[1,2]}}"
+                                                 : "{\"doc_id\":1,\"vector\":[1,2]}")));
+        w.take = "z";
+        assert_int_equal(bulk_put_line(&w, &out, slice_text(line), 1, &err), ST_INVALID);
+        assert_non_null(strstr(err.text, "no vector `z`"));
+        buf_reset(&out);
+        assert_int_equal(jdoc_parse(w.doc, slice_text(line), &v, NULL), ST_OK);
+        (void)snprintf(w.fields[0].name, sizeof w.fields[0].name, "x");
+        assert_int_equal(bulk_put_floats(&w, &out, &w.fields[0], v, &err), ST_OK);
+        assert_int_equal(out.bytes, 8);
+        (void)snprintf(w.fields[0].name, sizeof w.fields[0].name, "z");
+        assert_int_equal(bulk_put_floats(&w, &out, &w.fields[0], v, &err), ST_INVALID);
+        assert_non_null(strstr(err.text, "\"has_vector\":\"z\""));
+        buf_free(&out);
+        bulk_rows_close(&w);
+    }
+}
+
+static void vectors_are_so_many_and_each_once(void **state)
+{
+    struct bulk_field *f = NULL;
+    struct bulk_rows w;
+    struct err err;
+    char name[BULK_NAME_BYTES + 1];
+
+    (void)state;
+    open_rows(&w, ONE);
+    assert_int_equal(bulk_field_add(&w, slice_text("a"), 1, slice_text(""), NULL, &err),
+                     ST_INVALID);
+    memset(name, 'n', sizeof name);
+    assert_int_equal(
+        bulk_field_add(&w, slice_make(name, BULK_NAME_BYTES), 1, slice_text(""), NULL, &err),
+        ST_INVALID);
+    for (size_t i = 1; i < BULK_FIELDS_MAX; i++)
+        assert_int_equal(bulk_field_add(&w, slice_make(name, i), 1, slice_text(""), NULL, &err),
+                         ST_OK);
+    assert_int_equal(bulk_field_add(&w, slice_text("z"), 1, slice_text(""), NULL, &err),
+                     ST_INVALID);
+    assert_int_equal(bulk_fields_dim(&w), 2 + BULK_FIELDS_MAX - 1);
+    assert_int_equal(bulk_field_meant(&w, NULL, &f, &err), ST_INVALID);
+    assert_non_null(strstr(err.text, "--vector"));
+    assert_int_equal(bulk_field_meant(&w, "nn", &f, &err), ST_OK);
+    assert_string_equal(f->name, "nn");
+    bulk_rows_close(&w);
 }
 
 static void made_id(const char *line, uint64_t number, char id[64])
 {
-    struct bulk_rows w = {0};
+    struct bulk_rows w = {.open = true};
     struct buf out;
 
     assert_int_equal(bulk_rows_open(&w, NULL), ST_OK);
@@ -363,7 +489,7 @@ static void an_id_is_made_of_the_lines_number_and_text(void **state)
 
 static status put_one(void *arg)
 {
-    struct bulk_rows w = {0};
+    struct bulk_rows w = {.open = true};
     struct buf out;
     struct err err;
     status st = bulk_rows_open(&w, &err);
@@ -387,18 +513,20 @@ static void a_line_without_memory_is_not_put(void **state)
 static void floats_that_are_none_are_refused(void **state)
 {
     static const uint32_t bad[] = {0x7fc00000, 0x7f800000, 0xff800000};
-    struct bulk_rows w = {0};
+    struct bulk_field *field = NULL;
+    struct bulk_rows w = {.open = true};
     struct err err;
     struct buf out;
 
     (void)state;
     assert_int_equal(bulk_rows_open(&w, &err), ST_OK);
+    assert_int_equal(bulk_field_meant(&w, NULL, &field, &err), ST_OK);
     buf_init(&out, TEXT_BYTES);
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
         uint8_t bytes[8] = {0};
 
         le_put_u32(bytes + 4, bad[i]);
-        assert_int_equal(bulk_put_vector(&w, &out, slice_make(bytes, sizeof bytes), 1, &err),
+        assert_int_equal(bulk_put_vector(&w, &out, field, slice_make(bytes, sizeof bytes), 1, &err),
                          ST_INVALID);
         assert_non_null(strstr(err.text, "value 1"));
     }
@@ -475,6 +603,9 @@ int main(void)
         cmocka_unit_test(lines_longer_than_a_piece_are_whole),
         cmocka_unit_test(formats_go_by_the_end_of_the_name),
         cmocka_unit_test(a_line_of_either_form_is_the_same_document),
+        cmocka_unit_test(a_vector_that_has_no_place_is_refused_by_name),
+        cmocka_unit_test(of_named_vectors_one_may_be_taken),
+        cmocka_unit_test(vectors_are_so_many_and_each_once),
         cmocka_unit_test(an_id_is_made_of_the_lines_number_and_text),
         cmocka_unit_test(a_line_without_memory_is_not_put),
         cmocka_unit_test(floats_that_are_none_are_refused),
