@@ -94,7 +94,8 @@ bool h2_feed(struct h2 *h, const uint8_t *data, size_t bytes, uint64_t now_ms);
 /* Appends what is to be sent, until there is no more or out holds bytes_max. False when memory is
  * out: the connection is done for. */
 bool h2_take(struct h2 *h, struct buf *out, size_t bytes_max);
-bool h2_settled(const struct h2 *h); /* the client's first SETTINGS have come */
+struct h2_stream *h2_first(const struct h2 *h); /* of those that are open; NULL: none is */
+bool h2_settled(const struct h2 *h);            /* the client's first SETTINGS have come */
 /* Nothing will come or go any more. */
 bool h2_over(const struct h2 *h);
 /* Why h2_feed() said false, for a log: "bad preface", "flood". "" else. */
