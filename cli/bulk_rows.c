@@ -61,8 +61,10 @@ status bulk_field_add(struct bulk_rows *w, struct slice name, uint32_t dim, stru
         return err_set(err, ST_INVALID, "a collection has at most %d vectors a document",
                        BULK_FIELDS_MAX);
     if (name.bytes >= sizeof f->name || metric.bytes >= sizeof f->metric ||
+        (name.bytes > 0 && memchr(name.data, 0, name.bytes) != NULL) ||
         bulk_field_called(w, name) != NULL)
-        return err_set(err, ST_INVALID, "the vector `%.*s` is there twice, or its name too long",
+        return err_set(err, ST_INVALID,
+                       "the vector `%.*s` is there twice, or its name is none that is taken",
                        shown(name), (const char *)name.data);
     *f = (struct bulk_field){.dim = dim};
     if (name.bytes > 0)

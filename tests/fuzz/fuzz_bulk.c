@@ -34,6 +34,7 @@ static void put_twice(struct bulk_rows *w, struct slice line, uint64_t number)
 static void take_row(struct bulk_rows *w, const struct bulk_reader *r, struct slice row,
                      struct seen *seen)
 {
+    struct bulk_field *field = NULL;
     struct err err = {0};
     struct buf text;
 
@@ -49,7 +50,8 @@ static void take_row(struct bulk_rows *w, const struct bulk_reader *r, struct sl
         buf_put_u32(&seen->rows, r->dim);
     buf_put_slice(&seen->rows, row);
     buf_init(&text, OUT_BYTES_MAX);
-    (void)fuzz_said(bulk_put_vector(w, &text, row, r->row, &err), &err);
+    if (fuzz_said(bulk_field_meant(w, NULL, &field, &err), &err) == ST_OK)
+        (void)fuzz_said(bulk_put_vector(w, &text, field, row, r->row, &err), &err);
     buf_free(&text);
 }
 
@@ -102,7 +104,7 @@ static void again(enum bulk_format format, const struct seen *seen, struct bulk_
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
     enum bulk_format format = bytes > 0 ? (enum bulk_format)(data[0] % 3) : BULK_NDJSON;
-    struct bulk_rows w = {0};
+    struct bulk_rows w = {.open = true};
     struct seen seen = {0};
     struct err err = {0};
     uint8_t *copy;

@@ -390,6 +390,7 @@ static void a_vector_that_has_no_place_is_refused_by_name(void **state)
          "`vectors.a` is sparse"},
         {NAMED, "{\"id\":1,\"vectors\":{\"a\":[[1,2],[3,4]]}}", "`vectors.a` holds many"},
         {NONE, "{\"id\":1,\"vector\":[1,2]}", "the collection has none"},
+        {NULL, "{\"id\":1,\"vectors\":{\"a\\u0000\":[1,2]}}", "its name is none that is taken"},
     };
 
     (void)state;
