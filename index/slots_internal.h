@@ -303,11 +303,11 @@ void run_add(struct order_run *run, const struct order_entry *e);
 
 /* --- slots_news.c --- */
 
-/* Inside a guard: rows published after *since up to *until, which it sets, and live; since NULL:
- * all live ones. Besides, what replaced such rows meanwhile, so that every id which has a row all
- * the time is in the run, or is listed up to *since. NULL: no rows. ST_NOMEM. */
+/* Inside a guard: rows published after *since up to *until, which it sets; since NULL: all. They
+ * are live, or their ids name a newer one: every id which has a row all the time is in the run, or
+ * is listed up to *since. One pass. NULL: no rows. ST_NOMEM. */
 NODISCARD
-status news_run(const struct slots *s, const uint64_t *since, uint64_t *until,
-                struct order_run **out, struct err *err);
+status news_run(struct slots *s, const uint64_t *since, uint64_t *until, struct order_run **out,
+                struct err *err);
 
 #endif

@@ -1,23 +1,19 @@
 /* What an order lacks: the rows published since it was made, or all of them, sorted by id.
  *
- * Nobody waits for the scan, and it lists live rows only. So it misses an id whose row dies before
- * the scan comes to it, while the new row lies where the scan was already or is newer than `until`.
- * The log of replacements (slots.h) has these: a row is noted before the one it replaces is dead.
- * The log is read after the scan, from the last row noted before `until` was read: that one was
- * perhaps not published by then, all before it were. What may be seen of a noted row:
+ * Nobody waits for the scan, and one pass is all there is, however fast rows are replaced. What an
+ * id's row was when `until` was read is what the pass looks for: it was published by then, and
+ * whatever becomes of it meanwhile it keeps its slot. For it was live inside our guard, so it
+ * cannot be freed before that ends. What may be seen of it:
  *
- *   live, dead  It can be read until our guard ends. It gets an entry, whichever row it is.
- *   retired     What replaced it is noted behind it: the log's end is looked up for each row.
- *   filled      Not live yet. Then the row it replaces is not dead, and was met before, by the
- *               scan or in the log. An entry that can be read only later would mislead the
- *               bisection for the first id of a page.
- *   free        It died before our guard, and what replaced it was published before. The slot
- *               may be another row's already; then that one is listed, to no harm.
+ *   live           It gets an entry.
+ *   dead, retired  It gets one if its id names a row newer than `until`, which has none. If it
+ *                  names one that is not, that one was live when the pass began, and is met itself.
+ *   (none)         The id is deleted: it has no row all the time.
  *
- * So every id that has a row all the time has an entry whose row was live inside our guard. If the
- * log was overrun there is another pass, over what was published since the one before; it looks at
- * the blocks stamped since only. Rows from the log are newer than `until`, so the next order lists
- * them once more; that does no harm, and merges drop one of two equal neighbours. */
+ * So every id that has a row all the time has an entry whose row was live inside our guard. Rows
+ * that were retired before it look the same, and might be freed while their ids are compared:
+ * nothing is made free until the run is sorted. An entry that cannot be read any more later is
+ * stepped over. */
 #include "index/slots_internal.h"
 
 enum {
@@ -104,9 +100,9 @@ static struct item *items_sort(const struct slots *s, struct item *items, struct
     return items;
 }
 
-/* What was published after `since` up to `until`, or everything live; and what replaced it. */
+/* What was published after `since` up to `until`, or everything. */
 struct news {
-    const struct slots *s;
+    struct slots *s;
     uint64_t since;
     uint64_t until;
     bool all;
@@ -145,14 +141,25 @@ static status news_grow(struct news *n, struct err *err)
     return ST_OK;
 }
 
+/* Whether the id of a row that is gone names one that the pass may not meet. */
+static bool is_followed(const struct news *n, const struct row_store *row)
+{
+    struct docid id = row_docid(row);
+    uint32_t now = idmap_find(n->s, &id);
+
+    return now != SLOT_NONE && (int32_t)(row_at(n->s, now)->sequence - (uint32_t)n->until) > 0;
+}
+
 static bool news_wants(const struct news *n, const struct place *p)
 {
     uint8_t state = atomic_load_explicit(&p->piece->states[p->at], memory_order_acquire);
+    const struct row_store *row = &p->piece->rows[p->at];
 
-    if (state != SLOT_LIVE)
+    if (state != SLOT_LIVE && state != SLOT_DEAD && state != SLOT_RETIRED)
         return false;
-    return n->all ||
-           (uint32_t)n->until - p->piece->rows[p->at].sequence < (uint32_t)(n->until - n->since);
+    if (!n->all && (uint32_t)n->until - row->sequence >= (uint32_t)(n->until - n->since))
+        return false;
+    return state == SLOT_LIVE || is_followed(n, row);
 }
 
 static status news_add(struct news *n, uint32_t slot, const struct row_store *row, struct err *err)
@@ -193,59 +200,35 @@ static status news_scan(struct news *n, struct err *err)
     return ST_OK;
 }
 
-/* Adds what was noted in the log from `at` on, see the top. *lost: the log has not all of it. */
-static status news_replaced(struct news *n, uint64_t at, bool *lost, struct err *err)
+static status news_sort(struct news *n, struct order_run **out, struct err *err)
 {
-    status st = ST_OK;
+    const struct item *items;
+    status st;
 
-    *lost = false;
-    for (; st == ST_OK && at < slots_replacements(n->s); at++) {
-        enum slot_state state;
-        uint32_t old;
-        uint32_t slot;
-
-        *lost = !slots_replacement(n->s, at, &old, &slot);
-        if (*lost)
-            return ST_OK;
-        state = state_load(n->s, slot);
-        if (state == SLOT_LIVE || state == SLOT_DEAD)
-            st = news_add(n, slot, row_at(n->s, slot), err);
-    }
-    return st;
+    if (n->count == 0)
+        return ST_OK;
+    st = run_create(n->count, out, err);
+    if (st != ST_OK)
+        return st;
+    items = items_sort(n->s, n->items, n->items + n->capacity, n->count);
+    for (size_t i = 0; i < n->count; i++)
+        run_add(*out, &items[i].entry);
+    return ST_OK;
 }
 
-static status news_collect(struct news *n, struct err *err)
-{
-    bool lost = true;
-    status st = ST_OK;
-
-    for (; st == ST_OK && lost; n->all = false) {
-        uint64_t noted = slots_replacements(n->s); /* before `until` */
-
-        n->until = atomic_load_explicit(&n->s->publishes, memory_order_acquire);
-        st = news_scan(n, err);
-        if (st == ST_OK)
-            st = news_replaced(n, noted - (noted > 0), &lost, err);
-        n->since = n->until;
-    }
-    return st;
-}
-
-status news_run(const struct slots *s, const uint64_t *since, uint64_t *until,
-                struct order_run **out, struct err *err)
+status news_run(struct slots *s, const uint64_t *since, uint64_t *until, struct order_run **out,
+                struct err *err)
 {
     struct news n = {.s = s, .since = since == NULL ? 0 : *since, .all = since == NULL};
-    status st = news_collect(&n, err);
+    status st;
 
     *out = NULL;
-    if (st == ST_OK && n.count > 0)
-        st = run_create(n.count, out, err);
-    if (st == ST_OK && n.count > 0) {
-        const struct item *items = items_sort(s, n.items, n.items + n.capacity, n.count);
-
-        for (size_t i = 0; i < n.count; i++)
-            run_add(*out, &items[i].entry);
-    }
+    slots_reuse_pause(s);
+    n.until = atomic_load_explicit(&s->publishes, memory_order_acquire);
+    st = news_scan(&n, err);
+    if (st == ST_OK)
+        st = news_sort(&n, out, err);
+    slots_reuse_resume(s);
     *until = n.until;
     news_free(&n);
     return st;

@@ -133,6 +133,53 @@ static void rows_that_move_behind_the_scan_are_met(void **state)
     }
 }
 
+/* Every time the scan comes to the upper half more rows than the log keeps move to where it was,
+ * and back: whoever tried again would never come to an end. */
+enum { ROUNDS_MAX = 20 };
+
+struct swings {
+    struct halves h;
+    uint32_t passes;
+    uint32_t at[HALF]; /* the slot of each id */
+};
+
+static void swing(void *arg, uint32_t slot)
+{
+    struct swings *w = arg;
+
+    if (slot != HALF || ++w->passes > ROUNDS_MAX)
+        return;
+    for (uint32_t id = 0; id <= SLOTS_REPLACED_KEPT; id++) {
+        uint32_t old = w->at[id];
+
+        assert_int_equal(slots_reserve(w->h.t.s, 1, &w->at[id], NULL), ST_OK);
+        halves_publish(&w->h, w->at[id], id);
+        slots_retire(w->h.t.s, old);
+    }
+}
+
+static void a_page_ends_however_many_are_replaced(void **state)
+{
+    struct swings w;
+
+    (void)state;
+    for (int made_before = 0; made_before < 2; made_before++) {
+        w = (struct swings){0};
+        halves_open(&w.h, 0);
+        if (made_before)
+            halves_page(&w.h, 0);
+        for (uint32_t id = 0; id < HALF; id++)
+            halves_publish(&w.h, w.at[id] = HALF + id, id);
+        at_block.arg = &w;
+        at_block.fn = swing;
+        halves_page(&w.h, HALF);
+        assert_int_equal(w.passes, 1);
+        at_block.fn = NULL;
+        halves_page(&w.h, HALF);
+        table_close(&w.h.t);
+    }
+}
+
 static void publish_into_the_first(void *arg)
 {
     struct halves *h = arg;
@@ -283,6 +330,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_that_move_behind_the_scan_are_met),
+        cmocka_unit_test(a_page_ends_however_many_are_replaced),
         cmocka_unit_test(a_publish_that_is_halfway_is_met),
         cmocka_unit_test(whatever_happens_at_a_block_ids_that_stay_are_met_once),
     };
