@@ -124,6 +124,9 @@ struct vsearch_stats {
     uint32_t distances; /* code and full distances computed */
     uint32_t scanned;   /* pending or scanned rows */
     bool used_graph;
+    /* What was left out and not published during the search is not nearer than this; INFINITY:
+     * nothing was. As far as the last hit, or nearer where hits moved away meanwhile. */
+    float left_out;
 };
 /* The k best live, current rows, best first, equal distances by slot; *count <= k. Answers are
  * complete: if k rows match, k come back. ST_NOMEM (scratch), ST_TIMEOUT (*stop became true). */

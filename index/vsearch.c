@@ -7,6 +7,7 @@
 #include "index/vindex_internal.h"
 
 #include <inttypes.h>
+#include <math.h>
 
 enum {
     SCAN_BATCH = 16,
@@ -331,8 +332,15 @@ static void best_remove(struct cands *best, uint32_t slot)
     }
 }
 
-static void best_insert(struct cands *best, float key, uint32_t slot)
+static void leave_out(struct walk *w, float key)
 {
+    if (key < w->stats.left_out)
+        w->stats.left_out = key;
+}
+
+static void best_insert(struct walk *w, float key, uint32_t slot)
+{
+    struct cands *best = &w->scratch->best;
     uint32_t at = best->count;
 
     for (uint32_t i = 0; i < best->count; i++)
@@ -340,10 +348,12 @@ static void best_insert(struct cands *best, float key, uint32_t slot)
             return;
     while (at > 0 && cand_before(key, slot, &best->items[at - 1]))
         at--;
-    if (at == best->cap)
+    if (at == best->cap) {
+        leave_out(w, key);
         return;
+    }
     if (best->count == best->cap)
-        best->count--;
+        leave_out(w, best->items[--best->count].key);
     memmove(&best->items[at + 1], &best->items[at], (best->count - at) * sizeof best->items[0]);
     best->items[at] = (struct cand){.key = key, .slot = slot};
     best->count++;
@@ -404,7 +414,7 @@ static bool catch_up(struct walk *w, const float *query, uint64_t from)
             continue; /* deleted, or what replaced the new one comes later in this loop */
         w->stats.distances++;
         best_remove_dead_of(slots, best, slot);
-        best_insert(best, full_key(&v->shape, w->k, query, vindex_vector(v, slot)), slot);
+        best_insert(w, full_key(&v->shape, w->k, query, vindex_vector(v, slot)), slot);
     }
     return true;
 }
@@ -441,6 +451,16 @@ static enum walk_end search_once(struct walk *w, const struct vsearch *s)
     return end;
 }
 
+/* How near what was not kept may be, before hits are moved by catch_up(). */
+static float key_left_out(const struct vindex_scratch *sc)
+{
+    const struct cands *best = &sc->best;
+
+    if (best->count < best->cap && sc->pool.count < sc->pool.cap)
+        return INFINITY;
+    return best->count > 0 ? best->items[best->count - 1].key : -INFINITY;
+}
+
 /* So that a document that is replaced meanwhile is in the answer, as its old row or as its new one.
  * Where too many were replaced to catch up the search runs again, a bounded number of times. */
 static enum walk_end search(struct walk *w, const struct vsearch *s)
@@ -457,6 +477,7 @@ static enum walk_end search(struct walk *w, const struct vsearch *s)
         if (end != WALK_DONE)
             return end;
         cands_sort(&w->scratch->best);
+        w->stats.left_out = key_left_out(w->scratch);
         if (catch_up(w, s->query, replaced))
             break;
     }
@@ -498,6 +519,8 @@ status vindex_search(const struct vindex *v, struct vindex_scratch *scratch,
         cost_learn(v, clock_mono_ns(clock_real()) - started, w.stats.distances);
     hits_write(v, &scratch->best, out);
     *count = scratch->best.count;
+    if (isfinite(w.stats.left_out))
+        w.stats.left_out = key_distance(v->options.metric, w.stats.left_out);
     if (stats != NULL)
         *stats = w.stats;
     return ST_OK;

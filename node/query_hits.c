@@ -87,12 +87,21 @@ static void keep_one_each(struct querying *q)
     q->count = kept;
 }
 
+static void leave_out(struct querying *q, float distance)
+{
+    if (distance < q->left_out)
+        q->left_out = distance;
+}
+
 /* The best `room`, which makes room for others. */
 static void keep_best(struct querying *q)
 {
     keep_one_each(q);
     qsort(q->hits, q->count, sizeof *q->hits, by_distance);
-    q->count = q->count > q->room ? q->room : q->count;
+    if (q->count <= q->room)
+        return;
+    q->count = q->room;
+    leave_out(q, q->hits[q->room].distance);
 }
 
 /* A row that was published since. Its id may have older ones here. */
@@ -104,6 +113,8 @@ static void put_news(struct querying *q, uint32_t slot, float *worst)
         return;
     distance = vindex_distance(q->v, q->query, slot);
     q->stats.distances++;
+    if (distance > *worst)
+        leave_out(q, distance);
     if (distance > *worst || !query_admits(q, slot))
         return;
     if (q->count == q->hits_room) {
@@ -141,6 +152,27 @@ void query_hits_catch_up(struct querying *q)
     }
 }
 
+status query_hits_of_all(struct querying *q)
+{
+    struct selected all;
+    float worst = INFINITY;
+    uint32_t looked = 0;
+    status st = select_make(q->c, q->asker.filter, &q->limits, q->arena, &all, q->err);
+
+    q->count = 0;
+    q->mixed = false;
+    q->left_out = INFINITY;
+    if (st != ST_OK)
+        return st;
+    for (uint32_t slot = 0; (slot = selected_next(&all, slot)) != SLOT_NONE; slot++) {
+        if (looked++ % SELECT_LOOK_ROWS == 0 && !asker_goes_on(&q->asker))
+            return asker_status(&q->asker, q->err);
+        put_news(q, slot, &worst);
+    }
+    q->stats.scanned += looked;
+    return ST_OK;
+}
+
 static int by_rank(const void *a, const void *b)
 {
     const struct hit *x = a, *y = b;
@@ -176,23 +208,24 @@ static bool are_ranked(const struct querying *q)
     return true;
 }
 
-bool query_hits_rank(struct querying *q, uint32_t wanted)
+enum hits_end query_hits_rank(struct querying *q, uint32_t wanted)
 {
+    enum hits_end end = HITS_COMPLETE;
     uint32_t kept = 0;
-    bool more;
 
     keep_one_each(q);
     for (uint32_t i = 0; i < q->count; i++)
         if (!is_left_out(q, &q->hits[i]) && kept++ != i)
             q->hits[kept - 1] = q->hits[i];
     q->count = kept;
-    if (kept == 0)
-        return false;
-    if (!are_ranked(q))
+    if (kept > 0 && !are_ranked(q))
         qsort(q->hits, kept, sizeof *q->hits, by_rank);
-    more = kept > wanted && q->hits[kept - 1].rank == q->hits[wanted - 1].rank;
+    if (kept > wanted && q->hits[kept - 1].rank == q->hits[wanted - 1].rank)
+        end = HITS_TIED;
+    if (kept < wanted ? q->left_out < INFINITY : q->hits[wanted - 1].distance > q->left_out)
+        end = HITS_MOVED;
     q->count = kept > wanted ? wanted : kept;
     while (q->count > 0 && !is_within_threshold(q, &q->hits[q->count - 1]))
         q->count--;
-    return more;
+    return end;
 }

@@ -14,6 +14,7 @@ enum {
     QUERY_TIES_MAX = 1024,   /* as many at most, where they are equal */
     QUERY_WITHOUT_FEW = 256, /* ids left out: so many hits more are asked for */
     QUERY_NEWS = 64,         /* room for rows published meanwhile */
+    QUERY_MOVED_MAX = 3,     /* searches whose hits moved away; then every match is compared */
     QUERY_ROW_NS = 60,       /* to come to a row and its payload */
 };
 
@@ -50,6 +51,7 @@ struct querying {
     struct hit *hits;
     uint32_t count, hits_room; /* hits_room: more than room */
     bool mixed;                /* rows that the vector index did not give are among them */
+    float left_out;            /* what is not among them is not nearer, see vsearch_stats */
     struct vsearch_stats stats;
 };
 
@@ -66,8 +68,15 @@ bool query_hits_reserve(struct querying *q, uint32_t count);
 void query_hit_add(struct querying *q, uint32_t slot, float distance);
 /* Rows published since q->moment that count. */
 void query_hits_catch_up(struct querying *q);
-/* In the order of the answer, each id once, cut to what was asked for. True: the last of them has
- * equals that may not all be here. */
-bool query_hits_rank(struct querying *q, uint32_t wanted);
+/* Every row that matches is compared, whatever is replaced meanwhile: the hits are complete. */
+NODISCARD
+status query_hits_of_all(struct querying *q);
+/* In the order of the answer, each id once, cut to what was asked for. */
+enum hits_end {
+    HITS_COMPLETE,
+    HITS_TIED,  /* the last of them has equals that may not all be here */
+    HITS_MOVED, /* what is nearer than the last may not be here: hits moved away meanwhile */
+};
+enum hits_end query_hits_rank(struct querying *q, uint32_t wanted);
 
 #endif

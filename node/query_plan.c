@@ -141,6 +141,7 @@ static status search_within(struct querying *q)
 {
     q->out->plan = "matches";
     q->out->selectivity = 1;
+    q->left_out = INFINITY;
     if (!query_hits_reserve(q, (uint32_t)q->within_count))
         return err_set(q->err, ST_NOMEM, "out of memory for %zu candidates", q->within_count);
     for (size_t i = 0; i < q->within_count && !q->asker.gave_up; i++) {
@@ -176,6 +177,7 @@ static status take(struct querying *q, struct way *way, uint32_t room)
     q->stats.distances += stats.distances;
     q->stats.scanned += stats.scanned;
     q->stats.used_graph = stats.used_graph;
+    q->left_out = stats.left_out;
     q->count = 0;
     q->mixed = false;
     for (uint32_t i = 0; i < count; i++)
@@ -199,9 +201,39 @@ static uint32_t room_for(const struct querying *q, uint32_t wanted, uint32_t spa
     return room > VINDEX_K_MAX ? VINDEX_K_MAX : room;
 }
 
-status query_search(struct querying *q, uint32_t wanted)
+static status search_once(struct querying *q, struct way *way, uint32_t room)
+{
+    status st = take(q, way, room);
+
+    if (st == ST_OK)
+        query_hits_catch_up(q);
+    return st;
+}
+
+/* With more room as long as the hits do not tell what the best are. */
+static status search_index(struct querying *q, struct way *way, uint32_t wanted)
 {
     uint32_t room_max = room_for(q, wanted, QUERY_TIES_MAX);
+    uint32_t room = room_for(q, wanted, QUERY_SPARE);
+    int moved = 0;
+
+    for (;;) {
+        bool of_all = moved == QUERY_MOVED_MAX;
+        status st = of_all ? query_hits_of_all(q) : search_once(q, way, room);
+        enum hits_end end;
+
+        if (st != ST_OK || !asker_goes_on(&q->asker))
+            return st;
+        end = query_hits_rank(q, wanted);
+        if (of_all || end == HITS_COMPLETE || (end == HITS_TIED && room >= room_max))
+            return ST_OK;
+        moved += end == HITS_MOVED;
+        room = 4 * room > room_max ? room_max : 4 * room;
+    }
+}
+
+status query_search(struct querying *q, uint32_t wanted)
+{
     bool filtered = q->asker.filter != NULL || q->ask_without;
     uint64_t before = clock_mono_ns(q->c->node->options.clock);
     struct way way = {.s = {.query = q->query,
@@ -217,15 +249,10 @@ status query_search(struct querying *q, uint32_t wanted)
     else if (q->options->points != NULL && slots_live_count(q->c->slots) <= q->field->threshold)
         way.s.exact = true;
     q->out->filter_ns = filtered ? clock_mono_ns(q->c->node->options.clock) - before : 0;
-    for (uint32_t room = room_for(q, wanted, QUERY_SPARE); st == ST_OK;) {
-        if (q->within == NULL)
-            st = take(q, &way, room);
-        if (st == ST_OK && q->within == NULL)
-            query_hits_catch_up(q);
-        if (st != ST_OK || !query_hits_rank(q, wanted) || q->within != NULL || room >= room_max)
-            break;
-        room = 4 * room > room_max ? room_max : 4 * room;
-    }
+    if (st == ST_OK && q->within == NULL)
+        st = search_index(q, &way, wanted);
+    else if (st == ST_OK)
+        (void)query_hits_rank(q, wanted);
     if (q->within == NULL)
         q->out->plan = plan_name(q, &way, filtered);
     return st == ST_OK ? asker_status(&q->asker, q->err) : st;
