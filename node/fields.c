@@ -159,6 +159,8 @@ status fields_repair(const struct collection *c, const uint32_t *dead, uint32_t 
 {
     status st = ST_OK;
 
+    if (c->field_count == 0) /* as vindex_repair() does */
+        epoch_synchronize(c->node->epoch);
     for (size_t i = 0; st == ST_OK && i < c->field_count; i++)
         st = vindex_repair(c->fields[i].vindex, dead, count, stop, err);
     return st;

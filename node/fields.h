@@ -31,6 +31,8 @@ bool fields_link_wanted(const struct collection *c); /* some field has a graph, 
 /* More wait in one of them than VINDEX_PENDING_MAX. */
 bool fields_behind(const struct collection *c);
 uint32_t fields_link(const struct collection *c, uint32_t max); /* how many vectors were linked */
+/* Waits until the guards of now are left, with no fields too: so a row that dies within a guard is
+ * not retired in it. */
 NODISCARD
 status fields_repair(const struct collection *c, const uint32_t *dead, uint32_t count,
                      const _Atomic bool *stop, struct err *err);

@@ -126,6 +126,7 @@ static void put_news(struct querying *q, uint32_t slot, float *worst)
     q->mixed = true;
 }
 
+/* One pass meets every id: catch_up() in select.c says why. */
 void query_hits_catch_up(struct querying *q)
 {
     const struct slots *slots = q->c->slots;

@@ -9,7 +9,6 @@
 enum {
     PENDING_ASKED_MAX = 4096, /* rows the indexes do not know yet: asked at once up to here */
     LOOK_SLOTS = 4096,        /* slots between looks at the time, where rows are not asked */
-    NEWS_ROUNDS = 3,
     NEWS_AT_ONCE = 256,
 };
 
@@ -383,22 +382,16 @@ static status keep_one_each(struct selecting *s)
 }
 
 /* What was published while we looked: rows we came by too early for, and the successors of those
- * we came by too late for. */
+ * we came by too late for. Once is enough, also for an id that is replaced again meanwhile: such a
+ * successor was published before this begins, and though it be dead it is not retired before our
+ * guard ends (fields_repair()). */
 static status catch_up(struct selecting *s, uint64_t moment)
 {
-    const struct slots *slots = s->asker.c->slots;
-    status st = ST_OK;
+    status st;
 
-    if (slots_quiet_since(slots, moment))
+    if (slots_quiet_since(s->asker.c->slots, moment))
         return ST_OK;
-    for (int i = 0; st == ST_OK && i < NEWS_ROUNDS; i++) {
-        uint64_t next = slots_moment(slots);
-
-        st = news_take(s, moment);
-        if (slots_quiet_since(slots, next))
-            break;
-        moment = next;
-    }
+    st = news_take(s, moment);
     return st == ST_OK && s->news_count > 0 ? keep_one_each(s) : st;
 }
 

@@ -310,6 +310,43 @@ static void each_allocation_of_making_and_writing_may_fail(void **state)
     nworld_fini(&w);
 }
 
+static void repair(void *arg)
+{
+    collection_repair(arg);
+}
+
+/* Who looks at rows one by one finds those that die meanwhile, or what replaced them: with a graph
+ * to repair and without. */
+static void a_row_that_died_within_a_guard_is_not_retired_in_it(void **state)
+{
+    static const enum nf_shape shapes[] = {NF_NONE, NF_THREE};
+    struct nworld w;
+
+    (void)state;
+    nworld_init(&w, true, seed);
+    nworld_open(&w);
+    for (size_t i = 0; i < COUNT_OF(shapes); i++) {
+        struct nfmodel m = {.shape = shapes[i]};
+        struct collection *c = nfmake(&w, i == 0 ? "none" : "three", shapes[i], NODE_MEMORY);
+        struct epoch_guard guard;
+        struct thread t = {0};
+        uint32_t dead;
+
+        put(c, &m, 0, 1);
+        guard = epoch_enter(w.node->epoch);
+        put(c, &m, 0, 1);
+        assert_int_equal(slots_dead_list(c->slots, &dead, 1), 1);
+        assert_int_equal(thread_start(&t, "repair", THREAD_NORMAL, repair, c, NULL), ST_OK);
+        npause_ms(200);
+        assert_int_equal(slots_state(c->slots, dead), SLOT_DEAD);
+        epoch_leave(w.node->epoch, guard);
+        thread_join(&t);
+        assert_int_not_equal(slots_state(c->slots, dead), SLOT_DEAD);
+        node_collection_unpin(c);
+    }
+    nworld_fini(&w);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -320,6 +357,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(three_vectors_live_through_stops_and_cuts),
         cmocka_unit_test(documents_without_vectors_live_through_stops_and_cuts),
         cmocka_unit_test(each_allocation_of_making_and_writing_may_fail),
+        cmocka_unit_test(a_row_that_died_within_a_guard_is_not_retired_in_it),
     };
 
     if (argc > 1)
