@@ -118,20 +118,21 @@ static void answer_late(struct conn *c)
 }
 
 /* The time a client wants to wait for its write has passed: it is told so as soon as node has the
- * write, and then no longer waited for. */
+ * write, and then no longer waited for. Once node has answered it waits for that answer. */
 static void look_at_wait(struct conn *c)
 {
     enum { LOOK_AGAIN_MS = 50 };
+    const struct request *req = c->req; /* freed by this thread alone */
     struct request *late;
 
-    if (!atomic_load_explicit(&c->req->handed, memory_order_acquire)) {
+    if (!request_is_under_way(c->req)) {
         arm(c, LOOK_AGAIN_MS);
         return;
     }
     late = stand_in(c);
     if (late == NULL)
         return;
-    qd_put_wait_timeout(&late->out, late);
+    qd_put_wait_timeout(&late->out, req);
     late->http_status = late->out.failed ? 503 : 200;
     late->content_type = "application/json";
     c->keep_alive = false;

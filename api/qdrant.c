@@ -156,10 +156,13 @@ void qd_put_wait_timeout(struct buf *out, const struct request *req)
 {
     uint64_t us = (clock_mono_ns(req->api->options.clock) - req->start_ns) / 1000u;
 
-    buf_printf(out,
-               "{\"usage\":null,\"result\":{\"operation_id\":null,\"status\":\"wait_timeout\"},"
-               "\"status\":\"ok\",\"time\":%" PRIu64 ".%06" PRIu64 "}",
-               us / 1000000u, us % 1000000u);
+    buf_put_text(out, "{\"usage\":null,\"result\":");
+    if (req->put_late != NULL)
+        req->put_late(req, out);
+    else
+        buf_put_text(out, QD_WAIT_TIMEOUT);
+    buf_printf(out, ",\"status\":\"ok\",\"time\":%" PRIu64 ".%06" PRIu64 "}", us / 1000000u,
+               us % 1000000u);
 }
 
 void qd_send_true(struct request *req)

@@ -114,6 +114,8 @@ void qd_print_vectors(struct buf *out, const struct collection *c, const float *
 /* `"id":..,"payload":..,"vector":..` in braces. */
 void qd_print_record(struct buf *out, const struct collection *c, const struct document *d,
                      const struct qd_want *want);
+/* The update result of a write that is under way. */
+#define QD_WAIT_TIMEOUT "{\"operation_id\":null,\"status\":\"wait_timeout\"}"
 /* {"operation_id":n,"status":"completed"|"acknowledged"} */
 void qd_put_update(struct buf *out, const struct qd_terms *terms, uint64_t operation_id);
 void qd_send_update(struct request *req, const struct qd_terms *terms, uint64_t operation_id);

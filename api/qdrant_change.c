@@ -83,6 +83,7 @@ static void on_written(void *arg, status st, const struct write_result *result,
     struct request *req = arg;
     const struct point_job *job = req->state;
 
+    request_decide(req);
     if (st != ST_OK) {
         qd_fail_status(req, st, err);
         return;
@@ -98,7 +99,7 @@ void points_run_job(struct request *req, struct point_job *job)
 
     if (w->kind != POINT_UPSERT || !is_simple(&w->options) || w->rows.count == 0)
         job->lsn_before = points_last_lsn(req->collection);
-    atomic_store_explicit(&req->handed, true, memory_order_release); /* look_at_wait(), conn.c */
+    request_hand(req);
     if (points_run(req, &job->write, &job->terms, on_written))
         return;
     points_print_update(qd_begin(req), &job->terms, job->lsn_before, false);

@@ -21,8 +21,9 @@ struct operation {
 struct batch {
     struct point_job job; /* its terms; lsn_before: of the last write so far */
     struct operation *operations;
-    size_t count, capacity, at;
-    struct cut cut; /* of a large body */
+    size_t count, capacity;
+    _Atomic size_t at; /* those before it are done; the loop may ask meanwhile */
+    struct cut cut;    /* of a large body */
     struct cut_list list;
 };
 
@@ -110,6 +111,17 @@ static bool parse_batch(struct qd_parse *p, struct request *req, struct jval roo
     return true;
 }
 
+/* The owner alone changes it. */
+static size_t at_of(const struct batch *b)
+{
+    return atomic_load_explicit(&b->at, memory_order_relaxed);
+}
+
+static void is_done(struct batch *b)
+{
+    atomic_store_explicit(&b->at, at_of(b) + 1, memory_order_release);
+}
+
 static void answer(struct request *req, const struct batch *b)
 {
     struct buf *out = qd_begin(req);
@@ -125,6 +137,25 @@ static void answer(struct request *req, const struct batch *b)
     qd_send(req);
 }
 
+/* Those that are done, and the others; on the loop, see request.h. */
+static void put_late(const struct request *req, struct buf *out)
+{
+    const struct batch *b = req->state;
+    size_t done = atomic_load_explicit(&b->at, memory_order_acquire);
+
+    buf_put_text(out, "[");
+    for (size_t i = 0; i < b->count; i++) {
+        if (i > 0)
+            buf_put_text(out, ",");
+        if (i < done)
+            points_print_update(out, &b->job.terms, b->operations[i].lsn,
+                                b->operations[i].short_of_remote);
+        else
+            buf_put_text(out, QD_WAIT_TIMEOUT);
+    }
+    buf_put_text(out, "]");
+}
+
 static void on_done(void *arg, status st, const struct write_result *result, const struct err *err);
 
 static task_state run_next(struct task *task)
@@ -133,16 +164,17 @@ static task_state run_next(struct task *task)
     struct batch *b = req->state;
 
     log_context_set(req->id, collection_id_text(req->collection));
-    while (b->at < b->count) {
-        struct operation *op = &b->operations[b->at];
+    while (at_of(b) < b->count) {
+        struct operation *op = &b->operations[at_of(b)];
 
         if (points_run(req, &op->write, &b->job.terms, on_done)) {
             log_context_set(NULL, NULL); /* the request is no longer ours to touch */
             return TASK_DONE;
         }
         op->lsn = b->job.lsn_before;
-        b->at++;
+        is_done(b);
     }
+    request_decide(req);
     answer(req, b);
     log_context_set(NULL, NULL);
     return TASK_DONE;
@@ -153,13 +185,14 @@ static void on_done(void *arg, status st, const struct write_result *result, con
 {
     struct request *req = arg;
     struct batch *b = req->state;
-    struct operation *op = &b->operations[b->at];
+    struct operation *op = &b->operations[at_of(b)];
 
     if (st != ST_OK) {
         struct err told = {0};
 
+        request_decide(req);
         (void)err_set(&told, st, "%s (operation %zu, %s; what stands before it was done)",
-                      err == NULL ? status_name(st) : err->text, b->at, op->name);
+                      err == NULL ? status_name(st) : err->text, at_of(b), op->name);
         qd_fail_status(req, st, &told);
         return;
     }
@@ -167,7 +200,7 @@ static void on_done(void *arg, status st, const struct write_result *result, con
         b->job.lsn_before = result->lsn;
     op->lsn = b->job.lsn_before;
     op->short_of_remote = result->short_of_remote;
-    b->at++;
+    is_done(b);
     req->task.run = run_next;
     exec_resubmit(req->api->options.exec, &req->task);
 }
@@ -175,6 +208,8 @@ static void on_done(void *arg, status st, const struct write_result *result, con
 static task_state begin(struct request *req, struct batch *b)
 {
     b->job.lsn_before = points_last_lsn(req->collection);
+    req->put_late = put_late;
+    request_hand(req);
     return run_next(&req->task);
 }
 

@@ -14,7 +14,7 @@ extern const size_t QDRANT_ROUTE_COUNT;
 bool qd_owns(struct slice path);
 /* How long the client of a write wants to wait for it at most; 0: as long as it takes. */
 uint64_t qd_wait_ms(const struct request *req);
-/* The answer when that has passed. */
+/* The answer when that has passed; req is under way. */
 void qd_put_wait_timeout(struct buf *out, const struct request *req);
 /* A problem in that envelope, appended to out. */
 void qd_put_problem(struct buf *out, enum problem p, const char *detail);

@@ -26,6 +26,7 @@ static void on_changed(void *arg, status st, const struct collection_info *info,
     struct collection_info now;
 
     (void)info;
+    request_decide(req);
     if (st != ST_OK) {
         fail_bucket(req, st, err);
         return;
@@ -139,7 +140,7 @@ task_state handle_qd_index_create(struct request *req)
         return TASK_DONE;
     if (!parse_index(&p, req, body, &spec, &schema))
         return qd_fail_parse(req, &p);
-    atomic_store_explicit(&req->handed, true, memory_order_release); /* look_at_wait(), conn.c */
+    request_hand(req);
     node_index_create(req->api->options.node, req->collection, &spec, schema,
                       wait_ms_of(req, req->state), on_changed, req);
     return TASK_DONE;
@@ -159,6 +160,7 @@ task_state handle_qd_index_drop(struct request *req)
         (void)qd_bad(&p, st == ST_NOMEM ? QD_TOO_MUCH : QD_INPUT, "%s", err.text);
         return qd_fail_parse(req, &p);
     }
+    request_hand(req);
     node_index_drop(req->api->options.node, req->collection, path, on_changed, req);
     return TASK_DONE;
 }

@@ -205,6 +205,21 @@ void reply_retry(struct request *req, status st, const struct err *err, uint64_t
     give_back(req);
 }
 
+void request_hand(struct request *req)
+{
+    atomic_store_explicit(&req->hand, REQUEST_HANDED, memory_order_release);
+}
+
+void request_decide(struct request *req)
+{
+    atomic_store_explicit(&req->hand, REQUEST_DECIDED, memory_order_release);
+}
+
+bool request_is_under_way(struct request *req)
+{
+    return atomic_load_explicit(&req->hand, memory_order_acquire) == REQUEST_HANDED;
+}
+
 void reply_put_latency(struct request *req, struct buf *out)
 {
     uint64_t us = (clock_mono_ns(req->api->options.clock) - req->start_ns) / 1000u;

@@ -30,6 +30,14 @@ struct api;
 struct conn;
 struct grpc_call;
 
+/* Who waits for a write only so long may be told that it is under way, from when node has it until
+ * node has answered. */
+enum request_hand {
+    REQUEST_HELD = 0, /* by its owner */
+    REQUEST_HANDED,   /* node has it, or a part of it */
+    REQUEST_DECIDED,  /* node has answered */
+};
+
 struct request {
     struct task task;
     struct api *api; /* borrowed */
@@ -48,9 +56,11 @@ struct request {
     struct slice idempotency_key; /* data NULL: none was sent */
 
     _Atomic bool gone; /* set by the loop when nobody waits for the answer */
-    /* Set by the owner when all of what was asked is with node, read by the loop: who waits for it
-     * only so long may be told that it is under way. */
-    _Atomic bool handed;
+    /* A write whose client waits only so long: see enum request_hand. */
+    _Atomic int hand;
+    /* What such a client is told, the result alone; NULL: one update result. On the loop while the
+     * write is under way; set before request_hand(). */
+    void (*put_late)(const struct request *req, struct buf *out);
 
     /* The owner's. */
     struct arena arena;
@@ -76,6 +86,11 @@ struct request {
     uint64_t body_charged;      /* of the bound on bodies */
     struct request *reply_next; /* the queue back to the loop */
 };
+
+void request_hand(struct request *req);   /* the owner, before node has it */
+void request_decide(struct request *req); /* who is called back by node, first of all */
+/* The loop: the client may be told that it is under way. */
+bool request_is_under_way(struct request *req);
 
 /* An empty answer body to print JSON into. */
 struct buf *reply_begin(struct request *req);
