@@ -218,6 +218,7 @@ static enum insert_step take_next(struct request *req, struct insert *in, struct
                                   struct slice *element)
 {
     struct jval v;
+    bool taken;
 
     switch (split_next(&in->split, element)) {
     case SPLIT_END:
@@ -231,7 +232,9 @@ static enum insert_step take_next(struct request *req, struct insert *in, struct
         return INSERT_WHOLE;
     p->list = "documents";
     p->index = in->count;
-    return take_row(req, p, v, in, in->count++) ? INSERT_MORE : INSERT_FAILED;
+    taken = take_row(req, p, v, in, in->count++);
+    request_json_done(req);
+    return taken ? INSERT_MORE : INSERT_FAILED;
 }
 
 /* Documents until the slice is used up or none is left. */

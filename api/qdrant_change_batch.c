@@ -254,6 +254,7 @@ static task_state take_slice(struct request *req, struct batch *b)
     struct qd_parse p = {0};
     struct slice part;
     struct jval v;
+    bool taken;
 
     if (!request_wanted(req))
         return TASK_DONE;
@@ -264,7 +265,9 @@ static task_state take_slice(struct request *req, struct batch *b)
             return begin(req, b);
         if (step != CUT_ITEM || !cut_value(&b->cut, &part) || !request_json_part(req, part, &v))
             return batch_whole(req, b);
-        if (!take_operation(&p, req, v, b))
+        taken = take_operation(&p, req, v, b);
+        request_json_done(req);
+        if (!taken)
             return qd_fail_parse(req, &p);
     } while (clock_mono_ns(req->api->options.clock) < until_ns);
     return TASK_AGAIN;

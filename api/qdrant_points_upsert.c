@@ -135,16 +135,20 @@ static enum upsert_step take_member(struct request *req, struct upsert *u, struc
                                     struct slice key)
 {
     struct write_options *options = &u->job.write.options;
+    enum upsert_step step = UPSERT_WHOLE;
     struct slice text;
     struct jval v;
 
     if (!cut_value(&u->cut, &text) || !request_json_part(req, text, &v))
         return UPSERT_WHOLE;
     if (slice_equal(key, slice_text("update_filter")))
-        return outcome(points_take_filter(p, req, v, options));
-    if (slice_equal(key, slice_text("update_mode")))
-        return outcome(take_mode(p, v, options));
-    return slice_equal(key, slice_text("shard_key")) ? UPSERT_MORE : UPSERT_WHOLE;
+        step = outcome(points_take_filter(p, req, v, options));
+    else if (slice_equal(key, slice_text("update_mode")))
+        step = outcome(take_mode(p, v, options));
+    else if (slice_equal(key, slice_text("shard_key")))
+        step = UPSERT_MORE;
+    request_json_done(req);
+    return step;
 }
 
 static enum upsert_step step_top(struct request *req, struct upsert *u, struct qd_parse *p)
@@ -270,6 +274,7 @@ static bool take_item(struct request *req, struct upsert *u, struct qd_parse *p,
 static enum upsert_step step_list(struct request *req, struct upsert *u, struct qd_parse *p)
 {
     struct slice unused = {0};
+    enum upsert_step step;
     struct slice item;
     struct jval v;
 
@@ -287,7 +292,9 @@ static enum upsert_step step_list(struct request *req, struct upsert *u, struct 
     }
     if (!cut_value(&u->cut, &item) || !request_json_part(req, item, &v))
         return UPSERT_WHOLE;
-    return outcome(take_item(req, u, p, v));
+    step = outcome(take_item(req, u, p, v));
+    request_json_done(req);
+    return step;
 }
 
 static enum upsert_step take_next(struct request *req, struct upsert *u, struct qd_parse *p)

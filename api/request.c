@@ -70,12 +70,15 @@ bool request_wanted(struct request *req)
 task_state request_run(struct task *task)
 {
     struct request *req = (struct request *)task; /* its first member */
+    struct jdoc **doc = &req->api->docs[exec_worker_index()];
     task_state state = TASK_DONE;
 
     log_context_set(req->id, NULL);
     if (request_wanted(req))
         state = req->match.route->run(req);
     log_context_set(NULL, NULL);
+    if (*doc != NULL) /* of who did not say request_json_done(); the request may be gone */
+        jdoc_trim(*doc);
     return state;
 }
 

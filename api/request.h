@@ -118,7 +118,9 @@ bool request_pin_collection(struct request *req);
 /* Parses the body into an object. An empty body is an empty object if `optional`. The value dies
  * with the next request this worker parses: take what is needed into the arena. */
 bool request_json(struct request *req, bool optional, struct jval *root);
-/* What request_json() gave is not looked at any more: memory a large body took is given back. */
+/* What request_json() or request_json_part() gave is not looked at any more: memory a large text
+ * took is given back. After the route's run() that happens by itself, so this is for who has long
+ * to go from there, and for slices. */
 void request_json_done(struct request *req);
 /* Parses a part of the body into a value, in the same way; false without an answer when it is not
  * JSON or there is no memory. */
