@@ -102,6 +102,8 @@ struct read_limits points_limits(const struct request *req, const struct qd_term
 /* How many documents are read and printed at a time, so that it takes about a slice. */
 uint32_t points_page(const struct collection *c, const struct qd_want *want);
 void points_print_value(struct buf *out, const struct filter_value *v);
+/* `order_value`: a number; of a time the microseconds since 1970. */
+void points_print_order(struct buf *out, const struct filter_value *v);
 /* `order_by`: a key, or {"key", "direction", "start_from"}. */
 struct point_order {
     const struct path *by;

@@ -1,5 +1,6 @@
 /* qdrant_points_read.c - points by id, counting, facets. */
 #include "api/qdrant_points.h"
+#include "filter/datetime.h"
 
 #include "base/log.h"
 
@@ -49,6 +50,17 @@ void points_print_value(struct buf *out, const struct filter_value *v)
         buf_put_text(out, "null");
         break;
     }
+}
+
+void points_print_order(struct buf *out, const struct filter_value *v)
+{
+    enum { TICKS_MICROSECOND = 10 };
+    int64_t ticks;
+
+    if (v->type == JBIN_T_STRING && datetime_parse(v->text, &ticks))
+        json_put_i64(out, ticks / TICKS_MICROSECOND - (ticks % TICKS_MICROSECOND < 0));
+    else
+        points_print_value(out, v);
 }
 
 /* --- by id --- */

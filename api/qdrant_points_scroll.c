@@ -150,7 +150,7 @@ static void print_one(struct request *req, struct scrolling *s)
         return;
     out->bytes--; /* its closing brace */
     buf_put_text(out, ",\"order_value\":");
-    points_print_value(out, &s->got.order_values[i]);
+    points_print_order(out, &s->got.order_values[i]);
     buf_put_text(out, "}");
 }
 

@@ -19,7 +19,7 @@ void query_print_scored(struct buf *out, const struct collection *c, const struc
     qd_print_vectors(out, c, s->vectors, want->vectors, want->binary);
     if (s->order != NULL) {
         buf_put_text(out, ",\"order_value\":");
-        points_print_value(out, s->order);
+        points_print_order(out, s->order);
     }
     buf_put_text(out, "}");
 }

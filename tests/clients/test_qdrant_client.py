@@ -1,4 +1,5 @@
-"""The Python client as published: the same calls on its own mode in memory and on the node at TIERVEC_URL, the same answers."""
+"""The Python client as published: the same calls on its own mode in memory and on the node at TIERVEC_URL, the same answers.
+With TIERVEC_GRPC_PORT by gRPC."""
 import os
 import random
 import uuid
@@ -7,6 +8,8 @@ import pytest
 from qdrant_client import QdrantClient, models as m
 
 SEED = int(os.environ.get("TIERVEC_SEED", "7"))
+GRPC = int(os.environ.get("TIERVEC_GRPC_PORT", "0"))
+BY = {"prefer_grpc": True, "grpc_port": GRPC} if GRPC else {}
 WORDS = ["red", "green", "blue", "grey", "black"]
 CITIES = [(52.52, 13.40), (48.86, 2.35), (40.71, -74.0), (-33.87, 151.2), (35.68, 139.7)]
 
@@ -36,7 +39,7 @@ VECTORS = {"a": m.VectorParams(size=6, distance=m.Distance.COSINE), "b": m.Vecto
 
 @pytest.fixture()
 def both():
-    clients = [QdrantClient(":memory:"), QdrantClient(url=os.environ["TIERVEC_URL"])]
+    clients = [QdrantClient(":memory:"), QdrantClient(url=os.environ["TIERVEC_URL"], **BY)]
     name = f"client-{uuid.uuid4().hex[:12]}"
     made = points(random.Random(SEED), 400)
     for client in clients:
@@ -94,7 +97,7 @@ def same_scores(left, right, what):
 def test_filters_choose_the_same_points(both):
     name, clients = both
     rng = random.Random(SEED + 1)
-    for _ in range(300):
+    for _ in range(100 if GRPC else 300):
         chosen = a_filter(rng)
         answers = [sorted(str(r.id) for r in c.scroll(name, scroll_filter=chosen, limit=500)[0]) for c in clients]
         assert answers[0] == answers[1], f"seed {SEED}: {chosen.model_dump_json(exclude_none=True)}"

@@ -1,4 +1,5 @@
-"""Published clients, unchanged, against the real process: the Python client beside its own mode in memory, LangChain's
+"""Published clients, unchanged, against the real process: the Python client beside its own mode in memory, by REST and by
+gRPC, and both doors beside each other, LangChain's
 standard suite on its Qdrant store, LlamaIndex's Qdrant store, the JavaScript client (tests/clients/).
 
     python3 tests/integration/clients.py [name of a test below ...] [--seed N]
@@ -9,6 +10,7 @@ import subprocess
 
 import clients_install
 import support
+from s3_server import free_ports
 from support import Folder, Node, check, take_seed
 
 SEED = take_seed()
@@ -17,16 +19,23 @@ SECONDS = 600
 
 def run(command, node, folder):
     env = {**os.environ, "TIERVEC_URL": f"http://127.0.0.1:{node.port}", "TIERVEC_SEED": str(SEED),
-           "PYTHONDONTWRITEBYTECODE": "1", "NO_PROXY": "127.0.0.1"}
+           "TIERVEC_GRPC_PORT": str(node.grpc_port), "PYTHONDONTWRITEBYTECODE": "1", "NO_PROXY": "127.0.0.1",
+           "no_proxy": "127.0.0.1"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, env=env, cwd=folder, check=False)
     check(done.returncode == 0, f"{command[-1]}:\n{(done.stdout + done.stderr)[-6000:]}")
     return done.stdout
 
 
-def suite(name, passed_min, env=None):
+def node_of(folder, env, by_grpc):
+    node = Node(folder, env=env)
+    node.grpc_port = free_ports(1)[0] if by_grpc else 0
+    return node.start()
+
+
+def suite(name, passed_min, env=None, by_grpc=False):
     """One pytest file; a suite that ran fewer tests than it has is a failure too."""
     python = clients_install.python()
-    with Folder("clients") as folder, Node(folder, env=env).start() as node:
+    with Folder("clients") as folder, node_of(folder, env, by_grpc) as node:
         said = run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", "--disable-socket",
                     "--allow-hosts=127.0.0.1", os.path.join(clients_install.CLIENTS, name)], node, str(folder))
     count = int(said.strip().splitlines()[-1].split(" passed")[0].split()[-1])
@@ -36,6 +45,14 @@ def suite(name, passed_min, env=None):
 
 def the_python_client_cannot_tell_the_difference():
     suite("test_qdrant_client.py", 4)
+
+
+def the_python_client_by_grpc():
+    suite("test_qdrant_client.py", 4, by_grpc=True)
+
+
+def both_doors_say_the_same():
+    suite("test_qdrant_grpc.py", 6, by_grpc=True)
 
 
 def langchain_standard_suite():
@@ -55,5 +72,5 @@ def the_javascript_client():
 
 
 if __name__ == "__main__":
-    support.main(the_python_client_cannot_tell_the_difference, langchain_standard_suite, llamaindex_store,
-                 the_javascript_client)
+    support.main(the_python_client_cannot_tell_the_difference, the_python_client_by_grpc, both_doors_say_the_same,
+                 langchain_standard_suite, llamaindex_store, the_javascript_client)

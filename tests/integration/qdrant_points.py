@@ -443,6 +443,11 @@ def scrolls_in_the_order_of_a_value():
         check([v for _, v in falling] == [v for _, v in reversed(rising)] and set(falling) == set(rising), falling)
         check([v for _, v in ordered(direction="desc", start_from=5)] == [5, 5, 1, -3], ordered(direction="desc", start_from=5))
         check([r["id"] for r in p.scroll(limit=2, order_by="n")["points"]] == [2, 5], "the short form, and a limit")
+        times = {1: "1970-01-01T00:00:01.5Z", 2: "1969-12-31T23:59:59.9999999Z", 3: "2024-02-29"}
+        p.upsert([point(100 + i, [1], at=v) for i, v in times.items()])
+        p.ask("PUT", "/index?wait=true", {"field_name": "at", "field_schema": "datetime"})
+        told = [(r["id"], r["order_value"]) for r in p.scroll(limit=9, order_by="at")["points"]]
+        check(told == [(102, -1), (101, 1500000), (103, 1709164800000000)], f"microseconds since 1970, as integers: {told}")
         p.refused("POST", "/points/scroll", {"order_by": "n", "offset": 1}, 400, "offset")
         p.refused("POST", "/points/scroll", {"order_by": {"key": "n", "direction": "up"}}, 400, "direction")
         p.refused("POST", "/points/scroll", {"order_by": {"direction": "asc"}}, 400, "key")
