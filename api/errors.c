@@ -116,10 +116,10 @@ static const struct problem_row ROWS[PROBLEM_COUNT] = {
     [PROBLEM_DEADLINE] = {504, "deadline_exceeded", "Deadline exceeded", true, 0,
                           "ask for less, or allow more with timeout_ms or [server] "
                           "timeout_seconds"},
-    [PROBLEM_OUTCOME_UNKNOWN] = {503, "write_outcome_unknown", "Outcome of the write is unknown",
-                                 false, 1,
-                                 "it may or may not be there after the next start: send it again "
-                                 "with the same doc_id, or read it back then"},
+    [PROBLEM_OUTCOME_UNKNOWN] =
+        {503, "write_outcome_unknown", "Outcome of the write is unknown", false, 1,
+         "it may or may not be there later: detail says on what it depends; "
+         "read it back then, or send it again (a document with its doc_id)"},
     [PROBLEM_NO_MEMORY] = {503, "out_of_memory", "Out of memory for this request", true, 1,
                            "try again, or ask for less at once"},
     [PROBLEM_DRAINING] = {503, "shutting_down", "Shutting down", true, 1,

@@ -138,6 +138,7 @@ static status create_steps(struct node *node, struct catalog *next,
 {
     struct collection *c = NULL;
     char id_text[UUID_TEXT_BYTES];
+    bool told = false;
     status st = intent_put(node, entry->id, err);
 
     if (st != ST_OK)
@@ -147,7 +148,7 @@ static status create_steps(struct node *node, struct catalog *next,
     if (st == ST_OK)
         st = collection_open_log(c, err);
     if (st == ST_OK && policy_has_bucket(entry->policy))
-        st = create_in_bucket(c, entry, err);
+        told = (st = create_in_bucket(c, entry, err)) == ST_OK;
     if (st == ST_OK)
         st = catalog_store_write(node, next, err);
     if (st == ST_OK) {
@@ -161,7 +162,7 @@ static status create_steps(struct node *node, struct catalog *next,
     /* With the catalog on disk unknown, files and intent stay: the next start knows. */
     if (st != ST_UNKNOWN)
         undo_create(node, entry, id_text);
-    return st;
+    return told ? catalog_store_missed(node, err) : st; /* then it comes from the bucket */
 }
 
 /* What comes from the bucket has its name and aliases before it is in the catalog. */
@@ -259,6 +260,8 @@ static void take_out(struct collection *c)
 
     collection_set_state(c, COLLECTION_DROPPED, NULL);
     table_remove(node, c);
+    if (policy_has_bucket(atomic_load(&c->policy)))
+        drop_is_over(c);
     log_info("collection dropped", "collection_id=%s", c->id_text);
     ship_forget(node, c->id);
     dlq_remove_collection(node->dlq, c->id);
@@ -282,6 +285,20 @@ static status remove_entry(void *arg, struct catalog *catalog, struct err *err)
     return catalog_remove_collection(catalog, c->id, clock_wall_ns(c->node->options.clock), err);
 }
 
+static status drop_in_catalog(struct collection *c, struct err *err)
+{
+    status st = drop_begin(c, err);
+
+    if (st != ST_OK)
+        return st;
+    st = bucket_catalog_change(c->node, remove_entry, c, err);
+    if (st == ST_UNKNOWN)
+        drop_is_unsure(c);
+    else if (st != ST_OK)
+        drop_is_over(c);
+    return st;
+}
+
 /* The bucket's catalog first: from there on it is dropped. The root's mark is for those who come by
  * later; it is not waited for longer than a moment. */
 static status drop_in_bucket(struct collection *c, bool unloaded, struct err *err)
@@ -292,7 +309,7 @@ static status drop_in_bucket(struct collection *c, bool unloaded, struct err *er
     status st = ST_OK;
 
     lock_take(&c->seq.lock);
-    fenced = c->seq.fenced;
+    fenced = c->seq.fenced && !c->seq.dropping; /* its root may say that it is dropped */
     streams = c->seq.stream != NULL;
     lock_drop(&c->seq.lock);
     if (unloaded || (!fenced && !streams)) /* its root alone tells whose it is */
@@ -304,7 +321,7 @@ static status drop_in_bucket(struct collection *c, bool unloaded, struct err *er
     if (fenced)
         return err_set(err, ST_DENIED,
                        "the collection has another owner; drop it there, or take ownership first");
-    st = bucket_catalog_change(c->node, remove_entry, c, err);
+    st = drop_in_catalog(c, err);
     if (st == ST_OK && ship_call(c, start_drop, NULL, NODE_BUCKET_WAIT_MS, &ignored) != ST_OK)
         log_warn("the root of a dropped collection is not marked yet", "collection_id=%s err=%s",
                  c->id_text, ignored.text);
@@ -321,6 +338,7 @@ static void run_drop(struct meta_job *base)
     struct collection *c = job->c;
     enum collection_state now = atomic_load(&c->seq.state);
     bool unloaded = now == COLLECTION_FAILED && catalog_find_id(&node->catalog, c->id) == NULL;
+    bool backed = policy_has_bucket(atomic_load(&c->policy)) && node->tier != NULL;
 
     catalog_init(&next);
     if (st == ST_OK)
@@ -331,13 +349,18 @@ static void run_drop(struct meta_job *base)
         st = catalog_copy(&node->catalog, &next, &err);
     if (st == ST_OK && !unloaded)
         st = catalog_remove_collection(&next, c->id, clock_wall_ns(node->options.clock), &err);
-    if (st == ST_OK && policy_has_bucket(atomic_load(&c->policy)) && node->tier != NULL)
+    if (st == ST_OK && backed)
         st = drop_in_bucket(c, unloaded, &err);
-    if (st == ST_OK && !unloaded)
+    if (st == ST_OK && !unloaded) {
         st = catalog_store_write(node, &next, &err);
+        if (st != ST_OK && backed) {
+            drop_is_unsure(c);
+            st = catalog_store_missed(node, &err);
+        }
+    }
     catalog_free(&next);
     /* What were written to it now could be gone after the next start. */
-    if (st == ST_UNKNOWN && atomic_load(&c->seq.state) == COLLECTION_SERVING)
+    if (st == ST_UNKNOWN && !backed && atomic_load(&c->seq.state) == COLLECTION_SERVING)
         collection_set_state(c, COLLECTION_READ_ONLY,
                              "its drop failed on the way to the disk and may be done at the next "
                              "start: drop it again, or restart the node to see");
@@ -353,8 +376,10 @@ void collection_drop_here(struct collection *c)
     struct node *node = c->node;
     struct catalog next;
     struct err err = {0};
-    status st = catalog_copy(&node->catalog, &next, &err);
+    status st;
 
+    catalog_init(&next);
+    st = catalog_copy(&node->catalog, &next, &err);
     if (st == ST_OK)
         st = catalog_remove_collection(&next, c->id, clock_wall_ns(node->options.clock), &err);
     if (st == ST_OK)
@@ -363,8 +388,10 @@ void collection_drop_here(struct collection *c)
     if (st == ST_OK)
         take_out(c);
     else
-        log_error("a dropped collection stays until the next start", "collection_id=%s err=%s",
-                  c->id_text, err.text);
+        log_error("a dropped collection stays until the disk takes the catalog",
+                  "collection_id=%s err=%s", c->id_text, err.text);
+    if (st != ST_OK)
+        drop_is_unsure(c); /* and takes no writes */
 }
 
 void node_collection_drop(struct node *node, struct collection *c, node_admin_fn *done, void *arg)

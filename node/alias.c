@@ -35,8 +35,10 @@ static bool is_coming(const struct node *node, const struct catalog_collection *
 
 static status copy_shown(struct node *node, struct catalog *out, struct err *err)
 {
-    status st = catalog_copy(&node->catalog, out, err);
+    status st;
 
+    catalog_init(out);
+    st = catalog_copy(&node->catalog, out, err);
     for (size_t i = 0; i < node->coming.collection_count && st == ST_OK; i++) {
         const struct catalog_collection *c = &node->coming.collections[i];
 
@@ -87,8 +89,10 @@ void alias_expect(struct node *node, const struct catalog *bucket)
 {
     struct catalog fresh;
     struct err err = {0};
-    status st = catalog_copy(bucket, &fresh, &err);
+    status st;
 
+    catalog_init(&fresh);
+    st = catalog_copy(bucket, &fresh, &err);
     for (size_t i = st == ST_OK ? fresh.collection_count : 0; i-- > 0 && st == ST_OK;) {
         struct catalog_collection *c = &fresh.collections[i];
         uint8_t id[16];
@@ -362,6 +366,7 @@ static void run_alias(struct meta_job *base)
     struct collection_info info;
     struct catalog next;
     struct err err = {0};
+    bool backed;
     status st = node_check_writable(node, &err);
 
     catalog_init(&next);
@@ -374,10 +379,14 @@ static void run_alias(struct meta_job *base)
         if (st == ST_OK)
             st = act(job, &next, &job->actions[i], &err);
     }
-    if (st == ST_OK && is_backed(job))
+    backed = st == ST_OK && is_backed(job);
+    if (backed)
         st = bucket_catalog_change(node, change_there, job, &err);
-    if (st == ST_OK && job->step_count > 0)
+    if (st == ST_OK && job->step_count > 0) {
         st = catalog_store_write(node, &next, &err);
+        if (st != ST_OK && backed)
+            st = catalog_store_missed(node, &err);
+    }
     catalog_free(&next);
     memset(&info, 0, sizeof info);
     if (st == ST_OK && job->c != NULL)

@@ -190,6 +190,8 @@ status bucket_catalog_change(struct node *node, catalog_change_fn *change, void 
                          "others change the bucket's catalog all the time; try again");
     }
     catalog_free(&a.catalog);
+    if (st == ST_UNKNOWN) /* what there is then is gone by */
+        atomic_store(&node->sync_later, true);
     atomic_fetch_add(&node->catalog_changes, 1); /* what was read before is old, failed or not */
     return st;
 }

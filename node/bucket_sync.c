@@ -200,9 +200,11 @@ static void tell_of_the_missing(struct node *node, const struct catalog *bucket)
         if (!policy_has_bucket(here->policy) || catalog_find_id(bucket, here->id) != NULL ||
             bucket_dropped(bucket, here->id) || !bucket_has_root(node, here->id))
             continue;
-        if (bucket_tell(node, here->id, &err) != ST_OK)
-            log_warn("the bucket's catalog lacks a collection until the next start",
-                     "name=%s err=%s", here->name, err.text);
+        if (bucket_tell(node, here->id, &err) == ST_OK)
+            continue;
+        log_warn("the bucket's catalog lacks a collection", "name=%s err=%s", here->name, err.text);
+        if (status_is_transient(err.code) || err.code == ST_UNKNOWN)
+            atomic_store(&node->sync_later, true);
     }
 }
 
@@ -230,8 +232,10 @@ static status take_over(struct sync_job *job, struct err *err)
     struct node *node = job->node;
     struct catalog next;
     bool changed = false;
-    status st = catalog_copy(&node->catalog, &next, err);
+    status st;
 
+    catalog_init(&next);
+    st = catalog_copy(&node->catalog, &next, err);
     if (st == ST_OK && !takes_names(&next, &job->bucket, &changed, err))
         st = err->code;
     if (st == ST_OK)
@@ -269,8 +273,10 @@ static void take_all(struct sync_job *job)
         (void)snprintf(job->reason, sizeof job->reason,
                        "names and settings of the bucket's catalog cannot be taken over: %.150s",
                        err.text);
+        atomic_store(&node->sync_later, true);
     }
     show_settings(node);
+    drop_settle(node, &job->bucket, &job->again);
     drop_the_dropped(job);
     tell_of_the_missing(node, &job->bucket);
     load_the_new(job);
@@ -290,7 +296,7 @@ static void run_sync(struct meta_job *base)
     if (is_news(job))
         take_all(job);
     else
-        atomic_store(&job->node->sync_wanted, true);
+        atomic_store(&job->node->sync_later, true);
     catalog_free(&job->bucket);
     mem_free(job);
 }

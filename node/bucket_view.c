@@ -132,8 +132,9 @@ void bucket_health_of_collection(struct collection *c, const char *name, struct 
     bool switching;
 
     lock_take(&c->seq.lock);
-    fenced = c->seq.fenced;
-    (void)snprintf(reason, sizeof reason, "%s", c->seq.fence_reason);
+    fenced = c->seq.fenced || c->seq.dropping;
+    (void)snprintf(reason, sizeof reason, "%s",
+                   c->seq.dropping ? DROP_REASON : c->seq.fence_reason);
     if (c->seq.stream != NULL)
         tier_stream_status(c->seq.stream, &s);
     lock_drop(&c->seq.lock);

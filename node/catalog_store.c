@@ -10,6 +10,7 @@
  *   unknown directory               nobody here made it: kept and reported */
 #include "node/node_internal.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 
 static const char INTENT[] = "create/";
@@ -100,6 +101,14 @@ status catalog_store_write(struct node *node, struct catalog *next, struct err *
     catalog_init(next);
     alias_show(node);
     return ST_OK;
+}
+
+status catalog_store_missed(struct node *node, struct err *err)
+{
+    atomic_store(&node->sync_later, true);
+    return err_wrap(err, ST_UNKNOWN,
+                    "the bucket has the change and keeps it, this node goes by it as soon as its "
+                    "disk takes it");
 }
 
 status remove_files(struct node *node, const char *id_text, struct err *err)
@@ -242,6 +251,8 @@ status catalog_store_settle(struct node *node, struct err *err)
     struct directories d = {.node = node};
     status st = settle_intents(node, err);
 
+    if (st == ST_OK)
+        st = drop_settle_start(node, err);
     if (st == ST_OK)
         st = fs_list(node->options.fs, node->wal_dir, look_at_directory, &d, err);
     return st;

@@ -103,6 +103,7 @@ status collection_create(struct node *node, const struct catalog_collection *ent
     id_table_init(&c->seq.overlay);
     id_table_init(&c->seq.turns);
     cond_init(&c->seq.released);
+    c->seq.dropping = policy_has_bucket(entry->policy) && drop_begun(node, entry->id);
     st = collection_settings_init(c, entry, err);
     if (st == ST_OK)
         st = schema_init(c, entry, err);
@@ -484,6 +485,10 @@ void node_collection_info(struct collection *c, struct collection_info *out)
                    c->seq.reason[0] == '\0' && c->seq.fenced ? c->seq.fence_reason : c->seq.reason);
     if (state == COLLECTION_SERVING && c->seq.fenced)
         state = COLLECTION_READ_ONLY;
+    if (state == COLLECTION_SERVING && c->seq.dropping) {
+        state = COLLECTION_READ_ONLY;
+        (void)snprintf(out->reason, sizeof out->reason, "%s", DROP_REASON);
+    }
     out->log_stopped = collection_log_stopped_locked(c, out->reason, sizeof out->reason);
     if (state == COLLECTION_SERVING && out->log_stopped)
         state = COLLECTION_READ_ONLY;

@@ -209,11 +209,18 @@ static status do_replace(void *arg, struct err *err)
     struct collection *fresh = h->load.c;
     const struct catalog_collection *entry = catalog_find_id(&node->catalog, h->old->id);
     struct collection_stats *stats;
+    bool dropping;
 
     (void)err;
     collection_pin(fresh); /* the table's */
     atomic_store(&fresh->in_load, true);
     atomic_store(&fresh->arriving, true);
+    lock_take(&h->old->seq.lock);
+    dropping = h->old->seq.dropping;
+    lock_drop(&h->old->seq.lock);
+    lock_take(&fresh->seq.lock);
+    fresh->seq.dropping = dropping; /* what became of a drop may be known by now */
+    lock_drop(&fresh->seq.lock);
     table_replace(node, h->old, fresh);
     if (entry != NULL && strcmp(entry->name, fresh->table.name) != 0 &&
         (stats = collection_stats_create(node, fresh->id_text, entry->name)) != NULL) {

@@ -86,8 +86,10 @@ static status do_adopt(void *arg, struct err *err)
     struct load_job *load = arg;
     struct node *node = load->node;
     struct catalog next;
-    status st = catalog_copy(&node->catalog, &next, err);
+    status st;
 
+    catalog_init(&next);
+    st = catalog_copy(&node->catalog, &next, err);
     if (st == ST_OK)
         st = catalog_add_collection(&next, &load->entry, err);
     if (st == ST_OK)

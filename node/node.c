@@ -119,6 +119,7 @@ static status first_catalog(struct node *node, struct err *err)
 
     if (node->catalog.revision != 0 || !node->options.auto_initialize)
         return ST_OK;
+    catalog_init(&next);
     st = catalog_copy(&node->catalog, &next, err);
     if (st == ST_OK)
         st = catalog_store_write(node, &next, err);

@@ -227,6 +227,7 @@ struct collection {
         struct cond released;
         bool fenced; /* the bucket's root says it is not ours to write */
         char fence_reason[256];
+        bool dropping; /* it may be dropped in the bucket: drop_unsure.c */
         struct id_table overlay;
         struct id_table turns;
         uint64_t last_lsn; /* submitted */
@@ -340,6 +341,7 @@ struct node {
     char *owner_id;            /* who we are to the bucket (docs/decisions/owner-identity.md) */
     _Atomic bool catalog_seen; /* the bucket's, since the start */
     _Atomic bool sync_wanted;  /* it is to be read again */
+    _Atomic bool sync_later;   /* the same, in a while */
     _Atomic uint64_t catalog_changes; /* of the bucket's, by this node; the meta thread raises it */
     _Atomic bool bucket_refused;      /* it is for newer programs; bucket.bucket_reason says it */
     _Atomic bool format_wanted;       /* meta/format is not there, and could not be written yet */
@@ -502,6 +504,9 @@ status catalog_store_read(struct node *node, struct err *err);
  * the disk has the catalog it had; ST_UNKNOWN: it has the one or the other. */
 NODISCARD
 status catalog_store_write(struct node *node, struct catalog *next, struct err *err);
+/* After a failed write, where the bucket's catalog has the change already: it is taken over later.
+ * Returns ST_UNKNOWN and says so. */
+status catalog_store_missed(struct node *node, struct err *err);
 /* What a crash left between the steps of create and drop (docs/formats/catalog.md). */
 NODISCARD
 status catalog_store_settle(struct node *node, struct err *err);
@@ -535,6 +540,23 @@ void collection_drop_here(struct collection *c);
  * for the network. */
 NODISCARD
 status drop_unloaded_allowed(struct collection *c, struct err *err);
+
+/* drop_unsure.c: drops of bucket-backed collections whose end is not known. */
+#define DROP_REASON                                                                                \
+    "it was being dropped, and whether that is done is in the bucket's catalog, which is asked "   \
+    "as "                                                                                          \
+    "soon as it answers; until then it is read-only"
+NODISCARD
+status drop_begin(struct collection *c, struct err *err); /* before the bucket is asked for it */
+bool drop_begun(struct node *node, const uint8_t id[16]);
+void drop_is_unsure(struct collection *c); /* read-only until drop_settle() */
+void drop_is_over(struct collection *c);   /* done or not, and known */
+/* What of it the bucket's catalog says; the meta thread. *again: it is to be taken over once more.
+ */
+void drop_settle(struct node *node, const struct catalog *bucket, bool *again);
+/* Intents that the local catalog has no collection for. */
+NODISCARD
+status drop_settle_start(struct node *node, struct err *err);
 
 /* recover.c */
 /* Every collection of the catalog is in the table, loading: before any other thread runs, who may

@@ -236,6 +236,8 @@ static void run_patch(struct meta_job *base)
         st = catalog_store_write(node, &next, &err);
         if (st != ST_OK && st != ST_UNKNOWN && switches)
             switch_back(job->c);
+        if (st != ST_OK && backed)
+            st = catalog_store_missed(node, &err);
     }
     catalog_free(&next);
     if (st == ST_OK) {

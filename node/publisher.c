@@ -443,6 +443,10 @@ static void ask_catalog(struct node *node, struct first_contact *first)
 
     if (atomic_exchange(&node->sync_wanted, false))
         first->done = false;
+    if (atomic_exchange(&node->sync_later, false)) {
+        first->done = false;
+        first->next_ms = now + NODE_BUCKET_RETRY_MS;
+    }
     if (first->done || now < first->next_ms)
         return;
     if (bucket_catalog_sync(node, &err) == ST_OK) {

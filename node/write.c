@@ -268,6 +268,8 @@ status write_check_locked(struct collection *c, struct err *err)
                        "the node is read-only; POST /admin/readwrite takes writes again");
     switch (atomic_load_explicit(&c->seq.state, memory_order_acquire)) {
     case COLLECTION_SERVING:
+        if (c->seq.dropping)
+            return err_set(err, ST_UNAVAILABLE, "%s", DROP_REASON);
         if (c->seq.fenced && atomic_load_explicit(&c->arriving, memory_order_relaxed))
             return err_set(err, ST_UNAVAILABLE, "%s", c->seq.fence_reason);
         if (c->seq.fenced)

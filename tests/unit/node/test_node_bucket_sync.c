@@ -2,6 +2,7 @@
  * change that was acknowledged stands, whenever the catalog was read. */
 #include "tests/unit/node/nbucket.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 
 enum { DIM = 4 };
@@ -238,6 +239,113 @@ static void a_setting_of_a_collection_without_a_root_is_refused(void **state)
     nworld_fini(&w);
 }
 
+/* --- a full disk --- */
+
+static void catalog_is_full(struct nworld *w)
+{
+    const struct fs_sim_fault fault = {
+        .op = FS_SIM_EFFECT, .nth = 1, .errnum = ENOSPC, .for_ever = true, .path_part = "catalog"};
+
+    fs_sim_fail(w->sim, &fault);
+}
+
+static void is_told(status st, const struct err *err)
+{
+    if (st != ST_UNKNOWN || strstr(err->text, "the bucket has the change") == NULL)
+        fail_msg("%s: %s", status_name(st), err->text);
+}
+
+/* The answer says that the bucket has it; nothing of it shows until all of it does, which is as
+ * soon as there is room. */
+static void what_the_bucket_has_follows_when_the_disk_has_room(void **state)
+{
+    const struct collection_patch p = {
+        .name = "renamed", .ef_search = 77, .durability = NODE_REMOTE};
+    struct node_alias aliases[4];
+    struct collection_info info;
+    struct nworld w;
+    struct collection *c;
+    struct call call;
+    struct err err = {0};
+
+    (void)state;
+    nworld_init(&w, true, 6);
+    nworld_bucket(&w, "full-disk");
+    nworld_open(&w);
+    c = nmake(&w, "docs", NODE_LOCAL);
+    nput_range(c, 1, 5, 1);
+    nsettled(&w);
+    catalog_is_full(&w);
+    put_setting(&w, c, "new", &call);
+    call_wait(&call);
+    is_told(call.st, &call.err);
+    patch(&w, c, &p, &call);
+    call_wait(&call);
+    is_told(call.st, &call.err);
+    is_told(nalias(&w, "alias", c, &err), &err);
+    info = ninfo(c);
+    assert_string_equal(info.name, "docs");
+    assert_int_equal(info.ef_search, 60);
+    assert_string_equal(info.durability, "local");
+    assert_false(note_is(c, "new"));
+    assert_int_equal(node_alias_list(w.node, NULL, aliases, 4), 0);
+    is_told(ncreate_s3(&w, "other", DIM, NODE_LOCAL, &err), &err);
+    assert_int_equal(nput(c, 6, 1, &err), ST_OK);
+    fs_sim_fail_clear(w.sim);
+    neventually(nthere(&w, "renamed") && nthere(&w, "alias") && nstate_is(&w, "other", "serving"));
+    info = ninfo(c);
+    assert_int_equal(info.ef_search, 77);
+    assert_string_equal(info.durability, "remote");
+    assert_true(note_is(c, "new"));
+    node_collection_unpin(c);
+    c = npin(&w, "other");
+    neventually(nput(c, 1, 1, NULL) == ST_OK);
+    node_collection_unpin(c);
+    nworld_close(&w);
+    nworld_open(&w);
+    c = npin(&w, "alias");
+    nhas_range(c, 1, 6, 1);
+    node_collection_unpin(c);
+    c = npin(&w, "other");
+    nhas_range(c, 1, 1, 1);
+    node_collection_unpin(c);
+    nworld_fini(&w);
+}
+
+/* Answers are lost for longer than a change waits for them: what the bucket took is gone by in a
+ * while, without a start. */
+static void what_the_bucket_took_and_nobody_knew_follows(void **state)
+{
+    struct objstore_fault lost = {.kind = OBJSTORE_FAULT_LOSE,
+                                  .ops = 1u << OBJSTORE_PUT,
+                                  .key_prefix = OBJKEY_CATALOG,
+                                  .nth = 1,
+                                  .times = 1};
+    struct objstore_fault away = objstore_fault_outage();
+    struct nworld w;
+    struct collection *c;
+    struct call call;
+
+    (void)state;
+    away.ops = 1u << OBJSTORE_PUT;
+    away.key_prefix = OBJKEY_CATALOG;
+    nworld_init(&w, false, 7);
+    nworld_bucket(&w, "lost-answer");
+    nworld_open(&w);
+    c = nmake(&w, "docs", NODE_LOCAL);
+    nsettled(&w);
+    (void)nfault(&w, lost);
+    (void)nfault(&w, away);
+    put_setting(&w, c, "new", &call);
+    call_wait(&call);
+    assert_int_equal(call.st, ST_UNKNOWN);
+    assert_false(note_is(c, "new"));
+    objstore_faults_clear(w.bucket);
+    neventually(note_is(c, "new"));
+    node_collection_unpin(c);
+    nworld_fini(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -246,6 +354,8 @@ int main(void)
         cmocka_unit_test(a_setting_of_a_collection_that_was_not_told_of_takes_it_along),
         cmocka_unit_test(a_collection_that_was_not_told_of_is_told_with_its_aliases),
         cmocka_unit_test(a_setting_of_a_collection_without_a_root_is_refused),
+        cmocka_unit_test(what_the_bucket_has_follows_when_the_disk_has_room),
+        cmocka_unit_test(what_the_bucket_took_and_nobody_knew_follows),
     };
 
     nlog();
