@@ -83,7 +83,7 @@ bool parse_vectors_spec(struct request *req, struct parse *p, struct jval v,
                           jtype_name(jval_type(v)));
     for (struct jiter it = jval_iter(v); jiter_next(&it);) {
         struct collection_spec one = *spec;
-        const char *name;
+        const char *name = NULL;
 
         if (jval_type(it.value) == J_NULL)
             continue;
