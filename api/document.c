@@ -172,6 +172,9 @@ static bool take_payload(struct request *req, struct parse *p, struct jval v, st
                           jtype_name(jval_type(v)));
     *at = b->bytes;
     jbin_put(b, v);
+    if (b->failed && jbin_too_deep(v))
+        return parse_fail(p, PROBLEM_INVALID, "`payload` is more than %d levels deep",
+                          JBIN_DEPTH_MAX);
     if (b->failed)
         return parse_fail(p, PROBLEM_NO_MEMORY, "out of memory for a payload");
     row->payload.bytes = b->bytes - *at;

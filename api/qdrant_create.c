@@ -282,7 +282,10 @@ static bool keep(struct qd_parse *p, struct request *req, struct jval body, stru
         buf_free(&text);
         return over ? qd_bad(p, QD_INPUT, "a collection's configuration is over %d bytes",
                              NODE_SETTING_BYTES_MAX)
-                    : qd_no_memory(p);
+               : jbin_too_deep(body)
+                   ? qd_bad(p, QD_INPUT, "a collection's configuration is over %d levels deep",
+                            JBIN_DEPTH_MAX)
+                   : qd_no_memory(p);
     }
     copy = arena_strndup(&req->arena, (const char *)text.data, text.bytes);
     *out = slice_make(copy, text.bytes);

@@ -78,7 +78,13 @@ static bool merge_members(struct merge *m, struct jval object, const char *only,
 
     buf_init(&blob, REPLY_BYTES_MAX);
     put_members(&blob, object, only);
-    done = blob.failed ? qd_no_memory(m->p) : merge_blob(m, buf_slice(&blob), at);
+    if (!blob.failed)
+        done = merge_blob(m, buf_slice(&blob), at);
+    else if (jbin_too_deep(object))
+        done = qd_bad(m->p, QD_INPUT, "a collection's configuration is over %d levels deep",
+                      JBIN_DEPTH_MAX);
+    else
+        done = qd_no_memory(m->p);
     buf_free(&blob);
     return done;
 }

@@ -53,7 +53,9 @@ bool points_payload(struct qd_parse *p, struct request *req, struct jval v, stru
     buf_reset(b);
     jbin_put(b, v);
     if (b->failed)
-        return qd_no_memory(p);
+        return jbin_too_deep(v)
+                   ? qd_bad(p, QD_INPUT, "a payload is more than %d levels deep", JBIN_DEPTH_MAX)
+                   : qd_no_memory(p);
     if (b->bytes > RECORD_PAYLOAD_BYTES_MAX)
         return qd_bad(p, QD_INPUT, "a payload has %zu bytes, the limit is %d", b->bytes,
                       RECORD_PAYLOAD_BYTES_MAX);

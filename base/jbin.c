@@ -1,6 +1,6 @@
 /* Payload blobs, docs/formats/payload.md. One encoding a value, so that equal payloads are equal
  * bytes; body lengths, so that a reader can step over what it does not look for. Recursion is as
- * deep as JSON_DEPTH_MAX lets it be: the parser refuses deeper texts, the check deeper blobs. */
+ * deep as JBIN_DEPTH_MAX lets it be: deeper values are not put, deeper blobs fail the check. */
 #include "base/jbin.h"
 #include "base/jbin_tags.h"
 #include "base/mem.h"
@@ -21,7 +21,7 @@ struct member {
     size_t index;
 };
 
-static void put_value(struct buf *b, struct jval v);
+static void put_value(struct buf *b, struct jval v, unsigned level);
 
 static void put_number(struct buf *b, struct jval v)
 {
@@ -42,10 +42,10 @@ static void put_number(struct buf *b, struct jval v)
     }
 }
 
-static void put_member(struct buf *b, const struct jiter *it)
+static void put_member(struct buf *b, const struct jiter *it, unsigned level)
 {
     jbin_put_key(b, it->key);
-    put_value(b, it->value);
+    put_value(b, it->value, level);
 }
 
 static bool key_comes_again(struct jiter it)
@@ -93,7 +93,7 @@ static bool *find_doubled(struct jval object, size_t count)
     return doubled;
 }
 
-static void put_members(struct buf *b, struct jval object)
+static void put_members(struct buf *b, struct jval object, unsigned level)
 {
     size_t count = jval_count(object);
     bool *doubled = NULL;
@@ -109,25 +109,30 @@ static void put_members(struct buf *b, struct jval object)
     for (struct jiter it = jval_iter(object); jiter_next(&it); index++) {
         if (doubled != NULL ? doubled[index] : key_comes_again(it))
             continue;
-        put_member(b, &it);
+        put_member(b, &it, level);
     }
     mem_free(doubled);
 }
 
-static void put_container(struct buf *b, struct jval v, bool object)
+/* level: of what is inside */
+static void put_container(struct buf *b, struct jval v, bool object, unsigned level)
 {
     size_t opened = jbin_open(b, object);
 
     if (object)
-        put_members(b, v);
+        put_members(b, v, level);
     else
         for (struct jiter it = jval_iter(v); jiter_next(&it);)
-            put_value(b, it.value);
+            put_value(b, it.value, level);
     jbin_close(b, opened);
 }
 
-static void put_value(struct buf *b, struct jval v)
+static void put_value(struct buf *b, struct jval v, unsigned level)
 {
+    if (level > JBIN_DEPTH_MAX) {
+        b->failed = true;
+        return;
+    }
     switch (jval_type(v)) {
     case J_NULL:
         buf_put_u8(b, JBIN_NULL);
@@ -147,10 +152,10 @@ static void put_value(struct buf *b, struct jval v)
         jbin_put_key(b, jval_string(v));
         break;
     case J_ARRAY:
-        put_container(b, v, false);
+        put_container(b, v, false, level + 1);
         break;
     case J_OBJECT:
-        put_container(b, v, true);
+        put_container(b, v, true, level + 1);
         break;
     }
 }
@@ -158,7 +163,22 @@ static void put_value(struct buf *b, struct jval v)
 void jbin_put(struct buf *b, struct jval v)
 {
     buf_put_u8(b, JBIN_VERSION);
-    put_value(b, v);
+    put_value(b, v, 1);
+}
+
+static bool deeper_than(struct jval v, unsigned levels)
+{
+    if (levels == 0)
+        return true;
+    for (struct jiter it = jval_iter(v); jiter_next(&it);)
+        if (deeper_than(it.value, levels - 1))
+            return true;
+    return false;
+}
+
+bool jbin_too_deep(struct jval v)
+{
+    return deeper_than(v, JBIN_DEPTH_MAX);
 }
 
 /* Check. Each function reads one thing and returns false with *why set when it is not valid. */
@@ -228,7 +248,7 @@ static bool check_value(struct rd *r, unsigned level, const char **why)
 
     if (r->bad)
         return bad(why, "a value is missing");
-    if (level > JSON_DEPTH_MAX)
+    if (level > JBIN_DEPTH_MAX)
         return bad(why, "values are nested too deep");
     switch (tag) {
     case JBIN_NULL:
@@ -306,7 +326,7 @@ static void print_value(struct buf *b, struct rd *r, unsigned level)
 {
     uint8_t tag = rd_u8(r);
 
-    if (level > JSON_DEPTH_MAX) { /* the check would have said so */
+    if (level > JBIN_DEPTH_MAX) { /* the check would have said so */
         b->failed = true;
         return;
     }

@@ -19,7 +19,9 @@
 #include "base/bytes.h"
 
 enum {
-    JSON_DEPTH_MAX = 128,
+    /* More than any filter of 64 levels takes, below prefetches, in a batch. */
+    JSON_DEPTH_MAX = 512,
+    JBIN_DEPTH_MAX = 128, /* of a payload's values, as docs/formats/payload.md has it */
     JSON_BYTES_MAX = 1 << 30,
     JSON_PADDING_BYTES = 64, /* room behind a text that lets it be parsed where it lies */
 };
@@ -86,8 +88,10 @@ void json_put_f64(struct buf *b, double v);
 void json_put_floats(struct buf *b, const float *v, size_t count); /* [1,0.5] */
 
 /* Payloads: one compact binary blob of JSON (docs/formats/payload.md), and back to text. Doubled
- * keys: the last wins. */
+ * keys: the last wins. A value that is deeper than JBIN_DEPTH_MAX makes b fail. */
 void jbin_put(struct buf *b, struct jval v);
+/* Whether that is why: v counts as the first level. */
+bool jbin_too_deep(struct jval v);
 /* Checks a blob read from a file or bucket: lengths, kinds, depth, UTF-8. */
 NODISCARD
 status jbin_check(struct slice blob, struct err *err);

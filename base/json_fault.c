@@ -294,7 +294,7 @@ static bool walk_value(struct walk *w, bool *opened)
     if (c < 0)
         return ends_short(w);
     if (w->open == JSON_DEPTH_MAX)
-        return fault_at(w, w->at, "more than 128 levels deep");
+        return fault_at(w, w->at, "more than 512 levels deep");
     if (c != '{' && c != '[')
         return walk_scalar(w);
     w->object[w->open++] = object;
@@ -330,7 +330,7 @@ static bool walk_closes(struct walk *w, bool *more)
     return true;
 }
 
-static_assert(JSON_DEPTH_MAX == 128, "the text above names it");
+static_assert(JSON_DEPTH_MAX == 512, "the text above names it");
 
 bool json_fault_find(const uint8_t *text, size_t bytes, struct json_fault *fault)
 {

@@ -34,7 +34,7 @@ static unsigned depth_of(const struct jbin_value *v, unsigned level)
     struct slice key;
     unsigned deepest = level;
 
-    if ((!object && v->type != JBIN_T_ARRAY) || level > JSON_DEPTH_MAX)
+    if ((!object && v->type != JBIN_T_ARRAY) || level > JBIN_DEPTH_MAX)
         return level;
     while (object ? jbin_member(&r, &key, &child) : jbin_element(&r, &child)) {
         unsigned below = depth_of(&child, level + 1);
@@ -101,7 +101,7 @@ static void put_merged(struct merge *m, const struct jbin_value *v, unsigned lev
     struct slice key;
     size_t opened;
 
-    m->too_deep |= level - 1 + m->depth > JSON_DEPTH_MAX;
+    m->too_deep |= level - 1 + m->depth > JBIN_DEPTH_MAX;
     m->objects++;
     opened = jbin_open(m->out, true);
     while (!m->out->failed && jbin_member(&r, &key, &value)) {
@@ -207,7 +207,7 @@ status payload_merge(struct buf *out, struct slice payload, struct slice patch,
     }
     if (st == ST_OK && m.too_deep)
         st = err_set(err, ST_INVALID, "the payload would be nested deeper than %d levels",
-                     (int)JSON_DEPTH_MAX);
+                     (int)JBIN_DEPTH_MAX);
     mem_free(m.members);
     mem_free(m.table);
     return st;

@@ -797,6 +797,33 @@ static void a_scroll_over_the_bound_of_answers_is_refused(void **state)
     world_close(&w);
 }
 
+static void a_payload_that_is_too_deep_is_told_so(void **state)
+{
+    struct answer a;
+    struct buf body;
+    struct world w;
+
+    (void)state;
+    open_all(&w, 1);
+    buf_init(&body, BODY_BYTES_MAX);
+    for (unsigned levels = 128; levels <= 129; levels++) { /* the payload is the first */
+        buf_reset(&body);
+        buf_put_text(&body, "{\"points\":[{\"id\":1,\"vector\":[1,2,3],\"payload\":{\"a\":");
+        for (unsigned i = 1; i < levels; i++)
+            buf_put_text(&body, "[");
+        for (unsigned i = 1; i < levels; i++)
+            buf_put_text(&body, "]");
+        buf_put_text(&body, "}}]}");
+        a = send_body(&w, "u", &body);
+        assert_int_equal(a.status, levels == 128 ? 200 : 400);
+        if (levels > 128)
+            assert_non_null(strstr(a.body, "Wrong input: a payload is more than 128 levels deep"));
+        answer_free(&a);
+    }
+    buf_free(&body);
+    world_close(&w);
+}
+
 /* A write that takes longer than its client wants to wait is under way, not refused. */
 static void who_waits_only_so_long_is_told_that_the_write_is_under_way(void **state)
 {
@@ -830,6 +857,7 @@ int main(void)
         cmocka_unit_test(a_batch_runs_in_order_and_says_where_it_ended),
         cmocka_unit_test(scrolls_and_counts_read_what_they_are_asked),
         cmocka_unit_test(who_waits_only_so_long_is_told_that_the_write_is_under_way),
+        cmocka_unit_test(a_payload_that_is_too_deep_is_told_so),
         cmocka_unit_test(large_upserts_are_taken_whole_or_not_at_all),
         cmocka_unit_test(large_batches_are_read_whole_before_the_first_write),
         cmocka_unit_test(a_write_short_of_the_bucket_is_no_completed_one),

@@ -260,18 +260,43 @@ static void put_nested(struct buf *b, unsigned levels)
     }
 }
 
-static void depth_ends_where_the_parser_ends(void **state)
+static void depth_ends_where_the_format_ends(void **state)
 {
     struct buf b;
 
     (void)state;
     buf_init(&b, 8 << 20);
-    put_nested(&b, JSON_DEPTH_MAX);
+    put_nested(&b, JBIN_DEPTH_MAX);
     assert_true(taken_and_safe(b.data, b.bytes));
-    put_nested(&b, JSON_DEPTH_MAX + 1);
+    put_nested(&b, JBIN_DEPTH_MAX + 1);
     assert_false(taken_and_safe(b.data, b.bytes));
     put_nested(&b, 1000000);
     assert_false(taken_and_safe(b.data, b.bytes));
+    buf_free(&b);
+}
+
+/* What a blob cannot hold is not put, and told apart from memory that is out. */
+static void what_is_nested_too_deep_is_not_put(void **state)
+{
+    char text[4 * (JBIN_DEPTH_MAX + 2)];
+    struct jval v;
+    struct buf b;
+
+    (void)state;
+    buf_init(&b, 1 << 20);
+    for (size_t levels = JBIN_DEPTH_MAX; levels <= JBIN_DEPTH_MAX + 1; levels++) {
+        bool fits = levels == JBIN_DEPTH_MAX;
+
+        memset(text, '[', levels);
+        memset(text + levels, ']', levels);
+        assert_int_equal(jdoc_parse(doc, slice_make(text, 2 * levels), &v, NULL), ST_OK);
+        buf_reset(&b);
+        jbin_put(&b, v);
+        assert_int_equal(b.failed, !fits);
+        assert_int_equal(jbin_too_deep(v), !fits);
+        if (fits)
+            assert_int_equal(jbin_check(buf_slice(&b), NULL), ST_OK);
+    }
     buf_free(&b);
 }
 
@@ -377,7 +402,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(every_flipped_bit_is_refused_or_harmless),
         cmocka_unit_test(random_bytes_are_refused_or_harmless),
         cmocka_unit_test(other_forms_of_a_value_are_corrupt),
-        cmocka_unit_test(depth_ends_where_the_parser_ends),
+        cmocka_unit_test(depth_ends_where_the_format_ends),
+        cmocka_unit_test(what_is_nested_too_deep_is_not_put),
         cmocka_unit_test(a_flood_of_doubled_keys_is_quick),
         cmocka_unit_test(each_allocation_may_fail),
     };

@@ -210,7 +210,7 @@ static void nested(struct buf *b, const char *open, const char *inner, const cha
     assert_false(b->failed);
 }
 
-static void depth_ends_at_128_levels(void **state)
+static void depth_ends_at_512_levels(void **state)
 {
     static const char *const shapes[][3] = {
         {"[", "1", "]"}, {"[", "[]", "]"}, {"{\"a\":", "1", "}"}, {"{\"a\":", "{}", "}"}};
@@ -224,7 +224,7 @@ static void depth_ends_at_128_levels(void **state)
         assert_int_equal(parse_bytes(b.data, b.bytes, &root), ST_OK);
         nested(&b, shapes[i][0], shapes[i][1], shapes[i][2], JSON_DEPTH_MAX);
         assert_int_equal(parse_bytes(b.data, b.bytes, &root), ST_INVALID);
-        assert_non_null(strstr(err.text, "more than 128 levels deep"));
+        assert_non_null(strstr(err.text, "more than 512 levels deep"));
         nested(&b, shapes[i][0], "1", "", 300000);
         assert_int_equal(parse_bytes(b.data, b.bytes, &root), ST_INVALID);
     }
@@ -517,7 +517,7 @@ int main(int argc, char **argv)
                                         tear_down),
         cmocka_unit_test_setup_teardown(numbers_at_the_edge_of_a_double_are_taken, set_up,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(depth_ends_at_128_levels, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(depth_ends_at_512_levels, set_up, tear_down),
         cmocka_unit_test_setup_teardown(cut_at_every_byte_it_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(strings_are_unescaped_and_may_hold_nul, set_up, tear_down),
         cmocka_unit_test_setup_teardown(of_doubled_keys_the_last_is_found, set_up, tear_down),

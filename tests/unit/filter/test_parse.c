@@ -246,6 +246,52 @@ static void filters_nest_so_deep_and_no_deeper(void **state)
     free(own_deep);
 }
 
+/* depth filters in each other, `close` behind each but the innermost. */
+static char *wrapped_filter(const char *open, const char *innermost, const char *close,
+                            size_t depth)
+{
+    char *text = malloc((depth + 1) * (strlen(open) + strlen(close)) + strlen(innermost) + 1);
+    char *at = text;
+
+    assert_non_null(text);
+    for (size_t i = 0; i + 1 < depth; i++)
+        at = stpcpy(at, open);
+    at = stpcpy(at, innermost);
+    for (size_t i = 0; i + 1 < depth; i++)
+        at = stpcpy(at, close);
+    return text;
+}
+
+/* The reader of JSON leaves all that a filter may be to the filter, however it is written: the form
+ * that needs the most levels of JSON is below min_should and nested. */
+static void filters_wrapped_in_lists_nest_as_deep(void **state)
+{
+    static const struct {
+        const char *open, *close;
+    } shapes[] = {
+        {"{\"must\":[", "]}"},
+        {"{\"min_should\":{\"min_count\":1,\"conditions\":[", "]}}"},
+        {"{\"must\":[{\"nested\":{\"key\":\"a\",\"filter\":", "}}]}"},
+        {"{\"min_should\":{\"min_count\":1,\"conditions\":[{\"nested\":{\"key\":\"a\",\"filter\":",
+         "}}]}}"},
+    };
+    static const char leaf[] =
+        "{\"must\":[{\"key\":\"a\",\"geo_polygon\":{\"exterior\":{\"points\":[{\"lat\":0,\"lon\":0}"
+        ","
+        "{\"lat\":0,\"lon\":1},{\"lat\":1,\"lon\":1},{\"lat\":0,\"lon\":0}]}}}]}";
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(shapes); i++) {
+        char *fits = wrapped_filter(shapes[i].open, leaf, shapes[i].close, FILTER_DEPTH_MAX);
+        char *deep = wrapped_filter(shapes[i].open, leaf, shapes[i].close, FILTER_DEPTH_MAX + 1);
+
+        assert_false(ask(fits, "{}"));
+        assert_non_null(strstr(ask_refused(deep), "at most 64 levels deep"));
+        free(fits);
+        free(deep);
+    }
+}
+
 static char *many(const char *before, const char *one, size_t count, const char *after)
 {
     char *text = malloc(strlen(before) + count * (strlen(one) + 1) + strlen(after) + 1);
@@ -388,6 +434,7 @@ int main(void)
         cmocka_unit_test(null_is_as_good_as_absent),
         cmocka_unit_test(of_doubled_members_the_last_counts),
         cmocka_unit_test(filters_nest_so_deep_and_no_deeper),
+        cmocka_unit_test(filters_wrapped_in_lists_nest_as_deep),
         cmocka_unit_test(so_many_conditions_and_no_more),
         cmocka_unit_test(so_many_words_and_no_more),
         cmocka_unit_test(memory_may_run_out_anywhere),
