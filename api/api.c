@@ -1,4 +1,5 @@
 #include "api/api_internal.h"
+#include "api/import.h"
 
 #include "base/mem.h"
 
@@ -11,6 +12,7 @@ void api_close(struct api *api)
     for (unsigned i = 0; api->docs != NULL && i < api->doc_count; i++)
         jdoc_destroy(api->docs[i]);
     mem_free(api->docs);
+    imports_destroy(api->imports);
     metrics_destroy(api->metrics);
     mem_free(api);
 }
@@ -31,8 +33,10 @@ status api_open(const struct api_options *options, struct api **out, struct err 
     api->id_seed = rand_u64(options->rand);
     api->start_ns = clock_mono_ns(options->clock);
     api->docs = mem_zero_array(api->doc_count, sizeof *api->docs);
-    st = api->docs != NULL ? metrics_create(api, &api->metrics, err)
-                           : err_set(err, ST_NOMEM, "out of memory for the REST door");
+    api->imports = imports_create();
+    st = api->docs != NULL && api->imports != NULL
+             ? metrics_create(api, &api->metrics, err)
+             : err_set(err, ST_NOMEM, "out of memory for the REST door");
     if (st == ST_OK)
         st = server_open(api, &api->server, err);
     if (st != ST_OK) {

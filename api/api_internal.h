@@ -6,6 +6,10 @@
 #include "api/metrics.h"
 #include "api/request.h"
 
+/* What nobody reads any more is counted under nginx's number for it; it is never sent. */
+enum { HTTP_CLIENT_GONE = 499 };
+
+struct imports;
 struct server;
 
 struct api {
@@ -13,7 +17,8 @@ struct api {
     struct api_options options;
     struct server *server;
     struct metrics *metrics;
-    struct jdoc **docs; /* one a worker, made when first needed; that worker's alone */
+    struct imports *imports; /* what is told of them (import.h) */
+    struct jdoc **docs;      /* one a worker, made when first needed; that worker's alone */
     unsigned doc_count;
     uint64_t id_seed;
     uint64_t start_ns; /* monotonic */
@@ -22,6 +27,7 @@ struct api {
     _Atomic bool draining;        /* set by api_drain(), read by the loop and /ready */
     _Atomic uint64_t reply_bytes; /* of large answers between worker and socket */
     _Atomic uint64_t query_bytes; /* what queries hold that wait between their slices */
+    _Atomic uint64_t line_bytes;  /* of lines of imports that are not whole yet */
 };
 
 /* The routes (handlers.c). */
@@ -50,6 +56,8 @@ uint16_t server_grpc_port(const struct server *s);   /* 0: none */
 /* Work that goes on behind an answer: server_close() waits until it has ended. */
 void server_job_begin(struct server *s);
 void server_job_end(struct server *s);
+/* From any thread: the loop looks at what it is told by other means. */
+void server_wake(struct server *s);
 /* From any thread, never waits: the request goes back to the loop. */
 void server_reply(struct server *s, struct request *req);
 uint32_t server_connections(const struct server *s);

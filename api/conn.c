@@ -14,7 +14,6 @@
 #include <stdio.h>
 
 static void resume(struct conn *c);
-static void refuse(struct conn *c, enum problem p, const char *detail);
 
 /* --- lifetime --- */
 
@@ -51,12 +50,18 @@ static void let_go(struct conn *c)
     c->req = NULL;
     if (req == NULL)
         return;
-    if (c->state != CONN_BUSY) {
+    if (c->state != CONN_BUSY && c->state != CONN_STREAMING) {
+        if (req->download != NULL) { /* it ends between two pieces */
+            req->http_status = HTTP_CLIENT_GONE;
+            conn_account(c->server, req);
+        }
         server_request_free(c->server, req);
         return;
     }
     req->conn = NULL;
     atomic_store_explicit(&req->gone, true, memory_order_relaxed);
+    if (req->upload != NULL)
+        upload_finish(req->upload, UPLOAD_CUT);
 }
 
 void conn_close(struct conn *c)
@@ -71,14 +76,15 @@ void conn_close(struct conn *c)
 
 void conn_drain(struct conn *c)
 {
-    if (c->state == CONN_IDLE)
+    if (c->state == CONN_IDLE || (c->state == CONN_LINGER && c->sends_on))
         conn_close(c);
+    else if (c->state == CONN_STREAMING)
+        conn_upload_end(c, UPLOAD_DRAINING);
 }
 
 /* --- timeouts --- */
 
 static struct request *request_new(struct conn *c);
-static void arm(struct conn *c, uint64_t timeout_ms);
 
 /* A request in the place of the one under way, which goes on without a client; NULL when the
  * connection had to be closed. */
@@ -104,17 +110,18 @@ static struct request *stand_in(struct conn *c)
 }
 
 /* The work cannot be called back, but the client need not wait for it. */
-static void answer_late(struct conn *c)
+void conn_answer_late(struct conn *c)
 {
     const struct request *late = stand_in(c);
 
     if (late == NULL)
         return;
-    refuse(c,
-           late->match.route != NULL && late->match.route->kind == ROUTE_WRITE
-               ? PROBLEM_OUTCOME_UNKNOWN
-               : PROBLEM_DEADLINE,
-           "the request was still under way after its deadline");
+    conn_refuse(c,
+                late->match.route != NULL && (late->match.route->kind == ROUTE_WRITE ||
+                                              late->match.route->kind == ROUTE_UPLOAD)
+                    ? PROBLEM_OUTCOME_UNKNOWN
+                    : PROBLEM_DEADLINE,
+                "the request was still under way after its deadline");
 }
 
 /* The time a client wants to wait for its write has passed: it is told so as soon as node has the
@@ -126,7 +133,7 @@ static void look_at_wait(struct conn *c)
     struct request *late;
 
     if (!request_is_under_way(c->req)) {
-        arm(c, LOOK_AGAIN_MS);
+        conn_arm(c, LOOK_AGAIN_MS);
         return;
     }
     late = stand_in(c);
@@ -145,16 +152,29 @@ static void on_timer(uv_timer_t *timer)
 
     switch (c->state) {
     case CONN_READING:
-        refuse(c, PROBLEM_SLOW_REQUEST, "the request was not whole within the time a request has");
+        conn_refuse(c, PROBLEM_SLOW_REQUEST,
+                    "the request was not whole within the time a request has");
+        break;
+    case CONN_STREAMING:
+        conn_upload_timer(c);
         break;
     case CONN_BUSY:
-        if (c->waits_less && uv_now(&c->server->loop) < c->late_ms)
+        if (c->req->upload != NULL)
+            conn_upload_timer(c);
+        else if (c->req->download != NULL && c->req->download->begun)
+            conn_close(c); /* part of it was sent: there is no other way to say it */
+        else if (c->waits_less && uv_now(&c->server->loop) < c->late_ms)
             look_at_wait(c);
         else
-            answer_late(c);
+            conn_answer_late(c);
+        break;
+    case CONN_WRITING:
+        if (c->req != NULL && !conn_download_stuck(c))
+            conn_arm(c, c->server->api->options.timeout_ms);
+        else
+            conn_close(c);
         break;
     case CONN_IDLE:
-    case CONN_WRITING:
     case CONN_LINGER:
         conn_close(c);
         break;
@@ -163,7 +183,7 @@ static void on_timer(uv_timer_t *timer)
     }
 }
 
-static void arm(struct conn *c, uint64_t timeout_ms)
+void conn_arm(struct conn *c, uint64_t timeout_ms)
 {
     (void)uv_timer_start(&c->timer, on_timer, timeout_ms, 0);
 }
@@ -209,7 +229,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *out)
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *into);
 
-static void reading(struct conn *c, bool on)
+void conn_reading(struct conn *c, bool on)
 {
     if (c->reading == on || c->eof || c->state == CONN_CLOSING)
         return;
@@ -239,22 +259,27 @@ static void linger(struct conn *c)
     buf_free(&c->pending);
     c->pending_at = 0;
     (void)uv_shutdown(&c->shutdown, (uv_stream_t *)&c->tcp, on_shutdown);
-    reading(c, true);
-    arm(c, SERVER_LINGER_MS);
+    conn_reading(c, true);
+    conn_arm(c, c->sends_on ? SERVER_UPLOAD_LINGER_MS : SERVER_LINGER_MS);
 }
 
-static void answered(struct conn *c)
+void conn_answered(struct conn *c)
 {
     buf_free(&c->out);
     atomic_fetch_sub_explicit(&c->server->api->reply_bytes, c->out_charged, memory_order_relaxed);
     c->out_charged = 0;
+    c->out_tail = (struct slice){0};
+    if (c->req != NULL) {
+        conn_download_sent(c);
+        return;
+    }
     if (!c->keep_alive) {
         linger(c);
         return;
     }
     c->state = CONN_IDLE;
     c->head_only = false; /* what may be refused next has no head yet */
-    arm(c, c->server->idle_ms);
+    conn_arm(c, c->server->idle_ms);
     resume(c);
 }
 
@@ -267,18 +292,18 @@ static void on_written(uv_write_t *write, int code)
     if (code != 0)
         conn_close(c);
     else
-        answered(c);
+        conn_answered(c);
 }
 
-static size_t print_head(struct conn *c, const struct request *req)
+size_t conn_print_head(struct conn *c, const struct request *req, const char *framing)
 {
     char *to = c->out_head;
     size_t room = sizeof c->out_head;
     int n = snprintf(to, room,
-                     "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n"
+                     "HTTP/1.1 %d %s\r\nContent-Type: %s\r\n%s\r\n"
                      "X-Request-Id: %s\r\nDate: %s\r\n",
-                     req->http_status, http_reason(req->http_status), req->content_type,
-                     req->out.bytes, req->id, server_date(c->server));
+                     req->http_status, http_reason(req->http_status), req->content_type, framing,
+                     req->id, server_date(c->server));
 
     if (req->retry_after_s > 0)
         n += snprintf(to + n, room - (size_t)n, "Retry-After: %" PRIu32 "\r\n", req->retry_after_s);
@@ -292,13 +317,23 @@ static size_t print_head(struct conn *c, const struct request *req)
     return (size_t)n;
 }
 
-/* Sends out_head[0..head_bytes) and out; most answers leave at once, without a callback. */
-static void write_out(struct conn *c, size_t head_bytes)
+static size_t print_head(struct conn *c, const struct request *req)
 {
-    uv_buf_t parts[2] = {uv_buf_init(c->out_head, (unsigned)head_bytes),
-                         uv_buf_init((char *)c->out.data, (unsigned)c->out.bytes)};
+    char framing[64];
+
+    (void)snprintf(framing, sizeof framing, "Content-Length: %zu", req->out.bytes);
+    return conn_print_head(c, req, framing);
+}
+
+/* Most answers leave at once, without a callback. */
+void conn_write_out(struct conn *c, size_t head_bytes)
+{
+    uv_buf_t parts[3] = {
+        uv_buf_init(c->out_head, (unsigned)head_bytes),
+        uv_buf_init((char *)c->out.data, (unsigned)c->out.bytes),
+        uv_buf_init((char *)(uintptr_t)c->out_tail.data, (unsigned)c->out_tail.bytes)};
     unsigned first = 0;
-    unsigned count = c->head_only || c->out.bytes == 0 ? 1 : 2;
+    unsigned count = c->head_only || c->out.bytes == 0 ? 1 : c->out_tail.bytes == 0 ? 2 : 3;
     int n = uv_try_write((uv_stream_t *)&c->tcp, parts, count);
     size_t sent = n > 0 ? (size_t)n : 0;
 
@@ -309,18 +344,18 @@ static void write_out(struct conn *c, size_t head_bytes)
     while (first < count && sent >= parts[first].len)
         sent -= parts[first++].len;
     if (first == count) {
-        answered(c);
+        conn_answered(c);
         return;
     }
     parts[first].base += sent;
     parts[first].len -= sent;
     c->state = CONN_WRITING;
-    arm(c, c->server->api->options.timeout_ms);
+    conn_arm(c, c->server->api->options.timeout_ms);
     if (uv_write(&c->write, (uv_stream_t *)&c->tcp, parts + first, count - first, on_written) != 0)
         conn_close(c);
 }
 
-static void account(struct server *s, const struct request *req)
+void conn_account(struct server *s, const struct request *req)
 {
     struct api *api = s->api;
     uint64_t now = clock_mono_ns(api->options.clock);
@@ -342,13 +377,18 @@ void conn_answer(struct request *req)
     struct conn *c = req->conn;
     size_t head_bytes;
 
+    if (req->download != NULL && req->download->begun && c != NULL) {
+        conn_download_piece(c, req);
+        return;
+    }
     if (!req->told_late)
-        account(s, req);
+        conn_account(s, req);
     if (c == NULL) { /* nobody waits */
         server_request_free(s, req);
         return;
     }
-    if (atomic_load_explicit(&s->api->draining, memory_order_relaxed) || c->eof)
+    c->sends_on = c->sends_on || c->state == CONN_STREAMING;
+    if (atomic_load_explicit(&s->api->draining, memory_order_relaxed) || c->eof || c->sends_on)
         c->keep_alive = false;
     head_bytes = print_head(c, req);
     c->out = req->out;
@@ -357,12 +397,12 @@ void conn_answer(struct request *req)
     req->out_charged = 0;
     c->req = NULL;
     server_request_free(s, req);
-    write_out(c, head_bytes);
+    conn_write_out(c, head_bytes);
 }
 
 /* Answers what was being read with a problem, and closes: where the next request would begin cannot
  * be known, or would have to be waited for. */
-static void refuse(struct conn *c, enum problem p, const char *detail)
+void conn_refuse(struct conn *c, enum problem p, const char *detail)
 {
     if (c->req == NULL)
         c->req = request_new(c);
@@ -407,6 +447,16 @@ static uint64_t body_bytes_max(const struct request *req)
     return req->qdrant ? o->qdrant_body_bytes_max : o->body_bytes_max;
 }
 
+void conn_say_continue(struct conn *c, bool more_is_here)
+{
+    static char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    uv_buf_t part = uv_buf_init(text, sizeof text - 1);
+
+    /* Should it not fit, the client sends its body a little later anyway (RFC 9110 10.1.1). */
+    if (!more_is_here)
+        (void)uv_try_write((uv_stream_t *)&c->tcp, &part, 1);
+}
+
 /* The head is whole. A problem found here is answered when the body has come, so that the
  * connection can be kept; false when the connection was answered for good. */
 static bool begin(struct conn *c, bool more_is_here)
@@ -426,14 +476,17 @@ static bool begin(struct conn *c, bool more_is_here)
     c->req = req;
     c->keep_alive = head->keep_alive;
     req->method = http_method_parse(head->method);
+    req->version_1_0 = head->version_1_0;
     c->head_only = req->method == METHOD_HEAD;
     if (id == NULL || !request_clean_id(id->value, req->id))
         request_make_id(req->api, req->id);
     request_arrived(req, head);
     req->body.bytes_max = body_bytes_max(req) + JSON_PADDING_BYTES;
     req->head = http1_take_head(&c->http);
+    if (req->match.route != NULL && req->match.route->kind == ROUTE_UPLOAD)
+        return conn_upload_begin(c, more_is_here);
     if (head->content_length > body_bytes_max(req)) {
-        refuse(c, PROBLEM_BODY_TOO_LARGE, "Content-Length is over the limit of a body");
+        conn_refuse(c, PROBLEM_BODY_TOO_LARGE, "Content-Length is over the limit of a body");
         return false;
     }
     if (!head->expect_continue || !body_comes)
@@ -443,13 +496,7 @@ static bool begin(struct conn *c, bool more_is_here)
         conn_answer(req);
         return false;
     }
-    if (!more_is_here) {
-        static char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
-        uv_buf_t part = uv_buf_init(text, sizeof text - 1);
-
-        /* Should it not fit, the client sends its body a little later anyway (RFC 9110 10.1.1). */
-        (void)uv_try_write((uv_stream_t *)&c->tcp, &part, 1);
-    }
+    conn_say_continue(c, more_is_here);
     return true;
 }
 
@@ -458,18 +505,19 @@ static bool take_body(struct conn *c, struct slice piece)
     if (c->req->http_status != 0)
         return true; /* answered already: read and dropped */
     if (c->req->body.bytes + piece.bytes > body_bytes_max(c->req)) {
-        refuse(c, PROBLEM_BODY_TOO_LARGE, "the chunks are over the limit of a body");
+        conn_refuse(c, PROBLEM_BODY_TOO_LARGE, "the chunks are over the limit of a body");
         return false;
     }
     if (!body_grow(c, piece.bytes)) {
-        refuse(c, PROBLEM_BODIES_FULL, "the bodies of all requests under way are over their bound");
+        conn_refuse(c, PROBLEM_BODIES_FULL,
+                    "the bodies of all requests under way are over their bound");
         return false;
     }
     buf_put_slice(&c->req->body, piece);
     return true;
 }
 
-static void lend(struct conn *c, struct request *req)
+void conn_lend(struct conn *c, struct request *req)
 {
     struct server *s = c->server;
     enum route_kind kind = req->match.route->kind;
@@ -520,14 +568,30 @@ static void dispatch(struct conn *c)
     wait_ms = qd_wait_ms(req);
     c->late_ms = uv_now(&s->loop) + left_ms + SERVER_LATE_MS;
     c->waits_less = wait_ms > 0 && wait_ms < left_ms;
-    arm(c, c->waits_less ? wait_ms : left_ms + SERVER_LATE_MS);
+    conn_arm(c, c->waits_less ? wait_ms : left_ms + SERVER_LATE_MS);
     if (req->http_status == 0 && req->match.route->kind < ROUTE_PROBE &&
         atomic_load_explicit(&s->api->draining, memory_order_relaxed))
         request_set_problem(req, PROBLEM_DRAINING, "this node is shutting down");
     if (req->http_status != 0)
         conn_answer(req);
     else
-        lend(c, req);
+        conn_lend(c, req);
+}
+
+/* What comes behind the head of an upload. */
+static void stream(struct conn *c, enum http1_event event, struct slice piece)
+{
+    if (event == HTTP1_BODY) {
+        conn_upload_piece(c, piece);
+        return;
+    }
+    if (event == HTTP1_BAD) {
+        c->req->upload->http_status = c->http.bad_status;
+        c->req->upload->why = c->http.bad_reason;
+    } else {
+        http1_reset(&c->http);
+    }
+    conn_upload_end(c, event == HTTP1_BAD ? UPLOAD_BROKEN : UPLOAD_WHOLE);
 }
 
 /* Reads until a request is lent out, the bytes are used up or the connection is done for. */
@@ -535,7 +599,7 @@ static size_t feed(struct conn *c, const uint8_t *data, size_t bytes)
 {
     size_t at = 0;
 
-    while (c->state == CONN_IDLE || c->state == CONN_READING) {
+    while (c->state == CONN_IDLE || c->state == CONN_READING || c->state == CONN_STREAMING) {
         struct slice piece = {0};
         size_t used = 0;
         enum http1_event event = http1_next(&c->http, data + at, bytes - at, &used, &piece);
@@ -545,12 +609,14 @@ static size_t feed(struct conn *c, const uint8_t *data, size_t bytes)
             break;
         if (event == HTTP1_HEAD)
             (void)begin(c, at < bytes);
+        else if (c->state == CONN_STREAMING)
+            stream(c, event, piece);
         else if (event == HTTP1_BODY)
             (void)take_body(c, piece);
         else if (event == HTTP1_END)
             dispatch(c);
         else
-            refuse(c, problem_of_http(c->http.bad_status), c->http.bad_reason);
+            conn_refuse(c, problem_of_http(c->http.bad_status), c->http.bad_reason);
     }
     return at;
 }
@@ -566,7 +632,7 @@ static void note_begun(struct conn *c)
     }
     if (c->state == CONN_READING && !c->timed) {
         c->timed = true;
-        arm(c, s->api->options.timeout_ms);
+        conn_arm(c, s->api->options.timeout_ms);
     }
 }
 
@@ -586,13 +652,16 @@ static void resume(struct conn *c)
         return;
     buf_free(&c->pending);
     c->pending_at = 0;
-    reading(c, true);
+    if (c->state != CONN_STREAMING || !c->paused)
+        conn_reading(c, true);
 }
 
 static void on_eof(struct conn *c)
 {
-    reading(c, false);
+    conn_reading(c, false);
     c->eof = true;
+    if (c->state == CONN_STREAMING)
+        conn_upload_end(c, UPLOAD_CUT);
     /* Who closed only their sending side still gets the answer to what they sent. */
     if (c->state != CONN_BUSY && c->state != CONN_WRITING)
         conn_close(c);
@@ -614,7 +683,7 @@ static void on_bytes(struct conn *c, const uint8_t *data, size_t bytes)
     buf_put(&c->pending, data + used, bytes - used);
     if (c->pending.failed)
         conn_close(c);
-    reading(c, false);
+    conn_reading(c, false);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *into)
@@ -633,10 +702,12 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *into)
     }
     if (c->state == CONN_LINGER) {
         c->linger_bytes += (uint64_t)n;
-        if (c->linger_bytes > SERVER_LINGER_BYTES_MAX)
+        if (c->linger_bytes > SERVER_LINGER_BYTES_MAX && !c->sends_on)
             conn_close(c);
         return;
     }
+    if (c->state == CONN_STREAMING)
+        conn_upload_touch(c);
     if (into->base == (char *)c->server->scratch) {
         on_bytes(c, c->server->scratch, (size_t)n);
         return;
@@ -658,6 +729,7 @@ static struct conn *conn_new(struct server *s)
     c->server = s;
     c->keep_alive = true;
     http1_init(&c->http, o->header_bytes_max, s->body_bytes_max);
+    c->http.any_length = conn_upload_any_length;
     buf_init(&c->pending, SERVER_READ_BYTES);
     c->tcp.data = c;
     c->timer.data = c;
@@ -733,9 +805,9 @@ void conn_accept(struct listener *l)
                        "%" PRIu32 " connections are open, the limit is %" PRIu32,
                        server_connections(s), o->connections_max);
         c->state = CONN_READING;
-        refuse(c, PROBLEM_TOO_MANY_CONNECTIONS, detail);
+        conn_refuse(c, PROBLEM_TOO_MANY_CONNECTIONS, detail);
         return;
     }
-    arm(c, s->idle_ms);
-    reading(c, true);
+    conn_arm(c, s->idle_ms);
+    conn_reading(c, true);
 }

@@ -26,6 +26,9 @@ const struct route API_ROUTES[] = {
     {METHOD_DELETE, ROUTE_WRITE, "/api/v1/collections/{id}/docs/{doc_id}", handle_delete_one},
     {METHOD_POST, ROUTE_WRITE, "/api/v1/collections/{id}/delete", handle_delete_many},
     {METHOD_GET, ROUTE_READ, "/api/v1/collections/{id}/docs", handle_documents},
+    {METHOD_POST, ROUTE_UPLOAD, "/api/v1/collections/{id}/import", handle_import},
+    {METHOD_GET, ROUTE_READ, "/api/v1/collections/{id}/import", handle_imports},
+    {METHOD_GET, ROUTE_DOWNLOAD, "/api/v1/collections/{id}/export", handle_export},
 
     {METHOD_GET, ROUTE_PROBE, "/admin/health", handle_admin_health},
     {METHOD_POST, ROUTE_PROBE, "/admin/readonly", handle_readonly},

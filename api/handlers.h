@@ -62,6 +62,15 @@ task_state handle_delete_many(struct request *req);
 /* handlers_read.c */
 task_state handle_document(struct request *req);
 task_state handle_documents(struct request *req);
+/* `filter` of the query, the JSON text of one (NULL: none is sent, and *out stays); false when the
+ * request has been answered. */
+bool take_filter_parameter(struct request *req, const struct slice *text,
+                           const struct filter **out);
+/* handlers_import.c */
+task_state handle_import(struct request *req);
+task_state handle_imports(struct request *req);
+/* handlers_export.c */
+task_state handle_export(struct request *req);
 /* handlers_query.c */
 task_state handle_query(struct request *req);
 
@@ -71,6 +80,8 @@ task_state fail_parse(struct request *req, const struct parse *p);
 /* A write that failed: as reply_status(), and tells apart who does not own the collection and what
  * waits for the bucket. */
 void fail_write(struct request *req, status st, const struct err *err);
+/* What it would answer with. */
+enum problem problem_of_write(struct request *req, status st);
 /* As fail_write() for what needs the bucket itself. */
 void fail_bucket(struct request *req, status st, const struct err *err);
 

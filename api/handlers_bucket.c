@@ -31,7 +31,7 @@ static enum problem pressure_problem(struct request *req, status st)
     return s.pressure_disk ? PROBLEM_DISK_LOW : PROBLEM_BACKPRESSURE;
 }
 
-static enum problem write_problem(struct request *req, status st)
+enum problem problem_of_write(struct request *req, status st)
 {
     struct collection_info info = {0};
 
@@ -49,7 +49,7 @@ static enum problem write_problem(struct request *req, status st)
 void fail_write(struct request *req, status st, const struct err *err)
 {
     bool refined = st == ST_DENIED || st == ST_LIMIT || st == ST_NOSPACE || st == ST_CLOSED;
-    enum problem p = refined ? write_problem(req, st) : problem_of_status(st);
+    enum problem p = refined ? problem_of_write(req, st) : problem_of_status(st);
 
     if (p == problem_of_status(st)) {
         reply_status(req, st, err);

@@ -135,18 +135,17 @@ static bool parse_json_parameter(struct request *req, struct slice text, const c
     return false;
 }
 
-/* `filter` is the JSON text of one. */
-static bool take_filter(struct request *req, struct page *page)
+bool take_filter_parameter(struct request *req, const struct slice *text, const struct filter **out)
 {
     struct parse p = {0};
     struct jval v;
     bool fine;
 
-    if (page->filter_text == NULL)
+    if (text == NULL)
         return true;
-    if (!parse_json_parameter(req, *page->filter_text, "filter", "an object", &v))
+    if (!parse_json_parameter(req, *text, "filter", "an object", &v))
         return false;
-    fine = parse_filter(req, &p, "filter", v, &page->filter);
+    fine = parse_filter(req, &p, "filter", v, out);
     request_json_done(req);
     if (!fine)
         (void)fail_parse(req, &p);
@@ -260,7 +259,7 @@ task_state handle_documents(struct request *req)
         return TASK_DONE;
     }
     if (!request_parameters(req, known) || !parse_page(req, page) || !request_pin_collection(req) ||
-        !take_vectors(req, page) || !take_filter(req, page))
+        !take_vectors(req, page) || !take_filter_parameter(req, page->filter_text, &page->filter))
         return TASK_DONE;
     floats = document_floats(req->collection, page->vectors);
     if (page->limit * floats * sizeof(float) > REPLY_BYTES_MAX) {

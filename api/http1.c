@@ -24,8 +24,11 @@ void http1_fini(struct http1 *h)
 
 void http1_reset(struct http1 *h)
 {
+    bool (*any_length)(const struct http1_head *head) = h->any_length;
+
     http1_fini(h);
     http1_init(h, h->header_bytes_max, h->body_bytes_max);
+    h->any_length = any_length;
 }
 
 bool http1_idle(const struct http1 *h)
@@ -269,7 +272,8 @@ static enum http1_event read_framing(struct http1 *h)
         return bad(h, 400, "Content-Length and Transfer-Encoding are both given");
     if (head->chunked && head->version_1_0)
         return bad(h, 400, "HTTP/1.0 has no Transfer-Encoding");
-    if (head->content_length > h->body_bytes_max)
+    h->unbounded = h->any_length != NULL && h->any_length(head);
+    if (!h->unbounded && head->content_length > h->body_bytes_max)
         return bad(h, 413, "Content-Length is over the limit of a body");
     return HTTP1_MORE;
 }
@@ -403,7 +407,7 @@ static enum http1_event read_chunk_line(struct http1 *h, struct slice line)
     for (size_t i = digits; i < line.bytes; i++)
         if (!is_value(line.data[i]))
             return bad(h, 400, "a chunk extension holds a control character");
-    if (size > h->body_bytes_max - h->body_bytes)
+    if (!h->unbounded && size > h->body_bytes_max - h->body_bytes)
         return bad(h, 413, "the chunks are over the limit of a body");
     h->left = size;
     h->state = size == 0 ? HTTP1_AT_TRAILER : HTTP1_AT_CHUNK_DATA;

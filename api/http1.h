@@ -10,7 +10,8 @@
  * Ownership  the head's slices point into h->head_bytes, which http1_take_head() hands over. A body
  *            piece borrows from the bytes that were fed.
  * Limits     header_bytes_max for the request line, headers and trailers, HTTP1_HEADERS_MAX
- * headers, body_bytes_max; chunk lines may cost HTTP1_CHUNK_COST_MAX bytes a byte of body. */
+ * headers, body_bytes_max but for what any_length lets pass; chunk lines may cost
+ * HTTP1_CHUNK_COST_MAX bytes a byte of body. */
 #ifndef API_HTTP1_H
 #define API_HTTP1_H
 
@@ -65,6 +66,8 @@ enum http1_state {
 struct http1 {
     uint64_t body_bytes_max;
     size_t header_bytes_max;
+    /* Says of a head whether its body may have any length; NULL: none may. Stays over a reset. */
+    bool (*any_length)(const struct http1_head *head);
 
     struct http1_head head;
     int bad_status;
@@ -72,6 +75,7 @@ struct http1 {
 
     /* what follows is the reader's own */
     enum http1_state state;
+    bool unbounded; /* this request's body */
     struct buf head_bytes;
     size_t line_at;     /* where the current line begins in head_bytes */
     size_t lines;       /* whole lines of this head so far */

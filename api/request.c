@@ -1,5 +1,6 @@
 #include "api/api_internal.h"
 
+#include "api/download.h"
 #include "api/grpc.h"
 #include "api/qdrant_door.h"
 #include "base/log.h"
@@ -7,9 +8,6 @@
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
-
-/* What nobody reads any more is counted under nginx's number for it; it is never sent. */
-enum { HTTP_CLIENT_GONE = 499 };
 
 /* --- ids --- */
 
@@ -170,6 +168,44 @@ bool reply_grow(struct request *req)
         return true;
     give_back(req);
     return false;
+}
+
+void reply_piece(struct request *req, bool last)
+{
+    struct download *d = req->download;
+    struct err err;
+
+    if (buf_status(&req->out, &err) != ST_OK) {
+        if (d->begun)
+            reply_cut(req, &err);
+        else
+            reply_send(req, 200); /* which makes it a problem */
+        return;
+    }
+    if (!charge(req)) { /* it has become a problem */
+        if (d->begun)
+            reply_cut(req, NULL);
+        else
+            give_back(req);
+        return;
+    }
+    if (!d->begun) {
+        d->begun = true;
+        req->http_status = 200;
+    }
+    d->last = last;
+    if (last)
+        give_back(req);
+    else
+        server_reply(req->api->server, req);
+}
+
+void reply_cut(struct request *req, const struct err *err)
+{
+    log_warn("an answer in pieces ended early", "bytes=%" PRIu64 " err=%s", req->download->bytes,
+             err == NULL ? "the answers under way are over their bound" : err->text);
+    req->download->cut = true;
+    give_back(req);
 }
 
 static_assert(REPLY_BYTES_MAX == 64 * 1024 * 1024, "the text above names the number");

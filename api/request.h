@@ -28,7 +28,9 @@ enum {
 
 struct api;
 struct conn;
+struct download;
 struct grpc_call;
+struct upload;
 
 /* Who waits for a write only so long may be told that it is under way, from when node has it until
  * node has answered. */
@@ -46,6 +48,7 @@ struct request {
     struct buf head; /* what the slices below point into */
     struct buf body;
     enum http_method method;
+    bool version_1_0;
     bool qdrant; /* of the compatible dialect (qdrant.h): problems go in its envelope */
     struct route_match match;
     size_t query_count;
@@ -70,6 +73,8 @@ struct request {
     uint64_t parsed_ns;            /* monotonic, when the body was read; 0 before */
     struct idempotent *idempotent; /* owed an end when the request is given back; or NULL */
     struct grpc_call *grpc;        /* came by the gRPC door (grpc.h), or NULL */
+    struct upload *upload;         /* its body comes while it runs (upload.h), or NULL */
+    struct download *download;     /* its answer goes out in pieces (download.h), or NULL */
 
     /* The answer. */
     int http_status;

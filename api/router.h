@@ -40,6 +40,8 @@ typedef task_state route_fn(struct request *req);
 enum route_kind {
     ROUTE_READ = 0,    /* may be refused when the queue is full */
     ROUTE_WRITE,       /* an outcome that comes too late is unknown */
+    ROUTE_UPLOAD,      /* a write that runs while its body comes (upload.h) */
+    ROUTE_DOWNLOAD,    /* a read whose answer goes out in pieces (download.h) */
     ROUTE_PROBE,       /* health and metrics: never refused for a full queue */
     ROUTE_LIVENESS,    /* answered by the loop itself */
     ROUTE_UNSUPPORTED, /* documented, not in this version */

@@ -57,6 +57,11 @@ void server_request_free(struct server *s, struct request *req)
 {
     if (req == NULL)
         return;
+    if (req->collection != NULL) /* of an answer that ended between two pieces */
+        node_collection_unpin(req->collection);
+    if (req->upload != NULL)
+        conn_upload_forget(s, req->upload);
+    upload_destroy(req->upload);
     s->body_bytes -= req->body_charged;
     atomic_fetch_sub_explicit(&s->api->reply_bytes, req->out_charged, memory_order_relaxed);
     buf_free(&req->head);
@@ -96,6 +101,12 @@ void server_reply(struct server *s, struct request *req)
         wake_and_leave(s);
     else
         atomic_fetch_sub(&s->callers, 1);
+}
+
+void server_wake(struct server *s)
+{
+    enter(s);
+    wake_and_leave(s);
 }
 
 void server_job_begin(struct server *s)
@@ -181,6 +192,7 @@ void server_check_quiet(struct server *s)
         (void)sched_yield();
     s->wake_open = false;
     uv_close((uv_handle_t *)&s->wake, NULL);
+    uv_close((uv_handle_t *)&s->tick, NULL);
 }
 
 static void on_wake(uv_async_t *wake)
@@ -188,6 +200,7 @@ static void on_wake(uv_async_t *wake)
     struct server *s = wake->data;
 
     take_replies(s);
+    server_look_at_uploads(s);
     if (atomic_load(&s->closing) || atomic_load(&s->api->draining))
         stop_listening(s);
     if (atomic_load(&s->closing)) {
@@ -325,8 +338,10 @@ static status start_listening(struct server *s, struct err *err)
 static void close_loop(struct server *s)
 {
     close_listeners(s);
-    if (s->wake_open)
+    if (s->wake_open) {
         uv_close((uv_handle_t *)&s->wake, NULL);
+        uv_close((uv_handle_t *)&s->tick, NULL);
+    }
     (void)uv_run(&s->loop, UV_RUN_DEFAULT);
     (void)uv_loop_close(&s->loop);
 }
@@ -362,6 +377,8 @@ status server_open(struct api *api, struct server **out, struct err *err)
     code = uv_async_init(&s->loop, &s->wake, on_wake);
     s->wake_open = code == 0;
     s->wake.data = s;
+    s->tick.data = s;
+    (void)uv_timer_init(&s->loop, &s->tick); /* makes nothing that could fail */
     st = code == 0 ? start_listening(s, err) : uv_err(err, code, "start the event loop");
     s->listening = st == ST_OK;
     if (st == ST_OK)

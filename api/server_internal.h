@@ -4,7 +4,9 @@
 #define API_SERVER_INTERNAL_H
 
 #include "api/api_internal.h"
+#include "api/download.h"
 #include "api/http1.h"
+#include "api/upload.h"
 #include "base/lock.h"
 
 #include <uv.h>
@@ -20,6 +22,9 @@ enum {
      * many clients send all of a body before they read. */
     SERVER_LINGER_MS = 1000,
     SERVER_LINGER_BYTES_MAX = 64 * 1024 * 1024,
+    /* One whose upload was answered before its end, whatever its length. */
+    SERVER_UPLOAD_LINGER_MS = 60000,
+    SERVER_TICK_MS = 50, /* between looks at what uploads wait for */
     /* Connections over the limit that are being told so; beyond these they are closed unheard. */
     SERVER_REFUSALS_MAX = 64,
     SERVER_BACKLOG = 511,
@@ -29,11 +34,12 @@ enum {
 };
 
 enum conn_state {
-    CONN_IDLE,    /* nothing of a next request has come */
-    CONN_READING, /* a head or a body */
-    CONN_BUSY,    /* its request is with a worker */
-    CONN_WRITING, /* an answer did not fit into the socket at once */
-    CONN_LINGER,  /* answered for the last time; what still comes is dropped */
+    CONN_IDLE,      /* nothing of a next request has come */
+    CONN_READING,   /* a head or a body */
+    CONN_STREAMING, /* its request is with a worker, and the body goes on coming (upload.h) */
+    CONN_BUSY,      /* its request is with a worker */
+    CONN_WRITING,   /* an answer, or a piece of it, did not fit into the socket at once */
+    CONN_LINGER,    /* answered for the last time; what still comes is dropped */
     CONN_CLOSING,
 };
 
@@ -61,10 +67,14 @@ struct conn {
     bool keep_alive;   /* after the answer under way */
     bool head_only;    /* HEAD: the answer has no body */
     bool pumping;      /* feed() is running */
+    bool paused;       /* its upload is full */
     bool timed;        /* the request being read has its timeout running */
+    bool piece_sent;   /* of a download: its head has gone out */
+    bool sends_on;     /* it was answered in the middle of its upload */
 
     char out_head[SERVER_HEAD_BYTES_MAX];
     struct buf out;
+    struct slice out_tail; /* constant text behind out */
     uint64_t out_charged;
 };
 
@@ -90,6 +100,8 @@ struct server {
     uv_loop_t loop;
     struct listener listeners[SERVER_LISTENERS];
     uv_async_t wake;
+    uv_timer_t tick; /* runs while there are uploads */
+    struct upload *uploads;
     bool listening;
     bool wake_open;
     uv_tcp_t spare;
@@ -125,7 +137,43 @@ void request_arrived(struct request *req, const struct http1_head *head);
 /* What a whole request has of left_ms: a read less, if its client says so. */
 uint64_t request_time_ms(const struct request *req, uint64_t left_ms);
 
+/* conn_upload.c: a body that goes to a worker while it comes. Each does what its like in conn.c
+ * does for other requests. */
+bool conn_upload_any_length(const struct http1_head *head);
+/* The head is whole; false when the connection was answered for good. */
+bool conn_upload_begin(struct conn *c, bool more_is_here);
+void conn_upload_piece(struct conn *c, struct slice piece);
+void conn_upload_end(struct conn *c, enum upload_end end);
+/* No byte came, or the task got nothing done, for the time of a request. */
+void conn_upload_timer(struct conn *c);
+/* Bytes came from the socket. */
+void conn_upload_touch(struct conn *c);
+void conn_upload_forget(struct server *s, struct upload *u);
+/* What tasks and time ask for. */
+void server_look_at_uploads(struct server *s);
+void server_on_tick(uv_timer_t *tick);
+
+/* conn_download.c: an answer in pieces. */
+void conn_download_piece(struct conn *c, struct request *req);
+/* The piece is with the socket. */
+void conn_download_sent(struct conn *c);
+/* The socket took nothing more for the time of a request? */
+bool conn_download_stuck(struct conn *c);
+
 /* conn.c */
+void conn_say_continue(struct conn *c, bool more_is_here);
+void conn_arm(struct conn *c, uint64_t timeout_ms);
+void conn_reading(struct conn *c, bool on);
+void conn_refuse(struct conn *c, enum problem p, const char *detail);
+void conn_lend(struct conn *c, struct request *req);
+void conn_answer_late(struct conn *c);
+/* All of an answer is with the socket. */
+void conn_answered(struct conn *c);
+/* Sends out_head[0..head_bytes), out and out_tail. */
+void conn_write_out(struct conn *c, size_t head_bytes);
+/* The head of an answer without the blank line, as far as room goes. */
+size_t conn_print_head(struct conn *c, const struct request *req, const char *framing);
+void conn_account(struct server *s, const struct request *req);
 void conn_accept(struct listener *l);
 void conn_close(struct conn *c);
 /* Draining: what is idle goes at once, what is busy after its answer. */

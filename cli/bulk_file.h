@@ -20,8 +20,6 @@
 enum {
     BULK_DIM_MAX = 65535,
     BULK_LINE_BYTES_MAX = 48 * 1024 * 1024,
-    BULK_NPY_HEADER_BYTES_MAX = 64 * 1024,
-    BULK_NPY_WRITTEN_BYTES = 128, /* a header of ours, whatever it says */
 };
 enum bulk_format { BULK_NDJSON, BULK_NPY, BULK_FVECS };
 const char *bulk_format_name(enum bulk_format f);
@@ -53,8 +51,5 @@ status bulk_reader_seek(struct bulk_reader *r, uint64_t offset, uint64_t row, st
  * Else dim floats as they lie in the file. */
 NODISCARD
 status bulk_reader_next(struct bulk_reader *r, struct slice *row, bool *got, struct err *err);
-
-/* The header of a .npy with so many rows: BULK_NPY_WRITTEN_BYTES, always as many. */
-void bulk_npy_put_header(struct buf *out, uint64_t rows, uint32_t dim);
 
 #endif

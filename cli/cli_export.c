@@ -4,6 +4,7 @@
 #include "cli/commands.h"
 
 #include "base/fs.h"
+#include "base/npy.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -79,7 +80,7 @@ static int open_file(struct export_command *c)
     if (c->format != BULK_NPY)
         return CLI_OK;
     buf_init(&head, 4096);
-    bulk_npy_put_header(&head, 0, c->field->dim);
+    npy_put_header(&head, 0, c->field->dim);
     fine = !head.failed && fwrite(head.data, 1, head.bytes, c->file) == head.bytes;
     c->run.state.position = head.bytes;
     buf_free(&head);
@@ -114,7 +115,7 @@ static int end_file(struct export_command *c)
         return CLI_OK;
     buf_init(&head, 4096);
     if (c->format == BULK_NPY) {
-        bulk_npy_put_header(&head, c->run.state.rows, c->field->dim);
+        npy_put_header(&head, c->run.state.rows, c->field->dim);
         fine = !head.failed && fseeko(c->file, 0, SEEK_SET) == 0 &&
                fwrite(head.data, 1, head.bytes, c->file) == head.bytes;
     }

@@ -1,6 +1,7 @@
 /* A file as `tiervec import` is given it: the first byte chooses the format. Rows that are taken,
  * written as export writes them, are read as the same rows; a line that is taken, put once more,
  * is the same text. */
+#include "base/npy.h"
 #include "cli/bulk_file.h"
 #include "cli/bulk_rows.h"
 #include "tests/fuzz/fuzz.h"
@@ -90,7 +91,7 @@ static void again(enum bulk_format format, const struct seen *seen, struct bulk_
     buf_init(&file, OUT_BYTES_MAX);
     buf_init(&other.rows, OUT_BYTES_MAX);
     if (format == BULK_NPY)
-        bulk_npy_put_header(&file, seen->count, seen->dim);
+        npy_put_header(&file, seen->count, seen->dim);
     buf_put_slice(&file, buf_slice(&seen->rows));
     if (file.bytes > 0) {
         FUZZ_CHECK(read_file(buf_slice(&file), format, w, &other) == ST_OK);

@@ -5,6 +5,7 @@
 #include "cli/bulk_state.h"
 
 #include "base/fs.h"
+#include "base/npy.h"
 #include "tests/support/alloc_sweep.h"
 
 #include <stdio.h>
@@ -28,8 +29,8 @@ static void put_rows(struct buf *out, bool lengths)
 static void make_npy(struct buf *out)
 {
     buf_init(out, TEXT_BYTES);
-    bulk_npy_put_header(out, ROWS, DIM);
-    assert_int_equal(out->bytes, BULK_NPY_WRITTEN_BYTES);
+    npy_put_header(out, ROWS, DIM);
+    assert_int_equal(out->bytes, NPY_WRITTEN_BYTES);
     put_rows(out, false);
 }
 
@@ -137,7 +138,7 @@ static void a_turned_bit_of_a_header_is_never_another_shape(void **state)
 
     (void)state;
     make_npy(&b);
-    for (size_t bit = 0; bit < (size_t)BULK_NPY_WRITTEN_BYTES * 8; bit++) {
+    for (size_t bit = 0; bit < (size_t)NPY_WRITTEN_BYTES * 8; bit++) {
         b.data[bit / 8] ^= (uint8_t)(1U << bit % 8);
         if (read_all(buf_slice(&b), BULK_NPY, NULL, &rows, &err) == ST_OK)
             assert_int_equal(rows, ROWS);
