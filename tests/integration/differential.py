@@ -2,8 +2,8 @@
 
     python3 tests/integration/differential.py [name of a test below ...] [--steps N] [--lives N] [--seed S] [--trace] [--keep]
 
-Two collections: one with a single unnamed vector, which both dialects write, and one with named vectors. Each life of the
-node does --steps operations with random reads between them, then the node is stopped, or killed while an upsert is under
+Three collections: one with a single unnamed vector, one with named vectors, and one with a vector without a name beside a named
+one; both dialects make, write and read them. Each life of the node does --steps operations with random reads between them, then the node is stopped, or killed while an upsert is under
 way; after the start everything that was answered must be there, and what was under way as a whole or not at all. Payload
 indexes come and go meanwhile and an alias changes sides. The same with a directory as the bucket, where the data
 directory is lost. `wrong_models_are_noticed` gives the model a wrong rule: the comparison must find a difference.
@@ -122,7 +122,7 @@ class Random:
             lambda: {"key": self.one(["tag", "n", "items", "o.s", "items[].x"]), "is_empty": self.maybe(0.7)},
             lambda: {"key": self.one(["tag", "n", "m", "o"]), "is_null": self.maybe(0.7)},
             lambda: {"has_id": self.some(ids, 6)},
-            lambda: {"has_vector": self.one(["", "a", "b"])},
+            lambda: {"has_vector": self.one(["", "a", "b", "n"])},
             lambda: {"nested": {"key": self.one(["items", "items[]"]), "filter": self.clauses(1, ids, True)}},
         ])()
 
@@ -170,6 +170,11 @@ class Table:
         self.model = Model({n: (size, metrics[n]) for n, size in fields.items()}, session.rules)
         self.indexed = {}
         self.plain = list(fields) == [""]
+        if self.random.maybe():
+            shape = {n: {"dimension": size, "metric": METRICS[metrics[n]]} for n, size in fields.items()}
+            body = {"name": name, **(shape[""] if self.plain else {"vectors": shape, "hnsw": {"threshold": 10}})}
+            self.ask("POST", "/api/v1/collections", body, 201)
+            return
         shape = {n: {"size": size, "distance": metrics[n]} for n, size in fields.items()}
         body = {"vectors": shape[""] if self.plain else shape}
         # Named graphs begin early, unnamed ones never: both ways of searching are asked.
@@ -303,7 +308,7 @@ class Table:
 
     def act(self):
         do = self.random.rng.choices([self.act_alone, self.act_batch, self.act_own, self.act_index, self.act_refused],
-                                     [8, 2, 5 if self.plain else 0, 2, 1])[0]
+                                     [8, 2, 5, 2, 1])[0]
         do()
 
     def act_alone(self):
@@ -323,10 +328,21 @@ class Table:
                 expected = 404
         self.ask("POST", self.path("/points/batch") + "?wait=true", {"operations": operations}, expected)
 
+    def document(self, row):
+        """As our own dialect takes it."""
+        i, vectors, payload, external = row
+        out = {"doc_id": i, "payload": payload, "external_id": external}
+        if "" in vectors and self.random.maybe(0.8):
+            out["vector"] = vectors[""]
+        named = {n: v for n, v in vectors.items() if n or "vector" not in out}
+        if named or "vector" not in out or self.random.maybe(0.2):
+            out["vectors"] = named
+        return out
+
     def act_own(self):
         if self.random.maybe(0.6):
-            rows = [(i, v, p, self.random.one([None, f"x-{i}"])) for i, v, p, _ in self.rows(every=True, zero=False)]
-            documents = [{"doc_id": i, "vector": v[""], "payload": p, "external_id": x} for i, v, p, x in rows]
+            rows = [(i, v, p, self.random.one([None, f"x-{i}"])) for i, v, p, _ in self.rows(zero=False)]
+            documents = [self.document(row) for row in rows]
             self.ask("POST", self.own("/insert"), documents[0] if len(rows) == 1 else {"documents": documents})
             self.model.upsert(rows)
             return
@@ -360,9 +376,8 @@ class Table:
     # --- reads ---
 
     def look(self):
-        reads = [self.read_points, self.read_pages, self.read_count, self.read_query, self.read_query, self.read_facet, self.read_order]
-        if self.plain:
-            reads += [self.read_own_document, self.read_own_pages, self.read_own_query, self.read_own_query]
+        reads = [self.read_points, self.read_pages, self.read_count, self.read_query, self.read_query, self.read_facet, self.read_order,
+                 self.read_own_document, self.read_own_pages, self.read_own_query, self.read_own_query]
         self.random.one(reads)()
 
     def same_vectors(self, got, want, what):
@@ -380,13 +395,24 @@ class Table:
         agree(json.dumps(record["payload"], sort_keys=True), json.dumps(p.payload, sort_keys=True), f"payload of {record['id']}")
         self.same_vectors(record["vector"], p.vectors, record["id"])
 
-    def same_document(self, d):
+    def some_vectors(self):
+        """(what to ask for, the names of what comes then)."""
+        names = list(self.model.fields)
+        some = [n for n in names if self.random.maybe()]
+        return (True, names) if self.random.maybe(0.6) else (some, some)
+
+    def same_document(self, d, names=None):
         p = self.model.points.get(d["doc_id"])
         if p is None:
             raise Differs(f"{d} is not there in the model")
         agree(json.dumps(d["payload"], sort_keys=True), json.dumps(p.payload, sort_keys=True), f"payload of {d['doc_id']}")
         agree(d["external_id"], p.external, f"external id of {d['doc_id']}")
-        self.same_vectors(d.get("vector") or d.get("vectors"), p.vectors, d)
+        names = list(self.model.fields) if names is None else names
+        agree("vector" in d, "" in names, f"an unnamed vector in {d}")
+        got = dict(d.get("vectors", {}))
+        if d.get("vector") is not None:
+            got[""] = d["vector"]
+        self.same_vectors(got, {n: v for n, v in p.vectors.items() if n in names}, d)
 
     def pages(self, body, limit):
         offset, out = None, []
@@ -404,8 +430,7 @@ class Table:
         for record in found:
             self.same_record(record)
         agree(self.ask("GET", f"/collections/{self.name}")["points_count"], len(self.model.points), "points_count")
-        if self.plain:
-            self.own_pages(None, None, 1000)
+        self.own_pages(None, None, 1000)
         schema = self.ask("GET", f"/collections/{self.name}")["payload_schema"]
         agree({f: s["data_type"] for f, s in schema.items()}, self.indexed, "payload indexes")
 
@@ -432,8 +457,9 @@ class Table:
         got = self.ask("POST", self.path("/points/count"), {"filter": f, "exact": True})["count"]
         agree(got, len(self.model.matching(test)), f"count of {self.name} with {json.dumps(f)}")
 
-    def same_ranking(self, got, want, name, query, what):
-        """got: [(score, id)]; want: the model's, as many. Neighbours closer than the tolerance may change places."""
+    def same_ranking(self, got, want, name, query, what, distances=None):
+        """got: [(score, id)]; want: the model's, as many. Neighbours closer than the tolerance may change places. distances: by which
+        they are in order, to the last bit, where it is not the scores."""
         close = lambda a, b: abs(a - b) <= 1e-4 * max(1, abs(b))
         agree(len(got), len(want), f"answers to {what}")
         for at, ((s, i), (t, _)) in enumerate(zip(got, want)):
@@ -441,8 +467,10 @@ class Table:
                 raise Differs(f"{what}: {i} is not there in the model")
             if not close(s, t) or not close(s, self.model.score(name, query, i)):
                 agree(got, want, f"{what}, place {at}")
-            if at and got[at - 1][0] == s and id_key(got[at - 1][1]) >= id_key(i):
-                agree(got, want, f"{what}: equal scores by rising id")
+            if at and (distances or [s for s, _ in got])[at - 1] == (distances[at] if distances else s) and id_key(got[at - 1][1]) >= id_key(i):
+                agree(got, want, f"{what}: equal ones by rising id")
+            if at and distances and distances[at - 1] > distances[at]:
+                agree(got, want, f"{what}: the distances rise")
         agree(len({i for _, i in got}), len(got), f"{what}: an id twice")
 
     def read_query(self):
@@ -514,35 +542,46 @@ class Table:
     def own_pages(self, f, test, limit):
         cursor, found = "", []
         asked = "" if f is None else "&filter=" + urllib.parse.quote(json.dumps(f))
+        want, names = self.some_vectors()
+        asked += "&with_vector=" + urllib.parse.quote(json.dumps(want))
         while cursor is not None:
-            page = self.ask("GET", self.own(f"/docs?limit={limit}&with_vector=true{asked}{cursor}"))
+            page = self.ask("GET", self.own(f"/docs?limit={limit}{asked}{cursor}"))
             found += page["documents"]
             cursor = None if page["next_cursor"] is None else "&cursor=" + page["next_cursor"]
         agree([d["doc_id"] for d in found], self.model.matching(test), f"list of {self.name} with {json.dumps(f)}")
         for d in found:
-            self.same_document(d)
+            self.same_document(d, names)
 
     def read_own_pages(self):
         f, test = self.own_filter()
         self.own_pages(f, test, self.random.one([2, 7, 1000]))
 
     def read_own_query(self):
-        size, metric = self.model.fields[""]
+        name = self.random.one(list(self.model.fields))
+        size, metric = self.model.fields[name]
         query = self.random.vector(size, False)
         f, test = self.own_filter() if self.random.maybe(0.8) else (None, None)
         k = self.random.rng.randint(1, 20)
-        body = {"query_vector": query, "top_k": k, "filter": f, "exact": self.random.maybe(), "with_vector": True}
+        want, names = self.some_vectors()
+        body = {"query_vector": query, "top_k": k, "filter": f, "exact": self.random.maybe(), "with_vector": want}
+        if name or self.random.maybe():  # else the unnamed one is meant
+            body["using"] = name
         found = self.ask("POST", self.own("/query"), body)["matches"]
         what = f"own query of {self.name} {json.dumps(body)}"
-        self.same_ranking([(m["score"], m["doc_id"]) for m in found], self.model.ranked("", query, test)[:k], "", query, what)
+        ranked = self.model.ranked(name, query, test)
+        if self.plain or body["exact"]:
+            self.same_ranking([(m["score"], m["doc_id"]) for m in found], ranked[:k], name, query, what, [m["distance"] for m in found])
+        else:
+            agree(len(found), len(ranked[:k]), what)
+            agree({m["doc_id"] for m in found} - {i for _, i in ranked}, set(), what)
         for m in found:
             distance = {"Cosine": 1 - m["score"], "Dot": -m["score"]}.get(metric, m["score"])
             check(abs(m["distance"] - distance) <= 1e-5 * max(1, abs(distance)), f"{what}: distance of {m}")
-            self.same_document(m)
+            self.same_document(m, names)
 
 
 class Session:
-    """A node, its two collections, and the alias."""
+    """A node, its collections, and the alias."""
 
     def __init__(self, node, seed, rules=None):
         self.node, self.random, self.rules = node, Random(seed), rules or Rules()
@@ -553,6 +592,7 @@ class Session:
         one = self.random.one(list(METRICS))
         self.tables.append(Table(self, "plain", {"": 6}, {"": one}))
         self.tables.append(Table(self, "named", {"a": 4, "b": 3}, {"a": "Cosine", "b": self.random.one(["Euclid", "Dot", "Manhattan"])}))
+        self.tables.append(Table(self, "mixed", {"n": 2, "": 3}, {"n": self.random.one(list(METRICS)), "": self.random.one(list(METRICS))}))
 
     def switch(self):
         self.alias = self.random.one(self.tables)
@@ -588,15 +628,19 @@ class Session:
         self.look_at_all()
 
     def end_hard(self):
-        """The process is killed while an upsert is under way: it is there as a whole or not at all."""
+        """The process is killed while an upsert of either dialect is under way: it is there as a whole or not at all."""
         table = self.random.one(self.tables)
-        rows = table.rows(20, every=True)
-        body = json.dumps({"points": [{"id": r[0], "vector": r[1], "payload": r[2]} for r in rows]}).encode()
+        rows = table.rows(20, every=True, zero=False)
+        method, path, body = "PUT", f"/collections/{table.name}/points?wait=true", {
+            "points": [{"id": r[0], "vector": r[1], "payload": r[2]} for r in rows]}
+        if self.random.maybe():
+            method, path, body = "POST", f"/api/v1/collections/{table.name}/insert", {"documents": [table.document(r) for r in rows]}
+        body = json.dumps(body).encode()
         other, answered = self.node.client(), []
 
         def send():
             try:
-                answered.append(other.request("PUT", f"/collections/{table.name}/points?wait=true", body).status)
+                answered.append(other.request(method, path, body).status)
             except (Gone, NotSent):
                 pass
         thread = threading.Thread(target=send)
@@ -657,9 +701,14 @@ def the_node_and_the_model_agree_when_the_machine_is_lost():
                 wait(lambda: session.alias is None or session.client.get("/aliases")["result"]["aliases"])
                 session.look_at_all()
                 for table in session.tables:
-                    wait(lambda name=table.name: session.client.collection(name)["bucket"]["phase"] not in ("taking", "creating"))
+                    wait(lambda name=table.name: settled(session.client.collection(name)))
             session.live(STEPS // 2)
             node.stop()
+
+
+def settled(collection):
+    """It takes writes: what came from the bucket is on the local disk, and owned."""
+    return collection["bucket"]["phase"] not in ("taking", "creating") and collection["state"] == "serving"
 
 
 def wait(condition):
@@ -687,6 +736,12 @@ class NeedsAnyShould(Rules):
         return Rules.clauses(must, should if not must else [], must_not, min_should)
 
 
+class VectorsStay(Rules):
+    @staticmethod
+    def vectors(before, sent):
+        return {**before, **sent}
+
+
 class NullIsNotMissing(Rules):
     def operators(self, path, ops, payload):
         return False if ops == {"$eq": None} and path not in payload else super().operators(path, ops, payload)
@@ -701,7 +756,7 @@ def forget_a_write(session):
 
 
 def wrong_models_are_noticed():
-    for rules in (ExceptMatchesMissing, NullCounts, NeedsAnyShould, NullIsNotMissing, None):
+    for rules in (ExceptMatchesMissing, NullCounts, NeedsAnyShould, NullIsNotMissing, VectorsStay, None):
         with Folder("differential-twin") as folder, Node(folder) as node:
             session = Session(node.start(), SEED + 2, rules and rules())
             try:

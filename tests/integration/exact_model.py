@@ -173,6 +173,11 @@ class Rules:
         return self.clauses(said["must"], said["should"], said["must_not"],
                             least and ([self.condition(c, payload, doc) for c in least["conditions"]], least["min_count"]))
 
+    @staticmethod
+    def vectors(before, sent):
+        """What a document has after an upsert."""
+        return sent
+
     # --- filters of our own dialect ---
 
     def native(self, f, payload, doc):
@@ -282,7 +287,8 @@ class Model:
                     continue
             elif mode == "update_only":
                 continue
-            self.points[i] = Point(self.kept(vectors), payload, external)
+            before = self.points[i].vectors if i in self.points else {}
+            self.points[i] = Point(self.rules.vectors(before, self.kept(vectors)), payload, external)
 
     def delete(self, ids):
         for i in ids:

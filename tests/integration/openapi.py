@@ -62,7 +62,17 @@ def the_node_does_what_its_document_says():
                     {"documents": [{"doc_id": i, "vector": [1, i, 2], "payload": {"n": i}} for i in range(20)]})
         here = json.loads(json.dumps(document))
         here["components"]["parameters"]["id"]["schema"] = {"enum": [made["collection_id"]]}
+        pages = client.ok("POST", "/api/v1/collections", {"name": "pages", "vectors": {
+            "title": {"dimension": 2, "metric": "dot"}, "body": {"dimension": 3, "metric": "cosine"}}}, 201)
+        client.post("/api/v1/collections/pages/insert",
+                    {"documents": [{"doc_id": i, "vectors": {"title": [1, i], "body": [1, i, 2]} if i % 3 else {}} for i in range(20)]})
         run_st(folder, node, here, "here", ["--exclude-operation-id", "drop_collection", "--exclude-operation-id", "readonly"])
+        # What a collection of named vectors answers fits the document too.
+        here["components"]["parameters"]["id"]["schema"] = {"enum": [pages["collection_id"]]}
+        here["components"]["schemas"]["OneQuery"]["properties"]["using"] = {"enum": ["title"]}
+        here["components"]["schemas"]["Vector"].update({"minItems": 2, "maxItems": 2})
+        run_st(folder, node, here, "named", [x for i in ("get_collection", "insert", "query", "get_document", "list_documents")
+                                             for x in ("--include-operation-id", i)])
         node.check_alive("under schemathesis")
         check(node.client().get("/health")["status"] == "healthy", "the node is not healthy any more")
         run_st(folder, node, document, "anywhere",
