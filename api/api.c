@@ -3,12 +3,16 @@
 
 #include "base/mem.h"
 
+#include <sched.h>
+
 void api_close(struct api *api)
 {
     if (api == NULL)
         return;
     atomic_store(&api->draining, true);
     server_close(api->server);
+    while (atomic_load(&api->running) > 0)
+        (void)sched_yield();
     for (unsigned i = 0; api->docs != NULL && i < api->doc_count; i++)
         jdoc_destroy(api->docs[i]);
     mem_free(api->docs);

@@ -24,7 +24,9 @@ struct api {
     uint64_t start_ns; /* monotonic */
 
     _Atomic uint64_t id_count;
-    _Atomic bool draining;        /* set by api_drain(), read by the loop and /ready */
+    _Atomic uint32_t
+        running;           /* workers inside request_run(), which outlasts its request's answer */
+    _Atomic bool draining; /* set by api_drain(), read by the loop and /ready */
     _Atomic uint64_t reply_bytes; /* of large answers between worker and socket */
     _Atomic uint64_t query_bytes; /* what queries hold that wait between their slices */
     _Atomic uint64_t line_bytes;  /* of lines of imports that are not whole yet */

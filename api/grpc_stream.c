@@ -5,7 +5,6 @@
 #include "api/grpc_internal.h"
 
 #include "base/hash.h"
-#include "base/log.h"
 #include "base/mem.h"
 
 #include <stdio.h>
@@ -251,18 +250,6 @@ static void data(void *arg, struct h2_stream *h2, struct slice piece)
 
 /* --- to a worker --- */
 
-static task_state run(struct task *task)
-{
-    struct request *req = (struct request *)task; /* its first member */
-    task_state state = TASK_DONE;
-
-    log_context_set(req->id, NULL);
-    if (request_wanted(req))
-        state = req->grpc->method->run(req);
-    log_context_set(NULL, NULL);
-    return state;
-}
-
 /* The first field of nearly all messages is the collection's name. What is guessed wrong costs
  * fairness alone. */
 static uint64_t fair_key(struct slice message)
@@ -334,7 +321,7 @@ static void lend(struct grpc_stream *g, struct request *req)
     g->state = GRPC_STREAM_LENT;
     atomic_fetch_add(&s->under_way, 1);
     s->grpc_lent_bytes += req->body_charged;
-    req->task.run = run;
+    req->task.run = request_run;
     req->task.fair_key = fair_key(req->grpc->message);
     req->task.cost_ns = request_cost_ns(req);
     if (g->method->kind >= ROUTE_PROBE) {

@@ -68,15 +68,18 @@ bool request_wanted(struct request *req)
 task_state request_run(struct task *task)
 {
     struct request *req = (struct request *)task; /* its first member */
-    struct jdoc **doc = &req->api->docs[exec_worker_index()];
+    struct api *api = req->api;
+    struct jdoc **doc = &api->docs[exec_worker_index()];
     task_state state = TASK_DONE;
 
+    atomic_fetch_add(&api->running, 1);
     log_context_set(req->id, NULL);
     if (request_wanted(req))
-        state = req->match.route->run(req);
+        state = req->grpc != NULL ? req->grpc->method->run(req) : req->match.route->run(req);
     log_context_set(NULL, NULL);
     if (*doc != NULL) /* of who did not say request_json_done(); the request may be gone */
         jdoc_trim(*doc);
+    atomic_fetch_sub(&api->running, 1); /* api_close() may be waiting for it */
     return state;
 }
 
