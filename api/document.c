@@ -97,6 +97,31 @@ static bool take_floats(struct request *req, struct parse *p, const char *member
                       member);
 }
 
+bool document_field_of_rows(struct request *req, bool lines, size_t *position)
+{
+    const struct slice *name = request_parameter(req, "vector");
+    char names[NAMES_BYTES];
+    struct parse p = {0};
+
+    *position = 0;
+    if (lines && name == NULL)
+        return true;
+    if (lines) {
+        reply_problem(req, PROBLEM_INVALID, "`vector` is for npy and fvecs: lines name their own");
+        return false;
+    }
+    if (name != NULL ? document_field(req, &p, "vector", *name, position)
+                     : document_field_unsaid(req, &p, "vector", position))
+        return true;
+    if (name == NULL && node_field_count(req->collection) > 0)
+        reply_problem(req, PROBLEM_INVALID,
+                      "the query parameter `vector` is missing: rows are one of %s",
+                      names_of(req->collection, names));
+    else
+        (void)fail_parse(req, &p);
+    return false;
+}
+
 bool document_vector(struct request *req, struct parse *p, const char *member, struct jval v,
                      size_t position, float **out)
 {
@@ -218,6 +243,20 @@ static bool make_fields(struct request *req, struct parse *p, struct write_row *
 
     row->vectors = arena_zero(&req->arena, (count == 0 ? 1 : count) * sizeof *row->vectors);
     return row->vectors != NULL || parse_fail(p, PROBLEM_NO_MEMORY, "out of memory for a document");
+}
+
+bool document_set_vector(struct request *req, struct write_row *row, size_t position, float *vector)
+{
+    struct parse p = {0};
+
+    if (document_is_plain(req->collection)) {
+        row->vector = vector;
+        return true;
+    }
+    if (!make_fields(req, &p, row))
+        return false;
+    row->vectors[position] = vector;
+    return true;
 }
 
 static bool take_named(struct request *req, struct parse *p, struct jval v, struct write_row *row)

@@ -30,9 +30,16 @@ bool document_field_unsaid(const struct request *req, struct parse *p, const cha
 /* The field of this name; member is what named it. */
 bool document_field(const struct request *req, struct parse *p, const char *member,
                     struct slice name, size_t *position);
+/* The field that rows of vectors alone are, by the query parameter `vector`, else as where none is
+ * named; with `lines`, which name theirs, the parameter may not be there. Answers the request
+ * itself and returns false on a problem. */
+bool document_field_of_rows(struct request *req, bool lines, size_t *position);
 /* One vector of a field, in the arena; member names it. */
 bool document_vector(struct request *req, struct parse *p, const char *member, struct jval v,
                      size_t position, float **out);
+/* A row of this vector alone; false: out of memory. */
+bool document_set_vector(struct request *req, struct write_row *row, size_t position,
+                         float *vector);
 /* `with_vector`: true, false, or a list of names; a bit for each position. */
 bool document_want_vectors(const struct request *req, struct parse *p, struct jval v,
                            uint64_t *out);

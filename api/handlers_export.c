@@ -24,6 +24,7 @@ enum {
 struct export
 {
     bool fvecs;
+    size_t field; /* of fvecs */
     bool has_after;
     struct docid after;
     char after_bytes[DOCID_BYTES_MAX]; /* what it points to, if it is bytes */
@@ -35,11 +36,13 @@ struct export
 static status read_page(struct request *req, const struct export *e, struct arena *arena,
                         struct scrolled *out, struct err *err)
 {
-    struct scroll s = {.filter = e->filter,
-                       .from = e->has_after ? &e->after : NULL,
-                       .limit = e->rows + e->has_after,
-                       .want = {.payload = !e->fvecs, .vectors = DOCUMENT_ALL_VECTORS},
-                       .limits = {.deadline_ns = req->deadline_ns, .stop = &req->gone}};
+    struct scroll s = {
+        .filter = e->filter,
+        .from = e->has_after ? &e->after : NULL,
+        .limit = e->rows + e->has_after,
+        .want = {.payload = !e->fvecs,
+                 .vectors = e->fvecs ? UINT64_C(1) << e->field : DOCUMENT_ALL_VECTORS},
+        .limits = {.deadline_ns = req->deadline_ns, .stop = &req->gone}};
     status st = node_scroll(req->collection, &s, arena, out, err);
 
     if (st != ST_OK)
@@ -68,22 +71,21 @@ static void print_line(struct buf *out, const struct collection *c, const struct
 }
 
 /* A document without the vector has no row. */
-static void print_row(struct buf *out, const struct collection *c, const struct document *doc)
+static void print_row(struct buf *out, uint32_t dim, const float *vector)
 {
-    const struct field_info *f = node_field(c, 0);
-
-    if (doc->vectors[0] == NULL)
+    if (vector == NULL)
         return;
-    buf_put_u32(out, f->dimension);
-    for (uint32_t i = 0; i < f->dimension; i++)
-        buf_put_f32(out, doc->vectors[0][i]);
+    buf_put_u32(out, dim);
+    for (uint32_t i = 0; i < dim; i++)
+        buf_put_f32(out, vector[i]);
 }
 
 static void print_page(struct request *req, const struct export *e, const struct scrolled *page)
 {
     for (uint32_t i = 0; i < page->count; i++) {
         if (e->fvecs)
-            print_row(&req->out, req->collection, &page->documents[i]);
+            print_row(&req->out, node_field(req->collection, e->field)->dimension,
+                      page->documents[i].vectors[e->field]);
         else
             print_line(&req->out, req->collection, &page->documents[i]);
     }
@@ -203,19 +205,9 @@ static bool take_after(struct request *req, struct export *e)
     return true;
 }
 
-/* Rows have room for one vector. */
-static bool rows_fit(struct request *req, const struct export *e)
-{
-    if (!e->fvecs || node_field_count(req->collection) == 1)
-        return true;
-    reply_problem(req, PROBLEM_INVALID,
-                  "the collection has not one vector a document: ask for `format=ndjson`");
-    return false;
-}
-
 task_state handle_export(struct request *req)
 {
-    static const char *const known[] = {"format", "after", "filter", NULL};
+    static const char *const known[] = {"format", "after", "filter", "vector", NULL};
     struct export *e = arena_zero(&req->arena, sizeof *e);
     struct download *d = arena_zero(&req->arena, sizeof *d);
     uint64_t row_bytes;
@@ -225,7 +217,7 @@ task_state handle_export(struct request *req)
         return TASK_DONE;
     }
     if (!request_parameters(req, known) || !take_format(req, e) || !request_pin_collection(req) ||
-        !rows_fit(req, e) || !take_after(req, e) ||
+        !document_field_of_rows(req, !e->fvecs, &e->field) || !take_after(req, e) ||
         !take_filter_parameter(req, request_parameter(req, "filter"), &e->filter))
         return TASK_DONE;
     if (req->version_1_0) {

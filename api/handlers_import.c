@@ -7,6 +7,7 @@
 #include "base/crypto.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "index/vindex.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -32,6 +33,7 @@ struct import {
     uint64_t skip;       /* lines that are passed over */
     uint64_t lines_before;
     uint64_t first_id;
+    size_t field; /* that rows are of */
     struct write_options options;
     size_t line_charged; /* of the bound on lines that are not whole */
     enum upload_end end;
@@ -332,25 +334,26 @@ static bool take_floats(struct import *in, struct slice row_bytes, uint64_t numb
 {
     struct import_batch *b = in->filling;
     struct write_row *row = import_batch_row(b);
+    const struct collection *c = in->req->collection;
     struct rd r = rd_make(row_bytes);
+    float *vector = arena_array(&b->holder.arena, in->units.dim, sizeof *vector);
     uint64_t index = in->lines_before + number - 1;
     bool zero = true;
 
-    row->vector = arena_array(&b->holder.arena, in->units.dim, sizeof *row->vector);
-    if (row->vector == NULL) {
+    if (vector == NULL || !document_set_vector(&b->holder, row, in->field, vector)) {
         end_with(in, PROBLEM_NO_MEMORY, number, "out of memory for a vector");
         return false;
     }
     for (uint32_t i = 0; i < in->units.dim; i++) {
-        row->vector[i] = rd_f32(&r);
-        zero = zero && row->vector[i] == 0;
-        if (isfinite(row->vector[i]))
+        vector[i] = rd_f32(&r);
+        zero = zero && vector[i] == 0;
+        if (isfinite(vector[i]))
             continue;
         end_with(in, PROBLEM_INVALID, number, "row %" PRIu64 ": value %" PRIu32 " is not finite",
                  number, i);
         return false;
     }
-    if (zero && collection_needs_nonzero(in->req->collection)) {
+    if (zero && node_field(c, in->field)->metric == VMETRIC_COSINE) {
         end_with(in, PROBLEM_ZERO_VECTOR, number, "row %" PRIu64 ": all values are 0", number);
         return false;
     }
@@ -604,27 +607,6 @@ static bool take_format(struct request *req, enum units_format *out)
     return false;
 }
 
-/* Rows go into the vector that is meant where none is named. */
-static bool rows_fit(struct request *req, enum units_format format, uint32_t *dim)
-{
-    struct parse p = {0};
-    size_t position = 0;
-
-    *dim = 0;
-    if (format == UNITS_NDJSON)
-        return true;
-    if (!document_field_unsaid(req, &p, "format", &position)) {
-        (void)fail_parse(req, &p);
-        return false;
-    }
-    *dim = node_field(req->collection, position)->dimension;
-    if (position == 0)
-        return true;
-    reply_problem(req, PROBLEM_INVALID,
-                  "the collection has named vectors beside the unnamed one: send NDJSON");
-    return false;
-}
-
 static bool begin(struct request *req, struct import *in)
 {
     struct api *api = req->api;
@@ -635,8 +617,9 @@ static bool begin(struct request *req, struct import *in)
         !take_number(req, "lines_before", &in->lines_before) ||
         !take_number(req, "first_id", &in->first_id) || !take_format(req, &format) ||
         !request_pin_collection(req) || !take_write_options(req, &in->options) ||
-        !rows_fit(req, format, &dim))
+        !document_field_of_rows(req, format == UNITS_NDJSON, &in->field))
         return false;
+    dim = format == UNITS_NDJSON ? 0 : node_field(req->collection, in->field)->dimension;
     in->place = imports_begin(api->imports, req, clock_wall_ns(api->options.clock));
     if (in->place < 0) {
         reply_problem(req, PROBLEM_TOO_MANY_REQUESTS,
@@ -655,8 +638,8 @@ static bool begin(struct request *req, struct import *in)
 
 task_state handle_import(struct request *req)
 {
-    static const char *const known[] = {"format",   "skip",       "lines_before",
-                                        "first_id", "durability", NULL};
+    static const char *const known[] = {"format", "skip", "lines_before", "first_id", "durability",
+                                        "vector", NULL};
     struct import *in;
 
     if (!request_parameters(req, known))

@@ -159,7 +159,21 @@ def a_round_trip_is_exact():
         body = export(client, "two")
         put(client, "three", body)
         check(len(body.splitlines()) == 3 and export(client, "three") == body, f"named vectors: {body}")
-        check(client.request("GET", f"{BASE}/two/export?format=fvecs").status == 400, "rows of which vector?")
+        for method, path, words in (("GET", "export?format=fvecs", "`vector` is missing: rows are one of `x`, `y`"),
+                                    ("POST", "import?format=fvecs", "`vector` is missing: rows are one of `x`, `y`"),
+                                    ("GET", "export?format=fvecs&vector=z", "it has `x`, `y`"), ("GET", "export?vector=x", "lines name their own"),
+                                    ("POST", "import?format=npy&vector=", "it has `x`, `y`")):
+            refused = client.request(method, f"{BASE}/two/{path}", b"" if method == "POST" else None)
+            check(refused.status == 400 and words in refused.json["detail"], f"{path}: {refused}")
+        rows = struct.pack("<i2f", 2, 1, 2) + struct.pack("<i2f", 2, 3, 4)
+        check(export(client, "two", "?format=fvecs&vector=y") == rows, "rows of y")
+        put(client, "three", rows, "?format=fvecs&vector=y&first_id=10")
+        check(export(client, "three", "?after=9") == b'{"doc_id":10,"vectors":{"y":[1,2]}}\n{"doc_id":11,"vectors":{"y":[3,4]}}\n', "rows into y")
+        put(client, "three", struct.pack("<i3f", 3, 0, 0, 0), "?format=fvecs&vector=x", status=422)
+        client.ok("POST", BASE, {"name": "mixed", "vectors": {"n": {"dimension": 2, "metric": "l2"}, "": {"dimension": 1, "metric": "l2"}}}, 201)
+        put(client, "mixed", struct.pack("<if", 1, 7), "?format=fvecs")
+        check(export(client, "mixed") == b'{"doc_id":0,"vector":[7],"vectors":{}}\n', "rows into the unnamed one")
+        check(export(client, "mixed", "?format=fvecs") == struct.pack("<if", 1, 7), "rows of the unnamed one")
         # Arrays.
         rows = [random_vector(rng, 5) for _ in range(2500)]
         fvecs = b"".join(struct.pack("<i5f", 5, *r) for r in rows)
