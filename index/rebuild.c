@@ -75,18 +75,19 @@ status vindex_rebuild_reserve(struct vindex *v, const struct vgraph *want, uint6
     st = charge_locked(v, want, need, err);
     if (st == ST_OK) {
         v->shared.promised += need;
+        v->shared.deciding++;
         *added = need;
     }
     lock_drop(&v->shared.lock);
     return st;
 }
 
-void vindex_rebuild_give_back(struct vindex *v, uint64_t added)
+void vindex_rebuild_settle(struct vindex *v, uint64_t give_back)
 {
     lock_take(&v->shared.lock);
-    added = added < v->shared.promised ? added : v->shared.promised;
-    v->shared.promised -= added;
-    mem_release(v->options.budget, added);
+    v->shared.deciding--;
+    v->shared.promised -= give_back;
+    mem_release(v->options.budget, give_back);
     lock_drop(&v->shared.lock);
 }
 
@@ -99,6 +100,8 @@ static status begin_locked(struct vindex *v, const struct vgraph *want, struct e
     struct hnsw *g = NULL;
     status st = ST_OK;
 
+    if (v->shared.deciding > 0)
+        return err_set(err, ST_CONFLICT, "memory for another graph is being set aside");
     if (need > v->shared.promised)
         st = charge_locked(v, want, need - v->shared.promised, err);
     else
@@ -149,8 +152,10 @@ static status begin(struct vindex *v, const struct vgraph *want, struct err *err
 static void give_back_all(struct vindex *v)
 {
     lock_take(&v->shared.lock);
-    mem_release(v->options.budget, v->shared.promised);
-    v->shared.promised = 0;
+    if (v->shared.deciding == 0) {
+        mem_release(v->options.budget, v->shared.promised);
+        v->shared.promised = 0;
+    }
     lock_drop(&v->shared.lock);
 }
 
@@ -282,7 +287,8 @@ status vindex_graph_load(struct vindex *v, const struct vgraph *made, struct err
 {
     struct hnsw *old = graph_served(v), *g = NULL;
     uint32_t end = atomic_load_explicit(&v->slot_end, memory_order_relaxed);
-    uint64_t bytes = end * graph_slot_bytes(made);
+    uint64_t bytes = end * graph_slot_bytes(made), had = old->claims.charged;
+    uint64_t more = bytes > had ? bytes - had : 0;
     status st;
 
     if (same(made, &old->made))
@@ -291,7 +297,7 @@ status vindex_graph_load(struct vindex *v, const struct vgraph *made, struct err
         made->ef_construction > VINDEX_EF_MAX || atomic_load(&old->linked_count) > 0)
         return err_set(err, ST_INVALID, "no graph to take over: m %u, ef_construction %u", made->m,
                        made->ef_construction);
-    st = mem_reserve(v->options.budget, bytes, err);
+    st = mem_reserve(v->options.budget, more, err);
     if (st != ST_OK)
         return st;
     st = graph_create(v, made, &g, err);
@@ -299,12 +305,13 @@ status vindex_graph_load(struct vindex *v, const struct vgraph *made, struct err
         st = graph_room(g, end, err);
     if (st != ST_OK) {
         graph_destroy(g);
-        mem_release(v->options.budget, bytes);
+        mem_release(v->options.budget, more);
         return st;
     }
     graph_set_end_locked(g, end);
     atomic_store(&g->open, true);
     atomic_store_explicit(&v->served, g, memory_order_release);
+    old->claims.charged -= bytes - more; /* has become the new one's */
     graph_destroy(old);
     return ST_OK;
 }

@@ -157,13 +157,13 @@ struct vgraph { /* with what a graph is made */
     uint16_t m, ef_construction;
 };
 struct vgraph vindex_graph(const struct vindex *v); /* of the one that serves */
-/* Sets memory aside for a rebuild, beyond what one under way has; *added is what this call charged,
- * to be given back if the rebuild is not wanted after all. ST_NOSPACE names the bytes. Any thread.
- */
+/* Sets memory aside for a rebuild, beyond what one under way has; *added is what this call charged.
+ * Until vindex_rebuild_settle(), which says how much of that is not needed after all, no step
+ * begins or gives back anything. ST_NOSPACE names the bytes; nothing to settle then. Any thread. */
 NODISCARD
 status vindex_rebuild_reserve(struct vindex *v, const struct vgraph *want, uint64_t *added,
                               struct err *err);
-void vindex_rebuild_give_back(struct vindex *v, uint64_t added);
+void vindex_rebuild_settle(struct vindex *v, uint64_t give_back);
 enum vrebuild {
     VREBUILD_NONE,    /* what serves is what is wanted; nothing is set aside */
     VREBUILD_BEGUN,   /* by this call; vindex_link() links it from now on */
@@ -171,7 +171,8 @@ enum vrebuild {
     VREBUILD_DONE,    /* by this call: it serves, the old one is freed */
 };
 /* What can be done now so that a graph of `want` comes to serve; one that is made for another wish
- * is dropped. Waits for readers: as vindex_repair(), and never beside it (ST_CONFLICT).
+ * is dropped. Waits for readers: as vindex_repair(), and never beside it (ST_CONFLICT, as while
+ * memory is being set aside).
  * ST_NOSPACE, ST_NOMEM: could not begin, nothing changed. */
 NODISCARD
 status vindex_rebuild_step(struct vindex *v, const struct vgraph *want, enum vrebuild *out,

@@ -110,6 +110,7 @@ struct vindex {
         struct lock lock; /* LOCK_RANK_VINDEX */
         uint64_t charged;
         uint64_t promised; /* charged for a graph that is to be begun */
+        uint32_t deciding; /* who set some of that aside and has not settled it */
         struct vindex_scratch *scratches;
     } shared;
 };

@@ -2,8 +2,9 @@
  *
  *   link-<n>   niced; moves pending rows into the graphs, a few at a time, collection by collection
  *   reclaim    runs what readers no longer hold back, frees dropped collections
- *   upkeep     niced; checkpoints (interval, size of the log, by command) and repair, one at a
- * time, so that an image is never written while lists are rebuilt */
+ *   upkeep     niced; checkpoints (interval, size of the log, by command), repair, and graphs that
+ * are made anew, one at a time, so that an image is never written while lists are rebuilt or
+ * another graph comes to serve */
 #include "filter/pindex.h"
 #include "node/fields.h"
 
@@ -162,7 +163,7 @@ status checkpoint_run(struct collection *c, const _Atomic bool *stop, struct err
 
     if (atomic_load(&c->seq.state) != COLLECTION_SERVING)
         return err_set(err, ST_DENIED, "checkpoint: the collection is not serving writes");
-    if (start_lsn == atomic_load(&c->snapshot_lsn))
+    if (start_lsn == atomic_load(&c->snapshot_lsn) && !atomic_load(&c->graph_news))
         return ST_OK; /* nothing new */
     st = collection_paths(c, wal_dir, snapshot_dir, err);
     if (st == ST_OK)
@@ -173,6 +174,7 @@ status checkpoint_run(struct collection *c, const _Atomic bool *stop, struct err
     if (st != ST_OK)
         return err_wrap(err, st, "checkpoint");
     atomic_store(&c->checkpoint_damaged, false);
+    atomic_store(&c->graph_news, false);
     atomic_store(&c->snapshot_lsn, start_lsn);
     atomic_store(&c->checkpoint_bytes, info.bytes_total);
     atomic_store(&c->checkpoint_wall_ns, info.created_at_ns);
@@ -213,7 +215,8 @@ static uint64_t log_bytes(struct collection *c)
 static bool has_news(struct collection *c)
 {
     return atomic_load(&c->seq.state) == COLLECTION_SERVING &&
-           atomic_load(&c->applied_lsn) > atomic_load(&c->snapshot_lsn);
+           (atomic_load(&c->applied_lsn) > atomic_load(&c->snapshot_lsn) ||
+            atomic_load(&c->graph_news));
 }
 
 /* What a checkpoint could trim: a log keeps its newest file, so until it has grown by one there is
@@ -324,6 +327,9 @@ static void upkeep_tick(struct node *node)
         indexes_tick(items[i]);
         if (repair_due(items[i]))
             collection_repair(items[i]);
+        /* At once, or the next start would begin with the old one again. */
+        if (rebuild_tick(items[i]))
+            checkpoint_told(items[i], &node->stopping);
     }
     table_snapshot_free(items, count);
 }

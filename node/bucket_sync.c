@@ -42,22 +42,31 @@ static bool takes_names(struct catalog *next, const struct catalog *bucket, bool
     return st == ST_OK;
 }
 
-/* Fields themselves never change. */
-static bool ef_search_differs(const struct catalog_collection *a,
-                              const struct catalog_collection *b)
+/* Of fields that are the same otherwise: they never change. */
+static bool hnsw_differs(const struct catalog_collection *a, const struct catalog_collection *b)
 {
     for (size_t i = 0; i < a->field_count && i < b->field_count; i++) {
-        if (a->fields[i].ef_search != b->fields[i].ef_search)
+        const struct catalog_field *x = &a->fields[i], *y = &b->fields[i];
+
+        if (x->ef_search != y->ef_search || x->m != y->m ||
+            x->ef_construction != y->ef_construction || x->threshold != y->threshold)
             return true;
     }
     return false;
 }
 
+static void take_hnsw(const struct catalog_field *from, struct catalog_field *to)
+{
+    to->m = from->m;
+    to->ef_construction = from->ef_construction;
+    to->ef_search = from->ef_search;
+    to->threshold = from->threshold;
+}
+
 static bool differs(const struct catalog_collection *a, const struct catalog_collection *b)
 {
     return strcmp(a->name, b->name) != 0 || a->policy != b->policy ||
-           a->durability != b->durability || ef_search_differs(a, b) ||
-           !catalog_settings_equal(a, b);
+           a->durability != b->durability || hnsw_differs(a, b) || !catalog_settings_equal(a, b);
 }
 
 /* A collection that is Memory here was switched by a node with newer files than ours. */
@@ -93,7 +102,7 @@ static status take_settings(struct sync_job *job, struct catalog *next, bool *ch
         here->policy = there->policy;
         here->durability = there->durability;
         for (size_t k = 0; k < here->field_count && k < there->field_count; k++)
-            here->fields[k].ef_search = there->fields[k].ef_search;
+            take_hnsw(&there->fields[k], &here->fields[k]);
         if (st == ST_OK)
             st = catalog_settings_copy(there, here, err);
         *changed = true;
@@ -150,7 +159,7 @@ static void show_settings(struct node *node)
         if (c == NULL)
             continue;
         atomic_store(&c->durability, entry->durability);
-        collection_take_ef_search(c, entry);
+        collection_take_hnsw(c, entry);
         collection_settings_take(c, entry);
         if (strcmp(c->table.name, entry->name) != 0 &&
             (stats = collection_stats_create(node, c->id_text, entry->name)) != NULL) {

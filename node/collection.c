@@ -181,12 +181,16 @@ void graves_free(struct node *node)
 }
 
 /* The sequencer's lock is held. Indexes of a collection that loads are the loader's. */
-static void show_ef_search_locked(struct collection *c, enum collection_state state)
+static void show_hnsw_locked(struct collection *c, enum collection_state state)
 {
     if (state != COLLECTION_SERVING && state != COLLECTION_READ_ONLY)
         return;
-    for (size_t i = 0; i < c->field_count; i++)
-        vindex_set_ef_search(c->fields[i].vindex, atomic_load(&c->fields[i].ef_search));
+    for (size_t i = 0; i < c->field_count; i++) {
+        const struct collection_field *f = &c->fields[i];
+
+        vindex_set_ef_search(f->vindex, atomic_load(&f->ef_search));
+        vindex_set_threshold(f->vindex, atomic_load(&f->threshold));
+    }
 }
 
 /* Indexes are begun before the first query, because what is in a text is asked in their way; and
@@ -198,7 +202,7 @@ void collection_set_state(struct collection *c, enum collection_state state, con
     if (serves)
         indexes_follow(c);
     lock_take(&c->seq.lock);
-    show_ef_search_locked(c, state);
+    show_hnsw_locked(c, state);
     atomic_store_explicit(&c->seq.state, state, memory_order_release);
     (void)snprintf(c->seq.reason, sizeof c->seq.reason, "%s", reason == NULL ? "" : reason);
     lock_drop(&c->seq.lock);
@@ -206,21 +210,18 @@ void collection_set_state(struct collection *c, enum collection_state state, con
         indexes_follow(c);
 }
 
-void collection_set_ef_search(struct collection *c, uint16_t ef_search)
+void collection_take_hnsw(struct collection *c, const struct catalog_collection *entry)
 {
     lock_take(&c->seq.lock);
-    for (size_t i = 0; i < c->field_count; i++)
-        atomic_store(&c->fields[i].ef_search, ef_search);
-    show_ef_search_locked(c, atomic_load(&c->seq.state));
-    lock_drop(&c->seq.lock);
-}
+    for (size_t i = 0; i < c->field_count && i < entry->field_count; i++) {
+        struct collection_field *f = &c->fields[i];
 
-void collection_take_ef_search(struct collection *c, const struct catalog_collection *entry)
-{
-    lock_take(&c->seq.lock);
-    for (size_t i = 0; i < c->field_count && i < entry->field_count; i++)
-        atomic_store(&c->fields[i].ef_search, entry->fields[i].ef_search);
-    show_ef_search_locked(c, atomic_load(&c->seq.state));
+        atomic_store(&f->m, entry->fields[i].m);
+        atomic_store(&f->ef_construction, entry->fields[i].ef_construction);
+        atomic_store(&f->ef_search, entry->fields[i].ef_search);
+        atomic_store(&f->threshold, entry->fields[i].threshold);
+    }
+    show_hnsw_locked(c, atomic_load(&c->seq.state));
     lock_drop(&c->seq.lock);
 }
 
@@ -449,9 +450,9 @@ static void info_of_field(const struct collection *c, struct collection_info *ou
     if (f == NULL)
         return;
     out->dimension = f->dimension;
-    out->m = f->m;
-    out->ef_construction = f->ef_construction;
-    out->threshold = f->threshold;
+    out->m = atomic_load(&c->fields[0].m);
+    out->ef_construction = atomic_load(&c->fields[0].ef_construction);
+    out->threshold = atomic_load(&c->fields[0].threshold);
 }
 
 void node_collection_info(struct collection *c, struct collection_info *out)
@@ -506,6 +507,7 @@ void node_collection_info(struct collection *c, struct collection_info *out)
     out->pending_rows = counts.pending;
     out->linked_rows = counts.linked;
     out->rows_to_link = fields_to_link(c);
+    rebuild_info_of(c, &out->rebuild);
     out->memory_bytes = mem_budget_bytes(&c->budget);
 }
 

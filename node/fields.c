@@ -12,10 +12,10 @@ status fields_create(struct collection *c, struct err *err)
         const struct vindex_options options = {
             .dim = f->info.dimension,
             .metric = (enum vmetric)f->info.metric,
-            .m = f->info.m,
-            .ef_construction = f->info.ef_construction,
+            .m = atomic_load(&f->m),
+            .ef_construction = atomic_load(&f->ef_construction),
             .ef_search = atomic_load(&f->ef_search),
-            .threshold = f->info.threshold,
+            .threshold = atomic_load(&f->threshold),
             .seed = hash_bytes(c->id, sizeof c->id, f->id),
             .slots = c->slots,
             .epoch = c->node->epoch,
@@ -112,7 +112,7 @@ uint64_t fields_to_link(const struct collection *c)
     uint64_t rows = 0;
 
     for (size_t i = 0; i < c->field_count; i++)
-        rows += wanted(&c->fields[i]);
+        rows += vindex_to_link(c->fields[i].vindex);
     return rows;
 }
 
@@ -182,7 +182,7 @@ void fields_counts(const struct collection *c, struct fields_counts *out)
         out->index_bytes += vindex_bytes(v);
         out->live_bytes +=
             (uint64_t)(rows < live ? rows : live) * c->fields[i].info.dimension * sizeof(float);
-        out->links += vindex_linked(v) > 0 ? c->fields[i].info.m : 0u;
+        out->links += vindex_linked(v) > 0 ? vindex_graph(v).m : 0u;
         out->behind = out->behind || wanted(&c->fields[i]) > live / 16;
     }
 }

@@ -26,7 +26,8 @@ void fields_fill(const struct collection *c, uint32_t slot, const struct record_
 void fields_publish(const struct collection *c, uint32_t slot); /* just before slots_publish() */
 
 /* --- linking and repair --- */
-uint64_t fields_to_link(const struct collection *c); /* pending vectors that a graph waits for */
+/* Vectors that a graph waits for, one that is made anew too. */
+uint64_t fields_to_link(const struct collection *c);
 bool fields_link_wanted(const struct collection *c); /* some field has a graph, or wants one */
 /* More wait in one of them than VINDEX_PENDING_MAX. */
 bool fields_behind(const struct collection *c);

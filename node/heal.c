@@ -228,7 +228,7 @@ static status do_replace(void *arg, struct err *err)
         collection_stats_replace(fresh, stats);
     }
     if (entry != NULL) {
-        collection_take_ef_search(fresh, entry);
+        collection_take_hnsw(fresh, entry);
         atomic_store(&fresh->durability, entry->durability);
         collection_settings_take(fresh, entry);
     }

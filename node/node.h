@@ -171,7 +171,13 @@ struct collection_info {
     uint64_t document_count;
     uint64_t last_lsn, durable_lsn, snapshot_lsn;
     uint64_t pending_rows, linked_rows, dead_rows;
-    uint64_t rows_to_link; /* of those pending: their graph is wanted and grows */
+    uint64_t rows_to_link; /* those that a graph waits for, one made anew too */
+    struct rebuild_info {  /* of graphs with another m or ef_construction, in all fields */
+        const char *state; /* NULL: none; "queued", "linking", "waiting" (for memory) */
+        uint16_t m, ef_construction; /* wanted, of the first such field */
+        uint64_t linked, rows;       /* vectors in the new graphs, and those they are to have */
+        uint64_t started_ns;         /* wall; 0: not begun */
+    } rebuild;
     uint64_t memory_bytes, wal_bytes, checkpoint_bytes;
     uint64_t last_checkpoint_ns;    /* wall; 0: never */
     const char *state;              /* "loading", "serving", "read_only", "failed" */
@@ -198,12 +204,23 @@ typedef void node_admin_fn(void *arg, status st, const struct collection_info *i
 void node_collection_create(struct node *node, const struct collection_spec *spec,
                             node_admin_fn *done, void *arg);
 void node_collection_drop(struct node *node, struct collection *c, node_admin_fn *done, void *arg);
+struct hnsw_patch {                         /* of one vector field */
+    uint16_t m, ef_construction, ef_search; /* 0: as it is */
+    uint32_t threshold;                     /* UINT32_MAX: as it is */
+};
 struct collection_patch {
     const char *name;                /* NULL: as it is */
     uint16_t ef_search;              /* 0: as it is */
     enum node_policy policy;         /* 0: as it is */
     enum node_durability durability; /* 0: as it is */
+    /* NULL: as they are; else by position, one for each field. Another m or ef_construction is
+     * durable when the answer comes, and its graph is made in the background (rebuild.c): memory
+     * for both graphs is set aside first, ST_NOSPACE if there is none. */
+    const struct hnsw_patch *hnsw;
+    const char *setting_key; /* NULL, or a setting that is put in the same change */
+    struct slice setting_value;
 };
+/* What patch points to is copied. */
 void node_collection_patch(struct node *node, struct collection *c,
                            const struct collection_patch *patch, node_admin_fn *done, void *arg);
 /* By id (UUID) or name. NULL if there is none. A pinned collection outlives its drop until

@@ -147,7 +147,13 @@ struct collection_field {   /* a vector field */
     struct field_info info; /* as it was created; owns the name */
     uint16_t id;            /* in catalog, records and objects */
     struct vindex *vindex;
-    _Atomic uint16_t ef_search; /* the vindex has it as soon as it is served */
+    /* As the catalog has them, whatever info says. The index has ef_search and threshold as soon as
+     * it is served; a graph with another m or ef_construction is made in the background. */
+    _Atomic uint16_t m, ef_construction, ef_search;
+    _Atomic uint32_t threshold;
+    _Atomic uint64_t rebuild_wall_ns; /* when the one under way began; 0: none */
+    _Atomic bool rebuild_waits;       /* for memory */
+    uint64_t rebuild_mono_ns;         /* the upkeep thread's */
 };
 struct pindex_set;
 
@@ -179,6 +185,7 @@ struct collection {
     _Atomic bool disk_refused;       /* its log's last write found no space */
     _Atomic bool room_wanted;        /* a write was refused: every dead row is worth taking out */
     uint64_t checkpoint_log_bytes;   /* of its log after the last one; the upkeep thread's */
+    _Atomic bool graph_news;         /* another graph serves than the checkpoint has */
     _Atomic bool checkpoint_failed;  /* the last one tried */
     _Atomic bool checkpoint_damaged; /* the one on disk: nothing of it may be kept */
     struct meta_job bury_job;
@@ -384,6 +391,7 @@ struct node {
     struct stats_metric *distance_computations, *collections, *vectors, *deleted_vectors;
     struct stats_family *memory_bytes, *collection_vectors;
     struct stats_metric *disk_free, *checkpoint_seconds, *unindexed;
+    struct stats_metric *rebuild_seconds, *rebuild_rows;
     struct stats_metric *unshipped_seconds, *unshipped_bytes, *backpressure, *breaker;
     struct stats_metric *store_grade, *store_pinned;
     struct stats_metric *collect_runs_ok, *collect_runs_failed, *collect_objects, *collect_bytes;
@@ -419,8 +427,8 @@ status collection_pin_now(struct collection **c, struct err *err);
 void collection_set_state(struct collection *c, enum collection_state state, const char *reason);
 /* Whether it serves and its log takes no writes any more, and why. */
 bool collection_log_stopped_locked(struct collection *c, char *why, size_t why_bytes);
-void collection_set_ef_search(struct collection *c, uint16_t ef_search); /* of all fields */
-void collection_take_ef_search(struct collection *c, const struct catalog_collection *entry);
+/* m, ef_construction, ef_search and threshold of all fields. */
+void collection_take_hnsw(struct collection *c, const struct catalog_collection *entry);
 /* ST_UNAVAILABLE where rows and log are a loader's, or could not be loaded. They stay, once there,
  * as long as the collection is pinned. */
 NODISCARD
@@ -496,6 +504,22 @@ bool indexes_full(struct collection *c, char *path, size_t path_bytes);
 uint64_t indexes_bytes(struct collection *c);
 /* Answers who waited for an index that is built now, or long enough, or all. */
 void indexes_answer(struct node *node, bool all);
+
+/* rebuild.c: graphs follow what the catalog asks for */
+struct rebuild_room { /* zeroed: none */
+    bool held[NODE_FIELDS_MAX];
+    uint64_t added[NODE_FIELDS_MAX];
+};
+/* Memory for what `entry` asks for beyond what the collection has now, to be settled once that is
+ * wanted, or will not be. ST_NOSPACE names the bytes; nothing is set aside then. */
+NODISCARD
+status rebuild_reserve(struct collection *c, const struct catalog_collection *entry,
+                       struct rebuild_room *out, struct err *err);
+void rebuild_settle(struct collection *c, struct rebuild_room *room, bool wanted);
+/* What is due; the upkeep thread, which repairs and writes checkpoints too: no image is of two
+ * graphs. True: another graph serves. */
+bool rebuild_tick(struct collection *c);
+void rebuild_info_of(struct collection *c, struct rebuild_info *out); /* it is loaded */
 
 /* catalog_store.c */
 NODISCARD

@@ -13,6 +13,7 @@ static const char *const COLLECTION_LABELS[] = {"collection_id", "collection", N
 static const char *const SEARCH_LABELS[] = {"collection", "tier", NULL};
 static const char *const NAME_LABEL[] = {"collection", NULL};
 static const char *const KIND_LABEL[] = {"kind", NULL};
+static const double REBUILD_BUCKETS[] = {1, 10, 60, 300, 1800, 7200, 43200};
 static const double CHECKPOINT_BUCKETS[] = {0.01, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 1800};
 
 /* The seed's names that count what a bucket does: true zeros as long as nothing is shipped. */
@@ -121,6 +122,7 @@ static void collect(void *arg)
     uint64_t vectors = 0;
     uint64_t indexes = 0;
     uint64_t unindexed = 0;
+    uint64_t rebuilding = 0;
     uint64_t live = 0;
     uint64_t dead = 0;
     double fds = 0;
@@ -131,6 +133,7 @@ static void collect(void *arg)
     for (size_t i = 0; i < count; i++) {
         struct collection *c = items[i];
         struct fields_counts counts;
+        struct rebuild_info rebuild;
         enum collection_state state = atomic_load_explicit(&c->seq.state, memory_order_acquire);
 
         if (state != COLLECTION_SERVING && state != COLLECTION_READ_ONLY)
@@ -140,6 +143,8 @@ static void collect(void *arg)
         vectors += counts.index_bytes;
         indexes += indexes_bytes(c);
         unindexed += pindex_any(c->pindex) ? pindex_pending(c->pindex) : 0;
+        rebuild_info_of(c, &rebuild);
+        rebuilding += rebuild.rows > rebuild.linked ? rebuild.rows - rebuild.linked : 0;
         live += slots_live_count(c->slots);
         dead += slots_dead_count(c->slots);
         collect_collection(c);
@@ -152,6 +157,7 @@ static void collect(void *arg)
     set_labelled(node->memory_bytes, "vectors", (double)vectors);
     set_labelled(node->memory_bytes, "indexes", (double)indexes);
     stats_set(node->unindexed, (double)unindexed);
+    stats_set(node->rebuild_rows, (double)rebuilding);
     set_labelled(node->memory_bytes, "reserved", (double)mem_budget_bytes(&node->budget));
     set_labelled(node->memory_bytes, "limit", (double)node->budget.bytes_max);
     collect_bucket(node);
@@ -179,6 +185,14 @@ status node_stats_open(struct node *node, struct err *err)
               "Replaced or deleted documents still in the graphs, until repair takes them out.");
     node->unindexed = plain(node, "tiervec_index_pending_rows", STATS_GAUGE,
                             "Rows that payload indexes do not know yet; queries look at them.");
+    node->rebuild_rows =
+        plain(node, "tiervec_rebuild_pending_rows", STATS_GAUGE,
+              "Vectors that graphs lack which are made anew; the old ones serve meanwhile.");
+    node->rebuild_seconds =
+        stats_metric(stats_family(s, "tiervec_index_build_duration_seconds", STATS_HISTOGRAM,
+                                  "Time to make a graph anew, until it serves.", NULL,
+                                  REBUILD_BUCKETS, COUNT_OF(REBUILD_BUCKETS)),
+                     NULL);
     node->disk_free = plain(node, "tiervec_disk_free_bytes", STATS_GAUGE,
                             "Free bytes where the data directory lies.");
     node->unshipped_seconds = plain(node, "tiervec_oldest_unshipped_write_seconds", STATS_GAUGE,

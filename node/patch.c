@@ -15,8 +15,10 @@ struct patch_job {
     struct node *node;
     struct collection *c; /* pinned */
     struct collection_patch patch;
-    char *name; /* NULL: as it is */
-    bool puts;  /* a setting */
+    struct hnsw_patch hnsw[NODE_FIELDS_MAX]; /* patch.hnsw, if it is not NULL */
+    struct rebuild_room room;                /* set aside for it */
+    char *name;                              /* NULL: as it is */
+    bool puts;                               /* a setting */
     setting_key_fn *choose;
     char key[SETTING_KEY_BYTES];
     struct buf value;
@@ -55,6 +57,19 @@ static void set_ef_search(struct catalog_collection *entry, uint16_t ef_search)
         entry->fields[i].ef_search = ef_search;
 }
 
+static void set_hnsw(struct catalog_collection *entry, const struct hnsw_patch *patch)
+{
+    for (size_t i = 0; i < entry->field_count; i++) {
+        struct catalog_field *f = &entry->fields[i];
+
+        f->m = patch[i].m != 0 ? patch[i].m : f->m;
+        f->ef_construction =
+            patch[i].ef_construction != 0 ? patch[i].ef_construction : f->ef_construction;
+        f->ef_search = patch[i].ef_search != 0 ? patch[i].ef_search : f->ef_search;
+        f->threshold = patch[i].threshold != UINT32_MAX ? patch[i].threshold : f->threshold;
+    }
+}
+
 static status apply(void *arg, struct catalog *catalog, struct err *err)
 {
     struct patch_job *job = arg;
@@ -67,6 +82,8 @@ static status apply(void *arg, struct catalog *catalog, struct err *err)
         st = catalog_rename_collection(catalog, job->c->id, job->name, err);
     if (st == ST_OK && job->patch.ef_search != 0)
         set_ef_search(entry, job->patch.ef_search);
+    if (st == ST_OK && job->patch.hnsw != NULL)
+        set_hnsw(entry, job->hnsw);
     if (st == ST_OK && job->patch.durability != 0)
         entry->durability = (uint8_t)job->patch.durability;
     if (st == ST_OK && job->patch.policy != 0)
@@ -146,6 +163,7 @@ static void tell_bucket(struct patch_job *job)
 
 static void show(struct patch_job *job, struct collection_stats **stats)
 {
+    const struct catalog_collection *entry = catalog_find_id(&job->node->catalog, job->c->id);
     struct collection *c = job->c;
 
     if (job->name != NULL) {
@@ -153,8 +171,8 @@ static void show(struct patch_job *job, struct collection_stats **stats)
         collection_stats_replace(c, *stats);
         *stats = NULL;
     }
-    if (job->patch.ef_search != 0)
-        collection_set_ef_search(c, job->patch.ef_search);
+    if (job->patch.ef_search != 0 || job->patch.hnsw != NULL)
+        collection_take_hnsw(c, entry);
     if (job->patch.durability != 0)
         atomic_store(&c->durability, (uint8_t)job->patch.durability);
     if (job->puts)
@@ -228,6 +246,8 @@ static void run_patch(struct meta_job *base)
         return;
     }
     st = prepare(job, &next, &stats, &err);
+    if (st == ST_OK)
+        st = rebuild_reserve(job->c, catalog_find_id(&next, job->c->id), &job->room, &err);
     if (st == ST_OK && backed)
         st = change_there(job, &err);
     if (st == ST_OK && switches)
@@ -245,13 +265,33 @@ static void run_patch(struct meta_job *base)
         if (switches)
             tell_bucket(job);
     }
+    rebuild_settle(job->c, &job->room, st == ST_OK);
     collection_stats_destroy(stats);
     finish(job, st, &err);
 }
 
-static status check_patch(const struct collection_patch *patch, struct err *err)
+static status check_hnsw(const struct hnsw_patch *h, struct err *err)
 {
     status st = ST_OK;
+
+    if (h->m != 0)
+        st = node_check_range("hnsw.m", h->m, VINDEX_M_MIN, VINDEX_M_MAX, err);
+    if (st == ST_OK && h->ef_construction != 0)
+        st = node_check_range("hnsw.ef_construction", h->ef_construction, 1, VINDEX_EF_MAX, err);
+    if (st == ST_OK && h->ef_search != 0)
+        st = node_check_range("hnsw.ef_search", h->ef_search, 1, VINDEX_EF_MAX, err);
+    return st;
+}
+
+static status check_patch(const struct collection *c, const struct collection_patch *patch,
+                          struct err *err)
+{
+    status st = ST_OK;
+
+    for (size_t i = 0; st == ST_OK && patch->hnsw != NULL && i < c->field_count; i++)
+        st = check_hnsw(&patch->hnsw[i], err);
+    if (st != ST_OK)
+        return st;
 
     if (patch->name != NULL)
         st = catalog_name_check(patch->name, strlen(patch->name), err);
@@ -275,22 +315,56 @@ static void submit(struct node *node, struct collection *c, struct patch_job *jo
         finish(job, err_set(&err, ST_UNAVAILABLE, "the node is stopping"), &err);
 }
 
+/* The key may be chosen later. */
+static status take_setting(struct patch_job *job, const char *key, struct slice value,
+                           struct err *err)
+{
+    if (value.bytes > NODE_SETTING_BYTES_MAX)
+        return err_set(err, ST_INVALID, "a setting has at most %d bytes, this one %zu",
+                       NODE_SETTING_BYTES_MAX, value.bytes);
+    if (strlen(key) > CATALOG_SETTING_KEY_BYTES_MAX)
+        return err_set(err, ST_INVALID, "the key of a setting has at most %d bytes",
+                       CATALOG_SETTING_KEY_BYTES_MAX);
+    (void)snprintf(job->key, sizeof job->key, "%s", key);
+    job->puts = true;
+    buf_init(&job->value, NODE_SETTING_BYTES_MAX);
+    buf_put(&job->value, value.data, value.bytes);
+    return buf_status(&job->value, err);
+}
+
+static status take_patch(struct patch_job *job, const struct collection_patch *patch,
+                         struct err *err)
+{
+    status st = ST_OK;
+
+    job->patch = *patch;
+    if (patch->name != NULL && (job->name = mem_strdup(patch->name)) == NULL)
+        return err_set(err, ST_NOMEM, "out of memory");
+    if (patch->hnsw != NULL)
+        memcpy(job->hnsw, patch->hnsw, job->c->field_count * sizeof job->hnsw[0]);
+    if (patch->setting_key != NULL)
+        st = take_setting(job, patch->setting_key, patch->setting_value, err);
+    return st;
+}
+
 void node_collection_patch(struct node *node, struct collection *c,
                            const struct collection_patch *patch, node_admin_fn *done, void *arg)
 {
     struct patch_job *job = mem_zero(sizeof *job);
     struct err err = {0};
-    status st = check_patch(patch, &err);
+    status st = check_patch(c, patch, &err);
 
-    if (st == ST_OK &&
-        (job == NULL || (patch->name != NULL && (job->name = mem_strdup(patch->name)) == NULL)))
+    if (st == ST_OK && job == NULL)
         st = err_set(&err, ST_NOMEM, "out of memory");
+    if (st == ST_OK) {
+        job->c = c;
+        st = take_patch(job, patch, &err);
+    }
     if (st != ST_OK) {
         job_free(job);
         done(arg, st, NULL, &err);
         return;
     }
-    job->patch = *patch;
     submit(node, c, job, done, arg);
 }
 
@@ -299,29 +373,15 @@ static void put_setting(struct node *node, struct collection *c, const char *key
 {
     struct patch_job *job = mem_zero(sizeof *job);
     struct err err = {0};
-    status st = ST_OK;
+    status st = job == NULL ? err_set(&err, ST_NOMEM, "out of memory")
+                            : take_setting(job, key, value, &err);
 
-    if (value.bytes > NODE_SETTING_BYTES_MAX)
-        st = err_set(&err, ST_INVALID, "a setting has at most %d bytes, this one %zu",
-                     NODE_SETTING_BYTES_MAX, value.bytes);
-    if (strlen(key) > CATALOG_SETTING_KEY_BYTES_MAX)
-        st = err_set(&err, ST_INVALID, "the key of a setting has at most %d bytes",
-                     CATALOG_SETTING_KEY_BYTES_MAX);
-    if (st == ST_OK && job == NULL)
-        st = err_set(&err, ST_NOMEM, "out of memory");
-    if (st == ST_OK) {
-        (void)snprintf(job->key, sizeof job->key, "%s", key);
-        job->choose = choose;
-        job->puts = true;
-        buf_init(&job->value, NODE_SETTING_BYTES_MAX);
-        buf_put(&job->value, value.data, value.bytes);
-        st = buf_status(&job->value, &err);
-    }
     if (st != ST_OK) {
         job_free(job);
         done(arg, st, NULL, &err);
         return;
     }
+    job->choose = choose;
     submit(node, c, job, done, arg);
 }
 

@@ -177,7 +177,7 @@ uint64_t node_query_cost_ns(struct collection *c, const struct query_options *op
     search_ns = vindex_search_cost_ns(vectors_of(c, p->field), &s);
     return filter_is_all(p->filter) ? search_ns
                                     : filter_cost(c, p->filter, search_ns, distance_ns,
-                                                  node_field(c, p->field)->threshold);
+                                                  vindex_threshold(vectors_of(c, p->field)));
 }
 
 uint64_t node_select_cost_ns(struct collection *c, const struct filter *filter)

@@ -114,8 +114,8 @@ static status way_of_filter(struct querying *q, struct way *way)
     if (q->known.bits != NULL && q->known.count < matches)
         matches = q->known.count;
     q->out->selectivity = live == 0 || matches >= live ? 1 : (double)matches / (double)live;
-    way->few = matches <= q->field->threshold ||
-               (!counted && may_be_few(matches, live, q->field->threshold));
+    way->few = matches <= vindex_threshold(q->v) ||
+               (!counted && may_be_few(matches, live, vindex_threshold(q->v)));
     way->s.exact = way->s.exact || way->few;
     way->s.allow = q->known.bits;
     way->s.allow_slots = q->known.bit_count;
@@ -246,7 +246,7 @@ status query_search(struct querying *q, uint32_t wanted)
         st = search_within(q);
     else if (filtered)
         st = way_of_filter(q, &way);
-    else if (q->options->points != NULL && slots_live_count(q->c->slots) <= q->field->threshold)
+    else if (q->options->points != NULL && slots_live_count(q->c->slots) <= vindex_threshold(q->v))
         way.s.exact = true;
     q->out->filter_ns = filtered ? clock_mono_ns(q->c->node->options.clock) - before : 0;
     if (st == ST_OK && q->within == NULL)

@@ -112,7 +112,10 @@ status schema_init(struct collection *c, const struct catalog_collection *entry,
                                       .ef_construction = from->ef_construction,
                                       .ef_search = from->ef_search,
                                       .threshold = from->threshold};
+        atomic_init(&f->m, from->m);
+        atomic_init(&f->ef_construction, from->ef_construction);
         atomic_init(&f->ef_search, from->ef_search);
+        atomic_init(&f->threshold, from->threshold);
         c->vector_bytes += from->dim * sizeof(float);
         if (f->info.name == NULL)
             return err_set(err, ST_NOMEM, "out of memory");

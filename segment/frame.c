@@ -12,6 +12,7 @@ enum { /* docs/formats/frame.md */
        AT_BYTES = 8,
        AT_CRC = 12,
        TAG_REQUIRED = 0x8000,
+       TAG_NONE = 0, /* no extension has it */
 };
 static_assert(AT_CRC + 4 == FRAME_HEADER_BYTES, "docs/formats/frame.md, header");
 
@@ -80,26 +81,45 @@ void frame_put_no_extensions(struct buf *out)
     buf_put_u32(out, 0);
 }
 
-status frame_skip_extensions(struct rd *body, const struct frame_kind *kind, struct err *err)
+void frame_put_extension(struct buf *out, uint16_t tag, struct slice content)
+{
+    buf_put_u32(out, (uint32_t)(2 + 4 + content.bytes));
+    buf_put_u16(out, tag);
+    buf_put_u32(out, (uint32_t)content.bytes);
+    buf_put_slice(out, content);
+}
+
+status frame_find_extension(struct rd *body, const struct frame_kind *kind, uint16_t wanted,
+                            struct slice *out, struct err *err)
 {
     uint32_t bytes = rd_u32(body);
     int64_t before = -1;
 
+    *out = (struct slice){0};
     if (body->bad || rd_left(body) != bytes)
         return err_set(err, ST_CORRUPT, "%s: its fields do not end where it does", kind->name);
     while (rd_left(body) > 0) {
         uint16_t tag = rd_u16(body);
+        struct slice content = rd_bytes(body, rd_u32(body));
 
-        rd_skip(body, rd_u32(body));
         if (body->bad || tag <= before)
             return err_set(err, ST_CORRUPT, "%s: extension %u is cut short or out of order",
                            kind->name, tag);
-        if ((tag & TAG_REQUIRED) != 0)
+        if (tag == wanted)
+            *out = content;
+        else if ((tag & TAG_REQUIRED) != 0)
             return err_set(err, ST_UNSUPPORTED, "%s: extension %u is newer than this program",
                            kind->name, tag);
         before = tag;
     }
     return ST_OK;
+}
+
+status frame_skip_extensions(struct rd *body, const struct frame_kind *kind, struct err *err)
+{
+    struct slice none;
+
+    return frame_find_extension(body, kind, TAG_NONE, &none, err);
 }
 
 void frame_put_text(struct buf *out, const char *text)

@@ -29,12 +29,17 @@ status frame_open(struct slice bytes, const struct frame_kind *kind, struct rd *
 /* Of an object that frame_open() took. */
 uint16_t frame_version(struct slice bytes);
 
-/* The block for what is not known yet: version 1 writes an empty one. */
+/* The block for what came later than version 1: an empty one, or one with a single extension. */
 void frame_put_no_extensions(struct buf *out);
+void frame_put_extension(struct buf *out, uint16_t tag, struct slice content);
 /* Skips fields that may be skipped; they must end where the object does. ST_UNSUPPORTED for one
  * that may not. */
 NODISCARD
 status frame_skip_extensions(struct rd *body, const struct frame_kind *kind, struct err *err);
+/* The same, and hands over the one with this tag: empty if it is not there. */
+NODISCARD
+status frame_find_extension(struct rd *body, const struct frame_kind *kind, uint16_t tag,
+                            struct slice *out, struct err *err);
 
 void frame_put_text(struct buf *out, const char *text); /* u16 bytes, then they */
 void frame_rd_id(struct rd *r, uint8_t out[16]);        /* unchanged if it is cut short */

@@ -30,6 +30,7 @@ struct manifest_image { /* one part of a field's graph: slots [slot_first, slot_
     uint32_t slot_first, slot_end;
     uint32_t slots_end; /* of the whole image */
     uint32_t nodes;
+    uint16_t m, ef_construction; /* the graph was made with; 0: not known. One for a field */
 };
 struct manifest_gap { /* lsns an operator discarded */
     uint64_t first_lsn, last_lsn;

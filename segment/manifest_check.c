@@ -1,5 +1,6 @@
 /* The rules that make lists a manifest: what a restore would trip over is refused before it is
  * stored. */
+#include "index/vindex.h"
 #include "segment/catalog_internal.h"
 #include "segment/manifest_internal.h"
 #include "segment/root_internal.h"
@@ -39,7 +40,11 @@ static bool image_ok(const struct manifest *m, size_t at)
         return false;
     if (i->slot_first != (first ? 0 : before->slot_end) || last != (i->slot_end == i->slots_end))
         return false;
-    return first || (before->start_lsn == i->start_lsn && before->slots_end == i->slots_end);
+    if (i->m == 0 ? i->ef_construction != 0
+                  : i->m < VINDEX_M_MIN || i->m > VINDEX_M_MAX || i->ef_construction == 0)
+        return false;
+    return first || (before->start_lsn == i->start_lsn && before->slots_end == i->slots_end &&
+                     before->m == i->m && before->ef_construction == i->ef_construction);
 }
 
 static bool gap_ok(const struct manifest *m, size_t at)

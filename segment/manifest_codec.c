@@ -10,6 +10,7 @@ enum { /* docs/formats/manifest.md */
        IMAGE_ENTRY_BYTES = OBJECT_REF_BYTES + 26,
        GAP_ENTRY_BYTES = 41,
        GAP_FLAG_DROPPED = 1,
+       TAG_GRAPHS = 1, /* with what the graphs of the images were made */
 };
 static const struct frame_kind KIND = {
     .name = "manifest", .magic = "TVMF", .version = 1, .bytes_max = MANIFEST_BYTES_MAX};
@@ -55,6 +56,28 @@ static void put_lists(struct buf *b, const struct manifest *m)
     }
 }
 
+static void put_graphs(struct buf *out, const struct manifest *m)
+{
+    struct buf graphs;
+
+    buf_init(&graphs, MANIFEST_BYTES_MAX);
+    for (size_t i = 0; i < m->image_count; i++) {
+        const struct manifest_image *p = &m->images[i];
+
+        if (p->slot_first != 0 || p->m == 0)
+            continue;
+        buf_put_u16(&graphs, p->field);
+        buf_put_u16(&graphs, p->m);
+        buf_put_u16(&graphs, p->ef_construction);
+    }
+    if (graphs.bytes == 0 && !graphs.failed)
+        frame_put_no_extensions(out);
+    else
+        frame_put_extension(out, TAG_GRAPHS, buf_slice(&graphs));
+    out->failed = out->failed || graphs.failed;
+    buf_free(&graphs);
+}
+
 status manifest_encode(const struct manifest *m, struct buf *out, struct err *err)
 {
     status st = manifest_check(m, ST_INVALID, err);
@@ -72,7 +95,7 @@ status manifest_encode(const struct manifest *m, struct buf *out, struct err *er
     put_log_floor(out, &m->floor);
     catalog_put_collection(out, &m->schema);
     put_lists(out, m);
-    frame_put_no_extensions(out);
+    put_graphs(out, m);
     return frame_end(out, begin, &KIND, err);
 }
 
@@ -167,8 +190,33 @@ static status rd_gaps(struct rd *r, struct manifest *m, struct err *err)
     return st;
 }
 
+/* Of each field that has an image, whose parts stand together. */
+static status rd_graphs(struct slice content, struct manifest *m, struct err *err)
+{
+    struct rd r = rd_make(content);
+    size_t at = 0;
+
+    while (rd_left(&r) > 0) {
+        uint16_t field = rd_u16(&r);
+        uint16_t links = rd_u16(&r);
+        uint16_t ef = rd_u16(&r);
+
+        while (at < m->image_count && m->images[at].field < field)
+            at++;
+        if (r.bad || links == 0 || at == m->image_count || m->images[at].field != field)
+            return err_set(err, ST_CORRUPT, "manifest: a graph of field %u that has no image",
+                           field);
+        for (; at < m->image_count && m->images[at].field == field; at++) {
+            m->images[at].m = links;
+            m->images[at].ef_construction = ef;
+        }
+    }
+    return ST_OK;
+}
+
 static status rd_manifest(struct rd *r, struct manifest *m, struct err *err)
 {
+    struct slice graphs;
     status st;
 
     frame_rd_id(r, m->collection);
@@ -188,7 +236,9 @@ static status rd_manifest(struct rd *r, struct manifest *m, struct err *err)
         st = rd_images(r, m, err);
     if (st == ST_OK)
         st = rd_gaps(r, m, err);
-    return st == ST_OK ? frame_skip_extensions(r, &KIND, err) : st;
+    if (st == ST_OK)
+        st = frame_find_extension(r, &KIND, TAG_GRAPHS, &graphs, err);
+    return st == ST_OK ? rd_graphs(graphs, m, err) : st;
 }
 
 status manifest_decode(struct slice bytes, const uint8_t collection[16], struct manifest *out,

@@ -24,7 +24,8 @@ enum {
                          RECORD_FIELDS_MAX * (6 + RECORD_DIM_MAX * 4),
     CKPT_LIVE_HEAD_BYTES = 12,  /* u32 block, u32 entries, u32 bytes */
     CKPT_LIVE_ENTRY_BYTES = 15, /* at most: two varints of 5 and 10 */
-    CKPT_GRAPH_HEAD_BYTES = 16, /* u16 field, u16 zero, u32 slots end, u8 bits, 7 bytes zero */
+    CKPT_GRAPH_HEAD_BYTES = 16, /* u16 field, u16 zero, u32 slots end, u8 bits, u8 m,
+                                 * u16 ef_construction, u32 zero */
     CKPT_NODE_HEAD_BYTES = 5,   /* u32 slot, u8 level */
     CKPT_NODE_LINKS_MAX = (2 + VNODE_LEVEL_MAX) * VINDEX_M_MAX,
 };
@@ -177,7 +178,8 @@ void ckpt_live_close(struct ckpt_live *l);
 struct ckpt_graph { /* a graph file, node by node; _close() in any case */
     const struct ckpt_manifest *m;
     struct container_stream stream;
-    uint32_t *links; /* of the node read last */
+    struct vgraph made; /* m 0: the file does not say */
+    uint32_t *links;    /* of the node read last */
     uint32_t left;
     uint32_t next_slot;
 };

@@ -220,12 +220,21 @@ static bool is_loaded(const struct slots *slots, const struct vindex *v, uint32_
     return (state == SLOT_LIVE || state == SLOT_DEAD) && vindex_filled(v, slot);
 }
 
+/* A graph of other making than the field is for now comes as it is. False: there is no memory for
+ * its links, and the rows are linked anew. */
+static bool takes_graph(const struct checkpoint_field *f, const struct ckpt_graph *g)
+{
+    return g->made.m == 0 || vindex_graph_load(f->vindex, &g->made, NULL) == ST_OK;
+}
+
 static status load_nodes(struct loader *l, const struct checkpoint_field *f,
                          const struct ckpt_file *file, struct container *c, struct err *err)
 {
     struct ckpt_graph g = {0};
     status st = ckpt_graph_open(&g, c, &l->m, file, err);
 
+    if (st == ST_OK && !takes_graph(f, &g))
+        st = ST_NOT_FOUND;
     while (st == ST_OK) {
         struct vnode node = {0};
 

@@ -160,6 +160,12 @@ static status read_graph_head(struct ckpt_graph *g, uint16_t field, struct err *
     if (le_u16(head.data) != field || le_u16(head.data + 2) != 0 ||
         le_u32(head.data + 4) != g->m->slots_end || head.data[8] != link_bits(g->m->slots_end))
         return err_set(err, ST_CORRUPT, "head does not fit the manifest");
+    g->made = (struct vgraph){.m = head.data[9], .ef_construction = le_u16(head.data + 10)};
+    if (g->made.m > VINDEX_M_MAX || (g->made.m < VINDEX_M_MIN && g->made.m != 0) ||
+        g->made.ef_construction > VINDEX_EF_MAX ||
+        (g->made.m == 0) != (g->made.ef_construction == 0))
+        return err_set(err, ST_CORRUPT, "a graph of m %u and ef_construction %u", g->made.m,
+                       g->made.ef_construction);
     return ST_OK;
 }
 

@@ -350,12 +350,16 @@ static void fill_nodes(struct ckpt_writer *w, const struct checkpoint_field *f, 
 
 static void put_graph_head(struct ckpt_writer *w, const struct checkpoint_field *f)
 {
+    struct vgraph made = vindex_graph(f->vindex);
+
     buf_reset(&w->batch);
     buf_put_u16(&w->batch, f->id);
     buf_put_u16(&w->batch, 0);
     buf_put_u32(&w->batch, w->now.slots_end);
     buf_put_u8(&w->batch, (uint8_t)link_bits(w->now.slots_end));
-    buf_put_zeros(&w->batch, 7);
+    buf_put_u8(&w->batch, (uint8_t)made.m);
+    buf_put_u16(&w->batch, made.ef_construction);
+    buf_put_zeros(&w->batch, 4);
 }
 
 static status write_graph(struct ckpt_writer *w, const struct checkpoint_field *f, struct err *err)

@@ -150,7 +150,8 @@ static status part_begin(struct parts *w, struct err *err)
 
 static status part_end(struct parts *w, uint32_t slot_end, struct err *err)
 {
-    struct manifest_image item = {.field = w->field};
+    struct manifest_image item = {
+        .field = w->field, .m = w->graph.made.m, .ef_construction = w->graph.made.ef_construction};
     struct image_head head;
     struct slice bytes;
     status st = image_finish(w->writer, slot_end, &head, &bytes, err);

@@ -22,6 +22,7 @@ enum {
 
 struct placer {
     const struct restore_rows *rows;
+    const struct restore_plan *plan;
     struct replay replay;
     struct slot_map map;
     uint32_t map_end;   /* slots below are the image's, until its nodes are in */
@@ -227,6 +228,32 @@ static status on_record(void *arg, uint64_t lsn, struct slice payload, struct er
     return st == ST_OK ? replay_record(&p->replay, lsn, payload, err) : st;
 }
 
+/* With what the image of a field was made; m 0: there is none, or it is not known. */
+static struct vgraph made_of(const struct placer *p, uint16_t field)
+{
+    const struct manifest *m = &p->plan->manifest;
+
+    for (size_t i = 0; i < m->image_count; i++)
+        if (m->images[i].field == field)
+            return (struct vgraph){.m = m->images[i].m,
+                                   .ef_construction = m->images[i].ef_construction};
+    return (struct vgraph){0};
+}
+
+/* Graphs of other making than the fields are for now come as they are. False: there is no memory
+ * for their links. */
+static bool takes_graphs(const struct placer *p)
+{
+    for (size_t i = 0; i < p->rows->field_count; i++) {
+        const struct checkpoint_field *f = &p->rows->fields[i];
+        struct vgraph made = made_of(p, f->id);
+
+        if (made.m != 0 && vindex_graph_load(f->vindex, &made, NULL) != ST_OK)
+            return false;
+    }
+    return true;
+}
+
 /* All rows at or below the image's lsn are there. What is left of the map will not come. */
 static status on_nodes_begin(void *arg, struct err *err)
 {
@@ -238,7 +265,8 @@ static status on_nodes_begin(void *arg, struct err *err)
     p->nodes_begun = true;
     if (p->map_end > 0)
         st = slots_load_finish(p->rows->slots, err);
-    p->report.graph_left_out = p->report.placed * 100 < (uint64_t)p->map_slots * GRAPH_KEPT_PERCENT;
+    p->report.graph_left_out =
+        p->report.placed * 100 < (uint64_t)p->map_slots * GRAPH_KEPT_PERCENT || !takes_graphs(p);
     slot_map_free(&p->map);
     return st;
 }
@@ -348,6 +376,7 @@ status restore_into(const struct restore_options *options, const struct restore_
                     struct err *err)
 {
     struct placer p = {.rows = rows,
+                       .plan = plan,
                        .replay = {.slots = rows->slots,
                                   .epoch = rows->epoch,
                                   .fields = rows->fields,

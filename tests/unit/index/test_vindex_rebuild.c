@@ -225,12 +225,18 @@ static void what_does_not_fit_is_refused_with_the_bytes(void **unused)
     used = mem_budget_bytes(&r.budget);
     assert_int_equal(vindex_rebuild_reserve(r.index, &THIN, &added, &err), ST_OK);
     assert_int_equal(added, 0);
+    vindex_rebuild_settle(r.index, 0);
     assert_int_equal(vindex_rebuild_reserve(r.index, &WIDE, &added, &err), ST_OK);
     assert_true(added > 1000 * 2 * 16 * 4);
     more = added;
     assert_int_equal(vindex_rebuild_reserve(r.index, &WIDE, &added, &err), ST_OK);
     assert_int_equal(added, 0); /* it is set aside already */
-    vindex_rebuild_give_back(r.index, more);
+    vindex_rebuild_settle(r.index, 0);
+    /* Nobody takes it away, or anything else, before it is settled. */
+    assert_int_equal(step(&r, &THIN), VREBUILD_NONE);
+    assert_int_equal(vindex_rebuild_step(r.index, &WIDER, &out, &err), ST_CONFLICT);
+    assert_int_equal(mem_budget_bytes(&r.budget), used + more);
+    vindex_rebuild_settle(r.index, more);
     assert_int_equal(mem_budget_bytes(&r.budget), used);
 
     r.budget.bytes_max = used + more - 1;
@@ -246,13 +252,14 @@ static void what_does_not_fit_is_refused_with_the_bytes(void **unused)
     r.budget.bytes_max = used + more;
     assert_int_equal(vindex_rebuild_reserve(r.index, &WIDE, &added, &err), ST_OK);
     assert_int_equal(added, more);
+    vindex_rebuild_settle(r.index, 0);
     assert_int_equal(step(&r, &WIDE), VREBUILD_BEGUN);
     assert_int_equal(mem_budget_bytes(&r.budget), used + more);
     /* A larger one goes on from what this one has. */
     r.budget.bytes_max = 0;
     assert_int_equal(vindex_rebuild_reserve(r.index, &WIDER, &added, &err), ST_OK);
-    assert_true(added < more);
-    vindex_rebuild_give_back(r.index, added);
+    assert_true(added > 0 && added < more);
+    vindex_rebuild_settle(r.index, added);
     r.budget.bytes_max = used + more;
     link_all(&r);
     assert_int_equal(step(&r, &WIDE), VREBUILD_DONE);

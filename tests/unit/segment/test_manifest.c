@@ -23,9 +23,9 @@ static status add_lists(struct manifest *m)
     const struct manifest_segment segments[] = {{object_of(1), 50, 1, 49, 1000, 0},
                                                 {object_of(2), 55, 0, 0, 0, 3},
                                                 {object_of(3), 50, 7, 60, 1, 0}};
-    const struct manifest_image images[] = {{object_of(4), 0, 40, 0, 70000, 90000, 69000},
-                                            {object_of(5), 0, 40, 70000, 90000, 90000, 20000},
-                                            {object_of(6), 3, 45, 0, 1, 1, 0}};
+    const struct manifest_image images[] = {{object_of(4), 0, 40, 0, 70000, 90000, 69000, 0, 0},
+                                            {object_of(5), 0, 40, 70000, 90000, 90000, 20000, 0, 0},
+                                            {object_of(6), 3, 45, 0, 1, 1, 0, 0, 0}};
     const struct manifest_gap gaps[] = {{60, 70, 2, 9, 1700000000000000001u, false},
                                         {71, 71, 5, 1, 1700000000000000002u, true}};
     status st = ST_OK;
@@ -243,7 +243,7 @@ static void the_most_objects_fit(void **state)
     for (uint32_t i = 0; i < MANIFEST_OBJECTS_MAX; i++) {
         struct lineage l = {i + 1, 1, i + 1, i};
         struct manifest_segment s = {object_of(1), 50, 1, 1, 1, 0};
-        struct manifest_image p = {object_of(1), 3, 1, i, i + 1, MANIFEST_OBJECTS_MAX, 1};
+        struct manifest_image p = {object_of(1), 3, 1, i, i + 1, MANIFEST_OBJECTS_MAX, 1, 0, 0};
         struct manifest_gap g = {i + 1, i + 1, 1, 1, 0, false};
 
         assert_int_equal(manifest_add_lineage(&m, &l, NULL), ST_OK);
@@ -297,7 +297,7 @@ static void damage_under_a_good_checksum_never_leads_outside(void **state)
 
 static void unknown_fields_are_skipped_unless_required(void **state)
 {
-    const uint8_t extension[] = {1, 0, 2, 0, 0, 0, 9, 9};
+    const uint8_t extension[] = {7, 0, 2, 0, 0, 0, 9, 9};
     struct buf b = encode(*state);
     struct manifest m;
 
@@ -315,6 +315,57 @@ static void unknown_fields_are_skipped_unless_required(void **state)
     b.data[4] = 2;
     seal_frame(b.data, b.bytes);
     assert_int_equal(manifest_decode(buf_slice(&b), DOCS, &m, NULL), ST_UNSUPPORTED);
+    buf_free(&b);
+}
+
+static void make_known(struct manifest *m)
+{
+    for (size_t i = 0; i < m->image_count; i++) {
+        m->images[i].m = m->images[i].field == 0 ? 16 : 128;
+        m->images[i].ef_construction = m->images[i].field == 0 ? 200 : 1;
+    }
+}
+
+/* With what the graphs were made: of all images, of one, and nonsense. */
+static void the_making_of_a_graph_comes_back(void **state)
+{
+    const uint8_t of_no_image[] = {9, 0, 16, 0, 200, 0};
+    struct manifest m, back;
+    struct buf b = {0};
+
+    (void)state;
+    assert_int_equal(make(&m), ST_OK);
+    make_known(&m);
+    buf_init(&b, MANIFEST_BYTES_MAX);
+    assert_int_equal(manifest_encode(&m, &b, NULL), ST_OK);
+    assert_int_equal(manifest_decode(buf_slice(&b), DOCS, &back, NULL), ST_OK);
+    for (size_t i = 0; i < m.image_count; i++) {
+        assert_int_equal(back.images[i].m, m.images[i].m);
+        assert_int_equal(back.images[i].ef_construction, m.images[i].ef_construction);
+    }
+    manifest_free(&back);
+    attack_cuts_and_flips(decode, buf_slice(&b));
+    assert_true(attack_edits(decode, seal_frame, buf_slice(&b), HEADER_BYTES, 5000, seed) > 100);
+    memcpy(b.data + b.bytes - sizeof of_no_image, of_no_image, sizeof of_no_image);
+    seal_frame(b.data, b.bytes);
+    assert_int_equal(decode(buf_slice(&b)), ST_CORRUPT);
+
+    m.images[2].m = 0; /* not known of field 3 */
+    m.images[2].ef_construction = 0;
+    buf_reset(&b);
+    assert_int_equal(manifest_encode(&m, &b, NULL), ST_OK);
+    assert_int_equal(manifest_decode(buf_slice(&b), DOCS, &back, NULL), ST_OK);
+    assert_int_equal(back.images[1].m, 16);
+    assert_int_equal(back.images[2].m, 0);
+    manifest_free(&back);
+    m.images[1].m = 17; /* parts of one image */
+    assert_int_equal(manifest_encode(&m, &b, NULL), ST_INVALID);
+    m.images[0].m = m.images[1].m = 129;
+    assert_int_equal(manifest_encode(&m, &b, NULL), ST_INVALID);
+    m.images[0].m = m.images[1].m = 16;
+    m.images[0].ef_construction = m.images[1].ef_construction = 0;
+    assert_int_equal(manifest_encode(&m, &b, NULL), ST_INVALID);
+    manifest_free(&m);
     buf_free(&b);
 }
 
@@ -500,6 +551,7 @@ int main(int argc, char **argv)
         WITH_MANIFEST(a_cut_or_a_flipped_bit_is_corruption),
         WITH_MANIFEST(damage_under_a_good_checksum_never_leads_outside),
         WITH_MANIFEST(unknown_fields_are_skipped_unless_required),
+        cmocka_unit_test(the_making_of_a_graph_comes_back),
         WITH_MANIFEST(another_collection_s_manifest_is_corruption),
         WITH_MANIFEST(each_breach_of_a_rule_is_refused),
         WITH_MANIFEST(each_allocation_may_fail),

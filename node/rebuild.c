@@ -1,0 +1,189 @@
+/* Graphs follow what the catalog asks for: another m or ef_construction of a field that serves.
+ *
+ * What is wanted lies in the catalog and beside each field; what there is the index knows, also
+ * after a load, as an image says with what its graph was made. So it does not matter how the two
+ * came to differ: by a PATCH, by the bucket's catalog, by a crash in the middle, by a restore of an
+ * older image. The upkeep thread compares them at each tick and takes the next step
+ * (index/vindex.h); linkers do the work between the steps. A PATCH alone asks for memory first. */
+#include "node/fields.h"
+
+#include <inttypes.h>
+#include <stdatomic.h>
+
+static struct vgraph wanted(const struct collection_field *f)
+{
+    return (struct vgraph){.m = atomic_load(&f->m),
+                           .ef_construction = atomic_load(&f->ef_construction)};
+}
+
+static bool same(struct vgraph a, struct vgraph b)
+{
+    return a.m == b.m && a.ef_construction == b.ef_construction;
+}
+
+static bool has_rows(const struct collection *c)
+{
+    enum collection_state state = atomic_load_explicit(&c->seq.state, memory_order_acquire);
+
+    return state == COLLECTION_SERVING || state == COLLECTION_READ_ONLY;
+}
+
+/* --- memory ahead of time; the meta thread --- */
+
+void rebuild_settle(struct collection *c, struct rebuild_room *room, bool is_wanted)
+{
+    for (size_t i = 0; i < c->field_count; i++)
+        if (room->held[i])
+            vindex_rebuild_settle(c->fields[i].vindex, is_wanted ? 0 : room->added[i]);
+    *room = (struct rebuild_room){0};
+}
+
+/* What is wanted already has its memory, or waits for it. */
+static status reserve_field(const struct collection_field *f, struct vgraph want, bool *held,
+                            uint64_t *added, struct err *err)
+{
+    status st = ST_OK;
+
+    if (same(want, wanted(f)))
+        return ST_OK;
+    st = vindex_rebuild_reserve(f->vindex, &want, added, err);
+    *held = st == ST_OK;
+    return st;
+}
+
+status rebuild_reserve(struct collection *c, const struct catalog_collection *entry,
+                       struct rebuild_room *out, struct err *err)
+{
+    status st = ST_OK;
+
+    *out = (struct rebuild_room){0};
+    if (!has_rows(c))
+        return ST_OK;
+    for (size_t i = 0; st == ST_OK && i < c->field_count; i++) {
+        const struct catalog_field *to = &entry->fields[i];
+
+        st = reserve_field(&c->fields[i],
+                           (struct vgraph){.m = to->m, .ef_construction = to->ef_construction},
+                           &out->held[i], &out->added[i], err);
+    }
+    if (st != ST_OK)
+        rebuild_settle(c, out, false);
+    return st;
+}
+
+/* --- steps; the upkeep thread --- */
+
+static void begun(struct collection *c, struct collection_field *f, struct vgraph want)
+{
+    struct vgraph now = vindex_graph(f->vindex);
+
+    atomic_store(&f->rebuild_waits, false);
+    atomic_store(&f->rebuild_wall_ns, clock_wall_ns(c->node->options.clock));
+    f->rebuild_mono_ns = clock_mono_ns(c->node->options.clock);
+    log_info("a graph is made anew beside the one that serves",
+             "collection_id=%s vector=%s m=%u ef_construction=%u m_before=%u "
+             "ef_construction_before=%u rows=%u bytes=%" PRIu64,
+             c->id_text, f->info.name, want.m, want.ef_construction, now.m, now.ef_construction,
+             vindex_rows(f->vindex), vindex_bytes(f->vindex));
+}
+
+static void done(struct collection *c, struct collection_field *f, struct vgraph want)
+{
+    double seconds = (double)(clock_mono_ns(c->node->options.clock) - f->rebuild_mono_ns) * 1e-9;
+
+    atomic_store(&f->rebuild_wall_ns, 0);
+    atomic_store(&c->graph_news, true);
+    stats_observe(c->node->rebuild_seconds, seconds);
+    log_info("a graph that was made anew serves",
+             "collection_id=%s vector=%s m=%u ef_construction=%u rows=%u linked=%u pending=%u "
+             "seconds=%.1f bytes=%" PRIu64,
+             c->id_text, f->info.name, want.m, want.ef_construction, vindex_rows(f->vindex),
+             vindex_linked(f->vindex), vindex_pending(f->vindex), seconds, vindex_bytes(f->vindex));
+}
+
+static void could_not(struct collection *c, struct collection_field *f, status st,
+                      const struct err *err)
+{
+    if (st == ST_CONFLICT || atomic_exchange(&f->rebuild_waits, true))
+        return;
+    log_warn("a graph is not made anew yet, it is tried again until there is memory",
+             "collection_id=%s vector=%s err=%s", c->id_text, f->info.name, err->text);
+}
+
+/* True: another graph serves. */
+static bool step(struct collection *c, struct collection_field *f)
+{
+    struct vgraph want = wanted(f);
+    struct vrebuild_progress shown;
+    enum vrebuild now = VREBUILD_NONE;
+    bool under_way = vindex_rebuild_shown(f->vindex, &shown) && same(shown.made, want);
+    struct err err = {0};
+    status st = vindex_rebuild_step(f->vindex, &want, &now, &err);
+
+    if (st != ST_OK) {
+        could_not(c, f, st, &err);
+        return false;
+    }
+    if (now == VREBUILD_NONE) {
+        atomic_store(&f->rebuild_waits, false);
+        atomic_store(&f->rebuild_wall_ns, 0);
+        return false;
+    }
+    if (!under_way)
+        begun(c, f, want);
+    if (now == VREBUILD_DONE)
+        done(c, f, want);
+    linkers_want(c);
+    return now == VREBUILD_DONE;
+}
+
+/* The image in the bucket is of the old graph: it is due as if there were none. */
+static void forget_image(const void *arg, struct bucket_marks *marks)
+{
+    (void)arg;
+    marks->image_rows = 0;
+}
+
+bool rebuild_tick(struct collection *c)
+{
+    bool news = false;
+
+    for (size_t i = 0; i < c->field_count; i++)
+        news = step(c, &c->fields[i]) || news;
+    if (news && policy_has_bucket(atomic_load(&c->policy)))
+        ship_change_marks(c, forget_image, NULL);
+    return news;
+}
+
+/* --- what is told --- */
+
+static void add_field(const struct collection_field *f, struct rebuild_info *out)
+{
+    struct vgraph want = wanted(f);
+    struct vrebuild_progress shown;
+    const char *state = "queued";
+
+    if (same(want, vindex_graph(f->vindex)))
+        return;
+    if (out->state == NULL) {
+        out->m = want.m;
+        out->ef_construction = want.ef_construction;
+        out->started_ns = atomic_load(&f->rebuild_wall_ns);
+    }
+    if (vindex_rebuild_shown(f->vindex, &shown) && same(shown.made, want)) {
+        state = "linking";
+        out->linked += shown.linked;
+    } else if (atomic_load(&f->rebuild_waits)) {
+        state = "waiting";
+    }
+    out->rows += vindex_rows(f->vindex);
+    if (out->state == NULL || strcmp(state, "linking") == 0)
+        out->state = state;
+}
+
+void rebuild_info_of(struct collection *c, struct rebuild_info *out)
+{
+    *out = (struct rebuild_info){0};
+    for (size_t i = 0; i < c->field_count; i++)
+        add_field(&c->fields[i], out);
+}
