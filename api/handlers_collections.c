@@ -26,6 +26,23 @@ static void print_hnsw(struct buf *out, const struct collection_info *info)
     buf_put_text(out, "}");
 }
 
+/* Of graphs that are made anew with what `hnsw` says now; the old ones serve meanwhile. */
+static void print_rebuild(struct buf *out, const struct rebuild_info *info)
+{
+    if (info->state == NULL) {
+        buf_put_text(out, ",\"rebuild\":null");
+        return;
+    }
+    buf_put_text(out, ",\"rebuild\":{");
+    print_text(out, true, "state", info->state);
+    print_u64(out, false, "m", info->m);
+    print_u64(out, false, "ef_construction", info->ef_construction);
+    print_u64(out, false, "linked", info->linked);
+    print_u64(out, false, "rows", info->rows);
+    print_time(out, false, "started_at", info->started_ns);
+    buf_put_text(out, "}");
+}
+
 void print_bucket_state(struct buf *out, const struct collection_info *info)
 {
     if (!info->has_bucket) {
@@ -82,6 +99,7 @@ static void print_collection(struct request *req, const struct collection_info *
     print_u64(out, false, "checkpoint_bytes", info->checkpoint_bytes);
     print_u64(out, false, "bucket_bytes", info->bucket_bytes);
     print_time(out, false, "last_checkpoint_at", info->last_checkpoint_ns);
+    print_rebuild(out, &info->rebuild);
     print_bool(out, "switching", info->switching);
     print_bucket_state(out, info);
     buf_put_text(out, "}}\n");
@@ -363,12 +381,32 @@ static void on_patched(void *arg, status st, const struct collection_info *info,
     reply_send(req, 200);
 }
 
+/* The same for each of the vectors. */
+static bool parse_patch_hnsw(struct request *req, struct parse *p, struct jval v,
+                             struct collection_patch *patch)
+{
+    struct collection_spec spec = {.threshold = UINT32_MAX};
+    struct hnsw_patch *hnsw = arena_array(&req->arena, NODE_FIELDS_MAX, sizeof *hnsw);
+
+    if (hnsw == NULL)
+        return parse_fail(p, PROBLEM_NO_MEMORY, "out of memory for a change");
+    if (!parse_graph(p, v, &spec))
+        return false;
+    for (size_t i = 0; i < NODE_FIELDS_MAX; i++)
+        hnsw[i] = (struct hnsw_patch){.m = spec.m,
+                                      .ef_construction = spec.ef_construction,
+                                      .ef_search = spec.ef_search,
+                                      .threshold = spec.threshold};
+    patch->hnsw = hnsw;
+    return true;
+}
+
 static bool parse_patch(struct request *req, struct parse *p, struct jval root,
                         struct collection_patch *patch)
 {
-    static const struct member members[] = {
-        {"name", false},       {"ef_search", false}, {"tiering_policy", false},
-        {"durability", false}, {"hnsw", true},       {"quantization", true}};
+    static const struct member members[] = {{"name", false},           {"ef_search", false},
+                                            {"tiering_policy", false}, {"durability", false},
+                                            {"hnsw", false},           {"quantization", true}};
     uint64_t n = 0;
 
     for (struct jiter it = jval_iter(root); jiter_next(&it);) {
@@ -392,16 +430,20 @@ static bool parse_patch(struct request *req, struct parse *p, struct jval root,
             if (!parse_durability(p, it.value, &patch->durability))
                 return false;
             break;
+        case 4:
+            if (!parse_patch_hnsw(req, p, it.value, patch))
+                return false;
+            break;
         default: /* null */
             break;
         }
     }
     if (patch->name != NULL || patch->ef_search != 0 || patch->policy != 0 ||
-        patch->durability != 0)
+        patch->durability != 0 || patch->hnsw != NULL)
         return true;
     return parse_fail(p, PROBLEM_INVALID,
-                      "nothing to change: `name`, `ef_search`, `tiering_policy` or `durability` is "
-                      "needed");
+                      "nothing to change: `name`, `ef_search`, `hnsw`, `tiering_policy` or "
+                      "`durability` is needed");
 }
 
 task_state handle_patch(struct request *req)

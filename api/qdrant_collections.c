@@ -56,7 +56,8 @@ static const char *color_of(const struct collection_info *info, bool indexes_bui
         return "red";
     if (strcmp(info->state, "loading") == 0)
         return "yellow";
-    return info->rows_to_link > 0 || indexes_build ? "yellow" : "green";
+    return info->rows_to_link > 0 || info->rebuild.state != NULL || indexes_build ? "yellow"
+                                                                                  : "green";
 }
 
 static void print_schema(struct buf *out, const struct index_info *indexes, size_t count)
@@ -103,6 +104,11 @@ static void print_info(struct buf *out, struct request *req, struct jval stored,
     if (strcmp(info.state, "failed") == 0) {
         buf_put_text(out, ",\"optimizer_status\":{");
         print_text(out, true, "error", info.reason);
+        buf_put_text(out, "}");
+    } else if (info.rebuild.state != NULL && strcmp(info.rebuild.state, "waiting") == 0) {
+        buf_put_text(out, ",\"optimizer_status\":{");
+        print_text(out, true, "error",
+                   "a graph waits for memory to be made anew; the old one serves");
         buf_put_text(out, "}");
     } else {
         print_text(out, false, "optimizer_status", "ok");

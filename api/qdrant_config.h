@@ -30,8 +30,9 @@ bool qd_parse_create(struct qd_parse *p, struct request *req, struct jval body,
 bool qd_parse_tier(struct qd_parse *p, struct jval body, enum node_policy *out);
 /* A name a collection or an alias may have: 422 otherwise. */
 bool qd_check_name(struct qd_parse *p, const char *member, struct slice name);
-/* The types of hnsw_config's members. */
-bool qd_check_hnsw(struct qd_parse *p, struct jval body);
+/* hnsw_config of body, whose members' types are checked: m, ef_construction and threshold go to
+ * field, those that are not given stay. */
+bool qd_parse_hnsw(struct qd_parse *p, struct jval body, struct field_info *field);
 /* Whether its one vector was created without a name: as a list in records, as one object in the
  * collection's info. */
 bool qd_is_unnamed(const struct collection *c, struct jval stored);

@@ -25,13 +25,14 @@ static bool parse_object(struct qd_parse *p, struct jval body, const char *key, 
 
 /* Values beyond what the node's graph takes are stored as sent and met as far as it goes. m 0, "no
  * graph of all points", has no counterpart. */
-static bool parse_hnsw(struct qd_parse *p, struct jval body, struct field_info *field)
+bool qd_parse_hnsw(struct qd_parse *p, struct jval body, struct field_info *field)
 {
     struct jval hnsw = body;
+    struct jval given;
     bool on_disk;
     uint64_t m = 0;
     uint64_t ef = 0;
-    uint64_t threshold = field->threshold;
+    uint64_t threshold = 0;
     uint64_t threads;
 
     if (!qd_member(body, "hnsw_config", &hnsw))
@@ -47,15 +48,9 @@ static bool parse_hnsw(struct qd_parse *p, struct jval body, struct field_info *
         field->m = (uint16_t)clamp(m, VINDEX_M_MIN, VINDEX_M_MAX);
     if (ef > 0)
         field->ef_construction = (uint16_t)clamp(ef, 2, VINDEX_EF_MAX);
-    field->threshold = (uint32_t)clamp(threshold, 0, 1000000000);
+    if (qd_member(hnsw, "full_scan_threshold", &given))
+        field->threshold = (uint32_t)clamp(threshold, 0, 1000000000);
     return true;
-}
-
-bool qd_check_hnsw(struct qd_parse *p, struct jval body)
-{
-    struct field_info scratch = {0};
-
-    return parse_hnsw(p, body, &scratch);
 }
 
 static bool parse_distance(struct qd_parse *p, struct jval v, int *out)
@@ -115,7 +110,7 @@ static bool parse_field(struct qd_parse *p, struct jval v, struct field_info *fi
         return qd_bad(p, QD_FORMAT, "vectors: missing field `size`");
     field->dimension = (uint32_t)size;
     return parse_distance(p, v, &field->metric) && check_unsupported(p, v) &&
-           parse_hnsw(p, v, field) && qd_bool(p, v, "on_disk", &on_disk) &&
+           qd_parse_hnsw(p, v, field) && qd_bool(p, v, "on_disk", &on_disk) &&
            parse_object(p, v, "quantization_config", &quantization);
 }
 
@@ -184,7 +179,7 @@ static bool parse_vectors(struct qd_parse *p, struct request *req, struct jval b
     if (out->fields == NULL)
         return qd_no_memory(p);
     out->spec.fields = out->fields;
-    if (!parse_hnsw(p, body, &defaults))
+    if (!qd_parse_hnsw(p, body, &defaults))
         return false;
     if (!qd_member(body, "vectors", &vectors))
         return true; /* payloads only */

@@ -14,6 +14,15 @@ struct merge {
     struct request *req;
     struct buf now, next;
     bool unnamed; /* its vector was created without a name */
+    /* By position: what graphs are to have from now on. What a vector has of its own, the
+     * collection's hnsw_config does not change. */
+    struct hnsw_patch *hnsw;
+    const struct hnsw_own *own;
+    bool graphs; /* something of it changes */
+};
+
+struct hnsw_own {
+    bool m, ef_construct, threshold;
 };
 
 static bool too_long(struct qd_parse *p)
@@ -114,15 +123,72 @@ static bool need_object(struct qd_parse *p, const char *key, struct jval v)
                   jtype_name(jval_type(v)));
 }
 
+static void take_hnsw(struct merge *m, size_t position, const struct field_info *asked,
+                      const struct hnsw_own *own)
+{
+    struct hnsw_patch *to = &m->hnsw[position];
+
+    if (asked->m != 0 && !own->m)
+        to->m = asked->m;
+    if (asked->ef_construction != 0 && !own->ef_construct)
+        to->ef_construction = asked->ef_construction;
+    if (asked->threshold != UINT32_MAX && !own->threshold)
+        to->threshold = asked->threshold;
+    m->graphs = m->graphs || to->m != 0 || to->ef_construction != 0 || to->threshold != UINT32_MAX;
+}
+
+/* The collection's: before that of single vectors, whatever their order in the body. */
+static bool take_common_hnsw(struct merge *m, struct jval body)
+{
+    struct field_info asked = {.threshold = UINT32_MAX};
+
+    if (!qd_parse_hnsw(m->p, body, &asked))
+        return false;
+    for (size_t i = 0; i < node_field_count(m->req->collection); i++)
+        take_hnsw(m, i, &asked, &m->own[i]);
+    return true;
+}
+
+/* Which of them vectors were given of their own. */
+static bool note_own(struct merge *m, struct jval stored)
+{
+    size_t count = node_field_count(m->req->collection);
+    struct hnsw_own *own = arena_array(&m->req->arena, count + 1, sizeof *own);
+    struct jval vectors, v, hnsw, given;
+
+    m->hnsw = arena_array(&m->req->arena, NODE_FIELDS_MAX, sizeof *m->hnsw);
+    if (own == NULL || m->hnsw == NULL)
+        return false;
+    for (size_t i = 0; i < NODE_FIELDS_MAX; i++)
+        m->hnsw[i] = (struct hnsw_patch){.threshold = UINT32_MAX};
+    m->own = own;
+    for (size_t i = 0; i < count; i++) {
+        own[i] = (struct hnsw_own){0};
+        if (!qd_member(stored, "vectors", &vectors))
+            continue;
+        v = vectors;
+        if (!m->unnamed && !qd_member(vectors, node_field(m->req->collection, i)->name, &v))
+            continue;
+        if (!qd_member(v, "hnsw_config", &hnsw))
+            continue;
+        own[i].m = qd_member(hnsw, "m", &given);
+        own[i].ef_construct = qd_member(hnsw, "ef_construct", &given);
+        own[i].threshold = qd_member(hnsw, "full_scan_threshold", &given);
+    }
+    return true;
+}
+
 static bool merge_vector(struct merge *m, struct slice name, struct jval v)
 {
+    struct field_info asked = {.threshold = UINT32_MAX};
     struct jval fixed;
     size_t position;
     char at[API_NAME_BYTES_MAX + 16];
 
-    if (!need_object(m->p, "vectors", v) || !qd_check_hnsw(m->p, v) ||
+    if (!need_object(m->p, "vectors", v) || !qd_parse_hnsw(m->p, v, &asked) ||
         !qd_field(m->p, m->req, name, &position))
         return false;
+    take_hnsw(m, position, &asked, &(struct hnsw_own){0});
     if (qd_member(v, "size", &fixed) || qd_member(v, "distance", &fixed) ||
         qd_member(v, "multivector_config", &fixed) || qd_member(v, "datatype", &fixed))
         return qd_bad(m->p, QD_INPUT,
@@ -255,13 +321,8 @@ static bool merge_body(struct merge *m, struct jval body, struct slice *out)
 
 /* --- the request --- */
 
-struct patch {
-    struct slice text; /* to store */
-    enum node_policy policy;
-};
-
-static void on_stored(void *arg, status st, const struct collection_info *info,
-                      const struct err *err)
+static void on_patched(void *arg, status st, const struct collection_info *info,
+                       const struct err *err)
 {
     struct request *req = arg;
 
@@ -270,32 +331,6 @@ static void on_stored(void *arg, status st, const struct collection_info *info,
         fail_bucket(req, st, err);
     else
         qd_send_true(req);
-}
-
-static void on_tier(void *arg, status st, const struct collection_info *info, const struct err *err)
-{
-    struct request *req = arg;
-    struct patch *patch = req->state;
-
-    (void)info;
-    if (st != ST_OK)
-        fail_bucket(req, st, err);
-    else
-        node_setting_put(req->api->options.node, req->collection, QD_SETTING, patch->text,
-                         on_stored, req);
-}
-
-static void apply(struct request *req, struct patch *patch)
-{
-    struct collection_patch tier = {.policy = patch->policy};
-    struct collection_info info;
-
-    req->state = patch;
-    node_collection_info(req->collection, &info);
-    if (patch->policy == 0 || strcmp(node_policy_name(patch->policy), info.policy) == 0)
-        on_tier(req, ST_OK, NULL, NULL);
-    else
-        node_collection_patch(req->api->options.node, req->collection, &tier, on_tier, req);
 }
 
 /* Of what is stored, which dies when the body is parsed: a blob, and the shape of its vectors. */
@@ -307,7 +342,7 @@ static bool begin_merge(struct merge *m)
         return false;
     m->unnamed = qd_is_unnamed(m->req->collection, stored);
     jbin_put(&m->now, stored);
-    if (!m->now.failed)
+    if (!m->now.failed && note_own(m, stored))
         return true;
     (void)qd_no_memory(m->p);
     (void)qd_fail_parse(m->req, m->p);
@@ -316,19 +351,18 @@ static bool begin_merge(struct merge *m)
 
 static void patch(struct request *req, struct merge *m)
 {
-    struct patch *patch = arena_zero(&req->arena, sizeof *patch);
+    struct collection_patch patch = {.setting_key = QD_SETTING};
     struct jval body;
-    bool fine;
 
     if (!begin_merge(m) || !qd_body(req, &body))
         return;
-    fine = patch != NULL || qd_no_memory(m->p);
-    fine = fine && qd_check_hnsw(m->p, body) && qd_parse_tier(m->p, body, &patch->policy) &&
-           merge_body(m, body, &patch->text);
-    if (fine)
-        apply(req, patch);
-    else
+    if (!take_common_hnsw(m, body) || !qd_parse_tier(m->p, body, &patch.policy) ||
+        !merge_body(m, body, &patch.setting_value)) {
         (void)qd_fail_parse(req, m->p);
+        return;
+    }
+    patch.hnsw = m->graphs ? m->hnsw : NULL;
+    node_collection_patch(req->api->options.node, req->collection, &patch, on_patched, req);
 }
 
 task_state handle_qd_patch(struct request *req)

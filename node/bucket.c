@@ -146,7 +146,7 @@ static void run_publish(struct meta_job *base)
 
     ship_marks(c, &marks);
     fields_counts(c, &counts);
-    if (counts.linked > 0 && (marks.changed_rows > 0 || job->anew))
+    if (counts.linked > 0 && (marks.changed_rows > 0 || marks.image_rows == 0 || job->anew))
         wish.what |= PUBLISH_IMAGE;
     /* Of a collection that is becoming the bucket's, log groups alone restore nothing. */
     if ((job->compact && (job->anew || worth_a_base(c))) || marks.switching ||

@@ -73,18 +73,17 @@ status rebuild_reserve(struct collection *c, const struct catalog_collection *en
 
 /* --- steps; the upkeep thread --- */
 
-static void begun(struct collection *c, struct collection_field *f, struct vgraph want)
+static void begun(struct collection *c, struct collection_field *f, struct vgraph before,
+                  struct vgraph want)
 {
-    struct vgraph now = vindex_graph(f->vindex);
-
     atomic_store(&f->rebuild_waits, false);
     atomic_store(&f->rebuild_wall_ns, clock_wall_ns(c->node->options.clock));
     f->rebuild_mono_ns = clock_mono_ns(c->node->options.clock);
     log_info("a graph is made anew beside the one that serves",
              "collection_id=%s vector=%s m=%u ef_construction=%u m_before=%u "
              "ef_construction_before=%u rows=%u bytes=%" PRIu64,
-             c->id_text, f->info.name, want.m, want.ef_construction, now.m, now.ef_construction,
-             vindex_rows(f->vindex), vindex_bytes(f->vindex));
+             c->id_text, f->info.name, want.m, want.ef_construction, before.m,
+             before.ef_construction, vindex_rows(f->vindex), vindex_bytes(f->vindex));
 }
 
 static void done(struct collection *c, struct collection_field *f, struct vgraph want)
@@ -113,7 +112,7 @@ static void could_not(struct collection *c, struct collection_field *f, status s
 /* True: another graph serves. */
 static bool step(struct collection *c, struct collection_field *f)
 {
-    struct vgraph want = wanted(f);
+    struct vgraph want = wanted(f), before = vindex_graph(f->vindex);
     struct vrebuild_progress shown;
     enum vrebuild now = VREBUILD_NONE;
     bool under_way = vindex_rebuild_shown(f->vindex, &shown) && same(shown.made, want);
@@ -130,7 +129,7 @@ static bool step(struct collection *c, struct collection_field *f)
         return false;
     }
     if (!under_way)
-        begun(c, f, want);
+        begun(c, f, before, want);
     if (now == VREBUILD_DONE)
         done(c, f, want);
     linkers_want(c);

@@ -144,7 +144,10 @@ const struct field_info *node_field(const struct collection *c, size_t position)
 void node_field_now(const struct collection *c, size_t position, struct field_info *out)
 {
     *out = c->fields[position].info;
+    out->m = atomic_load(&c->fields[position].m);
+    out->ef_construction = atomic_load(&c->fields[position].ef_construction);
     out->ef_search = atomic_load(&c->fields[position].ef_search);
+    out->threshold = atomic_load(&c->fields[position].threshold);
 }
 
 int node_field_position(const struct collection *c, struct slice name)

@@ -426,6 +426,18 @@ void node_collection_patch(struct node *n, struct collection *c,
         (void)snprintf(c->info.name, sizeof c->info.name, "%s", patch->name);
     if (patch->ef_search != 0)
         c->info.ef_search = patch->ef_search;
+    if (patch->hnsw != NULL && patch->hnsw[0].m != 0) {
+        c->info.rebuild = (struct rebuild_info){.state = "linking",
+                                                .m = patch->hnsw[0].m,
+                                                .ef_construction = 200,
+                                                .linked = 1,
+                                                .rows = 2};
+        c->info.m = patch->hnsw[0].m;
+    }
+    if (patch->setting_key != NULL) {
+        buf_reset(&c->setting);
+        buf_put_slice(&c->setting, patch->setting_value);
+    }
     if (patch->durability != 0)
         c->info.durability = node_durability_name(patch->durability);
     if (patch->policy != 0) {

@@ -59,6 +59,10 @@ static void collections_are_made_listed_changed_and_dropped(void **state)
           409, "\"code\":\"already_exists\"");
     check("PATCH", "/api/v1/collections/docs", "{\"ef_search\":77,\"name\":\"papers\"}", 200,
           "\"ef_search\":77");
+    check("GET", "/api/v1/collections/papers", NULL, 200, "\"rebuild\":null,");
+    check("PATCH", "/api/v1/collections/papers", "{\"hnsw\":{\"m\":24}}", 200,
+          "\"rebuild\":{\"state\":\"linking\",\"m\":24,\"ef_construction\":200,\"linked\":1,"
+          "\"rows\":2,\"started_at\":null}");
     check("GET", "/api/v1/collections/papers", NULL, 200, "\"name\":\"papers\"");
     check("GET", "/api/v1/collections/docs", NULL, 404, "\"code\":\"collection_not_found\"");
     check("DELETE", "/api/v1/collections/papers", NULL, 200, "{\"deleted\":true,");

@@ -145,6 +145,7 @@ static void what_may_change_is_merged(void **state)
          "\"replication_factor\":2,"},
         {"GET", "/collections/c", NULL, 200,
          "\"hnsw_config\":{\"m\":24,\"ef_construct\":50,\"full_scan_threshold\":10000,"},
+        {"GET", "/collections/c", NULL, 200, "{\"status\":\"yellow\",\"optimizer_status\":\"ok\","},
         {"GET", "/collections/c", NULL, 200, "\"indexing_threshold\":7,"},
         {"GET", "/collections/c", NULL, 200, "\"on_disk_payload\":true,\"read_fan_out_factor\":4}"},
         {"GET", "/collections/c", NULL, 200,
