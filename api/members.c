@@ -3,6 +3,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+enum { NAMES_BYTES = 256 };
+
 bool parse_fail(struct parse *p, enum problem problem, const char *format, ...)
 {
     size_t used = 0;
@@ -15,6 +17,22 @@ bool parse_fail(struct parse *p, enum problem problem, const char *format, ...)
     (void)vsnprintf(p->text + used, sizeof p->text - used, format, args);
     va_end(args);
     return false;
+}
+
+/* Names what there is instead. */
+static int fail_unknown(struct parse *p, const struct member *known, size_t count, struct slice key)
+{
+    char there[NAMES_BYTES];
+    size_t used = 0;
+
+    for (size_t i = 0; i < count && used < sizeof there - 1; i++)
+        if (!known[i].later)
+            used += (size_t)snprintf(there + used, sizeof there - used, "%s%s",
+                                     used == 0 ? "" : ", ", known[i].name);
+    (void)parse_fail(p, PROBLEM_UNKNOWN_MEMBER, "`%.*s` is not a member of this request; it has %s",
+                     (int)(key.bytes < 64 ? key.bytes : 64), (const char *)key.data,
+                     used == 0 ? "none" : there);
+    return -1;
 }
 
 int parse_member(struct parse *p, const struct member *known, size_t count,
@@ -33,9 +51,7 @@ int parse_member(struct parse *p, const struct member *known, size_t count,
                          known[i].name);
         return -1;
     }
-    (void)parse_fail(p, PROBLEM_UNKNOWN_MEMBER, "`%.*s` is not a member of this request",
-                     (int)(key.bytes < 64 ? key.bytes : 64), (const char *)key.data);
-    return -1;
+    return fail_unknown(p, known, count, key);
 }
 
 bool parse_uint(struct parse *p, const char *name, struct jval v, uint64_t min, uint64_t max,

@@ -400,6 +400,19 @@ const struct slice *request_parameter(const struct request *req, const char *nam
     return NULL;
 }
 
+static void unknown_parameter(struct request *req, struct slice name, const char *const *known)
+{
+    char there[256] = "none";
+    size_t used = 0;
+
+    for (size_t k = 0; known[k] != NULL && used < sizeof there - 1; k++)
+        used += (size_t)snprintf(there + used, sizeof there - used, "%s%s", k == 0 ? "" : ", ",
+                                 known[k]);
+    reply_problem(req, PROBLEM_UNKNOWN_PARAMETER,
+                  "the query parameter `%.*s` is not known; this route takes %s",
+                  (int)(name.bytes < 64 ? name.bytes : 64), (const char *)name.data, there);
+}
+
 bool request_parameters(struct request *req, const char *const *known)
 {
     for (size_t i = 0; i < req->query_count; i++) {
@@ -409,8 +422,7 @@ bool request_parameters(struct request *req, const char *const *known)
         while (known[k] != NULL && !slice_equal(name, slice_text(known[k])))
             k++;
         if (known[k] == NULL) {
-            reply_problem(req, PROBLEM_UNKNOWN_PARAMETER, "the query parameter `%.*s` is not known",
-                          (int)(name.bytes < 64 ? name.bytes : 64), (const char *)name.data);
+            unknown_parameter(req, name, known);
             return false;
         }
         for (size_t j = 0; j < i; j++) {

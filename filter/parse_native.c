@@ -43,6 +43,13 @@ static status or_missing(struct parser *p, const struct path *path, struct filte
     return st == ST_OK ? parse_group(p, FILTER_OR, &either, out) : st;
 }
 
+static bool holds_objects(struct jval list)
+{
+    struct jiter it = jval_iter(list);
+
+    return jiter_next(&it) && jval_type(it.value) == J_OBJECT;
+}
+
 static status parse_equal(struct parser *p, const struct place *at, const struct path *path,
                           struct jval v, struct filter **out)
 {
@@ -50,7 +57,10 @@ static status parse_equal(struct parser *p, const struct place *at, const struct
 
     if (jval_type(v) == J_ARRAY)
         return parse_refuse(p, at, ST_INVALID,
-                            "a scalar is needed, not an array; $in lists several");
+                            holds_objects(v)
+                                ? "a scalar is needed, not an array; a filter in the form of "
+                                  "Qdrant (must, should, must_not) stands in {\"qdrant\": {...}}"
+                                : "a scalar is needed, not an array; $in lists several");
     st = parse_one_value(p, at, path, v, true, out);
     return st == ST_OK && jval_type(v) == J_NULL ? or_missing(p, path, *out, out) : st;
 }

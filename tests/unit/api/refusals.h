@@ -64,7 +64,7 @@ static const struct {
     {"POST", COLLECTIONS, "{\"name\":\"c\",\"dimension\":3,\"metric\":\"l2\"}", 409,
      "already_exists", ""},
     {"POST", COLLECTIONS, "{\"name\":\"x\",\"dimension\":3,\"metric\":\"l2\",\"color\":1}", 400,
-     "unknown_member", "`color`"},
+     "unknown_member", "`color` is not a member of this request; it has name, dimension, metric,"},
     {"POST", COLLECTIONS,
      "{\"name\":\"x\",\"dimension\":3,\"metric\":\"l2\",\"quantization\":{\"a\":1}}", 400,
      "not_supported_yet", "`quantization`"},
@@ -156,7 +156,8 @@ static const struct {
      "zero_vector", "documents[1]"},
     {"POST", C_INSERT, "{\"documents\":[{\"documents\":[]}]}", 400, "unknown_member",
      "documents[0]"},
-    {"POST", C_INSERT "?wait=true", "{\"vector\":[1,2,3]}", 400, "unknown_parameter", "`wait`"},
+    {"POST", C_INSERT "?wait=true", "{\"vector\":[1,2,3]}", 400, "unknown_parameter",
+     "`wait` is not known; this route takes durability, if_lsn"},
 
     {"POST", C_INSERT "?durability=both", "{\"vector\":[1,2,3]}", 400, "invalid_request",
      "`durability`"},

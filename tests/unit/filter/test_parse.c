@@ -158,6 +158,7 @@ static void our_own_dialect_says_what_it_knows(void **state)
         {"$[]", "invalid: filter: a filter as an object is needed, not an array"},
         {"${\"a\":{}}", "filter.a: an operator is missing"},
         {"${\"a\":[1]}", "filter.a: a scalar is needed, not an array; $in lists several"},
+        {"${\"must\":[{\"key\":\"a\"}]}", "stands in {\"qdrant\": {...}}"},
         {"${\"a\":{\"b\":1}}", "filter.a: `b` is no operator"},
         {"${\"a\":{\"$regex\":\"x\"}}", "filter.a: `$regex` is no operator"},
         {"${\"a\":{\"$lt\":1,\"b\":1}}", "filter.a: `b` is no operator"},
