@@ -208,11 +208,28 @@ static void begin_answer(struct grpc_stream *g)
     h2_head(g->h2, f.at, f.count, false);
 }
 
+/* What waits for the client counts towards all answers, as theirs do. */
+static bool charge_said(struct grpc_stream *g, size_t bytes)
+{
+    struct api *api = g->conn->server->api;
+
+    g->out_charged += bytes;
+    if (atomic_fetch_add_explicit(&api->reply_bytes, bytes, memory_order_relaxed) + bytes <=
+            api->options.replies_bytes_max &&
+        g->out_charged <= GRPC_SAID_BYTES_MAX)
+        return true;
+    metrics_refused(api->metrics);
+    grpc_fail(g, GRPC_RESOURCE_EXHAUSTED, "what was answered is not read");
+    return false;
+}
+
 bool grpc_say(struct grpc_stream *g, struct slice message)
 {
     uint8_t lead[H2_LEAD_BYTES];
     struct buf copy;
 
+    if (!charge_said(g, message.bytes + sizeof lead))
+        return false;
     buf_init(&copy, message.bytes);
     buf_put_slice(&copy, message);
     if (copy.failed) {
@@ -344,6 +361,6 @@ void grpc_stream_drain(struct grpc_stream *g)
 {
     if (g->state == GRPC_STREAM_WATCHING)
         grpc_watch_look(g);
-    if (g->state == GRPC_STREAM_WATCHING)
+    if (g->state == GRPC_STREAM_WATCHING || (g->own != NULL && g->own->streams))
         grpc_fail(g, GRPC_UNAVAILABLE, "this node is shutting down");
 }

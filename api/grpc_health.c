@@ -3,6 +3,7 @@
  *
  * Source     grpc/doc/health-checking.md. */
 #include "api/grpc_internal.h"
+#include "api/grpc_wire.h"
 
 enum health { HEALTH_UNKNOWN = 0, HEALTH_SERVING = 1, HEALTH_NOT_SERVING = 2, HEALTH_NO_SUCH = 3 };
 
@@ -14,6 +15,7 @@ static const char *const services[] = {
     "akidb.collection.v1.CollectionService",
     "akidb.collection.v1.CollectionManagementService",
     "grpc.health.v1.Health",
+    "grpc.reflection.v1.ServerReflection",
 };
 
 static enum health health_now(const struct grpc_stream *g)
@@ -39,35 +41,12 @@ static struct slice answer(uint8_t to[2], enum health health)
 static bool read_service(struct slice message, struct slice *service)
 {
     struct rd r = rd_make(message);
+    struct wire_field f;
 
     *service = slice_make("", 0);
-    while (rd_left(&r) > 0 && !r.bad) {
-        uint64_t tag = rd_varint(&r);
-        uint64_t bytes;
-
-        switch (tag & 7) {
-        case 0:
-            (void)rd_varint(&r);
-            break;
-        case 1:
-            rd_skip(&r, 8);
-            break;
-        case 2:
-            bytes = rd_varint(&r);
-            if (bytes > rd_left(&r))
-                return false;
-            if (tag >> 3 == 1)
-                *service = rd_bytes(&r, (size_t)bytes);
-            else
-                rd_skip(&r, (size_t)bytes);
-            break;
-        case 5:
-            rd_skip(&r, 4);
-            break;
-        default:
-            return false;
-        }
-    }
+    while (wire_next(&r, &f))
+        if (f.number == 1 && f.kind == WIRE_BYTES)
+            *service = f.bytes;
     return !r.bad;
 }
 

@@ -20,8 +20,9 @@ enum {
     H2_PONG_MS = 20000,
     /* Between the two GOAWAYs, when the client does not answer the PING between them. */
     H2_NOTICE_MS = 1000,
-    GRPC_PATH_BYTES = 160, /* of a path we repeat */
-    GRPC_WATCH_MS = 250,   /* how often those who watch are told of a change */
+    GRPC_PATH_BYTES = 160,            /* of a path we repeat */
+    GRPC_SAID_BYTES_MAX = 256 * 1024, /* of a stream's messages that were not taken */
+    GRPC_WATCH_MS = 250,              /* how often those who watch are told of a change */
 };
 
 enum h2_conn_state {
@@ -148,6 +149,9 @@ void grpc_fail(struct grpc_stream *g, enum grpc_status code, const char *format,
 bool grpc_say(struct grpc_stream *g, struct slice message);
 /* After the last message: OK. */
 void grpc_done(struct grpc_stream *g);
+
+/* grpc_reflection.c */
+extern const struct grpc_own GRPC_REFLECTION, GRPC_REFLECTION_ALPHA;
 
 /* grpc_health.c */
 extern const struct grpc_own GRPC_HEALTH_CHECK, GRPC_HEALTH_WATCH;

@@ -103,7 +103,8 @@ static bool begin(void *arg, struct h2_stream *h2)
 
 static void take_path(struct grpc_stream *g, struct slice path)
 {
-    static const struct grpc_own *const own[] = {&GRPC_HEALTH_CHECK, &GRPC_HEALTH_WATCH};
+    static const struct grpc_own *const own[] = {&GRPC_HEALTH_CHECK, &GRPC_HEALTH_WATCH,
+                                                 &GRPC_REFLECTION, &GRPC_REFLECTION_ALPHA};
     static const char qdrant[] = "/qdrant.";
     size_t bytes = path.bytes < sizeof g->path ? path.bytes : sizeof g->path - 1;
 
@@ -224,6 +225,8 @@ static bool take_message(struct grpc_stream *g, struct slice piece)
             g->whole = true;
             continue;
         }
+        /* Each message has the time a request has. */
+        g->due_ms = uv_now(&g->conn->server->loop) + g->conn->server->api->options.timeout_ms;
         g->own->message(g, buf_slice(&g->in.message));
         grpc_drop_message(g);
         grpc_reader_next(&g->in);
@@ -393,7 +396,7 @@ static void closed(void *arg, struct h2_stream *h2)
     hunger(g, false);
     grpc_drop_message(g);
     grpc_uncharge(g);
-    if (g->state == GRPC_STREAM_WATCHING)
+    if (h2->answered)
         grpc_account(g, GRPC_CANCELLED);
     if (g->prev != NULL)
         g->prev->next = g->next;

@@ -17,6 +17,7 @@ try:
 except ImportError:  # the python of the clients has it; it runs this again
     os.execv(clients_install.python(), ["python", *sys.argv])
 
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory  # noqa: E402
 from qdrant_client import grpc as q  # noqa: E402
 
 import support  # noqa: E402
@@ -207,6 +208,85 @@ def command_without_port(node):
     return ()
 
 
+def wire(number, data):
+    """A field of bytes in protobuf's wire format."""
+    return bytes([number << 3 | 2, len(data)]) + data
+
+
+def a_client_without_our_files_learns_them():
+    """By reflection: every service resolves, with all that its messages name, and can then be called."""
+    for version in ("v1", "v1alpha"):
+        with Door() as door:
+            asked = []
+            info = door.channel.stream_stream(f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo")
+
+            def ask(number, name, info=info, asked=asked):
+                asked.append(name)
+                said = dict(fields(next(info(iter([wire(number, name.encode())])))))
+                check(said[2] == wire(number, name.encode()), f"original_request of {name}")
+                return said
+            names = [f[1] for f in fields_of(ask(7, "")[6], 1)]
+            check({b"qdrant.Points", b"qdrant.Collections", b"grpc.health.v1.Health", b"akidb.collection.v1.CollectionService"} <= set(names), f"{names}")
+            pool = descriptor_pool.DescriptorPool()
+
+            def learn(text, pool=pool, ask=ask):
+                file = descriptor_pb2.FileDescriptorProto.FromString(dict(fields(text))[1])
+                for needed in file.dependency:
+                    if needed not in asked:
+                        learn(ask(3, needed)[4])
+                pool.Add(file)
+                return file
+            for name in names:
+                if learned(pool, name.decode()):
+                    continue
+                learn(ask(4, name.decode())[4])
+            for name in names:
+                check(learned(pool, name.decode()).methods, f"{name} has no methods")
+            for symbol in ("qdrant.PointStruct", ".qdrant.Points.Upsert", "qdrant.Distance.Cosine", "qdrant.PointStruct.id",
+                           "grpc.health.v1.HealthCheckResponse.ServingStatus"):
+                check(4 in ask(4, symbol), f"{symbol} is not found")
+            for number, name in ((4, "qdrant.Nope"), (4, "qdrant"), (4, "qdrant."), (4, ""), (4, "."), (4, "qdrant.PointStruct.id.x"), (3, "x.proto"),
+                                 (5, ""), (6, "x")):
+                check(7 in ask(number, name), f"{name!r} was found")
+            # What was learned is enough for a call.
+            answer = message_factory.GetMessageClass(pool.FindMessageTypeByName("grpc.health.v1.HealthCheckResponse"))
+            check(answer.FromString(door.call(HEALTH)).status == 1, "a call by what was learned")
+            refused(Code.INVALID_ARGUMENT, "ServerReflectionRequest", next, info(iter([b"\xff"])))
+
+
+def learned(pool, name):
+    try:
+        return pool.FindServiceByName(name)
+    except KeyError:
+        return None
+
+
+def fields(data):
+    """(number, bytes) of each field that holds bytes; the numbers among them are left out."""
+    at = 0
+
+    def varint():
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = data[at]
+            at += 1
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value
+    while at < len(data):
+        tag = varint()
+        value = varint()
+        if tag & 7 == 2:
+            yield tag >> 3, data[at:at + value]
+            at += value
+
+
+def fields_of(data, number):
+    return [dict(fields(v)) for n, v in fields(data) if n == number]
+
+
 # --- frames by hand ---
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -392,5 +472,5 @@ def random_frames_break_nothing():
 if __name__ == "__main__":
     support.main(health_is_what_ready_is_and_a_watch_hears_the_end, what_is_no_call_is_refused_and_the_channel_goes_on,
                  thousands_of_calls_on_one_connection, who_cancels_or_does_not_wait_breaks_nothing, a_drain_under_load_loses_nothing,
-                 a_port_in_use_is_named_and_the_default_is_a_wish, floods_end_their_connection_and_no_other,
+                 a_port_in_use_is_named_and_the_default_is_a_wish, a_client_without_our_files_learns_them, floods_end_their_connection_and_no_other,
                  who_says_nothing_or_half_is_let_go, windows_that_never_open_hold_little, random_frames_break_nothing)

@@ -245,6 +245,85 @@ static void who_watches_is_told_of_each_change(void **state)
     world_close(&w);
 }
 
+/* --- reflection --- */
+
+#define REFLECT "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+
+/* The file of qdrant.Points, asked for `times` over. */
+static struct buf reflections(unsigned times)
+{
+    static const char one[] = "\0\0\0\0\17\42\15qdrant.Points";
+    struct buf b;
+
+    buf_init(&b, 1 << 20);
+    for (unsigned i = 0; i < times; i++)
+        buf_put(&b, one, sizeof one - 1);
+    assert_false(b.failed);
+    return b;
+}
+
+static unsigned messages_in(const struct buf *body)
+{
+    unsigned count = 0;
+
+    for (size_t at = 0; at < body->bytes; count++) {
+        const uint8_t *p = body->data + at;
+
+        assert_true(at + 5 <= body->bytes);
+        at += 5 + ((size_t)p[1] << 24 | (size_t)p[2] << 16 | (size_t)p[3] << 8 | p[4]);
+        assert_true(at <= body->bytes);
+    }
+    return count;
+}
+
+static void a_stream_of_questions_is_answered_one_by_one(void **state)
+{
+    struct api_options o = options();
+    struct buf asked = reflections(20);
+    struct slice wire = buf_slice(&asked);
+    struct grpc_client c;
+    struct world w;
+    unsigned call;
+
+    (void)state;
+    open_world(&w, &o);
+    grpc_client_open(&c, &w, 0);
+    call = grpc_client_begin(&c, &(struct grpc_ask){.path = REFLECT, .wire = &wire});
+    grpc_client_wait(&c, call);
+    check_said(&c.calls[call], OK, "");
+    assert_int_equal(messages_in(&c.calls[call].body), 20);
+    assert_non_null(memmem(c.calls[call].body.data, c.calls[call].body.bytes, "Upsert", 6));
+    grpc_client_close(&c);
+    world_close(&w);
+    buf_free(&asked);
+}
+
+static void questions_whose_answers_are_not_read_end(void **state)
+{
+    struct api_options o = options();
+    struct buf asked = reflections(5000);
+    struct slice wire = buf_slice(&asked);
+    struct grpc_client c;
+    struct answer a;
+    struct world w;
+    unsigned call;
+
+    (void)state;
+    o.timeout_ms = 300;
+    open_world(&w, &o);
+    grpc_client_open(&c, &w, 1);
+    c.no_windows = true;
+    call = grpc_client_begin(&c, &(struct grpc_ask){.path = REFLECT, .wire = &wire});
+    grpc_client_wait(&c, call);
+    assert_int_equal(c.calls[call].code, 8);
+    a = ask(&w, "GET", "/metrics", NULL);
+    assert_non_null(strstr(a.body, "{method=\"" REFLECT "\",status=\"RESOURCE_EXHAUSTED\"} 1"));
+    answer_free(&a);
+    grpc_client_close(&c);
+    world_close(&w);
+    buf_free(&asked);
+}
+
 /* --- time --- */
 
 static void a_deadline_that_passes_meanwhile_is_told(void **state)
@@ -495,6 +574,7 @@ static void a_call_for_which_memory_is_out_fails_alone(void **state)
         const char *path;
         struct slice message;
     } calls[] = {{HEALTH, {(const uint8_t *)"", 0}},
+                 {REFLECT, {(const uint8_t *)"\42\15qdrant.Points", 15}},
                  {LIST, {(const uint8_t *)"", 0}},
                  {SEARCH, {(const uint8_t *)search_bytes, sizeof search_bytes - 1}},
                  {UPSERT, {(const uint8_t *)upsert_bytes, sizeof upsert_bytes - 1}}};
@@ -538,6 +618,8 @@ int main(void)
         cmocka_unit_test(what_is_refused_is_told_and_the_connection_stays),
         cmocka_unit_test(health_says_what_ready_says),
         cmocka_unit_test(who_watches_is_told_of_each_change),
+        cmocka_unit_test(a_stream_of_questions_is_answered_one_by_one),
+        cmocka_unit_test(questions_whose_answers_are_not_read_end),
         cmocka_unit_test(a_deadline_that_passes_meanwhile_is_told),
         cmocka_unit_test(a_message_that_does_not_come_is_not_waited_for),
         cmocka_unit_test(an_answer_nobody_takes_is_dropped),
