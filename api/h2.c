@@ -299,7 +299,7 @@ static int set_callbacks(nghttp2_session_callbacks **out)
 /* Windows are given back by us, and closed streams are not kept for their priority. */
 static int set_options(nghttp2_option **out)
 {
-    enum { ACKS_MAX = 256, MANY = 1 << 30 };
+    enum { ACKS_MAX = 256, MANY = 1 << 30, CONTINUATIONS_MAX = 8, FRAME_HEAD_BYTES = 9 };
     int code = nghttp2_option_new(out);
 
     if (code != 0)
@@ -307,6 +307,8 @@ static int set_options(nghttp2_option **out)
     nghttp2_option_set_no_auto_window_update(*out, 1);
     nghttp2_option_set_no_closed_streams(*out, 1);
     nghttp2_option_set_max_outbound_ack(*out, ACKS_MAX);
+    /* It counts each piece in which the head of such a frame comes. */
+    nghttp2_option_set_max_continuations(*out, CONTINUATIONS_MAX * FRAME_HEAD_BYTES);
     /* Resets are counted here: its own count goes by another clock and ends in INTERNAL_ERROR. */
     nghttp2_option_set_stream_reset_rate_limit(*out, MANY, MANY);
     return 0;

@@ -786,6 +786,26 @@ static void continuation_without_end_is_given_up(void **state)
     side_end(&s);
 }
 
+/* nghttp2 counts the reads in which its CONTINUATION frames come, not the frames. */
+static void a_head_in_two_frames_may_come_byte_by_byte(void **state)
+{
+    struct side s;
+    struct buf b;
+
+    (void)state;
+    side_start(&s);
+    buf_init(&b, 4096);
+    put_hello(&b);
+    put_frame(&b, HEADERS, END_STREAM, 1, slice_make(small_head, 3));
+    for (int i = 0; i < 6; i++)
+        put_frame(&b, CONTINUATION, 0, 1, slice_make("", 0));
+    put_frame(&b, CONTINUATION, END_HEADERS, 1, slice_text(small_head + 3));
+    assert_true(feed_in_pieces(&s, &b, 1));
+    assert_int_equal(s.ends, 1);
+    buf_free(&b);
+    side_end(&s);
+}
+
 static void what_is_not_http2_is_known_by_its_first_bytes(void **state)
 {
     static const char *const texts[] = {"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "PRI * HTTP/1.1\r\n",
@@ -853,6 +873,7 @@ int main(void)
         cmocka_unit_test(resets_we_are_made_to_send_count_too),
         cmocka_unit_test(a_reset_now_and_then_is_fine),
         cmocka_unit_test(continuation_without_end_is_given_up),
+        cmocka_unit_test(a_head_in_two_frames_may_come_byte_by_byte),
         cmocka_unit_test(what_is_not_http2_is_known_by_its_first_bytes),
         cmocka_unit_test(a_call_without_memory_fails_alone),
     };
