@@ -63,6 +63,12 @@ struct qd_terms {
 };
 bool qd_terms(struct request *req, struct qd_terms *out);
 
+/* Members that mean something on another route and would be read over on this one, names up to
+ * NULL: false after qd_bad() when one is there. what: "a query". */
+bool qd_none_of(struct qd_parse *p, struct jval body, const char *what, const char *const *names);
+#define QD_NONE_OF(p, body, what, ...)                                                             \
+    qd_none_of(p, body, what, (const char *const[]){__VA_ARGS__, NULL})
+
 /* --- scalar members: out stays as it is where the member is absent; false after qd_bad() --- */
 bool qd_bool(struct qd_parse *p, struct jval body, const char *key, bool *out);
 /* An integer. Below min: QD_VALIDATION, as is one over max. */

@@ -108,17 +108,27 @@ void points_run_job(struct request *req, struct point_job *job)
 
 /* --- what is asked --- */
 
+/* Of upserts and new vectors: read over here they would let more change than was meant. */
+static bool refuse_conditions(struct qd_parse *p, struct jval body)
+{
+    return QD_NONE_OF(p, body, "this route", "update_filter", "update_mode");
+}
+
 bool points_parse_delete(struct qd_parse *p, struct request *req, struct jval body,
                          struct point_write *out)
 {
     *out = (struct point_write){.kind = POINT_DELETE};
-    return qd_selector(p, req, body, &out->which);
+    return refuse_conditions(p, body) && qd_selector(p, req, body, &out->which);
 }
 
 static bool parse_change(struct qd_parse *p, struct request *req, struct jval body,
                          enum change_kind kind, struct point_write *out)
 {
     *out = (struct point_write){.kind = POINT_CHANGE, .change.kind = kind};
+    if (!refuse_conditions(p, body) ||
+        (kind != CHANGE_MERGE_PAYLOAD && kind != CHANGE_REPLACE_PAYLOAD &&
+         !QD_NONE_OF(p, body, "this route", "key", "payload")))
+        return false;
     return qd_selector(p, req, body, &out->which);
 }
 
@@ -189,7 +199,8 @@ bool points_parse_vectors(struct qd_parse *p, struct request *req, struct jval b
     struct jval v;
 
     *out = (struct point_write){.kind = POINT_CHANGE, .change.kind = CHANGE_VECTORS};
-    if (qd_member(body, "update_filter", &v) && !points_take_filter(p, req, v, &out->options))
+    if (!QD_NONE_OF(p, body, "vectors", "update_mode", "filter") ||
+        (qd_member(body, "update_filter", &v) && !points_take_filter(p, req, v, &out->options)))
         return false;
     if (!qd_member(body, "points", &v))
         return points_missing(p, "points");

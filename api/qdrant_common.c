@@ -20,6 +20,16 @@ bool qd_member(struct jval object, const char *key, struct jval *out)
     return true;
 }
 
+bool qd_none_of(struct qd_parse *p, struct jval body, const char *what, const char *const *names)
+{
+    struct jval v;
+
+    for (; *names != NULL; names++)
+        if (qd_member(body, *names, &v))
+            return qd_bad(p, QD_INPUT, "`%s` does not go with %s", *names, what);
+    return true;
+}
+
 bool qd_bool(struct qd_parse *p, struct jval body, const char *key, bool *out)
 {
     struct jval v;
@@ -266,6 +276,13 @@ bool qd_field(struct qd_parse *p, struct request *req, struct slice name, size_t
     return true;
 }
 
+static bool is_list_of_lists(struct jval v)
+{
+    struct jiter it = jval_iter(v);
+
+    return jiter_next(&it) && jval_type(it.value) == J_ARRAY;
+}
+
 bool qd_vector(struct qd_parse *p, struct request *req, struct jval v, size_t position, float **out)
 {
     size_t dimension = node_field(req->collection, position)->dimension;
@@ -290,6 +307,9 @@ bool qd_vector(struct qd_parse *p, struct request *req, struct jval v, size_t po
     } else {
         st = jval_floats(v, values, dimension, &count, &err);
     }
+    if (st != ST_OK && is_list_of_lists(v))
+        return qd_bad(p, QD_INPUT,
+                      "lists of vectors (multivectors) are not supported by this version");
     if (st != ST_OK && count <= dimension)
         return qd_bad(p, QD_FORMAT, "a vector is a list of finite numbers: %s", err.text);
     if (count != dimension)

@@ -108,7 +108,8 @@ static bool parse_retrieve(struct qd_parse *p, struct request *req, struct jval 
 
     if (!qd_member(root, "ids", &ids))
         return points_missing(p, "ids");
-    return qd_ids(p, req, ids, &r->ids, &r->count) && drop_doubled(p, req, r->ids, &r->count) &&
+    return QD_NONE_OF(p, root, "points by id", "filter", "limit", "offset", "order_by", "query") &&
+           qd_ids(p, req, ids, &r->ids, &r->count) && drop_doubled(p, req, r->ids, &r->count) &&
            qd_want(p, req, root, true, &r->want);
 }
 
@@ -275,7 +276,9 @@ task_state handle_qd_count(struct request *req)
     c->exact = true;
     if (!qd_terms(req, &c->terms) || !qd_collection(req) || !qd_body_optional(req, &root))
         return TASK_DONE;
-    fine = qd_bool(&p, root, "exact", &c->exact) &&
+    fine = QD_NONE_OF(&p, root, "a count", "limit", "offset", "query", "vector", "using",
+                      "score_threshold") &&
+           qd_bool(&p, root, "exact", &c->exact) &&
            (!qd_member(root, "filter", &v) || qd_filter(&p, req, v, &c->filter));
     request_json_done(req);
     if (!fine)
@@ -299,7 +302,8 @@ static bool parse_facet(struct qd_parse *p, struct request *req, struct jval roo
     if (!qd_member(root, "key", &v))
         return points_missing(p, "key");
     f->limit = 10;
-    return qd_path(p, req, "key", v, &f->key) && qd_bool(p, root, "exact", &f->exact) &&
+    return QD_NONE_OF(p, root, "a facet", "offset", "order_by", "query", "using") &&
+           qd_path(p, req, "key", v, &f->key) && qd_bool(p, root, "exact", &f->exact) &&
            qd_uint(p, root, "limit", 1, UINT32_MAX, &f->limit) &&
            (!qd_member(root, "filter", &v) || qd_filter(p, req, v, &f->filter));
 }

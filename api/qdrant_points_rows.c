@@ -172,8 +172,10 @@ static bool take_point(struct qd_parse *p, struct request *req, struct jval v, b
         return false;
     row = &rows->rows[rows->count];
     *row = (struct write_row){0};
+    if (m.has_payload && without_payload)
+        return qd_bad(p, QD_INPUT, "`payload` does not go with vectors");
     if (!qd_id(p, req, m.id, &row->id) || !take_vector(p, req, m.vector, row) ||
-        (m.has_payload && !without_payload && !points_payload(p, req, m.payload, &row->payload)))
+        (m.has_payload && !points_payload(p, req, m.payload, &row->payload)))
         return false;
     rows->count++;
     return true;

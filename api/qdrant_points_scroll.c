@@ -90,7 +90,9 @@ static bool parse_scroll(struct qd_parse *p, struct request *req, struct jval ro
     struct jval v;
 
     s->left = 10;
-    if (!qd_uint(p, root, "limit", 1, UINT32_MAX, &s->left) ||
+    if (!QD_NONE_OF(p, root, "a scroll", "query", "vector", "using", "prefetch", "params",
+                    "score_threshold", "lookup_from", "group_by", "group_size", "with_lookup") ||
+        !qd_uint(p, root, "limit", 1, UINT32_MAX, &s->left) ||
         (qd_member(root, "filter", &v) && !qd_filter(p, req, v, &filter)) ||
         (qd_member(root, "order_by", &v) && !take_order(p, req, v, s)) ||
         !qd_want(p, req, root, true, &s->want))

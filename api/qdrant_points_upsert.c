@@ -71,6 +71,8 @@ bool points_parse_upsert(struct qd_parse *p, struct request *req, struct jval bo
     bool has_batch = qd_member(body, "batch", &batch);
 
     *out = (struct point_write){.kind = POINT_UPSERT};
+    if (!QD_NONE_OF(p, body, "an upsert", "filter", "ids", "vectors", "payloads"))
+        return false;
     if (has_points == has_batch)
         return qd_bad(p, QD_FORMAT, "%s of `points` and `batch` is needed",
                       has_points ? "only one" : "one");

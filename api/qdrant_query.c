@@ -74,6 +74,7 @@ static status step(struct request *req, struct query_job *job, bool *done, struc
 
 static bool take_list(struct qd_parse *p, struct request *req, struct jval root, struct querying *q)
 {
+    enum plan_of of = q->older ? PLAN_OF_SEARCH : PLAN_OF_QUERY;
     size_t count;
     struct jval list;
 
@@ -89,16 +90,18 @@ static bool take_list(struct qd_parse *p, struct request *req, struct jval root,
     if (q->plans == NULL)
         return qd_no_memory(p);
     for (struct jiter it = jval_iter(list); jiter_next(&it);)
-        if (!plan_parse(p, req, it.value, q->older, &q->plans[q->count++]))
+        if (!plan_parse(p, req, it.value, of, &q->plans[q->count++]))
             return qd_bad_at(p, "searches", q->count - 1);
     return true;
 }
 
 static bool take_one(struct qd_parse *p, struct request *req, struct jval root, struct querying *q)
 {
+    enum plan_of of = q->older ? PLAN_OF_SEARCH : PLAN_OF_QUERY;
+
     q->plans = arena_array(&req->arena, 1, sizeof *q->plans);
     q->count = 1;
-    return q->plans != NULL ? plan_parse(p, req, root, q->older, q->plans) : qd_no_memory(p);
+    return q->plans != NULL ? plan_parse(p, req, root, of, q->plans) : qd_no_memory(p);
 }
 
 static task_state handle(struct request *req, bool many, bool older)

@@ -79,8 +79,9 @@ struct plan {
     bool reads_payload; /* even if none is wanted */
 };
 
-/* qdrant_query_parse.c. older: of the routes /search, with `vector` instead of `query`. */
-bool plan_parse(struct qd_parse *p, struct request *req, struct jval body, bool older,
+/* qdrant_query_parse.c. PLAN_OF_SEARCH: of the routes /search, with `vector` instead of `query`. */
+enum plan_of { PLAN_OF_QUERY, PLAN_OF_GROUPS, PLAN_OF_SEARCH };
+bool plan_parse(struct qd_parse *p, struct request *req, struct jval body, enum plan_of of,
                 struct plan *out);
 /* What both match, in *out; each may be NULL. False: out of memory. */
 bool query_both(struct arena *arena, const struct filter *a, const struct filter *b,

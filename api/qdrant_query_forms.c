@@ -1,6 +1,8 @@
 /* qdrant_query_forms.c - the member `query`: what a level does. */
 #include "api/qdrant_query.h"
 
+#include <stdio.h>
+
 /* --- examples --- */
 
 static bool need_field(struct qd_parse *p, struct request *req, struct level *level)
@@ -240,6 +242,22 @@ static const struct form {
              {"discover", NULL},        {"context", NULL},
              {"formula", NULL},         {"relevance_feedback", NULL}};
 
+/* Parts of a form that stand beside it, or of another one: they would be read over. */
+static bool check_beside(struct qd_parse *p, struct jval query, const struct form *form,
+                         struct jval value)
+{
+    char what[32];
+
+    (void)snprintf(what, sizeof what, "`%s`", form->member);
+    if (form->take != take_nearest && !QD_NONE_OF(p, query, what, "mmr"))
+        return false;
+    if (form->take == take_recommend && jval_type(value) == J_OBJECT &&
+        !QD_NONE_OF(p, value, what, "target", "context", "mmr"))
+        return false;
+    return QD_NONE_OF(p, query, what, "strategy", "positive", "negative", "direction", "start_from",
+                      "k", "weights", "target", "diversity", "candidates_limit");
+}
+
 /* An object for a vector is told what it may be; a member that is none of ours is named. */
 static bool no_form(struct qd_parse *p, struct request *req, struct jval query, struct level *level)
 {
@@ -279,5 +297,5 @@ bool query_parse_form(struct qd_parse *p, struct request *req, struct jval query
         return no_form(p, req, query, level);
     if (form->take == NULL)
         return qd_bad(p, QD_INPUT, "`%s` queries are not supported by this version", form->member);
-    return form->take(p, req, query, value, level);
+    return check_beside(p, query, form, value) && form->take(p, req, query, value, level);
 }

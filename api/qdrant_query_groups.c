@@ -247,7 +247,7 @@ static bool parse(struct qd_parse *p, struct request *req, struct jval root, str
         return points_missing(p, "group_by");
     if (!qd_path(p, req, "group_by", v, &g->by) ||
         !qd_uint(p, root, "group_size", 1, UINT64_MAX, &g->size) ||
-        !plan_parse(p, req, root, false, &g->plan))
+        !plan_parse(p, req, root, PLAN_OF_GROUPS, &g->plan))
         return false;
     if (qd_member(root, "with_lookup", &v))
         return qd_bad(p, QD_INPUT, "`with_lookup` is not supported by this version");

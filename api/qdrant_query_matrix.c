@@ -188,7 +188,8 @@ static bool parse(struct qd_parse *p, struct request *req, struct jval root, str
 
     m->sample = SAMPLE_DEFAULT;
     m->limit = NEIGHBOURS_DEFAULT;
-    return qd_string(p, root, "using", &using) && qd_field(p, req, using, &m->field) &&
+    return QD_NONE_OF(p, root, "a matrix", "params", "score_threshold", "offset", "query") &&
+           qd_string(p, root, "using", &using) && qd_field(p, req, using, &m->field) &&
            take_filter(p, req, root, m) && qd_uint(p, root, "sample", 2, SAMPLE_MAX, &m->sample) &&
            qd_uint(p, root, "limit", 1, UINT64_MAX, &m->limit);
 }

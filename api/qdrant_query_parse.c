@@ -60,17 +60,34 @@ static bool check_quantization(struct qd_parse *p, struct jval v)
                   oversampling);
 }
 
+/* Filters are complete without it. */
+static bool check_acorn(struct qd_parse *p, struct jval v)
+{
+    double most = 0;
+    bool enable;
+
+    if (jval_type(v) != J_OBJECT)
+        return points_wrong_type(p, "acorn", v, "an object");
+    if (!qd_bool(p, v, "enable", &enable) || !qd_number(p, v, "max_selectivity", &most))
+        return false;
+    return (most >= 0 && most <= 1) ||
+           qd_bad(p, QD_VALIDATION, "max_selectivity: value %g invalid, must be from 0.0 to 1.0",
+                  most);
+}
+
 static bool take_params(struct qd_parse *p, struct jval body, struct level *level)
 {
     bool indexed_only = false; /* rows that are not linked yet are scanned: nothing is slow */
     uint64_t ef = 0;
-    struct jval v, quantization;
+    struct jval v, quantization, acorn;
 
     if (!qd_member(body, "params", &v))
         return true;
     if (jval_type(v) != J_OBJECT)
         return points_wrong_type(p, "params", v, "an object");
     if (qd_member(v, "quantization", &quantization) && !check_quantization(p, quantization))
+        return false;
+    if (qd_member(v, "acorn", &acorn) && !check_acorn(p, acorn))
         return false;
     if (!qd_uint(p, v, "hnsw_ef", 0, UINT64_MAX, &ef) || !qd_bool(p, v, "exact", &level->exact) ||
         !qd_bool(p, v, "indexed_only", &indexed_only))
@@ -169,7 +186,7 @@ static bool add_level(struct qd_parse *p, struct request *req, struct plan *plan
 }
 
 static struct level *take_level(struct qd_parse *p, struct request *req, struct jval body,
-                                const struct filter *around, unsigned depth, bool older,
+                                const struct filter *around, unsigned depth, enum plan_of of,
                                 struct plan *plan);
 
 /* How many there are, before they are read: what they are for is read first. */
@@ -228,11 +245,11 @@ static bool take_sources(struct qd_parse *p, struct request *req, struct jval bo
     if (!around_sources(p, req, level, &around) || !qd_member(body, "prefetch", &v))
         return false;
     if (jval_type(v) == J_OBJECT) {
-        level->sources[0] = take_level(p, req, v, around, depth + 1, false, plan);
+        level->sources[0] = take_level(p, req, v, around, depth + 1, PLAN_OF_QUERY, plan);
         return level->sources[0] != NULL;
     }
     for (struct jiter it = jval_iter(v); jiter_next(&it); n++) {
-        level->sources[n] = take_level(p, req, it.value, around, depth + 1, false, plan);
+        level->sources[n] = take_level(p, req, it.value, around, depth + 1, PLAN_OF_QUERY, plan);
         if (level->sources[n] == NULL)
             return false;
     }
@@ -266,13 +283,29 @@ static bool take_form(struct qd_parse *p, struct request *req, struct jval body,
     return true;
 }
 
+/* What stands in requests of other kinds. Those of groups are allowed where there are some. */
+static bool check_members(struct qd_parse *p, struct jval body, unsigned depth, enum plan_of of)
+{
+    if (of == PLAN_OF_SEARCH && depth == 0)
+        return QD_NONE_OF(p, body, "a search", "using", "query", "prefetch", "lookup_from",
+                          "order_by", "group_by", "group_size", "with_lookup", "top");
+    if (depth > 0)
+        return QD_NONE_OF(p, body, "a prefetch", "offset", "order_by", "group_by", "group_size",
+                          "with_lookup", "vector", "top");
+    if (!QD_NONE_OF(p, body, "a query", "order_by", "vector", "top"))
+        return false;
+    return of == PLAN_OF_GROUPS ||
+           QD_NONE_OF(p, body, "a query", "group_by", "group_size", "with_lookup");
+}
+
 /* What the levels around it leave out it leaves out as well, or that would use up the places of its
  * limit. NULL after qd_bad(). */
 static struct level *take_level(struct qd_parse *p, struct request *req, struct jval body,
-                                const struct filter *around, unsigned depth, bool older,
+                                const struct filter *around, unsigned depth, enum plan_of of,
                                 struct plan *plan)
 {
     struct level *level = arena_zero(&req->arena, sizeof *level);
+    bool older = of == PLAN_OF_SEARCH;
     bool fine;
 
     if (level == NULL) {
@@ -287,8 +320,8 @@ static struct level *take_level(struct qd_parse *p, struct request *req, struct 
         (void)qd_bad(p, QD_INPUT, "prefetches stand at most %d levels deep", QUERY_DEPTH_MAX - 1);
         return NULL;
     }
-    fine = take_using(p, req, body, older, level) && take_filter(p, req, body, around, level) &&
-           take_numbers(p, body, level) &&
+    fine = check_members(p, body, depth, of) && take_using(p, req, body, older, level) &&
+           take_filter(p, req, body, around, level) && take_numbers(p, body, level) &&
            (depth > 0 || qd_uint(p, body, "offset", 0, UINT64_MAX, &level->offset)) &&
            take_params(p, body, level) && (older || take_lookup(p, req, body, level)) &&
            (older || count_sources(p, body, level)) && take_form(p, req, body, older, level) &&
@@ -296,10 +329,10 @@ static struct level *take_level(struct qd_parse *p, struct request *req, struct 
     return fine ? level : NULL;
 }
 
-bool plan_parse(struct qd_parse *p, struct request *req, struct jval body, bool older,
+bool plan_parse(struct qd_parse *p, struct request *req, struct jval body, enum plan_of of,
                 struct plan *out)
 {
     *out = (struct plan){0};
-    return take_level(p, req, body, NULL, 0, older, out) != NULL &&
+    return take_level(p, req, body, NULL, 0, of, out) != NULL &&
            qd_want(p, req, body, false, &out->want);
 }
