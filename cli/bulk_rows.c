@@ -89,12 +89,12 @@ static const char *names_of(const struct bulk_rows *w, char out[NAMES_BYTES])
     return out;
 }
 
-/* NULL name: the unnamed one, or the only one. */
+/* NULL name: the unnamed one, or the only one; which of several comes first says nothing yet. */
 static struct bulk_field *find(const struct bulk_rows *w, const char *name)
 {
     struct bulk_field *f = bulk_field_called(w, slice_text(name != NULL ? name : ""));
 
-    return f == NULL && name == NULL && w->field_count == 1 ? &w->fields[0] : f;
+    return f == NULL && name == NULL && !w->open && w->field_count == 1 ? &w->fields[0] : f;
 }
 
 status bulk_field_meant(struct bulk_rows *w, const char *name, struct bulk_field **out,

@@ -399,6 +399,26 @@ static void a_vector_that_has_no_place_is_refused_by_name(void **state)
         put_into(rows[i].names, rows[i].line, ST_INVALID, rows[i].want);
 }
 
+/* The first document of a new collection has one named vector, the next an unnamed one too. */
+static void the_first_vector_that_comes_is_not_the_only_one(void **state)
+{
+    struct bulk_rows w;
+    struct buf out;
+
+    (void)state;
+    open_rows(&w, NULL);
+    buf_init(&out, TEXT_BYTES);
+    assert_int_equal(
+        bulk_put_line(&w, &out, slice_text("{\"id\":1,\"vectors\":{\"a\":[1,2]}}"), 1, NULL),
+        ST_OK);
+    assert_int_equal(bulk_put_line(&w, &out, slice_text("{\"id\":2,\"vector\":[1,2,3]}"), 2, NULL),
+                     ST_OK);
+    assert_int_equal(w.field_count, 2);
+    assert_int_equal(bulk_field_called(&w, slice_text(""))->dim, 3);
+    buf_free(&out);
+    bulk_rows_close(&w);
+}
+
 static void of_named_vectors_one_may_be_taken(void **state)
 {
     const char *line = "{\"id\":1,\"vector\":{\"x\":[1,2],\"y\":[3,4,5]}}";
@@ -606,6 +626,7 @@ int main(void)
         cmocka_unit_test(formats_go_by_the_end_of_the_name),
         cmocka_unit_test(a_line_of_either_form_is_the_same_document),
         cmocka_unit_test(a_vector_that_has_no_place_is_refused_by_name),
+        cmocka_unit_test(the_first_vector_that_comes_is_not_the_only_one),
         cmocka_unit_test(of_named_vectors_one_may_be_taken),
         cmocka_unit_test(vectors_are_so_many_and_each_once),
         cmocka_unit_test(an_id_is_made_of_the_lines_number_and_text),
