@@ -129,8 +129,11 @@ void grpc_out_vector(struct grpc_out *o, uint32_t number, struct jval v)
     if (!buf_reserve(o->out, bytes))
         return;
     to = o->out->data + o->out->bytes;
-    for (size_t i = 0; i < bytes; i++)
-        to[i] =
-            (uint8_t)((letters.data[2 * i] - 'a') << 4 | ((letters.data[2 * i + 1] - 'a') & 15));
+    for (size_t i = 0; i < bytes; i++) {
+        unsigned high = letters.data[2 * i] - (unsigned)'a';
+        unsigned low = letters.data[2 * i + 1] - (unsigned)'a';
+
+        to[i] = (uint8_t)(high << 4 | (low & 15));
+    }
     o->out->bytes += bytes;
 }

@@ -15,7 +15,7 @@ import clients_install
 try:
     import grpc
 except ImportError:  # the python of the clients has it; it runs this again
-    os.execv(clients_install.python(), ["python", *sys.argv])
+    os.execv(clients_install.python(), [clients_install.python(), *sys.argv])  # by its path: a venv is known by it
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory  # noqa: E402
 from qdrant_client import grpc as q  # noqa: E402
