@@ -246,6 +246,18 @@ bool pindex_info_of(const struct pindex_set *set, const struct path *path, struc
     return found;
 }
 
+bool pindex_has(const struct pindex_set *set, const struct pindex_spec *spec)
+{
+    uint32_t i;
+    bool has;
+
+    rwlock_take_read(lock_of(set));
+    i = find_locked(set, spec->path);
+    has = i < set->count && is_spec(set->indexes[i], spec);
+    rwlock_drop(lock_of(set));
+    return has;
+}
+
 uint32_t pindex_points_among(const struct pindex_set *set, const struct path *path,
                              const uint32_t *slots, uint32_t count)
 {

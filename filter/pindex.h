@@ -93,6 +93,8 @@ struct pindex_info {
     uint64_t bytes;
 };
 size_t pindex_list(const struct pindex_set *set, struct pindex_info *out, size_t max);
+/* Whether there is one of this spec, in whatever state. */
+bool pindex_has(const struct pindex_set *set, const struct pindex_spec *spec);
 /* Of the index on that path, which out->path then is; false: there is none. */
 bool pindex_info_of(const struct pindex_set *set, const struct path *path, struct pindex_info *out);
 /* How many of these slots are among its points; 0 without such an index. */

@@ -238,10 +238,12 @@ status node_index_list(struct collection *c, struct arena *arena, struct index_i
     dead_count = dead_rows(c, arena, &dead);
     for (size_t i = 0; i < n; i++) {
         const struct path *path = items[i].spec.path;
-        struct pindex_info info = {.state = PINDEX_BUILDING};
+        struct pindex_info info = {0};
         uint64_t among;
 
-        (void)pindex_info_of(c->pindex, path, &info);
+        if (!pindex_has(c->pindex, &items[i].spec) || !pindex_info_of(c->pindex, path, &info))
+            info = (struct pindex_info){
+                .state = atomic_load(&c->indexes_missing) ? PINDEX_FULL : PINDEX_BUILDING};
         among = pindex_points_among(c->pindex, path, dead, dead_count);
         info.points -= among < info.points ? among : info.points;
         infos[i] = (struct index_info){.path = items[i].setting->key,

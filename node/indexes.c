@@ -141,13 +141,34 @@ static void remove_undefined(struct collection *c, struct arena *arena,
     }
 }
 
-void indexes_follow(struct collection *c)
+/* Each by itself: one that finds no memory keeps none behind it from beginning. Those that are
+ * there have their own way of beginning again (pindex_retry()). */
+static status begin_defined(struct collection *c, const struct index_definition *items,
+                            size_t count, bool missing_only, struct err *err)
+{
+    status st = ST_OK;
+
+    for (size_t i = 0; i < count; i++) {
+        struct err one = {0};
+
+        if ((missing_only && pindex_has(c->pindex, &items[i].spec)) ||
+            pindex_add(c->pindex, &items[i].spec, &one) == ST_OK)
+            continue;
+        if (st == ST_OK && err != NULL)
+            *err = one;
+        st = one.code;
+    }
+    return st;
+}
+
+static void follow(struct collection *c, bool missing_only)
 {
     enum collection_state state = atomic_load_explicit(&c->seq.state, memory_order_acquire);
     struct index_definition *items;
     struct arena arena;
     struct err err = {0};
     size_t count = 0;
+    bool was_missing;
     status st;
 
     if (c->pindex == NULL || state == COLLECTION_FAILED || state == COLLECTION_DROPPED)
@@ -157,15 +178,21 @@ void indexes_follow(struct collection *c)
     st = index_definitions(c, &arena, &items, &count, &err);
     if (st == ST_OK)
         remove_undefined(c, &arena, items, count);
-    for (size_t i = 0; i < count && st == ST_OK; i++)
-        st = pindex_add(c->pindex, &items[i].spec, &err);
+    if (st == ST_OK)
+        st = begin_defined(c, items, count, missing_only, &err);
+    was_missing = atomic_exchange(&c->indexes_missing, st != ST_OK);
     lock_drop(&c->indexes_lock);
     arena_free(&arena);
-    if (st != ST_OK)
+    if (st != ST_OK && !was_missing)
         log_error("payload indexes are not as they are defined: queries look at every row",
                   "collection_id=%s err=%s", c->id_text, err.text);
     if (pindex_building(c->pindex) && state != COLLECTION_LOADING)
         linkers_want(c);
+}
+
+void indexes_follow(struct collection *c)
+{
+    follow(c, false);
 }
 
 /* --- work --- */
@@ -211,20 +238,43 @@ void indexes_help(struct collection *c, uint32_t rows)
  * are worked on again. */
 void indexes_tick(struct collection *c)
 {
+    if (atomic_load(&c->indexes_missing))
+        follow(c, true);
     if (!pindex_any(c->pindex) && pindex_pending(c->pindex) > 0)
         (void)indexes_turn(c, IDLE_ROWS);
     else if (pindex_retry(c->pindex) || indexes_behind(c))
         linkers_want(c);
 }
 
+/* One that is defined and could not be begun. */
+static bool find_missing(struct collection *c, char *path, size_t path_bytes)
+{
+    struct index_definition *items;
+    struct arena arena;
+    size_t count = 0;
+    size_t i = 0;
+
+    if (!atomic_load(&c->indexes_missing))
+        return false;
+    arena_init(&arena, INDEX_DEFINITIONS_BYTES_MAX);
+    if (index_definitions(c, &arena, &items, &count, NULL) == ST_OK)
+        while (i < count && pindex_has(c->pindex, &items[i].spec))
+            i++;
+    if (i < count)
+        (void)snprintf(path, path_bytes, "%.*s", (int)items[i].setting->key.bytes,
+                       (const char *)items[i].setting->key.data);
+    arena_free(&arena);
+    return i < count;
+}
+
 bool indexes_full(struct collection *c, char *path, size_t path_bytes)
 {
     struct pindex_info infos[PINDEX_COUNT_MAX];
     size_t count;
-    bool full = false;
+    bool full = find_missing(c, path, path_bytes);
 
-    if (!pindex_any(c->pindex))
-        return false;
+    if (full || !pindex_any(c->pindex))
+        return full;
     lock_take(&c->indexes_lock); /* so that no path goes away */
     count = pindex_list(c->pindex, infos, COUNT_OF(infos));
     for (size_t i = 0; i < count && !full; i++) {

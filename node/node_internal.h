@@ -168,11 +168,12 @@ struct collection {
     bool string_ids;
     struct collection_field *fields; /* by position */
     size_t field_count;
-    size_t vector_bytes;       /* of a row that has all of them */
-    struct slots *slots;       /* and the fields' indexes: the loader's while loading */
-    struct pindex_set *pindex; /* of these rows; NULL only where slots is */
-    struct lock indexes_lock;  /* LOCK_RANK_INDEXES: its indexes follow the settings */
-    _Atomic bool indexing;     /* a thread is at it */
+    size_t vector_bytes;          /* of a row that has all of them */
+    struct slots *slots;          /* and the fields' indexes: the loader's while loading */
+    struct pindex_set *pindex;    /* of these rows; NULL only where slots is */
+    struct lock indexes_lock;     /* LOCK_RANK_INDEXES: its indexes follow the settings */
+    _Atomic bool indexing;        /* a thread is at it */
+    _Atomic bool indexes_missing; /* one that is defined could not be begun; it is tried again */
     _Atomic(struct collection_stats *) stats; /* read inside an epoch guard */
 
     _Atomic uint32_t pins;        /* the table's own counts as one */

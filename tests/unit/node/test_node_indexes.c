@@ -337,6 +337,65 @@ static void writers_help_beyond_a_bound(void **state)
     nworld_fini(&w);
 }
 
+/* How many of the three are begun. */
+static size_t begun(struct collection *c)
+{
+    struct pindex_info infos[8];
+
+    return pindex_list(c->pindex, infos, COUNT_OF(infos));
+}
+
+/* Each allocation fails once while three indexes are begun: those whose own did not fail are there,
+ * the other is shown as what it is, said in health, and begun a moment later. */
+static void an_index_that_cannot_be_begun_keeps_no_other_from_it(void **state)
+{
+    static const char *const paths[] = {"n", "tags", "v"};
+    static const char all[] =
+        "n integer ready 700 1, tags keyword ready 700 1, v integer ready 700 1";
+    struct nworld w;
+    struct collection *c = begin(&w, true, 13);
+    struct arena arena;
+    uint32_t missed = 0;
+    int64_t asked = 1;
+
+    (void)state;
+    arena_init(&arena, 1 << 16);
+    for (size_t i = 0; i < COUNT_OF(paths); i++)
+        assert_int_equal(
+            index_create(&w, c, paths[i], i == 1 ? PINDEX_KEYWORD : PINDEX_INTEGER, "1", LONG_MS),
+            ST_OK);
+    for (int64_t n = 0; asked > n - 1; n++) { /* until a run met no failure */
+        char text[1024];
+        size_t there;
+        bool full;
+
+        for (size_t i = 0; i < COUNT_OF(paths); i++)
+            (void)pindex_remove(c->pindex, path(paths[i], &arena));
+        mem_test_fail_after(n);
+        indexes_follow(c);
+        asked = mem_test_count();
+        mem_test_fail_after(-1);
+        assert_true(asked < 200);
+        there = begun(c);
+        index_text(c, text);
+        full = strstr(text, " full ") != NULL || begun(c) > there;
+        if (there != 0 && there != 2 && there != 3)
+            fail_msg("allocation %d: %zu of three are begun", (int)n, there);
+        if (there == 2) {
+            missed++;
+            assert_true(full);
+            assert_true(nhealth_has(&w, "no memory for the payload index") || begun(c) == 3);
+        }
+        neventually(index_is(c, all)); /* nobody else allocates then */
+    }
+    if (missed < 3)
+        fail_msg("%u of %d allocations kept one from beginning", missed, (int)asked);
+    assert_false(nhealth_has(&w, "no memory for the payload index"));
+    arena_free(&arena);
+    node_collection_unpin(c);
+    nworld_fini(&w);
+}
+
 /* --- several asked for at once --- */
 
 struct asked {
@@ -593,6 +652,7 @@ int main(void)
         cmocka_unit_test(an_index_without_memory_is_said_and_not_used),
         cmocka_unit_test(a_definition_without_sense_is_left_out),
         cmocka_unit_test(writers_help_beyond_a_bound),
+        cmocka_unit_test(an_index_that_cannot_be_begun_keeps_no_other_from_it),
         cmocka_unit_test(of_those_asked_for_at_once_none_is_twice_or_too_many),
         cmocka_unit_test(what_waited_behind_a_healing_is_for_the_collection_that_is_there_now),
         cmocka_unit_test(what_matches_all_the_time_is_always_found),
