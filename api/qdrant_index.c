@@ -83,6 +83,7 @@ static bool parse_schema(struct qd_parse *p, struct request *req, struct jval v,
     struct slice type = {0};
     struct buf text;
     char *copy;
+    status st;
 
     if (jval_type(v) == J_STRING)
         type = jval_string(v);
@@ -95,11 +96,14 @@ static bool parse_schema(struct qd_parse *p, struct request *req, struct jval v,
     if (!parse_type(p, type, out) ||
         (out->type == PINDEX_TEXT && jval_type(v) == J_OBJECT && !parse_words(p, v, &out->words)))
         return false;
-    buf_init(&text, NODE_SETTING_BYTES_MAX);
+    buf_init(&text, NODE_INDEX_SCHEMA_BYTES_MAX);
     qd_put_json(&text, v);
-    copy = text.failed ? NULL : arena_strndup(&req->arena, (const char *)text.data, text.bytes);
+    st = buf_status(&text, NULL);
+    copy = st == ST_OK ? arena_strndup(&req->arena, (const char *)text.data, text.bytes) : NULL;
     *schema = slice_make(copy, text.bytes);
     buf_free(&text);
+    if (st == ST_NOSPACE)
+        return qd_bad(p, QD_INPUT, "field_schema is over %d bytes", NODE_INDEX_SCHEMA_BYTES_MAX);
     return copy != NULL || qd_no_memory(p);
 }
 

@@ -198,6 +198,8 @@ static void run_create(struct meta_job *base)
     if (st == ST_OK)
         st = catalog_add_collection(&next, entry, &err);
     if (st == ST_OK)
+        st = catalog_fits(&next, &err);
+    if (st == ST_OK)
         st = create_steps(node, &next, entry, &c, &err);
     catalog_free(&next);
     if (st == ST_OK) {

@@ -381,6 +381,8 @@ static void run_alias(struct meta_job *base)
     }
     backed = st == ST_OK && is_backed(job);
     if (backed)
+        st = catalog_fits(&next, &err);
+    if (st == ST_OK && backed)
         st = bucket_catalog_change(node, change_there, job, &err);
     if (st == ST_OK && job->step_count > 0) {
         st = catalog_store_write(node, &next, &err);

@@ -147,7 +147,7 @@ static status try_once(struct attempt *a, catalog_change_fn *change, void *arg,
     next.revision++;
     a->node->options.rand->fill(a->node->options.rand, next.nonce, sizeof next.nonce);
     if (st == ST_OK)
-        st = catalog_encode(&next, &bytes, err);
+        st = catalog_bytes(&next, &bytes, err);
     if (st == ST_OK)
         *decision = send(a, buf_slice(&bytes), next.nonce, &st, err);
     buf_free(&bytes);

@@ -80,6 +80,30 @@ static status write_catalog(struct node *node, const char *path, struct slice by
     return err_wrap(err, ST_UNKNOWN, "the next start finds the change done or not done");
 }
 
+status catalog_bytes(const struct catalog *c, struct buf *out, struct err *err)
+{
+    status st = catalog_encode(c, out, err);
+
+    if (st != ST_NOSPACE)
+        return st;
+    return err_set(
+        err, ST_INVALID,
+        "all collections, aliases and payload indexes together take more than the %d MiB "
+        "a catalog may have: drop what is not needed",
+        CATALOG_BYTES_MAX >> 20);
+}
+
+status catalog_fits(const struct catalog *c, struct err *err)
+{
+    struct buf bytes;
+    status st;
+
+    buf_init(&bytes, CATALOG_BYTES_MAX);
+    st = catalog_bytes(c, &bytes, err);
+    buf_free(&bytes);
+    return st;
+}
+
 status catalog_store_write(struct node *node, struct catalog *next, struct err *err)
 {
     char path[FS_PATH_BYTES];
@@ -90,7 +114,7 @@ status catalog_store_write(struct node *node, struct catalog *next, struct err *
     node->options.rand->fill(node->options.rand, next->nonce, sizeof next->nonce);
     buf_init(&bytes, CATALOG_BYTES_MAX);
     if (st == ST_OK)
-        st = catalog_encode(next, &bytes, err);
+        st = catalog_bytes(next, &bytes, err);
     if (st == ST_OK)
         st = write_catalog(node, path, buf_slice(&bytes), err);
     buf_free(&bytes);

@@ -7,7 +7,6 @@
 #include <stdio.h>
 
 enum {
-    SCHEMA_BYTES_MAX = 8192,
     DEAD_COUNTED_MAX = 16384,
     DEAD_SLOTS_MAX = 1 << 21,
 };
@@ -173,12 +172,12 @@ void node_index_create(struct node *node, struct collection *c, const struct pin
     struct err err = {0};
     status st = ST_OK;
 
-    buf_init(&value, SCHEMA_BYTES_MAX + INDEX_LINE_BYTES_MAX);
+    buf_init(&value, NODE_INDEX_SCHEMA_BYTES_MAX + INDEX_LINE_BYTES_MAX);
     if (w == NULL)
         st = err_set(&err, ST_NOMEM, "out of memory for a payload index");
-    if (st == ST_OK && schema.bytes > SCHEMA_BYTES_MAX)
+    if (st == ST_OK && schema.bytes > NODE_INDEX_SCHEMA_BYTES_MAX)
         st = err_set(&err, ST_INVALID, "the schema of an index has at most %d bytes, this one %zu",
-                     SCHEMA_BYTES_MAX, schema.bytes);
+                     NODE_INDEX_SCHEMA_BYTES_MAX, schema.bytes);
     if (st == ST_OK) {
         put_definition(&value, spec, schema);
         st = buf_status(&value, &err);

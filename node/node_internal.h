@@ -525,6 +525,12 @@ void rebuild_info_of(struct collection *c, struct rebuild_info *out); /* it is l
 /* catalog_store.c */
 NODISCARD
 status catalog_store_read(struct node *node, struct err *err);
+/* catalog_encode(); ST_INVALID where it does not fit: that is no full disk. */
+NODISCARD
+status catalog_bytes(const struct catalog *c, struct buf *out, struct err *err);
+/* Before the bucket's is changed: what it has must fit here. */
+NODISCARD
+status catalog_fits(const struct catalog *c, struct err *err);
 /* Writes `next` and makes it the node's; `next` is then empty. On failure next is the caller's, and
  * the disk has the catalog it had; ST_UNKNOWN: it has the one or the other. */
 NODISCARD

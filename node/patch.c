@@ -249,6 +249,8 @@ static void run_patch(struct meta_job *base)
     if (st == ST_OK)
         st = rebuild_reserve(job->c, catalog_find_id(&next, job->c->id), &job->room, &err);
     if (st == ST_OK && backed)
+        st = catalog_fits(&next, &err);
+    if (st == ST_OK && backed)
         st = change_there(job, &err);
     if (st == ST_OK && switches)
         st = begin_switch(job->c, &err);

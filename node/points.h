@@ -47,6 +47,7 @@ status node_filter_bind(struct collection *c, struct filter *f, struct arena *ar
 
 /* --- payload indexes --- */
 
+enum { NODE_INDEX_SCHEMA_BYTES_MAX = 8192 };
 /* The definition goes to the catalog, then the index is built in the background; done() comes when
  * it is built, or has been begun for as long as wait_ms. schema is JSON text, told back as it is.
  */

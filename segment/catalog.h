@@ -101,8 +101,8 @@ void catalog_collection_free(struct catalog_collection *c);
 /* Settings. NULL: there is none with the key. */
 const struct catalog_setting *catalog_find_setting(const struct catalog_collection *c,
                                                    const char *key);
-/* An empty value takes the key out. ST_INVALID a key or value out of range, ST_NOSPACE too many,
- * ST_NOMEM; nothing changed then. */
+/* An empty value takes the key out. ST_INVALID a key or value out of range, or too many; ST_NOMEM;
+ * nothing changed then. */
 NODISCARD
 status catalog_put_setting(struct catalog_collection *c, const char *key, struct slice value,
                            struct err *err);
@@ -123,9 +123,9 @@ status catalog_decode(struct slice bytes, struct catalog *out, struct err *err);
 struct catalog_collection *catalog_find_name(const struct catalog *c, const uint8_t database_id[16],
                                              const char *name); /* aliases too */
 struct catalog_collection *catalog_find_id(const struct catalog *c, const uint8_t id[16]);
-/* Adding and renaming: ST_INVALID a bad name or value, ST_EXISTS the name or id is taken (ids of
- * dropped collections are), ST_NOT_FOUND what it belongs to, ST_NOSPACE too many, ST_NOMEM. On
- * failure nothing changed. */
+/* Adding and renaming: ST_INVALID a bad name or value, or too many; ST_EXISTS the name or id is
+ * taken (ids of dropped collections are), ST_NOT_FOUND what it belongs to, ST_NOMEM. On failure
+ * nothing changed. */
 NODISCARD
 status catalog_add_collection(struct catalog *c, const struct catalog_collection *collection,
                               struct err *err);

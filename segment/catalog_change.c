@@ -64,7 +64,8 @@ status catalog_add_collection(struct catalog *c, const struct catalog_collection
     if (catalog_find_id(c, collection->id) != NULL || was_dropped(c, collection->id))
         return err_set(err, ST_EXISTS, "the id of collection %s was used before", collection->name);
     if (c->collection_count >= CATALOG_COLLECTIONS_MAX)
-        return err_set(err, ST_NOSPACE, "there are %d collections already",
+        return err_set(err, ST_INVALID,
+                       "there are %d collections already: drop one that is not needed",
                        CATALOG_COLLECTIONS_MAX);
     st = catalog_collection_copy(collection, &copy, err);
     if (st != ST_OK)

@@ -149,7 +149,9 @@ static status insert_at(struct catalog_collection *c, size_t at, struct catalog_
     struct catalog_setting *longer;
 
     if (c->setting_count >= CATALOG_SETTINGS_MAX)
-        return err_set(err, ST_NOSPACE, "a collection has at most %d settings",
+        return err_set(err, ST_INVALID,
+                       "a collection has at most %d settings, payload indexes among them: drop one "
+                       "that is not needed",
                        CATALOG_SETTINGS_MAX);
     longer = mem_resize(c->settings, (c->setting_count + 1) * sizeof *longer);
     if (longer == NULL)

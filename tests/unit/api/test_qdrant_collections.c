@@ -288,6 +288,35 @@ static void an_index_that_is_not_made_is_said(void **state)
     world_close(&w);
 }
 
+/* What is kept with an index has a bound, and a client's fault is no 5xx. */
+static void a_schema_that_is_too_long_is_refused(void **state)
+{
+    static const size_t lengths[] = {9000, 70000, 300000};
+    struct api_options options = world_options();
+    struct row row = {"PUT", "/collections/c", NULL, 200, TRUE_RESULT};
+    struct world w;
+
+    (void)state;
+    world_open(&w, &options);
+    run(&w, &row, 1);
+    for (size_t i = 0; i < COUNT_OF(lengths); i++) {
+        struct buf body;
+
+        buf_init(&body, 1 << 20);
+        buf_put_text(&body, "{\"field_name\":\"a\",\"field_schema\":{\"type\":\"bool\",\"x\":\"");
+        for (size_t n = 0; n < lengths[i]; n++)
+            buf_put_text(&body, "y");
+        buf_put_text(&body, "\"}}");
+        buf_put_u8(&body, 0);
+        assert_false(body.failed);
+        row = (struct row){"PUT", "/collections/c/index", (const char *)body.data, 400,
+                           "Wrong input: field_schema is over 8192 bytes"};
+        run(&w, &row, 1);
+        buf_free(&body);
+    }
+    world_close(&w);
+}
+
 /* Each allocation fails once: the answer as ever, a 503 or a closed connection; nothing leaks. */
 static void each_failed_allocation_is_survived(void **state)
 {
@@ -349,6 +378,7 @@ int main(void)
         cmocka_unit_test(snapshots_are_the_nodes_own),
         cmocka_unit_test(the_colour_says_whether_a_graph_is_built),
         cmocka_unit_test(an_index_that_is_not_made_is_said),
+        cmocka_unit_test(a_schema_that_is_too_long_is_refused),
         cmocka_unit_test(each_failed_allocation_is_survived),
     };
 

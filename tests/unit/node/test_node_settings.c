@@ -164,6 +164,60 @@ static void what_is_too_large_is_refused_and_changes_nothing(void **state)
     nworld_fini(&w);
 }
 
+static void is_a_limit(status st, const struct err *err, const char *remedy)
+{
+    if (st != ST_INVALID || strstr(err->text, remedy) == NULL)
+        fail_msg("%s: %s", status_name(st), err->text);
+}
+
+/* A limit is no full disk: sending it again cannot help, dropping something does. */
+static void too_many_are_refused_as_a_limit(void **state)
+{
+    static uint8_t large[NODE_SETTING_BYTES_MAX];
+    struct catalog_collection *entry;
+    struct nhold hold;
+    struct err err = {0};
+    struct nworld w;
+    struct collection *c;
+    struct call call;
+
+    (void)state;
+    nworld_init(&w, true, 8);
+    nworld_open(&w);
+    assert_int_equal(create(&w, "docs", NODE_MEMORY, "n", "0"), ST_OK);
+    c = npin(&w, "docs");
+    nhold_meta(&w, &hold); /* the catalog is this thread's meanwhile */
+    entry = catalog_find_id(&w.node->catalog, c->id);
+    for (int i = 0; i < CATALOG_SETTINGS_MAX - 1; i++) {
+        char key[32];
+
+        (void)snprintf(key, sizeof key, "k%d", i);
+        assert_int_equal(catalog_put_setting(entry, key, slice_text("x"), NULL), ST_OK);
+    }
+    call_init(&call);
+    node_setting_put(w.node, c, "one more", slice_text("1"), call_admin_done, &call);
+    nlet_through(&w, &hold);
+    call_wait(&call);
+    is_a_limit(call.st, &call.err, "at most 512 settings");
+    nhold_meta(&w, &hold);
+    for (int i = 0; i < CATALOG_BYTES_MAX / NODE_SETTING_BYTES_MAX; i++) {
+        char key[32];
+
+        (void)snprintf(key, sizeof key, "k%d", i);
+        assert_int_equal(catalog_put_setting(entry, key, slice_make(large, sizeof large), NULL),
+                         ST_OK);
+    }
+    call_init(&call);
+    node_setting_put(w.node, c, "n", slice_text("1"), call_admin_done, &call);
+    nlet_through(&w, &hold);
+    call_wait(&call);
+    is_a_limit(call.st, &call.err, "drop");
+    assert_true(is(c, "n", "0"));
+    is_a_limit(ncreate(&w, "other", DIM, VMETRIC_L2, 64, &err), &err, "drop");
+    node_collection_unpin(c);
+    nworld_fini(&w);
+}
+
 /* What was answered is there after a cut; what was not is there whole or not at all. */
 static void a_put_cut_anywhere_is_there_whole_or_not_at_all(void **state)
 {
@@ -321,6 +375,7 @@ int main(void)
         cmocka_unit_test(settings_outlive_a_restart_and_a_power_cut),
         cmocka_unit_test(those_under_a_prefix_are_listed),
         cmocka_unit_test(what_is_too_large_is_refused_and_changes_nothing),
+        cmocka_unit_test(too_many_are_refused_as_a_limit),
         cmocka_unit_test(a_put_cut_anywhere_is_there_whole_or_not_at_all),
         cmocka_unit_test(the_bucket_brings_them_back),
         cmocka_unit_test(a_switch_takes_them_along),

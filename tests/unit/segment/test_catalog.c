@@ -529,7 +529,7 @@ static void settings_are_put_and_taken_out(void **state)
         (void)snprintf(key, sizeof key, "n%d", i * 7919 % 1000);
         assert_int_equal(set(c, DOCS, key, "1"), ST_OK);
     }
-    assert_int_equal(set(c, DOCS, "one more", "1"), ST_NOSPACE);
+    assert_int_equal(set(c, DOCS, "one more", "1"), ST_INVALID);
     assert_int_equal(set(c, DOCS, "large", "1"), ST_OK);
     {
         struct buf b = encode(c);
@@ -617,7 +617,7 @@ static void ten_thousand_collections_fit(void **state)
     b = encode(&c);
     assert_int_equal(catalog_decode(buf_slice(&b), &back, NULL), ST_OK);
     assert_int_equal(back.collection_count, CATALOG_COLLECTIONS_MAX);
-    assert_int_equal(add(&back, DOCS, DEFAULT_ID, "one more", NULL), ST_NOSPACE);
+    assert_int_equal(add(&back, DOCS, DEFAULT_ID, "one more", NULL), ST_INVALID);
     catalog_free(&back);
     catalog_free(&c);
     buf_free(&b);
