@@ -308,13 +308,15 @@ static bool take_line(struct import *in, struct slice line, uint64_t number)
     struct jval v;
     bool fine;
 
-    if (!request_json_part(in->req, line, &v)) {
-        status st = request_json_text(in->req, line, &v, &err); /* once more, for what it says */
+    if (!request_json_part(in->req, line, &v)) { /* once more, for what it says */
+        status st = request_json_text(in->req, line, &v, &err);
 
-        request_json_done(in->req);
-        end_with(in, st == ST_INVALID ? PROBLEM_BAD_JSON : problem_of_status(st), number,
-                 "line %" PRIu64 ": %s", number, err.text);
-        return false;
+        if (st != ST_OK) {
+            request_json_done(in->req);
+            end_with(in, st == ST_INVALID ? PROBLEM_BAD_JSON : problem_of_status(st), number,
+                     "line %" PRIu64 ": %s", number, err.text);
+            return false;
+        }
     }
     fine = document_take(&b->holder, &p, v, row, &b->payload_at[b->count]);
     if (line.bytes > IMPORT_BATCH_BYTES)
