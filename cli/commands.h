@@ -12,6 +12,9 @@ int cli_take_ownership(int argc, char **argv); /* cli_tier.c */
 int cli_snapshot(int argc, char **argv);       /* cli_snapshot.c */
 int cli_compact(int argc, char **argv);        /* cli_snapshot.c */
 int cli_dlq(int argc, char **argv);            /* cli_dlq.c */
+int cli_get(int argc, char **argv);            /* cli_docs.c */
+int cli_insert(int argc, char **argv);         /* cli_docs.c */
+int cli_query(int argc, char **argv);          /* cli_docs.c */
 int cli_import(int argc, char **argv);         /* cli_import.c */
 int cli_export(int argc, char **argv);         /* cli_export.c */
 /* Of a data directory or a bucket, without a node. */

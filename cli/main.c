@@ -24,6 +24,9 @@ static const char help_text[] =
     "  snapshot        a checkpoint, in the bucket too\n"
     "  compact         leaves behind what is dead\n"
     "  dlq             dead letters: list, show, retry, replay, split, export, discard\n"
+    "  get             a document\n"
+    "  insert          writes a document\n"
+    "  query           the nearest documents\n"
     "  import          documents from a file, a pipe or another server\n"
     "  export          documents into a file or a pipe\n"
     "  take-ownership  of a collection whose owner is gone for good\n"
@@ -58,6 +61,9 @@ int main(int argc, char **argv)
                     {"snapshot", cli_snapshot},
                     {"compact", cli_compact},
                     {"dlq", cli_dlq},
+                    {"get", cli_get},
+                    {"insert", cli_insert},
+                    {"query", cli_query},
                     {"import", cli_import},
                     {"export", cli_export},
                     {"take-ownership", cli_take_ownership},

@@ -99,6 +99,61 @@ static void collections_are_made_listed_renamed_and_deleted(void **state)
     assert_string_equal(cli_ran.out, "{\"collections\":[]}\n");
 }
 
+static void a_document_is_written_read_and_found(void **state)
+{
+    (void)state;
+    cli_check(cli_collections, "collections create c --dimension 2 --metric l2", CLI_OK, "created");
+    cli_check(cli_insert,
+              "insert c --id 18446744073709551615 --vector [1,2] --payload {\"a\":[1.0]} "
+              "--external-id x",
+              CLI_OK, "inserted 18446744073709551615, lsn 1, durability local\n");
+    cli_check(cli_insert, "insert c --vector [3,4]", CLI_OK, "inserted \"0");
+    cli_check(cli_get, "get c 18446744073709551615", CLI_OK,
+              "{\"doc_id\":18446744073709551615,\"external_id\":\"x\",\"vector\":[1,2],\"payload\":"
+              "{\"a\":[1.0]},");
+    cli_check(cli_get, "get c 7", CLI_NOT_FOUND, "there is no document 7");
+    cli_check(cli_get, "get c a/b", CLI_FAILED, "a/b");
+    cli_check(cli_query, "query c [1,2] --top-k 1", CLI_OK,
+              "0              18446744073709551615 {\"a\":[1.0]}\n");
+    cli_check(cli_query, "query c [1,2] --exact --explain", CLI_OK, "{\"using\":\"\",\"plan\":");
+    cli_check(cli_query, "query c [1,2] --filter {\"a\":2}", CLI_OK, "no document matches\n");
+    cli_run(cli_query, "query c [1,2] --json");
+    is_json(cli_ran.out);
+    cli_check(cli_query, "query c [1,2,3]", CLI_FAILED, "has 3 values");
+    cli_check(cli_query, "query c [1,", CLI_USAGE, "error: VECTOR; malformed JSON");
+    cli_check(cli_query, "query c [1,2] --filter {a}", CLI_USAGE,
+              "error: --filter; malformed JSON");
+    cli_check(cli_query, "query c [1,2] --top-k x", CLI_USAGE, "usage:");
+    cli_check(cli_query, "query c [1,2] --using b", CLI_FAILED, "names the vector `b`");
+    cli_check(cli_query, "query none [1,2]", CLI_NOT_FOUND, "no collection");
+    cli_check(cli_insert, "insert c", CLI_FAILED, "`vector` is missing");
+    cli_check(cli_insert, "insert c --vector [1", CLI_USAGE, "error: --vector; malformed JSON");
+    cli_check(cli_insert, "insert c --id 18446744073709551616 --vector [1,2]", CLI_FAILED,
+              "no UUID");
+}
+
+static void a_command_names_its_vector(void **state)
+{
+    (void)state;
+    cli_check(cli_collections,
+              "collections create c --string-ids --vectors "
+              "{\"a\":{\"dimension\":2,\"metric\":\"l2\"},\"b\\\"\":{\"dimension\":1,\"metric\":"
+              "\"dot\"}}",
+              CLI_OK, "created c, 0");
+    cli_check(cli_collections, "collections create d --vectors {} --metric l2", CLI_USAGE,
+              "usage:");
+    cli_check(cli_collections, "collections create d --vectors {", CLI_FAILED, "malformed JSON");
+    cli_check(cli_insert, "insert c --id a/b --vector [1,2] --vector-name a", CLI_OK,
+              "inserted \"a/b\"");
+    cli_check(cli_insert, "insert c --id 2 --vectors {\"b\\\"\":[1]}", CLI_OK, "inserted \"2\"");
+    cli_check(cli_insert, "insert c --vector [1] --vector-name b\"", CLI_OK, "inserted \"0");
+    cli_check(cli_insert, "insert c --vector [1,2]", CLI_FAILED, "`a`, `b\"`");
+    cli_check(cli_insert, "insert c --vector-name a", CLI_USAGE, "usage:");
+    cli_check(cli_get, "get c a/b", CLI_OK, "\"vectors\":{\"a\":[1,2]},");
+    cli_check(cli_query, "query c [1,2] --using a", CLI_OK, "0              \"a/b\" {}\n");
+    cli_check(cli_query, "query c [1,2]", CLI_FAILED, "does not say which vector");
+}
+
 static void every_command_explains_itself(void **state)
 {
     static const struct {
@@ -111,7 +166,12 @@ static void every_command_explains_itself(void **state)
                     {cli_take_ownership, "take-ownership"},
                     {cli_snapshot, "snapshot"},
                     {cli_compact, "compact"},
-                    {cli_dlq, "dlq"}};
+                    {cli_dlq, "dlq"},
+                    {cli_get, "get"},
+                    {cli_insert, "insert"},
+                    {cli_query, "query"},
+                    {cli_import, "import"},
+                    {cli_export, "export"}};
 
     (void)state;
     for (size_t i = 0; i < COUNT_OF(commands); i++) {
@@ -274,6 +334,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(collections_are_made_listed_renamed_and_deleted),
         T(every_command_explains_itself),
+        T(a_document_is_written_read_and_found),
+        T(a_command_names_its_vector),
         T(a_node_that_is_not_there_is_unreachable),
         T(status_says_what_the_bucket_lacks),
         T(tiers_owners_and_aliases),
