@@ -593,7 +593,7 @@ def refusals(client):
         (400, "Format error in JSON body", {"query": True}),
         (400, "Format error in JSON body", {"query": "12"}),
         (400, "Format error in JSON body", {"query": [1, None]}),
-        (400, "Format error in JSON body", {"query": [[1, 0], [0, 1]]}),
+        (400, "Wrong input: lists of vectors (multivectors) are not supported", {"query": [[1, 0], [0, 1]]}),
         (400, "Format error in JSON body", {"query": {"nearest": [1, 0], "fusion": "rrf"}}),
         (400, "Format error in JSON body", {"query": {"fusion": "best"}, "prefetch": {}}),
         (400, "Format error in JSON body", {"query": {"sample": "all"}}),
