@@ -118,6 +118,12 @@ struct pindex_answer {
 NODISCARD
 status pindex_lookup(const struct pindex_set *set, const struct filter *f, struct arena *arena,
                      struct pindex_answer *out, struct err *err);
+/* The same; goes_on() is asked at each condition, each of which may take long where rows are many.
+ * ST_TIMEOUT: it said no. */
+NODISCARD
+status pindex_lookup_while(const struct pindex_set *set, const struct filter *f,
+                           struct arena *arena, bool (*goes_on)(void *arg), void *arg,
+                           struct pindex_answer *out, struct err *err);
 /* Slots that are pending now, below bit_count, ORed into bits. Ask before pindex_lookup(): what is
  * indexed in between is then in both. */
 void pindex_pending_bits(const struct pindex_set *set, uint64_t *bits, uint32_t bit_count);

@@ -232,7 +232,10 @@ struct lookup {
     uint32_t bit_count;
     uint32_t words;
     uint32_t indexes;
-    bool failed; /* out of memory */
+    bool failed; /* out of memory, or stopped */
+    bool stopped;
+    bool (*goes_on)(void *arg); /* NULL: always */
+    void *arg;
     uint64_t *spare[LOOKUP_SPARE_MAX];
     size_t spare_count;
 };

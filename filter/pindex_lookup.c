@@ -392,6 +392,8 @@ static struct known look(struct lookup *l, const struct filter *f)
 {
     struct known k;
 
+    if (!l->failed && l->goes_on != NULL && !l->goes_on(l->arg))
+        l->failed = l->stopped = true;
     if (l->failed)
         return NOTHING_KNOWN;
     switch (f->kind) {
@@ -436,7 +438,14 @@ static struct known look(struct lookup *l, const struct filter *f)
 status pindex_lookup(const struct pindex_set *set, const struct filter *f, struct arena *arena,
                      struct pindex_answer *out, struct err *err)
 {
-    struct lookup l = {.set = set, .arena = arena};
+    return pindex_lookup_while(set, f, arena, NULL, NULL, out, err);
+}
+
+status pindex_lookup_while(const struct pindex_set *set, const struct filter *f,
+                           struct arena *arena, bool (*goes_on)(void *arg), void *arg,
+                           struct pindex_answer *out, struct err *err)
+{
+    struct lookup l = {.set = set, .arena = arena, .goes_on = goes_on, .arg = arg};
     struct pindex_answer answer = {0};
     struct known k = NOTHING_KNOWN;
 
@@ -446,6 +455,8 @@ status pindex_lookup(const struct pindex_set *set, const struct filter *f, struc
     if (f != NULL && set->count > 0)
         k = look(&l, f);
     rwlock_drop((struct rwlock *)(uintptr_t)&set->lock);
+    if (l.stopped)
+        return err_set(err, ST_TIMEOUT, "the time was over while the payload indexes were asked");
     if (l.failed)
         return err_set(err, ST_NOMEM, "out of memory for the rows of a filter");
     answer.indexes = l.indexes;

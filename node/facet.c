@@ -29,6 +29,7 @@ struct faceting {
     struct tally *tallies;
     size_t room, count; /* room: a power of two */
     uint32_t slot;      /* being looked at */
+    uint64_t values;    /* that an index told */
     bool no_memory;
 };
 
@@ -139,6 +140,8 @@ static bool count_value(void *arg, const struct filter_value *value, uint64_t co
     struct filter_value v = *value;
     struct tally *t;
 
+    if (f->values++ % SELECT_LOOK_ROWS == 0 && !asker_goes_on(&f->asker))
+        return false;
     if (v.type == JBIN_T_I64 && v.i64 >= 0) {
         v.type = JBIN_T_U64;
         v.u64 = (uint64_t)v.i64;
@@ -195,6 +198,8 @@ static status count_by_index(struct faceting *f, struct selected *rows, struct e
 
         if (st != ST_OK && st != ST_NOT_FOUND)
             return err_set(err, st, "out of memory for a facet");
+        if (f->asker.gave_up)
+            return asker_status(&f->asker, err);
         if (st == ST_OK && !clear_dead(f->c, known, words)) {
             for (size_t n = 0; n < words; n++)
                 rows->bits[n] &= ~known[n];

@@ -33,7 +33,7 @@ struct ordering {
     struct entry *entries;
     size_t count, room;
     size_t wanted; /* of the index */
-    uint64_t looked;
+    uint64_t looked, added;
     bool more; /* the index has others */
     bool no_memory;
 };
@@ -100,12 +100,15 @@ static bool add_value(void *arg, const struct jbin_value *v)
     return add(a->o, a->slot, n);
 }
 
+/* False: the time is over, or memory. */
 static bool add_row(struct ordering *o, uint32_t slot)
 {
     struct asking a = {o, slot};
     struct jbin_value root;
     struct row row;
 
+    if (o->added++ % SELECT_LOOK_ROWS == 0 && !asker_goes_on(&o->s->asker))
+        return false;
     slots_row(o->s->c->slots, slot, &row);
     root = jbin_root(row.payload);
     (void)filter_each_value(o->s->request->order_by, &root, add_value, &a);
@@ -121,12 +124,14 @@ static void add_pending(struct ordering *o)
 {
     const struct slots *slots = o->s->c->slots;
 
-    for (uint32_t slot = 0; slot < o->pending_slots && !o->no_memory; slot++) {
+    bool goes_on = true;
+
+    for (uint32_t slot = 0; slot < o->pending_slots && goes_on; slot++) {
         if (o->pending[slot >> 6] == 0)
             slot |= 63;
         else if (is_pending(o, slot) && slots_live(slots, slot) &&
                  !slots_is_since(slots, slot, o->s->moment) && asker_matches(&o->s->asker, slot))
-            (void)add_row(o, slot);
+            goes_on = add_row(o, slot);
     }
 }
 
@@ -134,12 +139,13 @@ static void add_news(struct ordering *o)
 {
     uint32_t slots[NEWS_AT_ONCE];
     uint32_t at = 0, count;
+    bool goes_on = true;
 
-    while (!o->no_memory &&
+    while (goes_on &&
            (count = slots_since(o->s->c->slots, o->s->moment, &at, slots, NEWS_AT_ONCE)) > 0)
-        for (uint32_t i = 0; i < count && !o->no_memory; i++)
+        for (uint32_t i = 0; i < count && goes_on; i++)
             if (asker_matches(&o->s->asker, slots[i]))
-                (void)add_row(o, slots[i]);
+                goes_on = add_row(o, slots[i]);
 }
 
 /* --- rows the index gives --- */
@@ -225,11 +231,12 @@ static status order_all(struct ordering *o)
     status st = select_make(o->s->c, o->s->request->filter, &o->s->request->limits, o->s->arena,
                             &selected, o->s->err);
 
-    for (uint32_t slot = 0;
-         st == ST_OK && !o->no_memory && (slot = selected_next(&selected, slot)) != SLOT_NONE;
-         slot++)
-        (void)add_row(o, slot);
-    put_in_order(o);
+    bool goes_on = st == ST_OK;
+
+    for (uint32_t slot = 0; goes_on && (slot = selected_next(&selected, slot)) != SLOT_NONE; slot++)
+        goes_on = add_row(o, slot);
+    if (goes_on)
+        put_in_order(o);
     return st;
 }
 

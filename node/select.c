@@ -178,6 +178,11 @@ static void ask_pending(struct asker *a, struct known *out)
     }
 }
 
+static bool goes_on(void *asker)
+{
+    return asker_goes_on(asker);
+}
+
 static status known_by_indexes(struct asker *a, struct arena *arena, struct known *out,
                                struct err *err)
 {
@@ -189,7 +194,7 @@ static status known_by_indexes(struct asker *a, struct arena *arena, struct know
     if (st != ST_OK)
         return st;
     pindex_pending_bits(a->c->pindex, bits, out->bit_count);
-    st = pindex_lookup(a->c->pindex, a->filter, arena, &answer, err);
+    st = pindex_lookup_while(a->c->pindex, a->filter, arena, goes_on, a, &answer, err);
     if (st != ST_OK || !answer.used)
         return st;
     out->bits = bits;
