@@ -1,5 +1,7 @@
 /* grpc_answer.c - the way back of a call: finish() on a worker, then head, message and trailers. */
+#include "api/grpc_call.h"
 #include "api/grpc_internal.h"
+#include "api/qdrant_door.h"
 
 #include "base/log.h"
 
@@ -323,13 +325,47 @@ void grpc_answer(struct request *req)
 
 /* --- time --- */
 
-/* The work cannot be called back, but the client need not wait for it. */
-static void answer_late(struct grpc_stream *g)
+static void leave(struct grpc_stream *g)
 {
     g->req->told_late = true;
     g->req->grpc->stream = NULL;
     atomic_store_explicit(&g->req->gone, true, memory_order_relaxed);
     g->req = NULL;
+}
+
+/* The time a client wants to wait for its write has passed: it is told so as soon as node has the
+ * write, as look_at_wait() of conn.c does. False: it is waited for no more at all. */
+static bool look_at_wait(struct grpc_stream *g)
+{
+    uint64_t now = uv_now(&g->conn->server->loop);
+    bool known = request_is_under_way(g->req);
+    uint64_t wait_ms = known ? qd_wait_ms(g->req) : 0;
+    struct request late = {.api = g->req->api};
+
+    if (now >= g->late_ms)
+        return false;
+    if (known && wait_ms > 0 && now >= g->lent_ms + wait_ms) {
+        buf_init(&late.out, REPLY_BYTES_MAX);
+        if (!grpc_call_wait_timeout(g->req, &late.out)) {
+            buf_free(&late.out);
+            return false;
+        }
+        leave(g);
+        send_message(g, &late);
+        buf_free(&late.out);
+        return true;
+    }
+    g->due_ms = !known ? now + GRPC_LOOK_MS : wait_ms > 0 ? g->lent_ms + wait_ms : g->late_ms;
+    if (g->due_ms > g->late_ms)
+        g->due_ms = g->late_ms;
+    h2_conn_want(g->conn, g->due_ms);
+    return true;
+}
+
+/* The work cannot be called back, but the client need not wait for it. */
+static void answer_late(struct grpc_stream *g)
+{
+    leave(g);
     grpc_fail(g, GRPC_DEADLINE_EXCEEDED, "the request was still under way after its deadline%s",
               g->method->kind == ROUTE_WRITE ? "; whether it was done is not known" : "");
 }
@@ -343,7 +379,8 @@ void grpc_stream_due(struct grpc_stream *g)
                   "the request was not whole within the time a request has");
         break;
     case GRPC_STREAM_LENT:
-        answer_late(g);
+        if (!look_at_wait(g))
+            answer_late(g);
         break;
     case GRPC_STREAM_WATCHING:
         g->due_ms = uv_now(&g->conn->server->loop) + GRPC_WATCH_MS;

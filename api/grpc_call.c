@@ -244,6 +244,24 @@ void grpc_call_print(const struct grpc_route_call *call, struct jval root, struc
         grpc_out_field(&o, call->answer, "time", time);
 }
 
+bool grpc_call_wait_timeout(const struct request *req, struct buf *out)
+{
+    struct jdoc *doc = NULL;
+    struct jval root;
+    struct buf json;
+    bool fine;
+
+    buf_init(&json, REPLY_BYTES_MAX);
+    qd_put_wait_timeout(&json, req);
+    fine = !json.failed && jdoc_create(&doc, NULL) == ST_OK &&
+           jdoc_parse(doc, buf_slice(&json), &root, NULL) == ST_OK;
+    if (fine)
+        grpc_call_print((const struct grpc_route_call *)req->grpc->method, root, out);
+    jdoc_destroy(doc);
+    buf_free(&json);
+    return fine && !out->failed;
+}
+
 /* The text of the dialect's failure, as it stands. */
 static void take_failure(struct request *req, struct jval root)
 {

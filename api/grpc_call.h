@@ -28,6 +28,9 @@ const struct grpc_method *grpc_method_at(size_t index);
 const struct route *grpc_route_of(const struct grpc_route_call *call);
 /* The message into path, query, body and floats of the request; false after filling *in. */
 bool grpc_call_read(struct request *req, struct grpc_in *in);
+/* What the client of a write is told that waits no longer (qd_put_wait_timeout()), as a message
+ * appended to out; false when there is no memory. On the loop. */
+bool grpc_call_wait_timeout(const struct request *req, struct buf *out);
 /* A printed answer into the message, appended to out. */
 void grpc_call_print(const struct grpc_route_call *call, struct jval root, struct buf *out);
 

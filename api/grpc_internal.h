@@ -23,6 +23,8 @@ enum {
     GRPC_PATH_BYTES = 160,            /* of a path we repeat */
     GRPC_SAID_BYTES_MAX = 256 * 1024, /* of a stream's messages that were not taken */
     GRPC_WATCH_MS = 250,              /* how often those who watch are told of a change */
+    GRPC_WAIT_MS = 1000,              /* the shortest a client of a write may want to wait */
+    GRPC_LOOK_MS = 50,                /* between looks at one that is not with node yet */
 };
 
 enum h2_conn_state {
@@ -100,6 +102,8 @@ struct grpc_stream {
     size_t withheld;   /* came, and the window was not opened for it again */
     uint64_t begun_ms; /* loop time */
     uint64_t due_ms;   /* loop time when something has to happen; UINT64_MAX: never */
+    uint64_t lent_ms;  /* loop time when its request went to a worker */
+    uint64_t late_ms;  /* loop time when it is not waited for any more */
     struct request *req;
 
     /* The answer. */

@@ -309,7 +309,12 @@ static void set_deadline(struct grpc_stream *g, struct request *req)
     req->start_ns = clock_mono_ns(s->api->options.clock);
     req->deadline_ns = req->start_ns + left_ns;
     g->start_ns = req->start_ns;
-    g->due_ms = uv_now(&s->loop) + left_ns / 1000000u + SERVER_LATE_MS;
+    g->lent_ms = uv_now(&s->loop);
+    g->late_ms = g->lent_ms + left_ns / 1000000u + SERVER_LATE_MS;
+    g->due_ms = g->late_ms;
+    /* What its client waits for at most is in the message, in whole seconds: look_at_wait(). */
+    if (g->is_qdrant && g->method->kind == ROUTE_WRITE && g->late_ms > g->lent_ms + GRPC_WAIT_MS)
+        g->due_ms = g->lent_ms + GRPC_WAIT_MS;
     h2_conn_want(g->conn, g->due_ms);
 }
 

@@ -347,6 +347,36 @@ static void a_deadline_that_passes_meanwhile_is_told(void **state)
     world_close(&w);
 }
 
+/* As by REST: a write that takes longer than its client wants to wait is under way, not refused. */
+static void who_waits_only_so_long_is_told_that_the_write_is_under_way(void **state)
+{
+    /* The same with a timeout of a second; the answer is a result with the status 4. */
+    static const char upsert_second[] = "\12\1c\20\1\32\26\12\2\10\1\42\20\12\16\12\14"
+                                        "\0\0\200\77\0\0\0\100\0\0\100\100\70\1";
+    static const uint8_t under_way[] = {0, 0, 0, 0, 13, 0x0a, 2, 0x10, 4, 0x11};
+    struct api_options o = options();
+    struct grpc_client c;
+    struct world w;
+    unsigned call;
+
+    (void)state;
+    open_world(&w, &o);
+    grpc_client_open(&c, &w, 0);
+    fake_node_hold(w.node, true);
+    call = grpc_client_begin(
+        &c, &(struct grpc_ask){.path = UPSERT,
+                               .message = slice_make(upsert_second, sizeof upsert_second - 1)});
+    grpc_client_wait(&c, call);
+    check_said(&c.calls[call], OK, "");
+    assert_int_equal(c.calls[call].body.bytes, sizeof under_way + 8);
+    assert_memory_equal(c.calls[call].body.data, under_way, sizeof under_way);
+    fake_node_hold(w.node, false);
+    check_said(grpc_client_ask(&c, UPSERT, UPSERT_ONE), OK, "");
+    assert_int_equal(fake_node_writes(w.node), 2);
+    grpc_client_close(&c);
+    world_close(&w);
+}
+
 static void a_message_that_does_not_come_is_not_waited_for(void **state)
 {
     struct api_options o = options();
@@ -621,6 +651,7 @@ int main(void)
         cmocka_unit_test(a_stream_of_questions_is_answered_one_by_one),
         cmocka_unit_test(questions_whose_answers_are_not_read_end),
         cmocka_unit_test(a_deadline_that_passes_meanwhile_is_told),
+        cmocka_unit_test(who_waits_only_so_long_is_told_that_the_write_is_under_way),
         cmocka_unit_test(a_message_that_does_not_come_is_not_waited_for),
         cmocka_unit_test(an_answer_nobody_takes_is_dropped),
         cmocka_unit_test(a_connection_that_says_nothing_is_closed),
