@@ -31,8 +31,10 @@ static const char *names_of(const struct collection *c, char out[NAMES_BYTES])
             (void)snprintf(out + used, NAMES_BYTES - used, ", ...");
             break;
         }
-        used += (size_t)snprintf(out + used, NAMES_BYTES - used, "%s`%.*s`", i == 0 ? "" : ", ",
-                                 NAME_SHOWN_BYTES, name);
+        used += (size_t)snprintf(out + used, NAMES_BYTES - used, "%s%s%.*s%s", i == 0 ? "" : ", ",
+                                 name[0] == '\0' ? "" : "`", NAME_SHOWN_BYTES,
+                                 name[0] == '\0' ? "one without a name" : name,
+                                 name[0] == '\0' ? "" : "`");
     }
     return out;
 }
@@ -54,7 +56,7 @@ bool document_field(const struct request *req, struct parse *p, const char *memb
 }
 
 bool document_field_unsaid(const struct request *req, struct parse *p, const char *member,
-                           size_t *position)
+                           const char *instead, size_t *position)
 {
     const struct collection *c = req->collection;
     int at = node_field_count(c) == 1 ? 0 : node_field_position(c, slice_text(""));
@@ -65,10 +67,10 @@ bool document_field_unsaid(const struct request *req, struct parse *p, const cha
                           "`%s`: the collection has no vectors, its documents are payloads alone",
                           member);
     if (at < 0)
-        return parse_fail(p, PROBLEM_INVALID,
-                          "`%s` does not say which vector: the collection has %s; name them with "
-                          "`vectors`, and the one to search with `using`",
-                          member, names_of(c, names));
+        return parse_fail(
+            p, PROBLEM_INVALID,
+            "`%s` does not say which vector: the collection has %s; name it with `%s`", member,
+            names_of(c, names), instead);
     *position = (size_t)at;
     return true;
 }
@@ -111,7 +113,7 @@ bool document_field_of_rows(struct request *req, bool lines, size_t *position)
         return false;
     }
     if (name != NULL ? document_field(req, &p, "vector", *name, position)
-                     : document_field_unsaid(req, &p, "vector", position))
+                     : document_field_unsaid(req, &p, "vector", "vector", position))
         return true;
     if (name == NULL && node_field_count(req->collection) > 0)
         reply_problem(req, PROBLEM_INVALID,
@@ -285,7 +287,7 @@ static bool take_unsaid(struct request *req, struct parse *p, struct jval v, str
 {
     size_t position = 0;
 
-    if (!document_field_unsaid(req, p, "vector", &position))
+    if (!document_field_unsaid(req, p, "vector", "vectors", &position))
         return false;
     if (row->vectors == NULL)
         return document_vector(req, p, "vector", v, position, &row->vector);

@@ -24,9 +24,10 @@ bool document_take(struct request *req, struct parse *p, struct jval v, struct w
 /* An id of the request's collection, in the arena. */
 bool take_id(struct request *req, struct parse *p, struct jval v, struct docid *out);
 
-/* The field that is meant where none is named: the unnamed one, or the only one. */
+/* The field that is meant where none is named: the unnamed one, or the only one. instead: what
+ * names one, for the text. */
 bool document_field_unsaid(const struct request *req, struct parse *p, const char *member,
-                           size_t *position);
+                           const char *instead, size_t *position);
 /* The field of this name; member is what named it. */
 bool document_field(const struct request *req, struct parse *p, const char *member,
                     struct slice name, size_t *position);

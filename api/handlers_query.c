@@ -75,7 +75,7 @@ static bool take_vector(struct request *req, struct parse *p, const struct asked
     if (!asked->has_vector)
         return parse_fail(p, PROBLEM_INVALID, "`query_vector` is missing");
     if (!asked->has_using) {
-        if (!document_field_unsaid(req, p, "query_vector", &q->field))
+        if (!document_field_unsaid(req, p, "query_vector", "using", &q->field))
             return false;
     } else if (jval_type(asked->using) != J_STRING) {
         return parse_fail(p, PROBLEM_INVALID, "`using` is of type %s, a vector's name is needed",

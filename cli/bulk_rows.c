@@ -83,9 +83,14 @@ static const char *names_of(const struct bulk_rows *w, char out[NAMES_BYTES])
     size_t used = 0;
 
     (void)snprintf(out, NAMES_BYTES, "none");
-    for (size_t i = 0; i < w->field_count && used + NAME_SHOWN_BYTES + 8 < NAMES_BYTES; i++)
-        used += (size_t)snprintf(out + used, NAMES_BYTES - used, "%s`%.*s`", i == 0 ? "" : ", ",
-                                 NAME_SHOWN_BYTES, w->fields[i].name);
+    for (size_t i = 0; i < w->field_count && used + NAME_SHOWN_BYTES + 8 < NAMES_BYTES; i++) {
+        const char *name = w->fields[i].name;
+
+        used += (size_t)snprintf(out + used, NAMES_BYTES - used, "%s%s%.*s%s", i == 0 ? "" : ", ",
+                                 name[0] == '\0' ? "" : "`", NAME_SHOWN_BYTES,
+                                 name[0] == '\0' ? "one without a name" : name,
+                                 name[0] == '\0' ? "" : "`");
+    }
     return out;
 }
 

@@ -382,7 +382,7 @@ static void a_vector_that_has_no_place_is_refused_by_name(void **state)
         {PLAIN, "{\"id\":1,\"vector\":[1,2,3]}", "`vector` has 3 values, 2 are needed"},
         {PLAIN, "{\"id\":1,\"vector\":\"x\"}", "array of numbers"},
         {PLAIN, "{\"id\":1,\"vector\":[[1,2]]}", "many vectors"},
-        {PLAIN, "{\"id\":1,\"vectors\":{\"x\":[1,2]}}", "no vector `x`; it has ``"},
+        {PLAIN, "{\"id\":1,\"vectors\":{\"x\":[1,2]}}", "no vector `x`; it has one without a name"},
         {PLAIN, "{\"id\":1,\"vectors\":[1,2]}", "`vectors` is of type array"},
         {PLAIN, "{\"id\":1,\"vector\":{\"x\":[1,2]},\"vectors\":{}}", "both hold"},
         {NAMED, "{\"id\":1,\"vector\":[1,2]}", "does not say which: the collection has `a`, `b\"`"},
