@@ -21,6 +21,7 @@ struct h2 {
     uint64_t now_ms;
     bool dead; /* memory is out, or the session cannot go on */
     bool settled;
+    bool client_leaves; /* said GOAWAY: nghttp2 reads no further once no stream is open */
     bool bad_preface;
     const char *trouble;
 };
