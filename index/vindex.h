@@ -182,8 +182,8 @@ struct vrebuild_progress { /* of the graph that is made */
     uint32_t linked, pending;
 };
 bool vindex_rebuild_shown(const struct vindex *v, struct vrebuild_progress *out); /* false: none */
-/* Loading, when the slots are reserved and before the first import: the nodes to come are of a
- * graph made with this, whatever the index was created for. Nothing changed unless ST_OK. */
+/* Loading, before the first import and best before the first row: the nodes to come are of a graph
+ * made with this, whatever the index was created for. Nothing changed unless ST_OK. */
 NODISCARD
 status vindex_graph_load(struct vindex *v, const struct vgraph *made, struct err *err);
 

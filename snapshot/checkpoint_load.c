@@ -220,21 +220,12 @@ static bool is_loaded(const struct slots *slots, const struct vindex *v, uint32_
     return (state == SLOT_LIVE || state == SLOT_DEAD) && vindex_filled(v, slot);
 }
 
-/* A graph of other making than the field is for now comes as it is. False: there is no memory for
- * its links, and the rows are linked anew. */
-static bool takes_graph(const struct checkpoint_field *f, const struct ckpt_graph *g)
-{
-    return g->made.m == 0 || vindex_graph_load(f->vindex, &g->made, NULL) == ST_OK;
-}
-
 static status load_nodes(struct loader *l, const struct checkpoint_field *f,
                          const struct ckpt_file *file, struct container *c, struct err *err)
 {
     struct ckpt_graph g = {0};
     status st = ckpt_graph_open(&g, c, &l->m, file, err);
 
-    if (st == ST_OK && !takes_graph(f, &g))
-        st = ST_NOT_FOUND;
     while (st == ST_OK) {
         struct vnode node = {0};
 
@@ -244,6 +235,28 @@ static status load_nodes(struct loader *l, const struct checkpoint_field *f,
     }
     ckpt_graph_close(&g);
     return st == ST_NOT_FOUND ? ST_OK : st;
+}
+
+/* A graph of other making than the field is for now comes as it is. Known before the first row, so
+ * that rows are charged with its links and no others. */
+static status take_graph(struct loader *l, const struct checkpoint_field *f, struct err *err)
+{
+    const struct ckpt_file *file = ckpt_manifest_find(&l->m, CKPT_GRAPH, f->id);
+    const struct checkpoint_state *s = l->state;
+    struct ckpt_graph g = {0};
+    struct ckpt_in in = {0};
+    status st;
+
+    if (file == NULL)
+        return ST_OK;
+    st = ckpt_in_open(s->fs, s->dir, s->collection_id, file, &in, err);
+    if (st == ST_OK)
+        st = ckpt_graph_open(&g, in.container, &l->m, file, err);
+    if (st == ST_OK && g.made.m != 0)
+        st = vindex_graph_load(f->vindex, &g.made, err);
+    ckpt_graph_close(&g);
+    ckpt_in_close(&in);
+    return st == ST_OK ? ST_OK : ckpt_name_file(file, st, err);
 }
 
 static status load_graph(struct loader *l, const struct checkpoint_field *f, struct err *err)
@@ -284,6 +297,8 @@ status checkpoint_load(const struct checkpoint_state *state, bool read_only,
     st = check_fields(&l, err);
     if (st == ST_OK)
         st = loader_room(&l, err);
+    for (size_t i = 0; st == ST_OK && i < state->field_count; i++)
+        st = take_graph(&l, &state->fields[i], err);
     if (st == ST_OK)
         st = load_all_rows(&l, err);
     for (size_t i = 0; st == ST_OK && i < state->field_count; i++)

@@ -240,18 +240,20 @@ static struct vgraph made_of(const struct placer *p, uint16_t field)
     return (struct vgraph){0};
 }
 
-/* Graphs of other making than the fields are for now come as they are. False: there is no memory
- * for their links. */
-static bool takes_graphs(const struct placer *p)
+/* Graphs of other making than the fields are for now come as they are. Known before the first row,
+ * so that rows are charged with their links and no others. */
+static status take_graphs(const struct placer *p, struct err *err)
 {
-    for (size_t i = 0; i < p->rows->field_count; i++) {
+    status st = ST_OK;
+
+    for (size_t i = 0; st == ST_OK && i < p->rows->field_count; i++) {
         const struct checkpoint_field *f = &p->rows->fields[i];
         struct vgraph made = made_of(p, f->id);
 
-        if (made.m != 0 && vindex_graph_load(f->vindex, &made, NULL) != ST_OK)
-            return false;
+        if (made.m != 0)
+            st = vindex_graph_load(f->vindex, &made, err);
     }
-    return true;
+    return st;
 }
 
 /* All rows at or below the image's lsn are there. What is left of the map will not come. */
@@ -265,8 +267,7 @@ static status on_nodes_begin(void *arg, struct err *err)
     p->nodes_begun = true;
     if (p->map_end > 0)
         st = slots_load_finish(p->rows->slots, err);
-    p->report.graph_left_out =
-        p->report.placed * 100 < (uint64_t)p->map_slots * GRAPH_KEPT_PERCENT || !takes_graphs(p);
+    p->report.graph_left_out = p->report.placed * 100 < (uint64_t)p->map_slots * GRAPH_KEPT_PERCENT;
     slot_map_free(&p->map);
     return st;
 }
@@ -353,6 +354,8 @@ static status place_all(struct placer *p, const struct restore_options *options,
                                       .on_progress = on_progress};
     status st = check_fields(p, plan, err);
 
+    if (st == ST_OK && plan->has_manifest && !options->without_image)
+        st = take_graphs(p, err);
     if (st == ST_OK)
         st = restore_run(options, plan, &sink, &p->report.bucket, err);
     if (st == ST_OK)

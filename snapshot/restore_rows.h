@@ -37,8 +37,7 @@ struct restore_into_report {
     struct restore_report bucket;
     uint64_t placed;        /* rows that went to the slot the image had them in */
     uint64_t nodes;         /* taken over with their links, in the field that has most */
-    bool graph_left_out;    /* too little of the image's rows is left, or no memory for its links:
-                             * everything is linked anew */
+    bool graph_left_out;    /* too little of the image's rows is left: everything is linked anew */
     uint32_t live, pending; /* in the end; pending: vectors, of all fields */
 };
 /* plan: from restore_plan_read(); what is restored is what it says. */
