@@ -41,6 +41,35 @@ enum filter_kind {
     FILTER_EXISTS, /* native $exists: the path reaches something */
 };
 
+/* For switches to which all kinds of a sort are one: those that stand for other filters, and those
+ * that ask the row. */
+#define FILTER_CASES_OF_GROUPS                                                                     \
+    case FILTER_ALL:                                                                               \
+    case FILTER_NONE:                                                                              \
+    case FILTER_AND:                                                                               \
+    case FILTER_OR:                                                                                \
+    case FILTER_NOT:                                                                               \
+    case FILTER_AT_LEAST
+#define FILTER_CASES_OF_CONDITIONS                                                                 \
+    case FILTER_ANY_OF:                                                                            \
+    case FILTER_EXCEPT:                                                                            \
+    case FILTER_TEXT:                                                                              \
+    case FILTER_TEXT_ANY:                                                                          \
+    case FILTER_PHRASE:                                                                            \
+    case FILTER_PREFIX:                                                                            \
+    case FILTER_RANGE:                                                                             \
+    case FILTER_DATETIME:                                                                          \
+    case FILTER_GEO_BOX:                                                                           \
+    case FILTER_GEO_RADIUS:                                                                        \
+    case FILTER_GEO_POLYGON:                                                                       \
+    case FILTER_COUNT:                                                                             \
+    case FILTER_IS_EMPTY:                                                                          \
+    case FILTER_IS_NULL:                                                                           \
+    case FILTER_HAS_ID:                                                                            \
+    case FILTER_HAS_VECTOR:                                                                        \
+    case FILTER_NESTED:                                                                            \
+    case FILTER_EXISTS
+
 /* A scalar a payload value is compared with. Integers and floats never equal each other unless
  * `loose` (the native dialect: 1 equals 1.0). */
 struct filter_value {

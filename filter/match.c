@@ -136,12 +136,7 @@ static bool value_matches(const struct filter *f, const struct jbin_value *v)
     case FILTER_GEO_RADIUS:
     case FILTER_GEO_POLYGON:
         return in_shape(f, v);
-    case FILTER_ALL:
-    case FILTER_NONE:
-    case FILTER_AND:
-    case FILTER_OR:
-    case FILTER_NOT:
-    case FILTER_AT_LEAST:
+    FILTER_CASES_OF_GROUPS:
     case FILTER_COUNT:
     case FILTER_IS_EMPTY:
     case FILTER_IS_NULL:

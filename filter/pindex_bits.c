@@ -51,11 +51,7 @@ void lookup_minus(const struct lookup *l, uint64_t *a, const uint64_t *b)
 
 uint64_t lookup_count(const struct lookup *l, const uint64_t *a)
 {
-    uint64_t count = 0;
-
-    for (uint32_t i = 0; i < l->words; i++)
-        count += (uint64_t)__builtin_popcountll(a[i]);
-    return count;
+    return bits_count(a, l->bit_count);
 }
 
 void lookup_tally(struct lookup *l, struct tally *t, const uint64_t *bits)

@@ -23,6 +23,7 @@
 #include <assert.h>
 #include <stdatomic.h>
 
+#include "base/bits.h"
 #include "base/lock.h"
 
 enum {

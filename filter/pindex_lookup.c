@@ -412,24 +412,7 @@ static struct known look(struct lookup *l, const struct filter *f)
         return turned(l, look(l, f->children[0]));
     case FILTER_AT_LEAST:
         return at_least(l, f);
-    case FILTER_ANY_OF:
-    case FILTER_EXCEPT:
-    case FILTER_TEXT:
-    case FILTER_TEXT_ANY:
-    case FILTER_PHRASE:
-    case FILTER_PREFIX:
-    case FILTER_RANGE:
-    case FILTER_DATETIME:
-    case FILTER_GEO_BOX:
-    case FILTER_GEO_RADIUS:
-    case FILTER_GEO_POLYGON:
-    case FILTER_COUNT:
-    case FILTER_IS_EMPTY:
-    case FILTER_IS_NULL:
-    case FILTER_HAS_ID:
-    case FILTER_HAS_VECTOR:
-    case FILTER_NESTED:
-    case FILTER_EXISTS:
+    FILTER_CASES_OF_CONDITIONS:
         break;
     }
     return condition(l, f);

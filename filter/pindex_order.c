@@ -291,7 +291,7 @@ static bool facet_keys(const struct pindex *index, const uint64_t *among, uint32
 
 static bool is_among(const uint64_t *among, uint32_t bit_count, uint32_t slot)
 {
-    return among == NULL || (slot < bit_count && (among[slot / 64] >> slot % 64 & 1) != 0);
+    return among == NULL || (slot < bit_count && bits_get(among, slot));
 }
 
 static bool facet_integers(const struct tree *t, bool negative, const uint64_t *among,

@@ -316,12 +316,7 @@ enum verdict parts_of(const struct pindex *index, const struct filter *f, const 
     case FILTER_IS_NULL:
         out->slots(out->arg, &index->nulls);
         return VERDICT_EXACT;
-    case FILTER_ALL:
-    case FILTER_NONE:
-    case FILTER_AND:
-    case FILTER_OR:
-    case FILTER_NOT:
-    case FILTER_AT_LEAST:
+    FILTER_CASES_OF_GROUPS:
     case FILTER_PREFIX:
     case FILTER_COUNT:
     case FILTER_IS_EMPTY:

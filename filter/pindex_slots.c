@@ -237,16 +237,6 @@ void slot_set_free(struct slot_set *s, struct charge *charge)
 
 /* --- into bits --- */
 
-static void bit_set(uint64_t *bits, uint32_t slot)
-{
-    bits[slot / 64] |= UINT64_C(1) << slot % 64;
-}
-
-static bool bit_is_set(const uint64_t *bits, uint32_t slot)
-{
-    return (bits[slot / 64] >> slot % 64 & 1) != 0;
-}
-
 /* How many words of a container lie within bit_count. */
 static uint32_t words_within(uint32_t base, uint32_t bit_count)
 {
@@ -270,13 +260,13 @@ static void or_container(const roaring_array_t *ra, int32_t i, uint64_t *bits, u
         const array_container_t *c = ra->containers[i];
 
         for (int32_t k = 0; k < c->cardinality; k++)
-            bit_set(bits, base + c->array[k]);
+            bits_set(bits, base + c->array[k]);
     } else {
         const run_container_t *c = ra->containers[i];
 
         for (int32_t k = 0; k < c->n_runs; k++)
             for (uint32_t v = 0; v <= c->runs[k].length; v++)
-                bit_set(bits, base + c->runs[k].value + v);
+                bits_set(bits, base + c->runs[k].value + v);
     }
 }
 
@@ -296,14 +286,14 @@ static uint64_t count_container(const roaring_array_t *ra, int32_t i, const uint
         const array_container_t *c = ra->containers[i];
 
         for (int32_t k = 0; k < c->cardinality; k++)
-            count += base + c->array[k] < bit_count && bit_is_set(bits, base + c->array[k]);
+            count += base + c->array[k] < bit_count && bits_get(bits, base + c->array[k]);
     } else {
         const run_container_t *c = ra->containers[i];
 
         for (int32_t k = 0; k < c->n_runs; k++)
             for (uint32_t v = 0; v <= c->runs[k].length; v++)
                 count += base + c->runs[k].value + v < bit_count &&
-                         bit_is_set(bits, base + c->runs[k].value + v);
+                         bits_get(bits, base + c->runs[k].value + v);
     }
     return count;
 }
@@ -318,7 +308,7 @@ void slot_set_or(const struct slot_set *s, uint64_t *bits, uint32_t bit_count)
         return;
     }
     for (uint32_t i = 0; i < s->count; i++)
-        bit_set(bits, slots_of(s)[i]);
+        bits_set(bits, slots_of(s)[i]);
 }
 
 uint64_t slot_set_count_in(const struct slot_set *s, const uint64_t *bits, uint32_t bit_count)
@@ -333,6 +323,6 @@ uint64_t slot_set_count_in(const struct slot_set *s, const uint64_t *bits, uint3
         return count;
     }
     for (uint32_t i = 0; i < s->count; i++)
-        count += slots_of(s)[i] < bit_count && bit_is_set(bits, slots_of(s)[i]);
+        count += slots_of(s)[i] < bit_count && bits_get(bits, slots_of(s)[i]);
     return count;
 }

@@ -164,7 +164,7 @@ static bool clear_dead(const struct collection *c, uint64_t *bits, size_t words)
 
             if (slots_live(c->slots, (uint32_t)(i * 64) + at))
                 continue;
-            bits[i] &= ~(UINT64_C(1) << at);
+            bits_clear(bits, (uint32_t)(i * 64) + at);
             any = true;
         }
     }

@@ -34,16 +34,14 @@ static bool admits_row(struct querying *q, uint32_t slot)
 bool query_admits(void *querying, uint32_t slot)
 {
     struct querying *q = querying;
-    uint64_t bit = UINT64_C(1) << (slot & 63);
-
     if (slot >= q->asked_slots)
         return admits_row(q, slot);
-    if ((q->asked[slot >> 6] & bit) == 0) {
-        q->asked[slot >> 6] |= bit;
+    if (!bits_get(q->asked, slot)) {
+        bits_set(q->asked, slot);
         if (admits_row(q, slot))
-            q->yes[slot >> 6] |= bit;
+            bits_set(q->yes, slot);
     }
-    return (q->yes[slot >> 6] & bit) != 0;
+    return bits_get(q->yes, slot);
 }
 
 static status remember_answers(struct querying *q)

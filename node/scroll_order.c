@@ -117,7 +117,7 @@ static bool add_row(struct ordering *o, uint32_t slot)
 
 static bool is_pending(const struct ordering *o, uint32_t slot)
 {
-    return slot < o->pending_slots && (o->pending[slot >> 6] >> (slot & 63) & 1) != 0;
+    return slot < o->pending_slots && bits_get(o->pending, slot);
 }
 
 static void add_pending(struct ordering *o)

@@ -1,10 +1,14 @@
 #include "node/select.h"
 
+#include "base/bits.h"
 #include "node/node_internal.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+
+static_assert(BITS_NONE == SLOT_NONE, "bits_next() gives slots");
 
 enum {
     PENDING_ASKED_MAX = 4096, /* rows the indexes do not know yet: asked at once up to here */
@@ -85,41 +89,6 @@ status asker_status(const struct asker *a, struct err *err)
 
 /* --- what is known --- */
 
-static bool bit_get(const uint64_t *bits, uint32_t slot)
-{
-    return (bits[slot >> 6] >> (slot & 63) & 1) != 0;
-}
-
-static void bit_set(uint64_t *bits, uint32_t slot)
-{
-    bits[slot >> 6] |= UINT64_C(1) << (slot & 63);
-}
-
-static void bit_clear(uint64_t *bits, uint32_t slot)
-{
-    bits[slot >> 6] &= ~(UINT64_C(1) << (slot & 63));
-}
-
-static uint32_t next_bit(const uint64_t *bits, uint32_t bit_count, uint32_t from)
-{
-    for (uint32_t word = from >> 6; from < bit_count; from = ++word << 6) {
-        uint64_t left = bits[word] & (UINT64_MAX << (from & 63));
-
-        if (left != 0)
-            return (word << 6) + (uint32_t)__builtin_ctzll(left);
-    }
-    return SLOT_NONE;
-}
-
-static uint64_t bits_count(const uint64_t *bits, uint32_t bit_count)
-{
-    uint64_t count = 0;
-
-    for (uint32_t i = 0; i < bit_count / 64; i++)
-        count += (uint64_t)__builtin_popcountll(bits[i]);
-    return count;
-}
-
 static uint32_t rounded_end(const struct collection *c)
 {
     return (slots_end(c->slots) + 63) & ~UINT32_C(63);
@@ -156,7 +125,7 @@ static status known_by_ids(struct asker *a, const struct filter *ids, struct are
         uint32_t slot = slots_find(a->c->slots, &ids->ids[i]);
 
         if (slot < out->bit_count)
-            bit_set(out->bits, slot);
+            bits_set(out->bits, slot);
     }
     out->exact = ids == a->filter;
     return st;
@@ -171,9 +140,9 @@ static void ask_pending(struct asker *a, struct known *out)
         out->exact = false;
         return;
     }
-    while ((slot = next_bit(out->bits, out->bit_count, slot)) != SLOT_NONE) {
+    while ((slot = bits_next(out->bits, out->bit_count, slot)) != SLOT_NONE) {
         if (!slots_live(a->c->slots, slot) || !asker_matches(a, slot))
-            bit_clear(out->bits, slot);
+            bits_clear(out->bits, slot);
         slot++;
     }
 }
@@ -250,7 +219,7 @@ static void scan_all(struct selecting *s)
         if (slot % LOOK_SLOTS == 0 && !asker_goes_on(&s->asker))
             return;
         if (slots_live(slots, slot) && asker_matches(&s->asker, slot))
-            bit_set(s->out->bits, slot);
+            bits_set(s->out->bits, slot);
     }
 }
 
@@ -260,13 +229,13 @@ static void scan_known(struct selecting *s, const struct known *known, uint64_t 
     struct selected *out = s->out;
     uint32_t slot = 0, looked = 0;
 
-    while ((slot = next_bit(out->bits, out->bit_count, slot)) != SLOT_NONE && !s->asker.gave_up) {
+    while ((slot = bits_next(out->bits, out->bit_count, slot)) != SLOT_NONE && !s->asker.gave_up) {
         bool sure = known->exact && !slots_is_since(slots, slot, moment);
 
         if (looked++ % LOOK_SLOTS == 0 && !asker_goes_on(&s->asker))
             return;
         if (!slots_live(slots, slot) || (!sure && !asker_matches(&s->asker, slot)))
-            bit_clear(out->bits, slot);
+            bits_clear(out->bits, slot);
         slot++;
     }
 }
@@ -316,7 +285,7 @@ static status news_take(struct selecting *s, uint64_t moment)
                 continue;
             if (!bits_grow(s, slots[i]) || !news_add(s, slots[i]))
                 return err_set(s->err, ST_NOMEM, "out of memory to select rows");
-            bit_set(s->out->bits, slots[i]);
+            bits_set(s->out->bits, slots[i]);
         }
         if (s->asker.gave_up)
             break;
@@ -351,8 +320,8 @@ static void news_settle(struct selecting *s)
 
         slots_row(slots, s->news[i], &row);
         now = slots_find(slots, &row.id);
-        if (now != s->news[i] && now < out->bit_count && bit_get(out->bits, now))
-            bit_clear(out->bits, s->news[i]);
+        if (now != s->news[i] && now < out->bit_count && bits_get(out->bits, now))
+            bits_clear(out->bits, s->news[i]);
     }
 }
 
@@ -366,14 +335,14 @@ static status keep_one_each(struct selecting *s)
     uint32_t slot = 0;
 
     news_settle(s);
-    for (; (slot = next_bit(out->bits, out->bit_count, slot)) != SLOT_NONE; slot++)
+    for (; (slot = bits_next(out->bits, out->bit_count, slot)) != SLOT_NONE; slot++)
         if (!slots_current(slots, slot) && !news_add(s, slot))
             return err_set(s->err, ST_NOMEM, "out of memory to select rows");
     rivals = arena_array(s->arena, s->news_count, sizeof *rivals);
     if (rivals == NULL)
         return err_set(s->err, ST_NOMEM, "out of memory to select rows");
     for (size_t i = 0; i < s->news_count; i++) {
-        if (!bit_get(out->bits, s->news[i]))
+        if (!bits_get(out->bits, s->news[i]))
             continue;
         rivals[count].slot = s->news[i];
         slots_row(slots, s->news[i], &rivals[count++].row);
@@ -382,7 +351,7 @@ static status keep_one_each(struct selecting *s)
     for (size_t i = 1; i < count; i++)
         if (rivals[i].slot != rivals[i - 1].slot &&
             docid_equal(&rivals[i].row.id, &rivals[i - 1].row.id))
-            bit_clear(out->bits, rivals[i].slot);
+            bits_clear(out->bits, rivals[i].slot);
     return ST_OK;
 }
 
@@ -433,5 +402,5 @@ status select_make(struct collection *c, const struct filter *filter,
 
 uint32_t selected_next(const struct selected *s, uint32_t from)
 {
-    return next_bit(s->bits, s->bit_count, from);
+    return bits_next(s->bits, s->bit_count, from);
 }

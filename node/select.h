@@ -11,6 +11,7 @@
 #ifndef NODE_SELECT_H
 #define NODE_SELECT_H
 
+#include "base/bits.h"
 #include "node/points.h"
 
 enum { SELECT_LOOK_ROWS = 64 };
@@ -72,7 +73,7 @@ status select_make(struct collection *c, const struct filter *filter,
                    struct err *err);
 static inline bool known_has(const struct known *k, uint32_t slot)
 {
-    return slot < k->bit_count && (k->bits[slot >> 6] >> (slot & 63) & 1) != 0;
+    return slot < k->bit_count && bits_get(k->bits, slot);
 }
 /* The first selected slot at or above `from`, or SLOT_NONE. */
 uint32_t selected_next(const struct selected *s, uint32_t from);
