@@ -38,10 +38,18 @@ void qd_put_json(struct buf *out, struct jval v)
 
 bool qd_stored(struct request *req, struct jval *root)
 {
+    struct slice stored;
+
+    return qd_stored_text(req, root, &stored);
+}
+
+bool qd_stored_text(struct request *req, struct jval *root, struct slice *stored)
+{
     struct slice text = {0};
     struct err err = {0};
     status st = node_setting(req->collection, QD_SETTING, &req->arena, &text, &err);
 
+    *stored = st == ST_OK ? text : slice_make(NULL, 0);
     if (st == ST_NOT_FOUND || (st == ST_OK && text.bytes == 0)) {
         text = slice_text("{}");
         st = ST_OK;

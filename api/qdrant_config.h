@@ -15,6 +15,8 @@ void qd_put_json(struct buf *out, struct jval v);
 /* The collection's setting as an object; {} for one that was not made by this dialect. It lives
  * until this worker parses again. Answers and returns false on a problem. */
 bool qd_stored(struct request *req, struct jval *root);
+/* And its text, in the arena; empty: there is none. */
+bool qd_stored_text(struct request *req, struct jval *root, struct slice *stored);
 /* `"config":{...}`, from what is stored and what node says. */
 void qd_print_config(struct buf *out, const struct collection *c, struct jval stored);
 

@@ -4,9 +4,12 @@
 #include "api/qdrant_handlers.h"
 
 #include "base/jbin.h"
+#include "base/log.h"
 #include "filter/payload.h"
 
 #include <stdio.h>
+
+enum { TRIES_MAX = 32 };
 
 /* One blob after the other: what is stored, with one more part of the patch in it. */
 struct merge {
@@ -321,24 +324,38 @@ static bool merge_body(struct merge *m, struct jval body, struct slice *out)
 
 /* --- the request --- */
 
+static task_state run_again(struct task *task);
+
+/* What it was merged into has changed meanwhile: merged anew, on a worker. */
+static bool may_try_again(struct request *req)
+{
+    unsigned *tries = req->state;
+
+    return (*tries)++ < TRIES_MAX && clock_mono_ns(req->api->options.clock) < req->deadline_ns;
+}
+
 static void on_patched(void *arg, status st, const struct collection_info *info,
                        const struct err *err)
 {
     struct request *req = arg;
 
     (void)info;
-    if (st != ST_OK)
+    if (st == ST_CONFLICT && may_try_again(req)) {
+        req->task.run = run_again;
+        exec_resubmit(req->api->options.exec, &req->task);
+    } else if (st != ST_OK) {
         fail_bucket(req, st, err);
-    else
+    } else {
         qd_send_true(req);
+    }
 }
 
 /* Of what is stored, which dies when the body is parsed: a blob, and the shape of its vectors. */
-static bool begin_merge(struct merge *m)
+static bool begin_merge(struct merge *m, struct slice *was)
 {
     struct jval stored;
 
-    if (!qd_stored(m->req, &stored))
+    if (!qd_stored_text(m->req, &stored, was))
         return false;
     m->unnamed = qd_is_unnamed(m->req->collection, stored);
     jbin_put(&m->now, stored);
@@ -351,10 +368,10 @@ static bool begin_merge(struct merge *m)
 
 static void patch(struct request *req, struct merge *m)
 {
-    struct collection_patch patch = {.setting_key = QD_SETTING};
+    struct collection_patch patch = {.setting_key = QD_SETTING, .setting_merged = true};
     struct jval body;
 
-    if (!begin_merge(m) || !qd_body(req, &body))
+    if (!begin_merge(m, &patch.setting_was) || !qd_body(req, &body))
         return;
     if (!take_common_hnsw(m, body) || !qd_parse_tier(m->p, body, &patch.policy) ||
         !merge_body(m, body, &patch.setting_value)) {
@@ -365,18 +382,38 @@ static void patch(struct request *req, struct merge *m)
     node_collection_patch(req->api->options.node, req->collection, &patch, on_patched, req);
 }
 
-task_state handle_qd_patch(struct request *req)
+static void patch_once(struct request *req)
 {
     struct qd_parse p = {0};
     struct merge m = {.p = &p, .req = req};
-    struct qd_terms terms;
 
-    if (!qd_terms(req, &terms) || !qd_collection(req))
-        return TASK_DONE;
     buf_init(&m.now, 4 * NODE_SETTING_BYTES_MAX);
     buf_init(&m.next, 4 * NODE_SETTING_BYTES_MAX);
     patch(req, &m);
     buf_free(&m.now);
     buf_free(&m.next);
+}
+
+static task_state run_again(struct task *task)
+{
+    struct request *req = (struct request *)task;
+
+    log_context_set(req->id, collection_id_text(req->collection));
+    patch_once(req);
+    log_context_set(NULL, NULL);
+    return TASK_DONE;
+}
+
+task_state handle_qd_patch(struct request *req)
+{
+    struct qd_terms terms;
+
+    if (!qd_terms(req, &terms) || !qd_collection(req))
+        return TASK_DONE;
+    req->state = arena_zero(&req->arena, sizeof(unsigned));
+    if (req->state == NULL)
+        reply_problem(req, PROBLEM_NO_MEMORY, "out of memory for this request");
+    else
+        patch_once(req);
     return TASK_DONE;
 }

@@ -219,6 +219,10 @@ struct collection_patch {
     const struct hnsw_patch *hnsw;
     const char *setting_key; /* NULL, or a setting that is put in the same change */
     struct slice setting_value;
+    /* It was made from what was stored, `setting_was` (empty: nothing): ST_CONFLICT, and nothing is
+     * changed, if another change came in between. */
+    bool setting_merged;
+    struct slice setting_was;
 };
 /* What patch points to is copied. */
 void node_collection_patch(struct node *node, struct collection *c,

@@ -21,7 +21,7 @@ struct patch_job {
     bool puts;                               /* a setting */
     setting_key_fn *choose;
     char key[SETTING_KEY_BYTES];
-    struct buf value;
+    struct buf value, was;
     struct catalog_collection settings; /* what is shown then */
     bool lacks, tells; /* the bucket's catalog has not the collection; it is to get it */
     node_admin_fn *done;
@@ -34,6 +34,7 @@ static void job_free(struct patch_job *job)
         return;
     catalog_settings_free(&job->settings);
     buf_free(&job->value);
+    buf_free(&job->was);
     mem_free(job->name);
     mem_free(job);
 }
@@ -206,12 +207,24 @@ static status check_now(struct patch_job *job, bool *switches, struct err *err)
     return st;
 }
 
+static bool is_as_it_was(const struct patch_job *job)
+{
+    const struct catalog_collection *entry = catalog_find_id(&job->node->catalog, job->c->id);
+    const struct catalog_setting *s = catalog_find_setting(entry, job->key);
+
+    return !job->patch.setting_merged ||
+           slice_equal(buf_slice(&job->was),
+                       s == NULL ? slice_make(NULL, 0) : slice_make(s->value, s->bytes));
+}
+
 /* To a copy of the local catalog, which is what the bucket's must take as well. */
 static status prepare(struct patch_job *job, struct catalog *next, struct collection_stats **stats,
                       struct err *err)
 {
     status st = catalog_copy(&job->node->catalog, next, err);
 
+    if (st == ST_OK && !is_as_it_was(job))
+        st = err_set(err, ST_CONFLICT, "another change of the collection came in between");
     if (st == ST_OK && job->name != NULL) {
         *stats = collection_stats_create(job->node, job->c->id_text, job->name);
         if (*stats == NULL)
@@ -346,6 +359,11 @@ static status take_patch(struct patch_job *job, const struct collection_patch *p
         memcpy(job->hnsw, patch->hnsw, job->c->field_count * sizeof job->hnsw[0]);
     if (patch->setting_key != NULL)
         st = take_setting(job, patch->setting_key, patch->setting_value, err);
+    if (st == ST_OK && patch->setting_merged) {
+        buf_init(&job->was, NODE_SETTING_BYTES_MAX);
+        buf_put_slice(&job->was, patch->setting_was);
+        st = buf_status(&job->was, err);
+    }
     return st;
 }
 

@@ -5,10 +5,12 @@ restore from a directory as the bucket, the listener of its own.
 """
 import os
 import shutil
+import threading
 import time
 
 from support import Client, Folder, Node, check
 
+CHANGES = 15
 PARAMS = {"shard_number": 1, "replication_factor": 1, "write_consistency_factor": 1, "on_disk_payload": True}
 HNSW = {"m": 16, "ef_construct": 100, "full_scan_threshold": 10000, "max_indexing_threads": 0, "on_disk": False}
 OPTIMIZER = {"deleted_threshold": 0.2, "vacuum_min_vector_number": 1000, "default_segment_number": 0,
@@ -140,6 +142,32 @@ def a_changed_configuration_stays_changed():
             if not again:
                 node.kill9()
                 client = node.start().client()
+        node.stop()
+
+
+def changes_at_once_all_count():
+    """Each is answered 200, so each is there, and it is there after a restart."""
+    def change(client, worker, wrong):
+        for i in range(CHANGES):
+            answer = client.request("PATCH", path_of("one"), {"metadata": {f"{worker}-{i}": i}})
+            if answer.status != 200:
+                wrong.append(answer)
+
+    with Folder("qdrant") as folder, Node(folder) as node:
+        client = node.start().client()
+        result(client, "PUT", path_of("one"), SHAPES["one"])
+        wrong = []
+        workers = [threading.Thread(target=change, args=(node.client(), w, wrong)) for w in range(4)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        check(not wrong, f"{wrong[:1]}")
+        node.kill9()
+        client = node.start().client()
+        told = result(client, "GET", path_of("one"))["config"]["metadata"]
+        want = {f"{w}-{i}": i for w in range(4) for i in range(CHANGES)}
+        check(told == want, f"{len(told)} of {len(want)} changes that were answered are there")
         node.stop()
 
 
@@ -292,5 +320,5 @@ def any_text_is_an_id_where_that_was_asked_for():
 if __name__ == "__main__":
     import support
     support.main(collections_keep_their_shape_over_restarts, a_changed_configuration_stays_changed,
-                 aliases_change_all_or_none, payload_indexes_are_told, a_collection_comes_back_from_the_bucket_alone,
+                 changes_at_once_all_count, aliases_change_all_or_none, payload_indexes_are_told, a_collection_comes_back_from_the_bucket_alone,
                  the_fixed_port_has_the_same_rules, any_text_is_an_id_where_that_was_asked_for)

@@ -421,7 +421,22 @@ void node_collection_drop(struct node *n, struct collection *c, node_admin_fn *d
 void node_collection_patch(struct node *n, struct collection *c,
                            const struct collection_patch *patch, node_admin_fn *done, void *arg)
 {
+    status fail;
+
     take(n);
+    fail = n->s.fail_write;
+    n->s.fail_write = ST_OK;
+    if (fail == ST_OK && patch->setting_merged &&
+        !slice_equal(patch->setting_was, buf_slice(&c->setting)))
+        fail = ST_CONFLICT;
+    if (fail != ST_OK) {
+        struct completion *made = fake_completion(arg, fail, "the node was told to fail");
+
+        made->admin = done;
+        fake_queue_locked(n, made);
+        drop(n);
+        return;
+    }
     if (patch->name != NULL)
         (void)snprintf(c->info.name, sizeof c->info.name, "%s", patch->name);
     if (patch->ef_search != 0)

@@ -288,6 +288,31 @@ static void an_index_that_is_not_made_is_said(void **state)
     world_close(&w);
 }
 
+/* Another change came between what was read and what is written: merged anew, nobody is told. */
+static void a_change_that_met_another_is_merged_anew(void **state)
+{
+    static const struct {
+        status fail;
+        struct row row;
+    } rows[] = {
+        {ST_OK, {"PUT", "/collections/c", "{\"metadata\":{\"x\":1}}", 200, TRUE_RESULT}},
+        {ST_CONFLICT, {"PATCH", "/collections/c", "{\"metadata\":{\"y\":2}}", 200, TRUE_RESULT}},
+        {ST_OK, {"GET", "/collections/c", NULL, 200, "\"metadata\":{\"x\":1,\"y\":2}"}},
+        {ST_IO, {"PATCH", "/collections/c", "{\"metadata\":{\"z\":3}}", 500, "Service internal"}},
+        {ST_OK, {"GET", "/collections/c", NULL, 200, "\"metadata\":{\"x\":1,\"y\":2}"}},
+    };
+    struct api_options options = world_options();
+    struct world w;
+
+    (void)state;
+    world_open(&w, &options);
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        fake_node_fail_write(w.node, rows[i].fail);
+        run(&w, &rows[i].row, 1);
+    }
+    world_close(&w);
+}
+
 /* What is kept with an index has a bound, and a client's fault is no 5xx. */
 static void a_schema_that_is_too_long_is_refused(void **state)
 {
@@ -378,6 +403,7 @@ int main(void)
         cmocka_unit_test(snapshots_are_the_nodes_own),
         cmocka_unit_test(the_colour_says_whether_a_graph_is_built),
         cmocka_unit_test(an_index_that_is_not_made_is_said),
+        cmocka_unit_test(a_change_that_met_another_is_merged_anew),
         cmocka_unit_test(a_schema_that_is_too_long_is_refused),
         cmocka_unit_test(each_failed_allocation_is_survived),
     };

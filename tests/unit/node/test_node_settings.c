@@ -164,6 +164,45 @@ static void what_is_too_large_is_refused_and_changes_nothing(void **state)
     nworld_fini(&w);
 }
 
+/* A value that was made from another than is there changes nothing. */
+static void what_was_merged_counts_if_nobody_changed_it_meanwhile(void **state)
+{
+    static const struct {
+        const char *was, *value;
+        status st;
+    } rows[] = {{"", "{1}", ST_CONFLICT}, {"{0}", "{1}", ST_OK},    {"{0}", "{2}", ST_CONFLICT},
+                {"{1}", "{2}", ST_OK},    {"{2}", "", ST_OK},       {"{2}", "{3}", ST_CONFLICT},
+                {"", "{3}", ST_OK},       {"{3}x", "", ST_CONFLICT}};
+    const char *now = "{0}";
+    struct nworld w;
+    struct collection *c;
+
+    (void)state;
+    nworld_init(&w, true, 9);
+    nworld_open(&w);
+    assert_int_equal(create(&w, "docs", NODE_MEMORY, "qdrant", now), ST_OK);
+    c = npin(&w, "docs");
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        const struct collection_patch patch = {.ef_search = (uint16_t)(100 + i),
+                                               .setting_key = "qdrant",
+                                               .setting_value = slice_text(rows[i].value),
+                                               .setting_merged = true,
+                                               .setting_was = slice_text(rows[i].was)};
+        struct call call;
+
+        call_init(&call);
+        node_collection_patch(w.node, c, &patch, call_admin_done, &call);
+        call_wait(&call);
+        assert_int_equal(call.st, rows[i].st);
+        if (call.st == ST_OK)
+            now = rows[i].value;
+        assert_true(is(c, "qdrant", now[0] == '\0' ? NULL : now));
+        assert_int_equal(ninfo(c).ef_search == 100 + i, call.st == ST_OK);
+    }
+    node_collection_unpin(c);
+    nworld_fini(&w);
+}
+
 static void is_a_limit(status st, const struct err *err, const char *remedy)
 {
     if (st != ST_INVALID || strstr(err->text, remedy) == NULL)
@@ -375,6 +414,7 @@ int main(void)
         cmocka_unit_test(settings_outlive_a_restart_and_a_power_cut),
         cmocka_unit_test(those_under_a_prefix_are_listed),
         cmocka_unit_test(what_is_too_large_is_refused_and_changes_nothing),
+        cmocka_unit_test(what_was_merged_counts_if_nobody_changed_it_meanwhile),
         cmocka_unit_test(too_many_are_refused_as_a_limit),
         cmocka_unit_test(a_put_cut_anywhere_is_there_whole_or_not_at_all),
         cmocka_unit_test(the_bucket_brings_them_back),
