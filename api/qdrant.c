@@ -324,9 +324,10 @@ task_state qd_fail_parse(struct request *req, const struct qd_parse *p)
         break;
     case QD_TOO_MUCH:
         if (req->arena.full)
-            reply_problem(req, PROBLEM_BODY_TOO_LARGE,
-                          "what is read from the request takes more than %d MiB",
-                          REQUEST_ARENA_BYTES_MAX >> 20);
+            reply_problem(
+                req, PROBLEM_BODY_TOO_LARGE,
+                "what is read from the request takes more than %d MiB, send fewer points at once",
+                REQUEST_ARENA_BYTES_MAX >> 20);
         else
             reply_problem(req, PROBLEM_NO_MEMORY, "%s", p->text);
         break;

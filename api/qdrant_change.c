@@ -232,7 +232,8 @@ bool points_parse_delete_vectors(struct qd_parse *p, struct request *req, struct
             return false;
         out->change.fields |= UINT64_C(1) << position;
     }
-    return out->change.fields != 0 || qd_bad(p, QD_VALIDATION, "vector: names none");
+    return out->change.fields != 0 ||
+           qd_bad(p, QD_VALIDATION, "vector: the list is empty, it names the vectors to delete");
 }
 
 /* --- the routes --- */

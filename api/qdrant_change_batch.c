@@ -85,7 +85,8 @@ static bool take_operation(struct qd_parse *p, struct request *req, struct jval 
     struct operation *op;
 
     if (b->count >= req->api->options.batch_max)
-        return qd_bad(p, QD_INPUT, "operations: there are more than the limit of %u",
+        return qd_bad(p, QD_INPUT,
+                      "operations: there are more than the limit of %u, send several requests",
                       req->api->options.batch_max);
     if (!points_room(p, req, (void **)&b->operations, b->count, &b->capacity, 1, sizeof *op))
         return false;

@@ -294,7 +294,9 @@ bool qd_vector(struct qd_parse *p, struct request *req, struct jval v, size_t po
     status st;
 
     if (jval_type(v) == J_OBJECT)
-        return qd_bad(p, QD_INPUT, "sparse vectors are not supported by this version");
+        return qd_bad(
+            p, QD_INPUT,
+            "sparse vectors are not supported by this version, a list of numbers is needed");
     if (jval_type(v) != J_ARRAY)
         return qd_bad(p, QD_FORMAT, "invalid type: %s, expected a vector: a list of numbers",
                       jtype_name(jval_type(v)));
@@ -309,7 +311,8 @@ bool qd_vector(struct qd_parse *p, struct request *req, struct jval v, size_t po
     }
     if (st != ST_OK && is_list_of_lists(v))
         return qd_bad(p, QD_INPUT,
-                      "lists of vectors (multivectors) are not supported by this version");
+                      "lists of vectors (multivectors) are not supported by this version, one list "
+                      "of numbers is needed");
     if (st != ST_OK && count <= dimension)
         return qd_bad(p, QD_FORMAT, "a vector is a list of finite numbers: %s", err.text);
     if (count != dimension)

@@ -234,7 +234,9 @@ static bool check_sharding(struct qd_parse *p, struct jval body)
         return qd_bad(p, QD_INPUT, "sharding_method `%.*s` is not supported: `auto` is",
                       (int)(method.bytes < 64 ? method.bytes : 64), (const char *)method.data);
     if (qd_member(body, "init_from", &v))
-        return qd_bad(p, QD_INPUT, "init_from is not supported by this version");
+        return qd_bad(
+            p, QD_INPUT,
+            "init_from is not supported by this version: copy the points with scroll and upsert");
     return true;
 }
 
@@ -275,7 +277,8 @@ static bool keep(struct qd_parse *p, struct request *req, struct jval body, stru
         bool over = text.over;
 
         buf_free(&text);
-        return over ? qd_bad(p, QD_INPUT, "a collection's configuration is over %d bytes",
+        return over ? qd_bad(p, QD_INPUT,
+                             "a collection's configuration is over %d bytes, `metadata` included",
                              NODE_SETTING_BYTES_MAX)
                : jbin_too_deep(body)
                    ? qd_bad(p, QD_INPUT, "a collection's configuration is over %d levels deep",

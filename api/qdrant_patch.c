@@ -30,7 +30,7 @@ struct hnsw_own {
 
 static bool too_long(struct qd_parse *p)
 {
-    return qd_bad(p, QD_INPUT, "a collection's configuration is over %d bytes",
+    return qd_bad(p, QD_INPUT, "a collection's configuration is over %d bytes, `metadata` included",
                   NODE_SETTING_BYTES_MAX);
 }
 

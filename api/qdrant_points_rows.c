@@ -23,7 +23,8 @@ bool points_room(struct qd_parse *p, struct request *req, void **items, size_t c
     void *moved;
 
     if (count + more > RECORD_ROWS_MAX)
-        return qd_bad(p, QD_INPUT, "a request has at most %d points", RECORD_ROWS_MAX);
+        return qd_bad(p, QD_INPUT, "a request has at most %d points, send several",
+                      RECORD_ROWS_MAX);
     if (more <= *capacity - count)
         return true;
     if (wanted < count + more)

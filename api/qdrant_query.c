@@ -84,7 +84,8 @@ static bool take_list(struct qd_parse *p, struct request *req, struct jval root,
         return points_wrong_type(p, "searches", list, "a list");
     count = jval_count(list);
     if (count > req->api->options.batch_max)
-        return qd_bad(p, QD_INPUT, "searches: %zu of them are over the limit of %u", count,
+        return qd_bad(p, QD_INPUT,
+                      "searches: %zu of them are over the limit of %u, send fewer at once", count,
                       req->api->options.batch_max);
     q->plans = arena_array(&req->arena, count + 1, sizeof *q->plans);
     if (q->plans == NULL)

@@ -21,11 +21,14 @@ static bool take_example(struct qd_parse *p, struct request *req, struct jval v,
         return qd_vector(p, req, v, level->field, &out->vector);
     case J_OBJECT:
         if (qd_member(v, "indices", &part) || qd_member(v, "values", &part))
-            return qd_bad(p, QD_INPUT, "sparse vectors are not supported by this version");
+            return qd_bad(
+                p, QD_INPUT,
+                "sparse vectors are not supported by this version, a list of numbers is needed");
         if (qd_member(v, "text", &part) || qd_member(v, "image", &part) ||
             qd_member(v, "object", &part))
             return qd_bad(p, QD_INPUT,
-                          "objects to make vectors of are not supported by this version");
+                          "objects to make vectors of are not supported by this version: make the "
+                          "vector and send its numbers");
         return qd_bad(p, QD_FORMAT, "expected a vector or a point ID");
     case J_NULL:
     case J_FALSE:

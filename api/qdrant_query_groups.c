@@ -250,7 +250,9 @@ static bool parse(struct qd_parse *p, struct request *req, struct jval root, str
         !plan_parse(p, req, root, PLAN_OF_GROUPS, &g->plan))
         return false;
     if (qd_member(root, "with_lookup", &v))
-        return qd_bad(p, QD_INPUT, "`with_lookup` is not supported by this version");
+        return qd_bad(
+            p, QD_INPUT,
+            "`with_lookup` is not supported by this version: ask for the points by their ids");
     if (query_last(&g->plan)->offset > 0)
         return qd_bad(p, QD_INPUT, "`offset` does not go with groups");
     g->limit = query_last(&g->plan)->limit;

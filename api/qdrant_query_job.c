@@ -55,7 +55,9 @@ static task_state fail(struct request *req, struct query_job *job, status st, co
 
     arena_free(&job->scratch);
     if (st == ST_NOMEM && too_large)
-        reply_problem(req, PROBLEM_ANSWER_TOO_LARGE, "the results are over the limit of an answer");
+        reply_problem(req, PROBLEM_ANSWER_TOO_LARGE,
+                      "the results are over the limit of an answer: ask for fewer points, or for "
+                      "less of each");
     else
         qd_fail_status(req, st, err);
     return TASK_DONE;

@@ -27,7 +27,7 @@ status query_bounded(struct query_run *run, uint64_t count, uint64_t max, uint32
     if (count > max)
         return err_set(err, ST_INVALID,
                        "limit and offset are %" PRIu64 " together, at most %" PRIu64
-                       " are given of a collection that has more",
+                       " are given of a collection that has more: scroll reads all of it",
                        count, max);
     *out = (uint32_t)count;
     return ST_OK;
@@ -360,8 +360,9 @@ static status check_sources(const struct level *level, struct err *err)
         count += level->sources[i]->result.count;
     if (count > QUERY_SOURCES_MAX)
         return err_set(err, ST_INVALID,
-                       "the prefetches gave %" PRIu64 " points, at most %d are taken", count,
-                       QUERY_SOURCES_MAX);
+                       "the prefetches gave %" PRIu64
+                       " points, at most %d are taken: lower their limits",
+                       count, QUERY_SOURCES_MAX);
     return ST_OK;
 }
 

@@ -374,9 +374,10 @@ status scroll_ordered(struct scrolling *s, struct scrolled *out)
         return st;
     if (st != ST_OK || (index.type != PINDEX_INTEGER && index.type != PINDEX_FLOAT &&
                         index.type != PINDEX_DATETIME))
-        return err_set(s->err, ST_INVALID,
-                       "order_by needs an integer, float or datetime index on `%.*s`",
-                       (int)by->text.bytes, (const char *)by->text.data);
+        return err_set(
+            s->err, ST_INVALID,
+            "order_by needs an integer, float or datetime index on `%.*s`: make one first",
+            (int)by->text.bytes, (const char *)by->text.data);
     st = prepare(&o, &index);
     if (st == ST_OK)
         st = find_entries(&o, &index);
