@@ -5,7 +5,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-enum { DOCS = 1000, M_BEFORE = 8, M_AFTER = 24 };
+enum { DOCS = 800, M_BEFORE = 8, M_AFTER = 24 };
 
 struct crowd {
     struct collection *c;
@@ -24,6 +24,7 @@ static void searcher(void *arg)
         if (nrsearch(s->c, id, 1, i % 16 == 0, &first) != 10 || first != id)
             atomic_fetch_add(&s->bad, 1);
         atomic_fetch_add(&s->searches, 1);
+        npause_ms(1); /* the linkers are niced */
     }
 }
 
@@ -46,6 +47,7 @@ static void writer(void *arg)
             nrsearch(s->c, id, version, false, &first) != 10 || first != id)
             atomic_fetch_add(&s->bad, 1);
         atomic_fetch_add(&s->writes, 1);
+        npause_ms(1);
     }
 }
 
