@@ -23,7 +23,7 @@ static bool look(struct grpc_in *in, message_type type, struct slice message, st
     struct wire_field w;
 
     memset(top->fields, 0, type->n_fields * sizeof top->fields[0]);
-    while (wire_next(&r, &w)) {
+    while (grpc_in_next(in, &r, &w)) {
         field_type f = protobuf_c_message_descriptor_get_field(type, w.number);
 
         if (f != NULL && f->label != PROTOBUF_C_LABEL_REPEATED)
@@ -70,7 +70,7 @@ static bool take_choice(struct grpc_in *in, message_type type, struct slice mess
     struct wire_field w;
     const char *text;
 
-    while (wire_next(&r, &w)) {
+    while (grpc_in_next(in, &r, &w)) {
         if (w.number > type->n_fields || w.kind != WIRE_VARINT)
             return grpc_in_bad(in, "field %u of %s is not known or not of its type", w.number,
                                type->short_name);
@@ -173,15 +173,21 @@ static bool take_body(struct request *req, struct grpc_in *in, const struct grpc
     return !in->out->failed || grpc_in_no_memory(in);
 }
 
-bool grpc_call_read(struct request *req, struct grpc_in *in)
+bool grpc_call_read(struct request *req, struct clock *clock, uint64_t until_ns, struct grpc_in *in)
 {
     const struct grpc_route_call *call = (const struct grpc_route_call *)req->grpc->method;
     struct top top;
+    bool fine;
 
-    *in = (struct grpc_in){.arena = &req->arena, .out = &req->body};
+    *in = (struct grpc_in){
+        .clock = clock, .until_ns = until_ns, .arena = &req->arena, .out = &req->body};
     buf_reset(&req->body);
-    if (!look(in, call->request, req->grpc->message, &top) || !take_path(req, in, call, &top) ||
-        !take_query(req, in, call, &top) || !take_body(req, in, call))
+    req->query_count = 0;
+    fine = look(in, call->request, req->grpc->message, &top) && take_path(req, in, call, &top) &&
+           take_query(req, in, call, &top) && take_body(req, in, call);
+    if (in->late)
+        in->end = GRPC_IN_LATE;
+    if (!fine || in->late)
         return false;
     req->grpc->floats = in->floats;
     req->grpc->float_count = in->float_count;
@@ -207,23 +213,56 @@ const struct route *grpc_route_of(const struct grpc_route_call *call)
     return NULL;
 }
 
+static task_state refuse(struct request *req, const struct grpc_in *in)
+{
+    if (in->out->over || req->arena.full)
+        reply_problem(req, PROBLEM_BODY_TOO_LARGE, "what is read from the message takes too much");
+    else if (in->end == GRPC_IN_NO_MEMORY || in->out->failed)
+        reply_problem(req, PROBLEM_NO_MEMORY, "out of memory for this request");
+    else
+        reply_problem(req, PROBLEM_INVALID, "%s", in->text);
+    return TASK_DONE;
+}
+
+/* Once more from its beginning, with the time of the request. */
+static task_state run_slow(struct task *task)
+{
+    struct request *req = (struct request *)task; /* its first member */
+    struct grpc_in in;
+    task_state state = TASK_DONE;
+
+    log_context_set(req->id, NULL);
+    req->task.slow = false;
+    if (grpc_call_read(req, req->api->options.clock, req->deadline_ns, &in))
+        state = req->match.route->run(req);
+    else if (in.end != GRPC_IN_LATE)
+        state = refuse(req, &in);
+    else
+        reply_problem(req, PROBLEM_DEADLINE,
+                      "the deadline passed while the message was read; nothing was done");
+    log_context_set(NULL, NULL);
+    return state;
+}
+
+/* A message of very many small parts takes its time among the slow tasks: one worker at least stays
+ * with all else. Most are read in a fraction of a slice, whatever their size. */
 task_state grpc_run(struct request *req)
 {
+    enum { READ_NS = 8 * EXEC_SLICE_NS };
     const struct grpc_route_call *call = (const struct grpc_route_call *)req->grpc->method;
+    struct clock *clock = req->api->options.clock;
     struct grpc_in in;
 
     req->qdrant = is_qdrant(call);
     req->match.route = grpc_route_of(call);
     assert(req->match.route != NULL);
-    if (grpc_call_read(req, &in))
+    if (grpc_call_read(req, clock, clock_mono_ns(clock) + READ_NS, &in))
         return req->match.route->run(req);
-    if (in.out->over || req->arena.full)
-        reply_problem(req, PROBLEM_BODY_TOO_LARGE, "what is read from the message takes too much");
-    else if (in.end == GRPC_IN_NO_MEMORY || in.out->failed)
-        reply_problem(req, PROBLEM_NO_MEMORY, "out of memory for this request");
-    else
-        reply_problem(req, PROBLEM_INVALID, "%s", in.text);
-    return TASK_DONE;
+    if (in.end != GRPC_IN_LATE)
+        return refuse(req, &in);
+    req->task.slow = true;
+    req->task.run = run_slow;
+    return TASK_AGAIN;
 }
 
 /* --- the answer --- */

@@ -26,8 +26,10 @@ void grpc_finish(struct request *req);
 /* Each method in turn; NULL behind the last. */
 const struct grpc_method *grpc_method_at(size_t index);
 const struct route *grpc_route_of(const struct grpc_route_call *call);
-/* The message into path, query, body and floats of the request; false after filling *in. */
-bool grpc_call_read(struct request *req, struct grpc_in *in);
+/* The message into path, query, body and floats of the request; false after filling *in. With a
+ * clock it ends (GRPC_IN_LATE) when the time has come; it may be read again then. */
+bool grpc_call_read(struct request *req, struct clock *clock, uint64_t until_ns,
+                    struct grpc_in *in);
 /* What the client of a write is told that waits no longer (qd_put_wait_timeout()), as a message
  * appended to out; false when there is no memory. On the loop. */
 bool grpc_call_wait_timeout(const struct request *req, struct buf *out);

@@ -39,7 +39,7 @@ bool grpc_in_float_field(struct grpc_in *in, struct slice message, uint32_t numb
     size_t bytes = 0;
     uint8_t *all;
 
-    while (wire_next(&r, &w)) {
+    while (grpc_in_next(in, &r, &w)) {
         if (w.number != number || (w.kind != WIRE_BYTES && w.kind != WIRE_FIXED32))
             continue;
         runs += w.kind == WIRE_BYTES ? 1 : 2;
@@ -50,7 +50,7 @@ bool grpc_in_float_field(struct grpc_in *in, struct slice message, uint32_t numb
     all = arena_alloc(in->arena, message.bytes);
     if (all == NULL)
         return grpc_in_no_memory(in);
-    for (r = rd_make(message); wire_next(&r, &w);) {
+    for (r = rd_make(message); grpc_in_next(in, &r, &w);) {
         if (w.number != number)
             continue;
         if (w.kind == WIRE_BYTES && w.bytes.bytes % sizeof(float) != 0)

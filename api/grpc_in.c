@@ -4,6 +4,7 @@
  * the second prints them in the order of the descriptor. */
 #include "api/grpc_map.h"
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/utf8.h"
 
@@ -27,6 +28,16 @@ bool grpc_in_no_memory(struct grpc_in *in)
     (void)grpc_in_bad(in, "out of memory for this request");
     in->end = GRPC_IN_NO_MEMORY;
     return false;
+}
+
+bool grpc_in_next(struct grpc_in *in, struct rd *r, struct wire_field *out)
+{
+    enum { STEPS_BETWEEN_LOOKS = 1024 };
+
+    if (++in->steps % STEPS_BETWEEN_LOOKS == 0 && in->clock != NULL &&
+        clock_mono_ns(in->clock) > in->until_ns)
+        in->late = true;
+    return !in->late && wire_next(r, out);
 }
 
 /* --- the first look --- */
@@ -89,7 +100,7 @@ static bool look(struct grpc_in *in, message_type type, struct slice message, st
     v->type = type;
     v->message = message;
     memset(v->seen, 0, type->n_fields * sizeof v->seen[0]);
-    for (const uint8_t *at = r.at; wire_next(&r, &w); at = r.at) {
+    for (const uint8_t *at = r.at; grpc_in_next(in, &r, &w); at = r.at) {
         field_type f = protobuf_c_message_descriptor_get_field(type, w.number);
         struct seen *s;
 
@@ -142,7 +153,7 @@ static bool joined(struct grpc_in *in, const struct view *v, size_t index, struc
     all = arena_alloc(in->arena, v->message.bytes);
     if (all == NULL)
         return grpc_in_no_memory(in);
-    while (wire_next(&r, &w)) {
+    while (grpc_in_next(in, &r, &w)) {
         if (w.number != v->type->fields[index].id)
             continue;
         memcpy(all + bytes, w.bytes.data, w.bytes.bytes);
@@ -242,7 +253,7 @@ static bool put_packed(struct grpc_in *in, field_type f, struct slice run, bool 
     struct rd r = rd_make(run);
     struct wire_field w = {0};
 
-    while (next_packed(&r, f, &w)) {
+    while (!in->out->failed && next_packed(&r, f, &w)) {
         buf_put_text(in->out, *first ? "" : ",");
         *first = false;
         if (!put_scalar(in, f, &w))
@@ -275,7 +286,7 @@ static bool put_list(struct grpc_in *in, const struct view *v, size_t index)
     struct wire_field w;
 
     buf_put_text(in->out, map ? "{" : "[");
-    while (fine && left > 0 && !in->out->failed && wire_next(&r, &w)) {
+    while (fine && left > 0 && !in->out->failed && grpc_in_next(in, &r, &w)) {
         if (w.number != f->id)
             continue;
         left--;
@@ -367,12 +378,17 @@ static bool put_member(struct grpc_in *in, const struct view *v, const struct sh
                        size_t index, bool *first)
 {
     field_type f = &v->type->fields[index];
-    const struct field_shape *s = grpc_field_shape(shape, f->name);
-    unsigned how = s == NULL ? 0 : s->how;
-    const char *as = s != NULL && s->as != NULL ? s->as : f->name;
+    const struct field_shape *s;
+    unsigned how;
     struct slice part;
+    const char *as;
     int other = -1;
 
+    if (v->seen[index].count == 0 && (f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) != 0)
+        return true;
+    s = grpc_field_shape(shape, f->name);
+    how = s == NULL ? 0 : s->how;
+    as = s != NULL && s->as != NULL ? s->as : f->name;
     if ((how & FIELD_SAME) != 0)
         return same_collection(in, v, index);
     if ((how & FIELD_LEFT_OUT) != 0 || !is_there(v, index, how))

@@ -43,7 +43,7 @@ bool grpc_read_value(struct grpc_in *in, message_type type, struct slice message
     size_t nested = 0;
     double number;
 
-    while (wire_next(&r, &w)) {
+    while (grpc_in_next(in, &r, &w)) {
         if (w.number > VALUE_LIST || !value_wire(w.number, w.kind))
             return grpc_in_bad(in, "field %u of %s is not known or not of its type", w.number,
                                type->short_name);
@@ -89,7 +89,7 @@ static bool take_one(struct grpc_in *in, message_type type, struct slice message
     bool found = false;
     struct wire_field w;
 
-    while (wire_next(&r, &w)) {
+    while (grpc_in_next(in, &r, &w)) {
         field_type f = protobuf_c_message_descriptor_get_field(type, w.number);
         bool bytes =
             f != NULL && (f->type == PROTOBUF_C_TYPE_STRING || f->type == PROTOBUF_C_TYPE_MESSAGE);
@@ -141,7 +141,7 @@ bool grpc_read_dense(struct grpc_in *in, message_type type, struct slice message
     struct rd r = rd_make(message);
     struct wire_field w;
 
-    while (wire_next(&r, &w))
+    while (grpc_in_next(in, &r, &w))
         if (w.number != 1 || (w.kind != WIRE_BYTES && w.kind != WIRE_FIXED32))
             return grpc_in_bad(in, "field %u of %s is not known or not of its type", w.number,
                                type->short_name);
@@ -161,7 +161,7 @@ bool grpc_read_vector(struct grpc_in *in, message_type type, struct slice messag
     struct wire_field w;
     field_type f;
 
-    while (wire_next(&r, &w)) {
+    while (grpc_in_next(in, &r, &w)) {
         f = protobuf_c_message_descriptor_get_field(type, w.number);
         if (f == NULL ||
             (w.number == VECTORS_COUNT
@@ -258,7 +258,7 @@ bool grpc_read_time(struct grpc_in *in, message_type type, struct slice message)
     unsigned day;
     unsigned rest;
 
-    while (wire_next(&r, &w)) {
+    while (grpc_in_next(in, &r, &w)) {
         if (w.number > 2 || w.kind != WIRE_VARINT)
             return grpc_in_bad(in, "field %u of %s is not known or not of its type", w.number,
                                type->short_name);

@@ -69,8 +69,12 @@ bool grpc_is_map(field_type field);
 
 /* --- a message into JSON --- */
 
-enum grpc_in_end { GRPC_IN_BAD, GRPC_IN_NO_MEMORY };
+enum grpc_in_end { GRPC_IN_BAD, GRPC_IN_NO_MEMORY, GRPC_IN_LATE };
 struct grpc_in {
+    struct clock *clock; /* NULL: there is no end of the time it may take */
+    uint64_t until_ns;
+    uint32_t steps;
+    bool late; /* nothing more is read */
     struct arena *arena;
     struct buf *out;
     struct grpc_floats *floats;
@@ -82,6 +86,8 @@ struct grpc_in {
 };
 bool grpc_in_bad(struct grpc_in *in, const char *format, ...) PRINTF_LIKE(2, 3); /* false */
 bool grpc_in_no_memory(struct grpc_in *in);                                      /* false */
+/* wire_next() for as long as there is time; behind it every message seems to end. */
+bool grpc_in_next(struct grpc_in *in, struct rd *r, struct wire_field *out);
 /* The value of a message. */
 bool grpc_in_value(struct grpc_in *in, message_type type, struct slice message);
 /* Its members alone, each with a comma in front unless *first; those named in `skip` (NULL at the

@@ -377,6 +377,30 @@ static void who_waits_only_so_long_is_told_that_the_write_is_under_way(void **st
     world_close(&w);
 }
 
+/* It is begun, put among the slow tasks, and read once more. */
+static void a_message_of_very_many_parts_is_read_in_its_time(void **state)
+{
+    struct api_options o = options();
+    const struct grpc_said *s;
+    struct grpc_client c;
+    struct buf message;
+    struct world w;
+
+    (void)state;
+    o.qdrant_body_bytes_max = 1 << 20;
+    open_world(&w, &o);
+    grpc_client_open(&c, &w, 0);
+    buf_init(&message, 1 << 20);
+    buf_put_text(&message, "\12\1c");
+    for (int i = 0; i < 400000; i++)
+        buf_put_text(&message, "\30\1"); /* exact */
+    s = grpc_client_ask(&c, "/qdrant.Points/Count", buf_slice(&message));
+    check_said(s, OK, "");
+    buf_free(&message);
+    grpc_client_close(&c);
+    world_close(&w);
+}
+
 static void a_message_that_does_not_come_is_not_waited_for(void **state)
 {
     struct api_options o = options();
@@ -652,6 +676,7 @@ int main(void)
         cmocka_unit_test(questions_whose_answers_are_not_read_end),
         cmocka_unit_test(a_deadline_that_passes_meanwhile_is_told),
         cmocka_unit_test(who_waits_only_so_long_is_told_that_the_write_is_under_way),
+        cmocka_unit_test(a_message_of_very_many_parts_is_read_in_its_time),
         cmocka_unit_test(a_message_that_does_not_come_is_not_waited_for),
         cmocka_unit_test(an_answer_nobody_takes_is_dropped),
         cmocka_unit_test(a_connection_that_says_nothing_is_closed),

@@ -27,7 +27,7 @@ static void ask(struct asked *a, const char *method, struct slice message)
     a->call.method = grpc_method_find(slice_text(method));
     assert_non_null(a->call.method);
     a->call.message = message;
-    a->fine = grpc_call_read(&a->req, &a->in);
+    a->fine = grpc_call_read(&a->req, NULL, 0, &a->in);
 }
 
 static void asked_free(struct asked *a)
@@ -415,6 +415,30 @@ static void empty_messages_do_not_grow_without_bound(void **state)
     buf_free(&message);
 }
 
+/* Very many parts: read on only while there is time, and as a whole when there is. */
+static void reading_ends_when_its_time_has_come(void **state)
+{
+    struct clock_manual manual;
+    struct buf message;
+    struct asked a;
+
+    (void)state;
+    clock_manual_init(&manual, 1000, 0);
+    buf_init(&message, BODY_MAX);
+    buf_put_text(&message, "\x0a\x01"
+                           "c");
+    for (int i = 0; i < 5000; i++)
+        buf_put_text(&message, "\x12\x02\x08\x01");
+    ask(&a, P "Get", buf_slice(&message));
+    assert_true(a.fine);
+    assert_false(grpc_call_read(&a.req, &manual.clock, 999, &a.in));
+    assert_int_equal(a.in.end, GRPC_IN_LATE);
+    assert_true(grpc_call_read(&a.req, &manual.clock, 1000, &a.in));
+    assert_int_equal(a.req.match.param_count, 1);
+    asked_free(&a);
+    buf_free(&message);
+}
+
 /* --- answers --- */
 
 struct print_row {
@@ -654,6 +678,7 @@ int main(void)
         cmocka_unit_test(what_is_not_known_is_refused_by_name),
         cmocka_unit_test(nesting_has_an_end),
         cmocka_unit_test(empty_messages_do_not_grow_without_bound),
+        cmocka_unit_test(reading_ends_when_its_time_has_come),
         cmocka_unit_test(answers_are_the_messages_clients_read),
         cmocka_unit_test(every_method_has_a_route),
         cmocka_unit_test(damaged_messages_are_read_to_an_end),
