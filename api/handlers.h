@@ -103,6 +103,9 @@ bool parse_graph(struct parse *p, struct jval v, struct collection_spec *spec);
  * the graph of spec. All other members of spec are read before. */
 bool parse_vectors_spec(struct request *req, struct parse *p, struct jval v,
                         struct collection_spec *spec);
+/* `vectors` of a PATCH: hnsw of single ones into patch, beside what it says for all. */
+bool parse_vectors_patch(struct request *req, struct parse *p, struct jval v,
+                         struct collection_patch *patch);
 /* `,"vectors":{...}` of a collection that has others than one unnamed vector. */
 void print_vectors_spec(struct buf *out, const struct collection *c);
 /* `,"bucket":{...}` or `,"bucket":null`: what is said of a collection's side in the bucket. */

@@ -404,9 +404,11 @@ static bool parse_patch_hnsw(struct request *req, struct parse *p, struct jval v
 static bool parse_patch(struct request *req, struct parse *p, struct jval root,
                         struct collection_patch *patch)
 {
-    static const struct member members[] = {{"name", false},           {"ef_search", false},
-                                            {"tiering_policy", false}, {"durability", false},
-                                            {"hnsw", false},           {"quantization", true}};
+    static const struct member members[] = {
+        {"name", false}, {"ef_search", false}, {"tiering_policy", false}, {"durability", false},
+        {"hnsw", false}, {"vectors", false},   {"quantization", true}};
+    struct jval vectors = {0};
+    bool has_vectors = false;
     uint64_t n = 0;
 
     for (struct jiter it = jval_iter(root); jiter_next(&it);) {
@@ -434,16 +436,22 @@ static bool parse_patch(struct request *req, struct parse *p, struct jval root,
             if (!parse_patch_hnsw(req, p, it.value, patch))
                 return false;
             break;
+        case 5:
+            vectors = it.value;
+            has_vectors = true;
+            break;
         default: /* null */
             break;
         }
     }
+    if (has_vectors && !parse_vectors_patch(req, p, vectors, patch))
+        return false;
     if (patch->name != NULL || patch->ef_search != 0 || patch->policy != 0 ||
         patch->durability != 0 || patch->hnsw != NULL)
         return true;
     return parse_fail(p, PROBLEM_INVALID,
-                      "nothing to change: `name`, `ef_search`, `hnsw`, `tiering_policy` or "
-                      "`durability` is needed");
+                      "nothing to change: `name`, `ef_search`, `hnsw`, `vectors`, "
+                      "`tiering_policy` or `durability` is needed");
 }
 
 task_state handle_patch(struct request *req)
@@ -452,12 +460,12 @@ task_state handle_patch(struct request *req)
     struct parse p = {0};
     struct jval root;
 
-    if (!request_parameters(req, NO_PARAMETERS) || !request_json(req, false, &root))
+    if (!request_parameters(req, NO_PARAMETERS) || !request_pin_collection(req) ||
+        !request_json(req, false, &root))
         return TASK_DONE;
     if (!parse_patch(req, &p, root, &patch))
         return fail_parse(req, &p);
-    if (request_pin_collection(req))
-        node_collection_patch(req->api->options.node, req->collection, &patch, on_patched, req);
+    node_collection_patch(req->api->options.node, req->collection, &patch, on_patched, req);
     return TASK_DONE;
 }
 

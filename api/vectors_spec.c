@@ -1,5 +1,6 @@
-/* vectors_spec.c - the named vectors of a collection: `vectors` of the request that makes it, and
- * as it is described. */
+/* vectors_spec.c - the named vectors of a collection: `vectors` of the request that makes it or
+ * changes it, and as it is described. */
+#include "api/document.h"
 #include "api/handlers.h"
 
 #include "index/vindex.h"
@@ -106,6 +107,63 @@ bool parse_vectors_spec(struct request *req, struct parse *p, struct jval v,
     spec->field_count = count;
     return true;
 }
+
+/* --- changing --- */
+
+static bool take_change(struct parse *p, struct jval v, struct hnsw_patch *out)
+{
+    static const struct member members[] = {{"hnsw", false}, {"quantization", true}};
+    struct collection_spec one = {.m = out->m,
+                                  .ef_construction = out->ef_construction,
+                                  .ef_search = out->ef_search,
+                                  .threshold = out->threshold};
+
+    if (jval_type(v) != J_OBJECT)
+        return parse_fail(p, PROBLEM_INVALID, "it is of type %s, an object is needed",
+                          jtype_name(jval_type(v)));
+    for (struct jiter it = jval_iter(v); jiter_next(&it);) {
+        int which = parse_member(p, members, COUNT_OF(members), &it);
+
+        if (which < 0 || (which == 0 && !parse_graph(p, it.value, &one)))
+            return false;
+    }
+    *out = (struct hnsw_patch){.m = one.m,
+                               .ef_construction = one.ef_construction,
+                               .ef_search = one.ef_search,
+                               .threshold = one.threshold};
+    return true;
+}
+
+bool parse_vectors_patch(struct request *req, struct parse *p, struct jval v,
+                         struct collection_patch *patch)
+{
+    struct hnsw_patch *hnsw = arena_array(&req->arena, NODE_FIELDS_MAX, sizeof *hnsw);
+    size_t position = 0;
+
+    if (hnsw == NULL)
+        return parse_fail(p, PROBLEM_NO_MEMORY, "out of memory for a change");
+    for (size_t i = 0; i < NODE_FIELDS_MAX; i++)
+        hnsw[i] =
+            patch->hnsw != NULL ? patch->hnsw[i] : (struct hnsw_patch){.threshold = UINT32_MAX};
+    if (jval_type(v) != J_OBJECT)
+        return parse_fail(
+            p, PROBLEM_INVALID,
+            "`vectors` is of type %s, an object like {\"title\":{\"hnsw\":{\"m\":16}}} is "
+            "needed",
+            jtype_name(jval_type(v)));
+    for (struct jiter it = jval_iter(v); jiter_next(&it);) {
+        if (jval_type(it.value) == J_NULL)
+            continue;
+        if (!document_field(req, p, "vectors", it.key, &position))
+            return false;
+        if (!take_change(p, it.value, &hnsw[position]))
+            return fail_in(p, it.key);
+        patch->hnsw = hnsw;
+    }
+    return true;
+}
+
+/* --- telling --- */
 
 void print_vectors_spec(struct buf *out, const struct collection *c)
 {

@@ -139,6 +139,9 @@ def both_dialects_see_the_same_vectors():
                         check([(m["doc_id"], m["score"], m["vectors"]) for m in mine]
                               == [(m["id"], m["score"], m["vector"]) for m in theirs] and mine, f"{mine} {theirs}")
                         check(all(x["distance"] <= y["distance"] for x, y in zip(mine, mine[1:])), mine)
+            ask(c, "PATCH", own, {"vectors": {"b": {"hnsw": {"m": 6, "ef_search": 77}}}})
+            told = ask(c, "GET", own).json["collection"]["vectors"]
+            check((told["b"]["hnsw"]["m"], told["b"]["hnsw"]["ef_search"]) == (6, 77) and told["a"]["hnsw"]["m"] != 6, told)
             # An insert replaces all vectors, a change of vectors one of them.
             ask(c, "POST", own + "/insert", {"doc_id": 4, "vectors": {"b": [1, 0, 0]}})
             check(ask(c, "GET", f"/collections/{name}/points/4").json["result"]["vector"] == {"b": [1, 0, 0]}, "what was not sent is there")

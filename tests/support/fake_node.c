@@ -441,6 +441,12 @@ void node_collection_patch(struct node *n, struct collection *c,
         (void)snprintf(c->info.name, sizeof c->info.name, "%s", patch->name);
     if (patch->ef_search != 0)
         c->info.ef_search = patch->ef_search;
+    for (size_t i = 0; patch->hnsw != NULL && i < c->field_count; i++) {
+        struct field_info *f = &c->fields[i];
+
+        f->m = patch->hnsw[i].m != 0 ? patch->hnsw[i].m : f->m;
+        f->ef_search = patch->hnsw[i].ef_search != 0 ? patch->hnsw[i].ef_search : f->ef_search;
+    }
     if (patch->hnsw != NULL && patch->hnsw[0].m != 0) {
         c->info.rebuild = (struct rebuild_info){.state = "linking",
                                                 .m = patch->hnsw[0].m,

@@ -123,6 +123,24 @@ static void documents_come_back_with_the_vectors_they_have(void **state)
     }
 }
 
+static void the_graph_of_a_single_vector_is_changed(void **state)
+{
+    (void)state;
+    check("PATCH", TWO, "{\"hnsw\":{\"ef_search\":30},\"vectors\":{\"b\":{\"hnsw\":{\"m\":11}}}}",
+          200, "\"hnsw\":{\"m\":5,");
+    check("GET", TWO, NULL, 200, "\"metric\":\"cosine\",\"hnsw\":{\"m\":11,");
+    check("GET", TWO, NULL, 200, "\"ef_search\":30,");
+    check("PATCH", TWO, "{\"vectors\":{\"c\":{}}}", 400, "`vectors` names the vector `c`");
+    check("PATCH", TWO, "{\"vectors\":{\"a\":{\"metric\":\"l2\"}}}", 400,
+          "vectors.a: `metric` is not a member of this request; it has hnsw");
+    check("PATCH", TWO, "{\"vectors\":{\"a\":{\"hnsw\":{\"m\":1}}}}", 400, "vectors.a: `hnsw.m`");
+    check("PATCH", TWO, "{\"vectors\":{\"a\":7}}", 400, "vectors.a: it is of type integer");
+    check("PATCH", TWO, "{\"vectors\":7}", 400, "`vectors` is of type integer");
+    check("PATCH", TWO, "{\"vectors\":{}}", 400, "nothing to change");
+    check("PATCH", COLLECTIONS "/plain", "{\"vectors\":{\"\":{\"hnsw\":{\"m\":9}}}}", 200,
+          "\"hnsw\":{\"m\":9,");
+}
+
 static void an_insert_replaces_all_vectors_of_the_document(void **state)
 {
     (void)state;
@@ -367,6 +385,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(a_collection_shows_its_vectors),
         T(documents_come_back_with_the_vectors_they_have),
+        T(the_graph_of_a_single_vector_is_changed),
         T(an_insert_replaces_all_vectors_of_the_document),
         T(a_search_says_which_vector),
         T(a_page_holds_the_vectors_that_were_asked_for),
