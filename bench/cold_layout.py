@@ -231,11 +231,11 @@ def footers(s):
             sums = np.zeros(5)
             for i in range(len(s.q)):
                 r = footers_plan(s, lay, weight[i % 2], i, at, first_cap, (budget - second) * 10 ** 6)
-                found = pos[i][inside(r, len(lay.centres))[cell_of[pos[i]]]]
+                found = pos[i][inside(r, cell_of[pos[i]])]
                 more = (0, 0)
                 if second:
                     r2 = second_wave(s, row_at, found[:100], gets_max - first_cap, 16384, 10 ** 6)
-                    found = eight[i][inside(r2, s.n)[eight[i]]]
+                    found = eight[i][inside(r2, eight[i])]
                     more = cost(r2, row_at)
                 sums += (hits(found[:TOP], lay.truth[i]), *cost(r, at), *more)
             recall, gets, size, gets2, size2 = sums / len(s.q)
@@ -261,7 +261,7 @@ def resident(s):
         sums = np.zeros(3)
         for i in range(len(s.q)):
             got = second_wave(s, row_at, pos[i, :r], cap or s.n, gap * 1024, 10 ** 6 if 0 < cap <= 32 else 10 ** 8)
-            sums += (hits(full[i][inside(got, s.n)[full[i]]][:TOP], lay.truth[i]), *cost(got, row_at))
+            sums += (hits(full[i][inside(got, full[i])][:TOP], lay.truth[i]), *cost(got, row_at))
         recall, gets, size = sums / len(s.q)
         out.append((order, bits, r, cap or "-", gap, recall, gets, size / 1e6, "%.1f / %.0f" % lan.waves([(gets, size)]), "%.0f / %.0f" % s3.waves([(gets, size)])))
     table(f"Codes resident: {s.key}, {lay.name}", ["order", "bits", "best R", "GETs at most", "gap KiB", "recall@10", "GETs", "MB", "lan P50 / P99 ms", "s3 P50 / P99 ms"], out)
@@ -281,13 +281,13 @@ def segments(s):
             sums = np.zeros(3)
             for i in range(len(s.q)):
                 got = second_wave(s, row_at, one[i, :50], cap or s.n, 16384, budget * 10 ** 6)
-                sums += (hits(eight[i][inside(got, s.n)[eight[i]]][:TOP], lay.truth[i]), *cost(got, row_at))
+                sums += (hits(eight[i][inside(got, eight[i])][:TOP], lay.truth[i]), *cost(got, row_at))
             out.append((" ".join(f"{p:.0%}" for p in parts), "codes resident, best 50", cap or "-", budget, *(sums[:2] / len(s.q)), sums[2] / len(s.q) / 1e6))
         for cap, budget in ((16, 5), (32, 10)):
             sums = np.zeros(3)
             for i in range(len(s.q)):
                 r = footers_plan(s, lay, weight[i % 2], i, at, cap, budget * 10 ** 6)
-                sums += (hits(eight[i][inside(r, len(lay.centres))[cell_of[eight[i]]]][:TOP], lay.truth[i]), *cost(r, at))
+                sums += (hits(eight[i][inside(r, cell_of[eight[i]])][:TOP], lay.truth[i]), *cost(r, at))
             out.append((" ".join(f"{p:.0%}" for p in parts), "footers only, 8-bit cells", cap, budget, *(sums[:2] / len(s.q)), sums[2] / len(s.q) / 1e6))
     table(f"Segments: {s.key}, {lay.name}", ["shares", "plan", "GETs at most", "MB at most", "recall@10", "GETs", "MB"], out)
 
@@ -341,8 +341,7 @@ def copies(s):
             sums = np.zeros(3)
             for i in range(len(s.q)):
                 r = footers_plan(s, lay, weight[i % 2], i, at, gets_max, budget * 10 ** 6)
-                mask = inside(r, len(lay.centres))
-                sums += (hits(eight[i][mask[holds[lay.row[eight[i]]]].any(1)][:TOP], lay.truth[i]), *cost(r, at))
+                sums += (hits(eight[i][inside(r, holds[lay.row[eight[i]]].ravel()).reshape(len(eight[i]), -1).any(1)][:TOP], lay.truth[i]), *cost(r, at))
             recall, gets, size = sums / len(s.q)
             out.append((ratio, count.sum() / s.n, gets_max, budget, recall, gets, size / 1e6))
     table(f"Border copies, 8-bit cells in one wave: {s.key}, {lay.name}", ["within", "rows stored, times", "GETs at most", "MB at most", "recall@10", "GETs", "MB"], out)
@@ -368,7 +367,7 @@ def filters(s):
             sums = np.zeros(3)
             for i in range(len(s.q)):
                 got = second_wave(s, row_at, one[i, :r], cap or s.n, gap * 1024, budget * 10 ** 6)
-                sums += (hits(full[i][inside(got, s.n)[full[i]]][:TOP], right[i]), *cost(got, row_at))
+                sums += (hits(full[i][inside(got, full[i])][:TOP], right[i]), *cost(got, row_at))
             recall, gets, size = sums / len(s.q)
             out.append((kind, f"{share:.1%}", f"codes resident, best {r}", cap or "-", budget if cap else "-", recall, gets, size / 1e6, size / row8(s) / r))
         skip = np.bincount(cell_of[positions], minlength=len(lay.centres)) == 0
@@ -382,14 +381,13 @@ def filters(s):
             upto = np.cumsum(match)
             for i in range(len(s.q)):
                 r = footers_plan(s, lay, weight[i % 2], i, at, cap, budget * 10 ** 6, skip)
-                mask = inside(r, len(lay.centres))
                 wanted += (upto[lay.start[r[:, 1]]] - upto[lay.start[r[:, 0]]]).sum()
                 more, source = (0, 0), full[i] if bits == 8 else one[i]
-                found = source[mask[cell_of[source]]]
+                found = source[inside(r, cell_of[source])]
                 if bits == 1:
                     r2 = second_wave(s, row_at, found[:50], 32, 16384, 4 * 10 ** 6)
-                    found, more = full[i][inside(r2, s.n)[full[i]]], cost(r2, row_at)
-                    found = found[mask[cell_of[found]]]
+                    found, more = full[i][inside(r2, full[i])], cost(r2, row_at)
+                    found = found[inside(r, cell_of[found])]
                 sums += (hits(found[:TOP], right[i]), *cost(r, at), *more)
             recall, gets, size, gets2, size2 = sums / len(s.q)
             over = size / (s.dim * bits / 8 + FACTORS) / max(1, wanted / len(s.q))

@@ -59,12 +59,12 @@ def cost(ranges, at):
     return len(ranges), int(at.size(ranges).sum())
 
 
-def inside(ranges, count):
-    """Which of `count` units are read."""
-    edge = np.zeros(count + 1, np.int32)
-    np.add.at(edge, ranges[:, 0], 1)
-    np.add.at(edge, ranges[:, 1], -1)
-    return np.cumsum(edge[:-1]) > 0
+def inside(ranges, units):
+    """Which of the units are read."""
+    if not len(ranges):
+        return np.zeros(len(units), bool)
+    at = np.maximum(np.searchsorted(ranges[:, 0], units, "right") - 1, 0)
+    return (units >= ranges[at, 0]) & (units < ranges[at, 1])
 
 
 class Store:
