@@ -1,8 +1,8 @@
 """Cells and codes for cold_layout.py: rows put in cells, cells in an order, and short codes with what they say of distances. Needs numpy.
 
 A layout gives each row a *position*: rows of one fine cell lie together, fine cells of one coarse cell lie together. Codes are of the residual, row minus
-the centroid of its fine cell, turned by one random rotation (RaBitQ and its extension to more bits): x is on a grid of 2^bits steps a component, and
-|row - q|^2 is estimated as |q - c|^2 + B + A <x, q>, with two numbers A and B a row, without bias.
+the centroid c of its coarse cell, turned by one random rotation (RaBitQ and its extension to more bits): x is on a grid of 2^bits steps a component, and
+|row - q|^2 is estimated as |q - c|^2 + B + A <x, q>, with two numbers A and B a row, without bias. Fine centroids are coded in the same way.
 """
 import numpy as np
 
@@ -212,28 +212,39 @@ def encode(r, bits):
     return x, n2 / np.maximum(dot, 1e-20), n2
 
 
-def estimates(x, layout, turn, bits, queries, to_cells, positions=None):
-    """Yields positions and estimated squared distances of all queries to them. `to_cells` is |q - c|^2."""
-    turned, centres = queries @ turn, layout.centres @ turn
+def estimates(x, layout, turn, bits, queries, positions=None):
+    """Yields positions and estimated squared distances of all queries to them."""
+    turned, centres = queries @ turn, layout.top @ turn
+    to_top = (queries ** 2).sum(1)[:, None] + (layout.top ** 2).sum(1)[None] - 2 * queries @ layout.top.T
     every = np.arange(len(layout.row)) if positions is None else positions
     for at in range(0, len(every), BLOCK // 2):
         here = every[at:at + BLOCK // 2]
         rows = layout.row[here]
-        cells = layout.cell[rows]
+        cells = layout.parent[layout.cell[rows]]
         near = np.argsort(rows)  # the file is read forwards
         part = np.empty((len(rows), queries.shape[1]), np.float32)
         part[near] = x[rows[near]]
         code, f, n2 = encode(part @ turn - centres[cells], bits)
         f = f.astype(np.float16).astype(np.float32) if bits == 1 else f
         b = n2 + 2 * f * (code * centres[cells]).sum(1)
-        yield here, to_cells[:, cells] + b[None] - 2 * f[None] * (turned @ code.T)
+        yield here, to_top[:, cells] + b[None] - 2 * f[None] * (turned @ code.T)
 
 
-def ranked(x, layout, turn, bits, queries, to_cells, keep, positions=None):
+def to_fine(layout, turn, bits, queries):
+    """Squared distances of queries to fine centroids, from codes of these; exact with 32 bits."""
+    if bits == 32:
+        return np.maximum((queries ** 2).sum(1)[:, None] + (layout.centres ** 2).sum(1)[None] - 2 * queries @ layout.centres.T, 0)
+    base = (layout.top @ turn)[layout.parent]
+    code, f, n2 = encode(layout.centres @ turn - base, bits)
+    d = (queries ** 2).sum(1)[:, None] + (layout.top ** 2).sum(1)[None] - 2 * queries @ layout.top.T
+    return np.maximum(d[:, layout.parent] + (n2 + 2 * f * (code * base).sum(1))[None] - 2 * f[None] * ((queries @ turn) @ code.T), 0)
+
+
+def ranked(x, layout, turn, bits, queries, keep, positions=None):
     """The `keep` nearest positions of each query by their codes, nearest first, and their estimates."""
     dist = np.full((len(queries), keep), np.inf, np.float32)
     where = np.full((len(queries), keep), -1, np.int32)
-    for here, d in estimates(x, layout, turn, bits, queries, to_cells, positions):
+    for here, d in estimates(x, layout, turn, bits, queries, positions):
         both = np.concatenate([dist, d], 1)
         pos = np.concatenate([where, np.broadcast_to(here.astype(np.int32), d.shape)], 1)
         best = np.argpartition(both, keep - 1, 1)[:, :keep]

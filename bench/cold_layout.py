@@ -20,7 +20,7 @@ import numpy as np
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import cold_sets as sets  # pylint: disable=wrong-import-position
-from cold_cells import Layout, Many, encode, ranked, rotation  # pylint: disable=wrong-import-position
+from cold_cells import Layout, Many, ranked, rotation, to_fine  # pylint: disable=wrong-import-position
 from cold_plans import Places, Store, best, cost, inside, merged, spans  # pylint: disable=wrong-import-position
 
 TOP = 10
@@ -48,8 +48,8 @@ class Set:
                 sets.write_grown(path, self.x, args.rows, args.seed, args.metric)
             self.x = np.load(path, mmap_mode="r")
         self.key = f"{name}-{len(self.x)}-{args.queries}-{args.seed}"
-        self.truth, self.truth_dist = self.kept("truth", lambda: sets.nearest(self.x, self.q, 100))
         self.turn = rotation(self.x.shape[1], args.seed)
+        self.truth, self.truth_dist = self.kept("truth", lambda: sets.nearest(self.x, self.q, 100))
         self.n, self.dim = self.x.shape
 
     def kept(self, what, make):
@@ -72,7 +72,7 @@ class Set:
         lay = self.kept(f"cells {coarse} {fine} {order} {parts}", make)
         lay.name = f"{coarse} x {fine}" + (f" in {len(parts)} segments" if len(parts) > 1 else "")
         lay.shape = f"{coarse} {fine} {order} {parts}"
-        lay.to_cells = np.maximum((self.q ** 2).sum(1)[:, None] + (lay.centres ** 2).sum(1)[None] - 2 * self.q @ lay.centres.T, 0)
+        lay.to_cells = to_fine(lay, self.turn, self.args.centroid_bits, self.q)
         lay.score = cell_score(lay, lay.to_cells)
         lay.near = np.argsort(lay.score, 1)[:, :4000].astype(np.int32)
         lay.truth = lay.position[self.truth[:, :TOP]]
@@ -82,9 +82,9 @@ class Set:
         """The best by code among all rows as positions of `lay`. Codes are made once, around the centroids of one shape, for all layouts."""
         def make():
             base = self.layout(*code_shape(self))
-            pos, est = ranked(self.x, base, self.turn, bits, self.q, base.to_cells, KEEP)
+            pos, est = ranked(self.x, base, self.turn, bits, self.q, KEEP)
             return base.row[pos], est
-        rows, est = self.kept(f"ranks {bits}", make)
+        rows, est = self.kept(f"coarse ranks {bits}", make)
         return lay.position[rows], est
 
 
@@ -309,16 +309,10 @@ def scanned(s):
         out.append((f"{share:.0%}", m, int(rows / len(s.q)), got / len(s.q)))
     table(f"Scanning resident codes of the nearest cells only, best 100 by code ranked in 8 bits: {s.key}, {lay.name}", ["cells", "of them", "rows", "recall@10"], out)
     out = []
-    base, centres = lay.top[lay.parent] @ s.turn, lay.centres @ s.turn
-    q = s.q @ s.turn
-    to_top = ((s.q ** 2).sum(1)[:, None] + (lay.top ** 2).sum(1)[None] - 2 * s.q @ lay.top.T)[:, lay.parent]
     held = lay.cell[s.truth[:, :TOP]]
-    for bits in (32, 8, 6, 5, 4, 3, 2, 1):
-        d = lay.to_cells
-        if bits < 32:
-            code, f, n2 = encode(centres - base, bits)
-            d = to_top + (n2 + 2 * f * (code * base).sum(1))[None] - 2 * f[None] * (q @ code.T)
-        rank = np.argsort(np.argsort(cell_score(lay, np.maximum(d, 0)), 1), 1)
+    for bits in (32, 8, 4, 2, 1):
+        d = to_fine(lay, s.turn, bits, s.q)
+        rank = np.argsort(np.argsort(cell_score(lay, d), 1), 1)
         out.append((bits, code_bytes(s.dim, bits) if bits < 32 else 4 * s.dim, *[(np.take_along_axis(rank, held, 1) < m).mean() for m in (16, 64, 256, 512, 1024)]))
     table(f"Centroids in fewer bits: recall when the best so many cells are read: {s.key}, {lay.name}", ["bits", "bytes", "16", "64", "256", "512", "1024"], out)
 
@@ -360,8 +354,8 @@ def filters(s):
         truth = s.kept(f"filtered {kind} {share}", lambda: sets.nearest(s.x, s.q, TOP, rows)[0])
         positions = np.sort(lay.position[rows])
         keep = min(KEEP, len(rows))
-        one = s.kept(f"filtered 1 {kind} {share} {lay.shape}", lambda: ranked(s.x, lay, s.turn, 1, s.q, lay.to_cells, keep, positions))[0]
-        full = s.kept(f"filtered 8 {kind} {share} {lay.shape}", lambda: ranked(s.x, lay, s.turn, 8, s.q, lay.to_cells, keep, positions))[0]
+        one = s.kept(f"coarse filtered 1 {kind} {share} {lay.shape}", lambda: ranked(s.x, lay, s.turn, 1, s.q, keep, positions))[0]
+        full = s.kept(f"coarse filtered 8 {kind} {share} {lay.shape}", lambda: ranked(s.x, lay, s.turn, 8, s.q, keep, positions))[0]
         right = lay.position[truth]
         for r, cap, gap, budget in ((50, 16, 16, 1), (50, 32, 64, 4), (100, 64, 64, 10), (50, 0, 16, 100), (100, 0, 16, 100)):
             sums = np.zeros(3)
@@ -425,6 +419,7 @@ def main():
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--shape", default="", help="coarse x fine of all tables but routing, as 71x32")
     parser.add_argument("--bits", default="", help="code widths of footers, resident and codes, as 1,8")
+    parser.add_argument("--centroid-bits", type=int, default=1, help="of fine centroids, around their coarse one; 32 for exact")
     parser.add_argument("--work", default="")
     args = parser.parse_intermixed_args()
     args.work = args.work or tempfile.mkdtemp(prefix="cold-layout-")
