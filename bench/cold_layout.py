@@ -21,7 +21,7 @@ import numpy as np
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import cold_sets as sets  # pylint: disable=wrong-import-position
 from cold_cells import Layout, Many, ranked, rotation, to_fine  # pylint: disable=wrong-import-position
-from cold_plans import Places, Store, best, cost, inside, merged, spans  # pylint: disable=wrong-import-position
+from cold_plans import Places, Store, best, cost, inside, planned, spans  # pylint: disable=wrong-import-position
 
 TOP = 10
 FACTORS = 8      # two numbers a code
@@ -79,9 +79,9 @@ class Set:
         return lay
 
     def ranks(self, lay, bits):
-        """The best by code among all rows as positions of `lay`. Codes are made once, around the centroids of one shape, for all layouts."""
+        """The best by code among all rows as positions of `lay`. Codes are made once, around the coarse centroids of one shape, for all layouts."""
         def make():
-            base = self.layout(*code_shape(self))
+            base = self.layout(*main_shape(self))
             pos, est = ranked(self.x, base, self.turn, bits, self.q, KEEP)
             return base.row[pos], est
         rows, est = self.kept(f"coarse ranks {bits}", make)
@@ -144,10 +144,6 @@ def widths(s, usual):
     return [int(b) for b in s.args.bits.split(",")] if s.args.bits else usual
 
 
-def code_shape(s):
-    return max(1, s.n // 1000), 32
-
-
 def routing(s):
     """No codes: a true neighbour counts if its cell was read. Cells in order of their centroid's distance, and by cell_score."""
     out = []
@@ -170,7 +166,7 @@ def routing(s):
 
 
 def codes(s):
-    lay = s.layout(*code_shape(s))
+    lay = s.layout(*main_shape(s))
     out = []
     exact = s.truth_dist
     for bits in widths(s, (1, 2, 3, 4, 5, 6, 8)):
@@ -201,6 +197,15 @@ def footers_plan(s, lay, weight, i, at, cap, budget, skip=None):
     return plan
 
 
+def footers_plans(s, lay, at, cap, budget, most=2500):
+    """The plan of most worth for each query. What a cell of some rank is worth goes by its rows; each half of the queries is planned by the other's."""
+    near = lay.near[:, :most].astype(np.int64)
+    usual = np.maximum(1, np.convolve(lay.count[near].mean(0), np.full(9, 1 / 9), "same"))
+    by_rank = [cell_weight(s, lay, slice(k, None, 2))[:near.shape[1]] / usual for k in (1, 0)]
+    worth = np.stack([by_rank[i % 2] * lay.count[near[i]] for i in range(len(near))])
+    return planned(near, worth, at, cap, budget)
+
+
 def second_wave(s, row_at, rows, cap, gap, budget):
     rows = rows.astype(np.int64)
     return best(rows, 1 / (20 + np.arange(len(rows))), row_at, gap, cap, budget)
@@ -210,27 +215,26 @@ def row8(s):
     return code_bytes(s.dim, 8) + ROW_TAIL + ROW_CRC
 
 
-BUDGETS = ((8, 2.5), (16, 2.5), (16, 5), (16, 10), (24, 7.5), (32, 5), (32, 10), (32, 20), (64, 40))
+BUDGETS = ((16, 5), (24, 7.5), (32, 10), (32, 20), (64, 40))
 
 
 def footers(s):
     """Only footers resident, what budgets buy. One wave of cells with b-bit codes; or 1-bit cells, then the best 100 rows in 8 bits."""
     lay = s.layout(*main_shape(s))
-    weight = [cell_weight(s, lay, slice(1, None, 2)), cell_weight(s, lay, slice(0, None, 2))]  # each half by the other's
     row_at = Places(np.full(s.n, row8(s)))
     cell_of = lay.cell[lay.row]
     eight = s.ranks(lay, 8)[0]
     lan, s3 = Store("lan"), Store("s3")
     out = []
     for bits in widths(s, (1, 4, 6, 8)):
-        second = bits == 1
+        second = int(bits == 1)
         pos = s.ranks(lay, bits)[0]
         at = cells_at(lay, code_bytes(s.dim, 1), CELL_HEAD) if second else cells_at(lay, code_bytes(s.dim, bits) + ROW_TAIL + ROW_CRC)
         for gets_max, budget in BUDGETS:
             first_cap = gets_max // 2 if second else gets_max
             sums = np.zeros(5)
-            for i in range(len(s.q)):
-                r = footers_plan(s, lay, weight[i % 2], i, at, first_cap, (budget - second) * 10 ** 6)
+            plans = footers_plans(s, lay, at, first_cap, (budget - second) * 10 ** 6)
+            for i, r in enumerate(plans):
                 found = pos[i][inside(r, cell_of[pos[i]])]
                 more = (0, 0)
                 if second:
@@ -273,7 +277,6 @@ def segments(s):
     for parts in ((1.0,), (0.9, 0.1), (0.7, 0.2, 0.07, 0.03), (0.25,) * 4, (0.125,) * 8) if s.n < 400_000 else ((1.0,), (0.7, 0.2, 0.07, 0.03)):
         lay = s.layout(*main_shape(s), parts=parts)
         one, eight = s.ranks(lay, 1)[0], s.ranks(lay, 8)[0]
-        weight = [cell_weight(s, lay, slice(1, None, 2)), cell_weight(s, lay, slice(0, None, 2))]
         row_at = Places(np.full(s.n, row8(s)), lay.cell_part[lay.cell[lay.row]])
         at = cells_at(lay, row8(s))
         cell_of = lay.cell[lay.row]
@@ -285,8 +288,7 @@ def segments(s):
             out.append((" ".join(f"{p:.0%}" for p in parts), "codes resident, best 50", cap or "-", budget, *(sums[:2] / len(s.q)), sums[2] / len(s.q) / 1e6))
         for cap, budget in ((16, 5), (32, 10)):
             sums = np.zeros(3)
-            for i in range(len(s.q)):
-                r = footers_plan(s, lay, weight[i % 2], i, at, cap, budget * 10 ** 6)
+            for i, r in enumerate(footers_plans(s, lay, at, cap, budget * 10 ** 6)):
                 sums += (hits(eight[i][inside(r, cell_of[eight[i]])][:TOP], lay.truth[i]), *cost(r, at))
             out.append((" ".join(f"{p:.0%}" for p in parts), "footers only, 8-bit cells", cap, budget, *(sums[:2] / len(s.q)), sums[2] / len(s.q) / 1e6))
     table(f"Segments: {s.key}, {lay.name}", ["shares", "plan", "GETs at most", "MB at most", "recall@10", "GETs", "MB"], out)

@@ -26,15 +26,6 @@ def spans(units, at, gap):
     return np.stack([units[np.concatenate([[0], cut + 1])], units[np.concatenate([cut, [len(units) - 1]])] + 1], 1)
 
 
-def merged(units, at, gap, cap):
-    """All units wanted: the smallest gaps are read over until at most `cap` GETs are left."""
-    units = np.sort(units)
-    between = at.begin[units[1:]] - at.end[units[:-1]]
-    if cap <= len(between):
-        gap = max(gap, np.partition(between, len(between) - cap)[len(between) - cap])
-    return spans(units, at, gap)
-
-
 def best(units, weight, at, gap, cap, budget):
     """What is worth most: units no further apart than `gap` are a clump, the `cap` clumps of the largest weight are read, as far as the budget
     goes; a clump that breaks it is left out."""
@@ -53,6 +44,73 @@ def best(units, weight, at, gap, cap, budget):
             if len(keep) == cap:
                 break
     return s[np.sort(np.array(keep, np.int64))]
+
+
+def priced(units, worth, at, price_byte, price_get, choose=False):
+    """One pass along the units of each query (rows of `units`, sorted): ranges that are worth most at these prices. Returns GETs, bytes and worth, or the
+    ranges themselves."""
+    size = (at.end[units] - at.begin[units]).astype(np.float64)
+    gap = np.concatenate([np.full((len(units), 1), 1e18), at.begin[units[:, 1:]] - at.end[units[:, :-1]]], 1)
+    zero = np.zeros(len(units))
+    out, inn = zero.copy(), np.full(len(units), -1e30)
+    held_out, held_in = np.zeros((3, len(units))), np.zeros((3, len(units)))  # GETs, bytes, worth
+    goes_on, stays = [], []
+    for j in range(units.shape[1]):
+        on, new = inn - price_byte * gap[:, j], out - price_get
+        go = on > new
+        inn = np.where(go, on, new) + worth[:, j] - price_byte * size[:, j]
+        held_in = np.where(go, held_in, held_out)
+        held_in[0] += ~go
+        held_in[1] += size[:, j] + np.where(go, gap[:, j], 0)
+        held_in[2] += worth[:, j]
+        end = inn > out
+        out, held_out = np.where(end, inn, out), np.where(end, held_in, held_out)
+        if choose:
+            goes_on.append(go)
+            stays.append(end)
+    if not choose:
+        return held_out
+    plans = []
+    for i, row in enumerate(units):
+        plan, j = [], len(row) - 1
+        while j >= 0:
+            if not stays[j][i]:
+                j -= 1
+                continue
+            last = row[j]
+            while goes_on[j][i]:
+                j -= 1
+            plan.append((row[j], last + 1))
+            j -= 1
+        plans.append(np.array(plan[::-1], np.int64).reshape(-1, 2))
+    return plans
+
+
+def planned(units, worth, at, cap, budget, steps=8):
+    """The plan of most worth within `cap` GETs and `budget` bytes for each query: a price a byte and a price a GET are sought by halving."""
+    order = np.argsort(units, 1)
+    units, worth = np.take_along_axis(units, order, 1).astype(np.int64), np.take_along_axis(worth, order, 1)
+    n, top = len(units), worth.sum(1)
+    best_worth, prices = np.full(n, -1.0), np.zeros((2, n))
+    low, high = np.full(n, -16.0), np.full(n, 0.0)  # powers of two of worth a budget
+    for _ in range(steps):
+        a = (low + high) / 2
+        byte = top * 2.0 ** a / budget * 64
+        g_low, g_high, fits = np.full(n, -18.0), np.full(n, 0.0), np.zeros(n, bool)
+        for _ in range(steps - 2):
+            b = (g_low + g_high) / 2
+            get = top * 2.0 ** b
+            gets, size, got = priced(units, worth, at, byte, get)
+            few, small = gets <= cap, size <= budget
+            better = few & small & (got > best_worth)
+            best_worth[better] = got[better]
+            prices[0][better], prices[1][better] = byte[better], get[better]
+            fits |= few & small
+            g_low, g_high = np.where(few, g_low, b), np.where(few, b, g_high)
+        low, high = np.where(fits, low, a), np.where(fits, a, high)
+    none = best_worth < 0
+    prices[0][none], prices[1][none] = top[none] * 64 / budget, top[none]
+    return priced(units, worth, at, prices[0], prices[1], True)
 
 
 def cost(ranges, at):
