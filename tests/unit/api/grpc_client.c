@@ -1,6 +1,7 @@
 #include "tests/unit/api/grpc_client.h"
 
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <nghttp2/nghttp2.h>
 #include <poll.h>
 #include <stdio.h>
@@ -111,10 +112,12 @@ int grpc_client_connect(const struct world *w)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(api_grpc_port(w->api))};
     int fd = socket(AF_INET, SOCK_STREAM, 0);
+    int one = 1;
 
     assert_true(fd >= 0);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     return fd;
 }
 
@@ -281,6 +284,12 @@ void grpc_client_wait_bytes(struct grpc_client *c, unsigned call, size_t bytes)
 void grpc_client_wait(struct grpc_client *c, unsigned call)
 {
     grpc_client_wait_bytes(c, call, SIZE_MAX);
+}
+
+void grpc_client_wait_goaways(struct grpc_client *c, unsigned count)
+{
+    while (!c->ended && c->goaways < count && pull(c))
+        push(c);
 }
 
 void grpc_client_wait_end(struct grpc_client *c)

@@ -2,6 +2,7 @@
  * through workers, commit thread and back. */
 #include "tests/unit/api/grpc_client.h"
 
+#include "api/grpc_wire.h"
 #include "base/lock.h"
 #include "base/mem.h"
 
@@ -495,6 +496,112 @@ static void bodies_and_answers_over_their_bounds_are_refused(void **state)
     world_close(&w);
 }
 
+/* An upsert of point 1 whose payload is `bytes` long. */
+static struct buf long_upsert(size_t bytes)
+{
+    static const char vectors[] = "\42\20\12\16\12\14\0\0\200\77\0\0\0\100\0\0\100\100";
+    struct buf b, text, value, entry, point;
+
+    buf_init(&b, SIZE_MAX);
+    buf_init(&text, SIZE_MAX);
+    buf_init(&value, SIZE_MAX);
+    buf_init(&entry, SIZE_MAX);
+    buf_init(&point, SIZE_MAX);
+    for (size_t i = 0; i < bytes; i++)
+        buf_put_u8(&text, 'x');
+    wire_put_bytes(&value, 4, buf_slice(&text)); /* string_value */
+    wire_put_bytes(&entry, 1, slice_text("k"));
+    wire_put_bytes(&entry, 2, buf_slice(&value));
+    buf_put(&point, "\12\2\10\1", 4);
+    wire_put_bytes(&point, 3, buf_slice(&entry));
+    buf_put(&point, vectors, sizeof vectors - 1);
+    buf_put(&b, "\12\1c\20\1", 5);
+    wire_put_bytes(&b, 3, buf_slice(&point));
+    assert_int_equal(buf_status(&b, NULL), ST_OK);
+    buf_free(&text);
+    buf_free(&value);
+    buf_free(&entry);
+    buf_free(&point);
+    return b;
+}
+
+/* Three quarters of the room are taken by a call that is with node: the next message is received as
+ * far as its window goes, and on when there is room. */
+static void a_message_waits_for_room_while_others_have_it(void **state)
+{
+    enum { MIB = 1024 * 1024 };
+    struct api_options o = options();
+    struct buf large = long_upsert(39 * MIB / 10);
+    struct buf other = long_upsert(2 * MIB);
+    struct grpc_client c;
+    struct world w;
+    unsigned first, second;
+
+    (void)state;
+    o.body_bytes_max = 8 * MIB;
+    o.bodies_bytes_max = 5 * MIB;
+    open_world(&w, &o);
+    grpc_client_open(&c, &w, 0);
+    check_said(grpc_client_ask(&c, HEALTH, NOTHING), OK, ""); /* the windows are known */
+    fake_node_hold(w.node, true);
+    first = grpc_client_begin(&c, &(struct grpc_ask){.path = UPSERT, .message = buf_slice(&large)});
+    while (fake_node_writes(w.node) == 0) {
+        (void)usleep(50000);
+        check_said(grpc_client_ask(&c, HEALTH, NOTHING), OK, "");
+        assert_false(c.calls[first].ended);
+    }
+    second =
+        grpc_client_begin(&c, &(struct grpc_ask){.path = UPSERT, .message = buf_slice(&other)});
+    for (int i = 0; i < 30; i++) {
+        (void)usleep(10000);
+        check_said(grpc_client_ask(&c, HEALTH, NOTHING), OK, "");
+    }
+    /* It is neither refused nor received whole. */
+    assert_false(c.calls[second].ended);
+    assert_int_equal(fake_node_writes(w.node), 1);
+    assert_int_equal(c.calls[second].sent->capacity, MIB); /* what of it was sent */
+    fake_node_hold(w.node, false);
+    grpc_client_wait(&c, first);
+    check_said(&c.calls[first], OK, "");
+    grpc_client_wait(&c, second);
+    check_said(&c.calls[second], OK, "");
+    assert_int_equal(fake_node_writes(w.node), 2);
+    grpc_client_close(&c);
+    world_close(&w);
+    buf_free(&large);
+    buf_free(&other);
+}
+
+static void a_full_queue_says_when_to_come_again(void **state)
+{
+    struct api_options o = options();
+    struct grpc_client *c = calloc(1, sizeof *c);
+    struct world w;
+    unsigned refused = 0;
+
+    (void)state;
+    assert_non_null(c);
+    open_world(&w, &o);
+    grpc_client_open(c, &w, 0);
+    fake_node_query_ms(w.node, 100);
+    for (unsigned i = 0; i < 250; i++)
+        (void)grpc_client_begin(c, &(struct grpc_ask){.path = SEARCH, .message = SEARCH_ONE});
+    for (unsigned i = 0; i < 250; i++) {
+        grpc_client_wait(c, i);
+        if (c->calls[i].status == OK)
+            continue;
+        check_said(&c->calls[i], EXHAUSTED, "");
+        assert_true(atoi(c->calls[i].retry_after) >= 1);
+        refused++;
+    }
+    assert_in_range(refused, 1, 249);
+    fake_node_query_ms(w.node, 0);
+    check_said(grpc_client_ask(c, SEARCH, SEARCH_ONE), OK, "");
+    grpc_client_close(c);
+    free(c);
+    world_close(&w);
+}
+
 static void connections_over_the_limit_are_told(void **state)
 {
     struct api_options o = options();
@@ -609,12 +716,13 @@ static void what_is_under_way_is_answered_before_the_end(void **state)
     check_said(&c.calls[watch], UNAVAILABLE, "shutting down");
     assert_int_equal(c.calls[watch].body.bytes, 14);
     assert_memory_equal(c.calls[watch].body.data + 7, "\0\0\0\0\2\10\2", 7);
+    grpc_client_wait_goaways(&c, 2);
+    assert_int_equal(c.goaways, 2);
     assert_false(c.calls[call].ended);
     fake_node_hold(w.node, false);
     grpc_client_wait(&c, call);
     check_said(&c.calls[call], OK, "");
     grpc_client_wait_end(&c);
-    assert_int_equal(c.goaways, 2);
     thread_join(&thread);
     grpc_client_close(&c);
     world_close(&w);
@@ -681,6 +789,8 @@ int main(void)
         cmocka_unit_test(an_answer_nobody_takes_is_dropped),
         cmocka_unit_test(a_connection_that_says_nothing_is_closed),
         cmocka_unit_test(bodies_and_answers_over_their_bounds_are_refused),
+        cmocka_unit_test(a_message_waits_for_room_while_others_have_it),
+        cmocka_unit_test(a_full_queue_says_when_to_come_again),
         cmocka_unit_test(connections_over_the_limit_are_told),
         cmocka_unit_test(http1_on_this_port_is_told_where_it_is),
         cmocka_unit_test(clients_that_vanish_or_cancel_break_nothing),
