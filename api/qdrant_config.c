@@ -2,6 +2,9 @@
  * this dialect's defaults where that says nothing. */
 #include "api/qdrant_config.h"
 
+#include <inttypes.h>
+#include <stdio.h>
+
 /* A member and what it is where the body says nothing. */
 struct preset {
     const char *key, *json;
@@ -190,18 +193,45 @@ static void print_as_stored(struct buf *out, struct jval stored, const char *con
     }
 }
 
+enum { HNSW_MADE = 3, NUMBER_BYTES = 24 };
+
+/* Where nothing was said of the graph in this dialect, what our own made or changed it with: the
+ * first vector's. */
+static void presets_of(const struct collection *c, struct jval stored,
+                       struct preset out[COUNT_OF(HNSW)], char text[HNSW_MADE][NUMBER_BYTES])
+{
+    struct field_info f;
+    struct jval v;
+
+    memcpy(out, HNSW, sizeof HNSW);
+    if (node_field_count(c) == 0 || qd_member(stored, "hnsw_config", &v))
+        return;
+    node_field_now(c, 0, &f);
+    if (qd_member(stored, "vectors", &v) &&
+        (qd_is_unnamed(c, stored) || qd_member(v, f.name, &v)) && qd_member(v, "hnsw_config", &v))
+        return;
+    (void)snprintf(text[0], NUMBER_BYTES, "%u", (unsigned)f.m);
+    (void)snprintf(text[1], NUMBER_BYTES, "%u", (unsigned)f.ef_construction);
+    (void)snprintf(text[2], NUMBER_BYTES, "%" PRIu32, f.threshold);
+    for (size_t i = 0; i < HNSW_MADE; i++)
+        out[i].json = text[i];
+}
+
 void qd_print_config(struct buf *out, const struct collection *c, struct jval stored)
 {
     static const char *const params_as_stored[] = {"sharding_method", "read_fan_out_factor"};
     static const char *const as_stored[] = {"strict_mode_config", "metadata"};
+    struct preset hnsw[COUNT_OF(HNSW)];
+    char text[HNSW_MADE][NUMBER_BYTES];
     struct jval v;
 
+    presets_of(c, stored, hnsw, text);
     buf_put_text(out, "\"config\":{\"params\":{");
     print_vectors(out, c, stored);
     print_presets(out, stored, PARAMS, COUNT_OF(PARAMS), false);
     print_as_stored(out, stored, params_as_stored, COUNT_OF(params_as_stored));
     buf_put_text(out, "}");
-    print_section(out, "hnsw_config", stored, "hnsw_config", HNSW, COUNT_OF(HNSW));
+    print_section(out, "hnsw_config", stored, "hnsw_config", hnsw, COUNT_OF(hnsw));
     print_section(out, "optimizer_config", stored, "optimizers_config", OPTIMIZER,
                   COUNT_OF(OPTIMIZER));
     print_section(out, "wal_config", stored, "wal_config", WAL, COUNT_OF(WAL));

@@ -368,6 +368,12 @@ static struct collection *make_locked(struct node *n, const struct collection_sp
     c->info.ef_construction = spec->ef_construction != 0 ? spec->ef_construction : 200;
     c->info.ef_search = spec->ef_search != 0 ? spec->ef_search : 100;
     c->info.threshold = spec->threshold != UINT32_MAX ? spec->threshold : 10000;
+    if (spec->fields == NULL) {
+        c->fields[0].m = c->info.m;
+        c->fields[0].ef_construction = c->info.ef_construction;
+        c->fields[0].ef_search = c->info.ef_search;
+        c->fields[0].threshold = c->info.threshold;
+    }
     c->info.created_at_ns = 1700000000000000000u;
     (void)snprintf(c->info.name, sizeof c->info.name, "%s", spec->name);
     (void)snprintf(c->info.id, sizeof c->info.id, "00000000-0000-7000-8000-%012u", ++made);

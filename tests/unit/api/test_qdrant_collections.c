@@ -109,16 +109,23 @@ static void a_collection_is_told_back_in_its_shape(void **state)
 }
 
 /* One that was made through our own API has this dialect's shape too. */
+/* A graph as it was made there, or changed since. */
+#define OURS                                                                                       \
+    "\"shard_number\":1,\"replication_factor\":1,\"write_consistency_factor\":1,"                  \
+    "\"on_disk_payload\":true},\"hnsw_config\":{\"m\":32,\"ef_construct\":200,"                    \
+    "\"full_scan_threshold\":10000,\"max_indexing_threads\":0,\"on_disk\":false},"
 static void a_collection_of_the_other_dialect_is_told(void **state)
 {
     static const struct row rows[] = {
         {"POST", "/api/v1/collections", "{\"name\":\"ours\",\"dimension\":3,\"metric\":\"l1\"}",
          201, "\"name\":\"ours\""},
         {"GET", "/collections/ours", NULL, 200,
-         "\"vectors\":{\"size\":3,\"distance\":\"Manhattan\"}," DEFAULTS},
+         "\"vectors\":{\"size\":3,\"distance\":\"Manhattan\"}," OURS},
         {"PATCH", "/collections/ours", "{\"vectors\":{\"\":{\"on_disk\":true}}}", 200, TRUE_RESULT},
         {"GET", "/collections/ours", NULL, 200,
-         "\"vectors\":{\"size\":3,\"distance\":\"Manhattan\",\"on_disk\":true}," DEFAULTS},
+         "\"vectors\":{\"size\":3,\"distance\":\"Manhattan\",\"on_disk\":true}," OURS},
+        {"PATCH", "/api/v1/collections/ours", "{\"hnsw\":{\"m\":9}}", 200, "\"m\":9"},
+        {"GET", "/collections/ours", NULL, 200, "\"hnsw_config\":{\"m\":9,"},
     };
 
     (void)state;
