@@ -206,13 +206,18 @@ static void tell_of_the_missing(struct node *node, const struct catalog *bucket)
         const struct catalog_collection *here = &node->catalog.collections[i];
         struct err err = {0};
 
+        status st;
+
         if (!policy_has_bucket(here->policy) || catalog_find_id(bucket, here->id) != NULL ||
-            bucket_dropped(bucket, here->id) || !bucket_has_root(node, here->id))
+            bucket_dropped(bucket, here->id))
             continue;
-        if (bucket_tell(node, here->id, &err) == ST_OK)
+        st = bucket_has_root(node, here->id, &err);
+        if (st == ST_OK)
+            st = bucket_tell(node, here->id, &err);
+        if (st == ST_OK || st == ST_NOT_FOUND) /* told, or the bucket has nothing of it */
             continue;
         log_warn("the bucket's catalog lacks a collection", "name=%s err=%s", here->name, err.text);
-        if (status_is_transient(err.code) || err.code == ST_UNKNOWN)
+        if (status_is_transient(st) || st == ST_UNKNOWN)
             atomic_store(&node->sync_later, true);
     }
 }

@@ -14,7 +14,7 @@ bool bucket_dropped(const struct catalog *bucket, const uint8_t id[16])
     return false;
 }
 
-bool bucket_has_root(struct node *node, const uint8_t id[16])
+status bucket_has_root(struct node *node, const uint8_t id[16], struct err *err)
 {
     char key[OBJKEY_BYTES];
     struct objstore_req req = {.op = OBJSTORE_GET,
@@ -25,9 +25,9 @@ bool bucket_has_root(struct node *node, const uint8_t id[16])
     status st;
 
     objkey_root(id, key);
-    st = objstore_wait(node->options.store, &req, NULL);
+    st = objstore_wait(node->options.store, &req, err);
     objstore_result_fini(&req.result);
-    return st == ST_OK;
+    return st;
 }
 
 status bucket_add_missing(struct node *node, const uint8_t id[16], struct catalog *bucket,

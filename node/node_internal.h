@@ -810,7 +810,8 @@ status bucket_catalog_sync(struct node *node, struct err *err);
 
 /* bucket_tell.c; the meta thread's */
 bool bucket_dropped(const struct catalog *bucket, const uint8_t id[16]);
-bool bucket_has_root(struct node *node, const uint8_t id[16]); /* false: it is not known */
+NODISCARD
+status bucket_has_root(struct node *node, const uint8_t id[16], struct err *err);
 /* On a copy of the bucket's catalog: the local entry and its aliases, unless it is there. */
 NODISCARD
 status bucket_add_missing(struct node *node, const uint8_t id[16], struct catalog *bucket,

@@ -113,10 +113,11 @@ static status change_there(struct patch_job *job, struct err *err)
     status st = bucket_catalog_change(node, apply_there, job, err);
 
     if (st == ST_NOT_FOUND && job->lacks) {
-        if (!bucket_has_root(node, job->c->id))
-            return err_set(err, ST_UNAVAILABLE,
-                           "the bucket's catalog does not have the collection, and its root "
-                           "cannot be read: see GET /health");
+        st = bucket_has_root(node, job->c->id, err);
+        if (st != ST_OK)
+            return err_wrap(err, ST_UNAVAILABLE,
+                            "the bucket's catalog does not have the collection, and its root "
+                            "cannot be read: see GET /health");
         job->tells = true;
         return bucket_catalog_change(node, apply_there, job, err);
     }

@@ -216,6 +216,49 @@ static void a_collection_that_was_not_told_of_is_told_with_its_aliases(void **st
     nworld_fini(&w);
 }
 
+static bool is_in_catalog(struct nworld *w, const char *name)
+{
+    struct catalog catalog;
+    bool is = bucket_catalog_read(w->node, &catalog, NULL) == ST_OK &&
+              catalog_find_name(&catalog, catalog.collections[0].database_id, name) != NULL;
+
+    catalog_free(&catalog);
+    return is;
+}
+
+/* The look after the switch cannot read the root: another look comes, without a start. */
+static void it_is_told_though_its_root_could_not_be_read_at_first(void **state)
+{
+    struct objstore_fault away = objstore_fault_outage();
+    struct nworld w;
+    struct collection *c;
+    unsigned denied;
+    unsigned fault;
+
+    (void)state;
+    nworld_init(&w, false, 8);
+    nworld_bucket(&w, "root-away");
+    nworld_open(&w);
+    node_collection_unpin(nmake(&w, "other", NODE_LOCAL)); /* so that there is a catalog */
+    assert_int_equal(ncreate(&w, "docs", DIM, VMETRIC_L2, 64, NULL), ST_OK);
+    nsettled(&w);
+    c = npin(&w, "docs");
+    denied = nfault(&w, catalog_denied());
+    assert_int_equal(npatch_policy(&w, c, NODE_MEMORY_S3, NULL), ST_OK);
+    neventually(nshipped(c));
+    away.ops = 1u << OBJSTORE_GET;
+    away.key_part = c->id_text;
+    fault = nfault(&w, away);
+    objstore_faults_remove(w.bucket, denied);
+    atomic_store(&w.node->sync_wanted, true);
+    neventually(objstore_faults_met(w.bucket, fault) > 0);
+    assert_false(is_in_catalog(&w, "docs"));
+    objstore_faults_clear(w.bucket);
+    neventually(is_in_catalog(&w, "docs"));
+    node_collection_unpin(c);
+    nworld_fini(&w);
+}
+
 /* Of a wiped bucket nothing is known: the change is refused, not lost in silence. */
 static void a_setting_of_a_collection_without_a_root_is_refused(void **state)
 {
@@ -353,6 +396,7 @@ int main(void)
         cmocka_unit_test(a_read_that_is_old_is_done_again),
         cmocka_unit_test(a_setting_of_a_collection_that_was_not_told_of_takes_it_along),
         cmocka_unit_test(a_collection_that_was_not_told_of_is_told_with_its_aliases),
+        cmocka_unit_test(it_is_told_though_its_root_could_not_be_read_at_first),
         cmocka_unit_test(a_setting_of_a_collection_without_a_root_is_refused),
         cmocka_unit_test(what_the_bucket_has_follows_when_the_disk_has_room),
         cmocka_unit_test(what_the_bucket_took_and_nobody_knew_follows),
