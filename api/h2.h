@@ -19,7 +19,7 @@ enum {
     H2_FRAME_BYTES_MAX = 16384, /* what one frame carries */
     H2_LEAD_BYTES = 5,          /* in front of a body (gRPC's prefix) */
     H2_RESETS = 1000,           /* streams ended by a reset, saved up ... */
-    H2_RESETS_PER_S = 100,      /* ... and regained */
+    H2_RESETS_PER_S = 100,      /* ... and regained, with one for each stream we answered */
     H2_CONTROLS = 2000,         /* frames that carry nothing */
     H2_CONTROLS_PER_S = 200,    /* and this many more for each frame we had to send */
     H2_CONTROLS_PER_ANSWER = 8,

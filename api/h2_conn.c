@@ -293,6 +293,12 @@ static uint64_t hello_ms(const struct h2_conn *c)
     return timeout_ms < H2_HELLO_MS ? timeout_ms : H2_HELLO_MS;
 }
 
+/* Not longer than a connection may idle. */
+static uint64_t at_most_idle_ms(const struct h2_conn *c, uint64_t ms)
+{
+    return ms < c->server->idle_ms ? ms : c->server->idle_ms;
+}
+
 /* When something has to be done about the connection itself. */
 static uint64_t conn_due(const struct h2_conn *c)
 {
@@ -303,7 +309,8 @@ static uint64_t conn_due(const struct h2_conn *c)
     if (c->state == H2_NOTICED)
         return c->state_ms + H2_NOTICE_MS;
     if (c->stream_count > 0)
-        return c->heard_ms + H2_QUIET_MS + (c->asked ? H2_PONG_MS : 0);
+        return c->heard_ms + at_most_idle_ms(c, H2_QUIET_MS) +
+               (c->asked ? at_most_idle_ms(c, H2_PONG_MS) : 0);
     if (c->state == H2_LEAVING)
         return c->state_ms + SERVER_LINGER_MS;
     if (!c->greeted && !h2_settled(c->h2))

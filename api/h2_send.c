@@ -25,6 +25,7 @@ int h2_on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *user)
     }
     if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0)
         return 0;
+    regain(&h->resets, 1); /* who is answered as often as it gives up is a client in a hurry */
     /* Answered before the client said all it has: it may stop. Not earlier, or the answer would be
      * dropped with the stream. */
     st = h2_stream_of(h, frame->hd.stream_id);

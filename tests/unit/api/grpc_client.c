@@ -286,6 +286,14 @@ void grpc_client_wait(struct grpc_client *c, unsigned call)
     grpc_client_wait_bytes(c, call, SIZE_MAX);
 }
 
+bool grpc_client_listen(struct grpc_client *c)
+{
+    bool more = pull(c);
+
+    push(c);
+    return more;
+}
+
 void grpc_client_wait_goaways(struct grpc_client *c, unsigned count)
 {
     while (!c->ended && c->goaways < count && pull(c))

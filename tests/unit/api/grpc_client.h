@@ -56,6 +56,8 @@ void grpc_client_cancel(struct grpc_client *c, unsigned call);
 void grpc_client_wait(struct grpc_client *c, unsigned call);
 /* Until the call's answer has as many bytes, or it is over. */
 void grpc_client_wait_bytes(struct grpc_client *c, unsigned call, size_t bytes);
+/* One read of whatever comes, and what is to be said to it; false at the end. */
+bool grpc_client_listen(struct grpc_client *c);
 /* nghttp2 reads no GOAWAY once one came and no call is open. */
 void grpc_client_wait_goaways(struct grpc_client *c, unsigned count);
 void grpc_client_wait_end(struct grpc_client *c);

@@ -458,6 +458,33 @@ static void a_connection_that_says_nothing_is_closed(void **state)
     world_close(&w);
 }
 
+/* A watch is open: who answers our PING stays, who does not is let go. */
+static void a_client_that_is_not_there_any_more_is_noticed(void **state)
+{
+    struct api_options o = options();
+    struct grpc_client here, gone;
+    struct world w;
+    unsigned a, b;
+
+    (void)state;
+    o.idle_ms = 800;
+    open_world(&w, &o);
+    grpc_client_open(&here, &w, 0);
+    grpc_client_open(&gone, &w, 0);
+    a = grpc_client_begin(&here, &(struct grpc_ask){.path = WATCH});
+    b = grpc_client_begin(&gone, &(struct grpc_ask){.path = WATCH});
+    grpc_client_wait_bytes(&here, a, 7);
+    grpc_client_wait_bytes(&gone, b, 7);
+    for (int pings = 0; pings < 2; pings++) /* nothing else comes */
+        assert_true(grpc_client_listen(&here));
+    assert_false(here.calls[a].ended);
+    grpc_client_wait_end(&gone);
+    assert_false(gone.calls[b].ended);
+    grpc_client_close(&here);
+    grpc_client_close(&gone);
+    world_close(&w);
+}
+
 /* --- bounds --- */
 
 static void bodies_and_answers_over_their_bounds_are_refused(void **state)
@@ -788,6 +815,7 @@ int main(void)
         cmocka_unit_test(a_message_that_does_not_come_is_not_waited_for),
         cmocka_unit_test(an_answer_nobody_takes_is_dropped),
         cmocka_unit_test(a_connection_that_says_nothing_is_closed),
+        cmocka_unit_test(a_client_that_is_not_there_any_more_is_noticed),
         cmocka_unit_test(bodies_and_answers_over_their_bounds_are_refused),
         cmocka_unit_test(a_message_waits_for_room_while_others_have_it),
         cmocka_unit_test(a_full_queue_says_when_to_come_again),

@@ -764,6 +764,38 @@ static void a_reset_now_and_then_is_fine(void **state)
     side_end(&s);
 }
 
+/* As many calls are answered as are given up. */
+static void a_client_in_a_hurry_is_no_flood(void **state)
+{
+    struct side s;
+    struct buf b, out;
+
+    (void)state;
+    side_start(&s);
+    buf_init(&b, 4096);
+    buf_init(&out, 1 << 24);
+    put_hello(&b);
+    assert_true(h2_feed(s.h, b.data, b.bytes, 1));
+    for (uint32_t i = 0; i < 5 * H2_RESETS; i++) {
+        buf_reset(&b);
+        s.silent = i % 2 == 0;
+        put_frame(&b, HEADERS, END_HEADERS | END_STREAM, 2 * i + 1, slice_text(small_head));
+        if (s.silent)
+            put_frame(&b, RST, 0, 2 * i + 1, slice_make("\0\0\0\10", 4));
+        assert_true(h2_feed(s.h, b.data, b.bytes, 1));
+        assert_true(h2_take(s.h, &out, SIZE_MAX));
+        buf_reset(&out);
+        /* the client's windows, which our answers use up */
+        put_frame(&out, WINDOW_UPDATE, 0, 0, slice_make("\0\0\0\100", 4));
+        assert_true(h2_feed(s.h, out.data, out.bytes, 1));
+        buf_reset(&out);
+    }
+    assert_int_equal(s.closes, 5 * H2_RESETS);
+    buf_free(&b);
+    buf_free(&out);
+    side_end(&s);
+}
+
 static void continuation_without_end_is_given_up(void **state)
 {
     struct side s;
@@ -872,6 +904,7 @@ int main(void)
         cmocka_unit_test(a_rapid_reset_ends_the_connection),
         cmocka_unit_test(resets_we_are_made_to_send_count_too),
         cmocka_unit_test(a_reset_now_and_then_is_fine),
+        cmocka_unit_test(a_client_in_a_hurry_is_no_flood),
         cmocka_unit_test(continuation_without_end_is_given_up),
         cmocka_unit_test(a_head_in_two_frames_may_come_byte_by_byte),
         cmocka_unit_test(what_is_not_http2_is_known_by_its_first_bytes),
