@@ -225,6 +225,15 @@ static bool charge_said(struct grpc_stream *g, size_t bytes)
     return false;
 }
 
+/* All who watch are looked at in one go, however many they are. */
+static void watch_again(struct grpc_stream *g)
+{
+    uint64_t now = uv_now(&g->conn->server->loop);
+
+    g->due_ms = (now / GRPC_WATCH_MS + 1) * GRPC_WATCH_MS;
+    h2_conn_want(g->conn, g->due_ms);
+}
+
 bool grpc_say(struct grpc_stream *g, struct slice message)
 {
     uint8_t lead[H2_LEAD_BYTES];
@@ -242,8 +251,7 @@ bool grpc_say(struct grpc_stream *g, struct slice message)
     begin_answer(g);
     if (!g->own->streams) {
         g->state = GRPC_STREAM_WATCHING;
-        g->due_ms = uv_now(&g->conn->server->loop) + GRPC_WATCH_MS;
-        h2_conn_want(g->conn, g->due_ms);
+        watch_again(g);
     }
     grpc_prefix(lead, (uint32_t)message.bytes);
     g->bytes_out += message.bytes + sizeof lead;
@@ -383,7 +391,7 @@ void grpc_stream_due(struct grpc_stream *g)
             answer_late(g);
         break;
     case GRPC_STREAM_WATCHING:
-        g->due_ms = uv_now(&g->conn->server->loop) + GRPC_WATCH_MS;
+        watch_again(g);
         grpc_watch_look(g);
         break;
     case GRPC_STREAM_ANSWERED:
