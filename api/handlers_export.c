@@ -58,6 +58,18 @@ static status read_page(struct request *req, const struct export *e, struct aren
     return ST_OK;
 }
 
+/* None and an empty one are the same. */
+static void put_payload(struct buf *out, struct slice payload)
+{
+    static const char none[] = ",\"payload\":{}";
+    size_t before = out->bytes;
+
+    print_payload(out, payload);
+    if (out->bytes - before == sizeof none - 1 &&
+        memcmp(out->data + before, none, sizeof none - 1) == 0)
+        out->bytes = before;
+}
+
 static void print_line(struct buf *out, const struct collection *c, const struct document *doc)
 {
     buf_put_text(out, "{\"doc_id\":");
@@ -65,8 +77,7 @@ static void print_line(struct buf *out, const struct collection *c, const struct
     if (doc->external_id.bytes > 0)
         print_external_id(out, doc->external_id);
     document_print_vectors(out, c, (const float *const *)doc->vectors, DOCUMENT_ALL_VECTORS);
-    if (doc->payload.bytes > 0)
-        print_payload(out, doc->payload);
+    put_payload(out, doc->payload);
     buf_put_text(out, "}\n");
 }
 

@@ -1,7 +1,7 @@
-/* cli_export.c - `tiervec export`: documents into a file or a pipe, page by page in id order. */
-#include "cli/bulk_file.h"
-#include "cli/bulk_run.h"
+/* cli_export.c - `tiervec export`: documents into a file or a pipe, in id order. Rows are asked for
+ * page by page, lines come in one stream (cli_export_lines.c). */
 #include "cli/commands.h"
+#include "cli/export.h"
 
 #include "base/fs.h"
 #include "base/npy.h"
@@ -21,7 +21,7 @@ enum {
 static const char help_text[] =
     "usage: tiervec export --collection COLLECTION [flags] FILE|-\n"
     "\n"
-    "Documents in id order, a page at a time; what is written meanwhile is in it or not. NDJSON\n"
+    "Documents in id order, in pieces; what is written meanwhile is in it or not. NDJSON\n"
     "holds all of a document and can be imported again. .npy and .fvecs hold vectors alone, "
     "without\n"
     "ids and payloads, in that order. FILE appears, or is replaced, when all of it is there: "
@@ -37,19 +37,7 @@ static const char help_text[] =
     "example: tiervec export --collection words --filter '{\"word\":\"east\"}' words.ndjson\n"
     "\n" REMOTE_FLAGS_HELP;
 
-struct export_command {
-    struct bulk_run run;
-    const char *filter, *format_name, *path;
-    const char *named;        /* --vector */
-    struct bulk_field *field; /* of .npy and .fvecs */
-    enum bulk_format format;
-    char part[FS_PATH_BYTES];
-    FILE *file;
-    uint32_t page_rows;
-    struct buf out;
-};
-
-static int cannot_write(struct export_command *c, const char *why)
+int export_cannot_write(struct export_command *c, const char *why)
 {
     return cli_error(CLI_FAILED, c->path, why, "room, or another file");
 }
@@ -69,13 +57,13 @@ static int open_file(struct export_command *c)
     }
     c->file = fopen(c->part, c->run.resumed ? "r+be" : "wbe");
     if (c->file == NULL)
-        return cannot_write(c, strerror(errno));
+        return export_cannot_write(c, strerror(errno));
     if (c->run.resumed) {
         if (fseeko(c->file, 0, SEEK_END) != 0 || (uint64_t)ftello(c->file) < s->position)
-            return cannot_write(c, "it is shorter than --resume's file says");
+            return export_cannot_write(c, "it is shorter than --resume's file says");
         fine = ftruncate(fileno(c->file), (off_t)s->position) == 0 &&
                fseeko(c->file, (off_t)s->position, SEEK_SET) == 0;
-        return fine ? CLI_OK : cannot_write(c, strerror(errno));
+        return fine ? CLI_OK : export_cannot_write(c, strerror(errno));
     }
     if (c->format != BULK_NPY)
         return CLI_OK;
@@ -84,23 +72,23 @@ static int open_file(struct export_command *c)
     fine = !head.failed && fwrite(head.data, 1, head.bytes, c->file) == head.bytes;
     c->run.state.position = head.bytes;
     buf_free(&head);
-    return fine ? CLI_OK : cannot_write(c, strerror(errno));
+    return fine ? CLI_OK : export_cannot_write(c, strerror(errno));
 }
 
 /* The page is on disk before the state says so. */
-static int write_page(struct export_command *c)
+int export_write(struct export_command *c)
 {
     struct bulk_run *run = &c->run;
 
     if (c->out.failed)
-        return cannot_write(c, "out of memory for a page");
+        return export_cannot_write(c, "out of memory for a page");
     if (fwrite(c->out.data, 1, c->out.bytes, c->file) != c->out.bytes || fflush(c->file) != 0)
-        return cannot_write(c, strerror(errno));
+        return export_cannot_write(c, strerror(errno));
     run->state.position += c->out.bytes;
     if (run->resume == NULL)
         return CLI_OK;
     if (fdatasync(fileno(c->file)) != 0)
-        return cannot_write(c, strerror(errno));
+        return export_cannot_write(c, strerror(errno));
     return bulk_run_save(run);
 }
 
@@ -122,24 +110,20 @@ static int end_file(struct export_command *c)
     buf_free(&head);
     fine = fine && fflush(c->file) == 0 && fdatasync(fileno(c->file)) == 0;
     if (!fine)
-        return cannot_write(c, strerror(errno));
+        return export_cannot_write(c, strerror(errno));
     if (fs_rename(fs_real(), c->part, c->path, &err) != ST_OK)
-        return cannot_write(c, err.text);
+        return export_cannot_write(c, err.text);
     c->run.state.done = true;
     return c->run.resume == NULL ? CLI_OK : bulk_run_save(&c->run);
 }
 
 /* --- pages --- */
 
-/* All vectors, or the one that is written. */
+/* The vector that is written. */
 static void put_wanted(const struct export_command *c, struct buf *path)
 {
     struct buf names;
 
-    if (c->field == NULL) {
-        buf_put_text(path, "true");
-        return;
-    }
     buf_init(&names, 4096);
     buf_put_text(&names, "[");
     json_put_string(&names, slice_text(c->field->name));
@@ -197,21 +181,9 @@ static int get_page(struct export_command *c, struct jval *root)
 
 static status put_document(struct export_command *c, struct jval v, struct err *err)
 {
-    struct bulk_rows *rows = &c->run.rows;
-    status st;
-
-    switch (c->format) {
-    case BULK_FVECS:
+    if (c->format == BULK_FVECS)
         buf_put_u32(&c->out, c->field->dim);
-        return bulk_put_floats(rows, &c->out, c->field, v, err);
-    case BULK_NPY:
-        return bulk_put_floats(rows, &c->out, c->field, v, err);
-    case BULK_NDJSON:
-        break;
-    }
-    st = bulk_put_document(rows, &c->out, v, NULL, err);
-    buf_put_text(&c->out, "\n");
-    return st;
+    return bulk_put_floats(&c->run.rows, &c->out, c->field, v, err);
 }
 
 static int take_page(struct export_command *c, bool *more)
@@ -242,7 +214,7 @@ static int take_page(struct export_command *c, bool *more)
     *more = next.bytes > 0;
     run->batches++;
     bulk_run_progress(run);
-    return write_page(c);
+    return export_write(c);
 }
 
 static int export_all(struct export_command *c)
@@ -260,7 +232,9 @@ static int export_all(struct export_command *c)
         bulk_field_meant(&run->rows, c->named, &c->field, &err) != ST_OK)
         return cli_error(CLI_FAILED, "export", err.text, "--vector NAME of one of them, or NDJSON");
     buf_init(&words, 1024 * 1024);
-    buf_printf(&words, "export %s %s %s", bulk_format_name(c->format), c->path,
+    /* The cursor of lines is a document's id, that of rows a page's. */
+    buf_printf(&words, "export %s %s %s",
+               c->format == BULK_NDJSON ? "lines" : bulk_format_name(c->format), c->path,
                c->filter != NULL ? c->filter : "");
     if (c->named != NULL)
         buf_printf(&words, " vector %s", c->named);
@@ -269,12 +243,14 @@ static int export_all(struct export_command *c)
     if (code != CLI_OK || run->state.done)
         return code;
     more = !run->resumed || run->state.cursor[0] != '\0';
-    dim = c->field != NULL ? c->field->dim : bulk_fields_dim(&run->rows);
+    dim = c->field != NULL ? c->field->dim : 1;
     c->page_rows = (uint32_t)(PAGE_BYTES / TEXT_BYTES_A_FLOAT / (dim == 0 ? 1 : dim)) + 1;
     if (c->page_rows > PAGE_ROWS_MAX)
         c->page_rows = PAGE_ROWS_MAX;
     code = open_file(c);
-    while (code == CLI_OK && more)
+    if (code == CLI_OK && c->format == BULK_NDJSON)
+        code = export_lines(c);
+    while (code == CLI_OK && c->format != BULK_NDJSON && more)
         code = take_page(c, &more);
     return code != CLI_OK ? code : end_file(c);
 }

@@ -1,4 +1,4 @@
-#include "cli/http.h"
+#include "cli/http_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -145,11 +145,9 @@ static status send_all(int fd, struct slice bytes, struct err *err)
 /* How many bytes the whole answer has, as far as its first bytes say: 0, as long as they do not. */
 static size_t answer_bytes(const struct buf *raw);
 
-/* Until the answer is whole, or the other side closes. */
-static status receive_all(int fd, struct buf *out, struct err *err)
+status http_receive(int fd, struct buf *out, bool *end, struct err *err)
 {
-    size_t whole = 0;
-
+    *end = false;
     for (;;) {
         ssize_t got;
 
@@ -157,24 +155,35 @@ static status receive_all(int fd, struct buf *out, struct err *err)
             return err_set(err, ST_LIMIT, "the answer is larger than %d MiB",
                            HTTP_BODY_BYTES_MAX >> 20);
         got = recv(fd, out->data + out->bytes, PIECE_BYTES, 0);
-        if (got == 0)
-            return ST_OK;
-        if (got > 0) {
+        if (got >= 0) {
             out->bytes += (size_t)got;
-            whole = whole == 0 ? answer_bytes(out) : whole;
-            if (whole != 0 && out->bytes >= whole)
-                return ST_OK;
-        } else if (errno == EAGAIN && !wait_for(fd, POLLIN, HTTP_WAIT_MS))
+            *end = got == 0;
+            return ST_OK;
+        }
+        if (errno == EAGAIN && !wait_for(fd, POLLIN, HTTP_WAIT_MS))
             return err_set(err, ST_UNAVAILABLE, "no answer for %d s", HTTP_WAIT_MS / 1000);
-        else if (errno != EAGAIN && errno != EINTR)
+        if (errno != EAGAIN && errno != EINTR)
             return err_set(err, ST_UNAVAILABLE, "the answer was cut off (%s)", strerror(errno));
     }
 }
 
+/* Until the answer is whole, or the other side closes. */
+static status receive_all(int fd, struct buf *out, struct err *err)
+{
+    size_t whole = 0;
+    bool end = false;
+    status st = ST_OK;
+
+    while (st == ST_OK && !end && (whole == 0 || out->bytes < whole)) {
+        st = http_receive(fd, out, &end, err);
+        whole = st == ST_OK && whole == 0 ? answer_bytes(out) : whole;
+    }
+    return st;
+}
+
 /* --- the answer --- */
 
-/* The value of a header, NULL if absent; head ends in NUL. */
-static const char *header(const char *head, const char *name)
+const char *http_find_header(const char *head, const char *name)
 {
     const char *line = head;
 
@@ -211,7 +220,7 @@ static size_t answer_bytes(const struct buf *raw)
         return 0;
     memcpy(head, raw->data, head_bytes);
     head[head_bytes] = '\0';
-    length = header(head, "Content-Length");
+    length = http_find_header(head, "Content-Length");
     if (length == NULL || !length_of(length, &bytes) || bytes > HTTP_BODY_BYTES_MAX)
         return 0;
     return head_bytes + 2 + (size_t)bytes;
@@ -219,15 +228,16 @@ static size_t answer_bytes(const struct buf *raw)
 
 static status read_head(char *head, struct http_answer *out, uint64_t *length, struct err *err)
 {
-    const char *type = header(head, "Content-Type");
-    const char *bytes = header(head, "Content-Length");
-    const char *after = header(head, "Retry-After");
-    const char *connection = header(head, "Connection");
+    const char *type = http_find_header(head, "Content-Type");
+    const char *bytes = http_find_header(head, "Content-Length");
+    const char *after = http_find_header(head, "Retry-After");
+    const char *connection = http_find_header(head, "Connection");
     uint64_t seconds = 0;
 
     *length = UINT64_MAX;
     if (strncmp(head, "HTTP/1.", 7) != 0 || strspn(head + 9, "0123456789") != 3 ||
-        header(head, "Transfer-Encoding") != NULL || (bytes != NULL && !length_of(bytes, length)))
+        http_find_header(head, "Transfer-Encoding") != NULL ||
+        (bytes != NULL && !length_of(bytes, length)))
         return err_set(err, ST_CORRUPT, "who answers there speaks no HTTP we know");
     out->status = (head[9] - '0') * 100 + (head[10] - '0') * 10 + (head[11] - '0');
     if (type != NULL)
@@ -314,6 +324,28 @@ static status put_request(struct buf *out, const struct place *place, const stru
                q->method, q->path, q->keep, place->host, place->port,
                q->keep ? "keep-alive" : "close", bytes, header, header[0] == '\0' ? "" : "\r\n");
     return buf_status(out, err);
+}
+
+status http_send_get(const char *url, const char *path, const char *header, int *fd,
+                     struct err *err)
+{
+    const struct question q = {"GET", path, header, true};
+    struct place place;
+    struct buf request;
+    status st = place_of(url, &place, err);
+
+    if (st != ST_OK)
+        return st;
+    st = put_request(&request, &place, &q, 0, err);
+    if (st == ST_OK)
+        st = open_socket(&place, fd, err);
+    if (st == ST_OK) {
+        st = send_all(*fd, buf_slice(&request), err);
+        if (st != ST_OK)
+            (void)close(*fd);
+    }
+    buf_free(&request);
+    return st;
 }
 
 void http_line_close(struct http_line *line)

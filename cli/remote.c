@@ -13,7 +13,7 @@ void remote_close(struct remote *r)
     r->doc = NULL;
 }
 
-static const char *url_of(const struct remote *r)
+const char *remote_url(const struct remote *r)
 {
     const char *env = getenv("TIERVEC_URL");
 
@@ -121,8 +121,9 @@ static status ask_once(struct remote *r, const char *method, const char *path, s
 {
     http_answer_free(&r->answer);
     if (r->keeps)
-        return http_line_ask(&r->line, url_of(r), method, path, r->header, body, &r->answer, err);
-    return http_ask_with(url_of(r), method, path, r->header, body, &r->answer, err);
+        return http_line_ask(&r->line, remote_url(r), method, path, r->header, body, &r->answer,
+                             err);
+    return http_ask_with(remote_url(r), method, path, r->header, body, &r->answer, err);
 }
 
 /* Again while there is patience: a node that starts anew, or waits for its bucket. */

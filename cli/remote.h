@@ -35,6 +35,8 @@ struct remote {
 /* clang-format on */
 
 void remote_close(struct remote *r);
+/* --url, or what stands for it. */
+const char *remote_url(const struct remote *r);
 /* Asks; *root is the JSON of an answer of 2xx (zeros for lines of it). Else says what went
  * wrong and returns the exit code. body may be NULL. */
 int remote_ask(struct remote *r, const char *what, const char *method, const char *path,

@@ -1,0 +1,17 @@
+/* http_internal.h - what http.c and http_pieces.c share. */
+#ifndef CLI_HTTP_INTERNAL_H
+#define CLI_HTTP_INTERNAL_H
+
+#include "cli/http.h"
+
+/* Connects and sends a request without a body; the connection is for it alone. */
+NODISCARD
+status http_send_get(const char *url, const char *path, const char *header, int *fd,
+                     struct err *err);
+/* Appends what comes to out, at least a byte; *end: the other side has closed. */
+NODISCARD
+status http_receive(int fd, struct buf *out, bool *end, struct err *err);
+/* The value of a header, NULL if absent; head ends in NUL. */
+const char *http_find_header(const char *head, const char *name);
+
+#endif
