@@ -1,7 +1,6 @@
 /* cli_import.c - `tiervec import`: documents from a file, a pipe or another server. */
-#include "cli/bulk_file.h"
 #include "cli/commands.h"
-#include "cli/import.h"
+#include "cli/import_file.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -44,14 +43,6 @@ static const char help_text[] =
     "example: tiervec import --collection words --create --metric cosine --resume words.state "
     "words.ndjson\n"
     "\n" REMOTE_FLAGS_HELP;
-
-struct import_command {
-    struct import in;
-    const char *format, *first_id, *dimension, *batch_rows, *batch_bytes;
-    FILE *file;
-    struct bulk_reader reader;
-    struct bulk_field *field; /* of rows that are vectors alone */
-};
 
 /* --- the collection --- */
 
@@ -234,8 +225,10 @@ static int import_rows(struct import_command *c)
     char label[BULK_LABEL_BYTES];
     struct slice row;
     struct err err;
+    bool all = false;
     int code = CLI_OK;
 
+    c->streams = import_may_stream(c);
     while (code == CLI_OK) {
         bool got = false;
 
@@ -248,8 +241,13 @@ static int import_rows(struct import_command *c)
         run->state.position = c->reader.offset;
         run->state.row = c->reader.row;
         run->state.rows++;
-        if (bulk_batch_full(run))
-            code = import_send(&c->in);
+        if (!bulk_batch_full(run))
+            continue;
+        code = import_send(&c->in);
+        if (code == CLI_OK && c->streams)
+            code = import_stream(c, &all);
+        if (code == CLI_OK && all)
+            return import_end(&c->in);
     }
     return code;
 }

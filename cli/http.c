@@ -280,21 +280,27 @@ static status take_answer(const struct buf *raw, struct http_answer *out, struct
     return buf_status(&out->body, err);
 }
 
-static status exchange(int fd, const struct buf *request, struct slice body,
-                       struct http_answer *out, struct err *err)
+status http_read_answer(int fd, struct http_answer *out, struct err *err)
 {
     struct buf raw;
-    status st = send_all(fd, buf_slice(request), err);
+    status st;
 
     buf_init(&raw, HTTP_BODY_BYTES_MAX + HTTP_HEAD_BYTES_MAX);
-    if (st == ST_OK)
-        st = send_all(fd, body, err);
-    if (st == ST_OK)
-        st = receive_all(fd, &raw, err);
+    st = receive_all(fd, &raw, err);
     if (st == ST_OK)
         st = take_answer(&raw, out, err);
     buf_free(&raw);
     return st;
+}
+
+static status exchange(int fd, const struct buf *request, struct slice body,
+                       struct http_answer *out, struct err *err)
+{
+    status st = send_all(fd, buf_slice(request), err);
+
+    if (st == ST_OK)
+        st = send_all(fd, body, err);
+    return st == ST_OK ? http_read_answer(fd, out, err) : st;
 }
 
 static bool is_header(const char *line)
@@ -326,17 +332,17 @@ static status put_request(struct buf *out, const struct place *place, const stru
     return buf_status(out, err);
 }
 
-status http_send_get(const char *url, const char *path, const char *header, int *fd,
-                     struct err *err)
+status http_send_head(const char *url, const char *method, const char *path, const char *header,
+                      uint64_t body_bytes, int *fd, struct err *err)
 {
-    const struct question q = {"GET", path, header, true};
+    const struct question q = {method, path, header, true};
     struct place place;
     struct buf request;
     status st = place_of(url, &place, err);
 
     if (st != ST_OK)
         return st;
-    st = put_request(&request, &place, &q, 0, err);
+    st = put_request(&request, &place, &q, (size_t)body_bytes, err);
     if (st == ST_OK)
         st = open_socket(&place, fd, err);
     if (st == ST_OK) {

@@ -4,10 +4,14 @@
 
 #include "cli/http.h"
 
-/* Connects and sends a request without a body; the connection is for it alone. */
+/* Connects and sends the head of a request whose body has so many bytes; the connection is for it
+ * alone. */
 NODISCARD
-status http_send_get(const char *url, const char *path, const char *header, int *fd,
-                     struct err *err);
+status http_send_head(const char *url, const char *method, const char *path, const char *header,
+                      uint64_t body_bytes, int *fd, struct err *err);
+/* A whole answer, in one piece. */
+NODISCARD
+status http_read_answer(int fd, struct http_answer *out, struct err *err);
 /* Appends what comes to out, at least a byte; *end: the other side has closed. */
 NODISCARD
 status http_receive(int fd, struct buf *out, bool *end, struct err *err);

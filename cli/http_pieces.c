@@ -69,7 +69,7 @@ status http_pieces_open(struct http_pieces *p, const char *url, const char *path
 
     *p = (struct http_pieces){0};
     buf_init(&p->raw, RAW_BYTES_MAX);
-    st = http_send_get(url, path, header, &p->fd, err);
+    st = http_send_head(url, "GET", path, header, 0, &p->fd, err);
     p->open = st == ST_OK;
     while (st == ST_OK) {
         const uint8_t *end =

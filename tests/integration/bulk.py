@@ -303,6 +303,59 @@ def a_killed_export_goes_on():
         node.stop()
 
 
+def streamed(client, name, rows, pid=""):
+    """Whether the node has acknowledged so many lines of a stream that goes on, of this process."""
+    return any(i["state"] == "running" and i["acknowledged_lines"] >= rows and i["request_id"].startswith(f"tiervec-import-{pid}") for i in client.get(f"/api/v1/collections/{name}/import")["imports"])
+
+
+def a_stream_that_ends_early_goes_on():
+    """The rest of a file goes in one stream, behind a batch by insert; what ends it early is seen to by inserts."""
+    rng = random.Random(SEED + 9)
+    rows = [[f32(at), f32(at % 7), *random_vector(rng, 6)] for at in range(16000)]
+    documents = [{"doc_id": at, "vector": v} for at, v in enumerate(rows)]
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    with Folder("bulk") as folder, Node(folder, args=("--rest-port", str(port))) as node:
+        node.start()
+        put(f"{folder}/in.npy", npy_bytes(rows))
+        put(f"{folder}/in.fvecs", fvecs_bytes(rows))
+        write_lines(f"{folder}/in.ndjson", documents)
+        kills = 0
+        for kind in ("ndjson", "npy", "fvecs"):
+            client = node.client()
+            client.ok("POST", "/api/v1/collections", {"name": kind, "dimension": 8, "metric": "l2", "hnsw": {"threshold": 1000000}}, 201)
+            words = ("import", "--collection", kind, "--resume", f"{kind}.state", f"in.{kind}")
+            kills += killed_while(node, words, lambda k=kind, c=client: streamed(c, k, 1))
+            check(position(f"{folder}/{kind}.state") >= 1000, "the first batch is in the state")
+            env = {**os.environ, "TIERVEC_URL": f"http://127.0.0.1:{node.port}"}
+            child = subprocess.Popen([program(), *words, "--json"], env=env, cwd=folder, stdout=subprocess.PIPE)
+            while child.poll() is None and not streamed(client, kind, 1, child.pid):
+                time.sleep(0.001)
+            if child.poll() is None:
+                kills += 1
+                node.kill9()
+                node.start()
+            out, _ = child.communicate(timeout=120)
+            check(child.returncode == OK and json.loads(out)["documents"] == 16000, f"{kind}: {child.returncode} {out}")
+            got = {d["doc_id"]: [f32(x) for x in d["vector"]] for d in node.client().documents(kind)}
+            check(got == dict(enumerate(rows)), f"{kind}: not what was sent")
+        check(kills >= 2, f"all but {kills} of 6 were too quick to be killed")
+        # What a line has that the stream does not take, inserts do; what is wrong with it they say.
+        for name in ("alias", "bad"):
+            node.client().ok("POST", "/api/v1/collections", {"name": name, "dimension": 8, "metric": "l2", "hnsw": {"threshold": 1000000}}, 201)
+        lines = read(f"{folder}/in.ndjson").splitlines(keepends=True)
+        lines[7000] = b'{"id":99999999,"lsn":7,"vector":[1,2,3,4,5,6,7,8]}\n'
+        put(f"{folder}/alias.ndjson", b"".join(lines))
+        said = json.loads(run(node, "import", "--collection", "alias", "--json", "alias.ndjson"))
+        check(said["documents"] == 16000 and node.client().collection("alias")["document_count"] == 16000, f"{said}")
+        lines[9000] = b'{"doc_id":1,"vector":[1]}\n'
+        put(f"{folder}/bad.ndjson", b"".join(lines))
+        text = run(node, "import", "--collection", "bad", "--resume", "bad.state", "bad.ndjson", code=FAILED)
+        check("line 9001; `vector` has 1 values" in text and position(f"{folder}/bad.state") >= 8000, text)
+        node.stop()
+
+
 def a_node_that_starts_anew_is_waited_for():
     rng = random.Random(SEED + 4)
     documents = make_documents(rng, 2000, 16)
@@ -640,7 +693,7 @@ def patience_is_asked_for_and_given():
 
 if __name__ == "__main__":
     support.main(lines_come_back_as_they_went, named_vectors_come_back_bit_by_bit, rows_without_an_id_are_the_same_ones_when_sent_again, arrays_come_back_bit_by_bit,
-                 a_killed_import_goes_on_without_a_gap, a_killed_export_goes_on, a_node_that_starts_anew_is_waited_for,
+                 a_killed_import_goes_on_without_a_gap, a_killed_export_goes_on, a_stream_that_ends_early_goes_on, a_node_that_starts_anew_is_waited_for,
                  another_nodes_points, what_no_collection_takes_is_refused_whole, any_text_is_an_id_where_the_collection_says_so,
                  memory_stays_what_a_batch_takes, what_is_wrong_is_named, a_batch_that_was_not_acknowledged_is_sent_again,
                  patience_is_asked_for_and_given)

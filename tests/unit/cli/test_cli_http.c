@@ -1,6 +1,7 @@
 /* The client of the commands against whatever may answer at a port: whole answers, answers cut at
  * each byte, and what is no HTTP. */
 #include "cli/http.h"
+#include "cli/http_pieces.h"
 
 #include "base/lock.h"
 
@@ -270,6 +271,81 @@ static void a_connection_is_kept_and_opened_anew_when_it_was_closed(void **state
     assert_int_equal(k.connections, 3);
 }
 
+/* --- chunks --- */
+
+/* All pieces together into text, whose capacity is enough. */
+static status ask_pieces(const char *says, size_t bytes, char text[256], struct err *err)
+{
+    struct http_pieces p = {0};
+    struct server s;
+    bool end = false;
+    status st;
+
+    text[0] = '\0';
+    start(&s, says, bytes);
+    st = http_pieces_open(&p, s.url, "/x", NULL, err);
+    while (st == ST_OK && p.status == 200 && !end) {
+        struct slice piece;
+
+        st = http_pieces_next(&p, &piece, &end, err);
+        if (piece.bytes > 0)
+            (void)strncat(text, (const char *)piece.data, piece.bytes);
+    }
+    if (st == ST_OK && p.status != 200)
+        (void)snprintf(text, 256, "%d %u", p.status, p.retry_after_s);
+    http_pieces_close(&p);
+    finish(&s);
+    return st;
+}
+
+static void chunks_come_as_pieces_and_a_cut_is_told(void **state)
+{
+    static const char whole[] =
+        "HTTP/1.1 200 OK\r\ncontent-type: x\r\nTransfer-Encoding: chunked\r\n"
+        "\r\n5\r\nhello\r\nA;x=y\r\n\r\n234567\r\n\r\n0\r\nT: x\r\n\r\n";
+    struct err err;
+    char text[256];
+
+    (void)state;
+    for (size_t bytes = 0; bytes < sizeof whole - 1; bytes++) {
+        assert_int_equal(ask_pieces(whole, bytes, text, &err), ST_UNAVAILABLE);
+        assert_int_equal(strncmp("hello\r\n234567\r\n", text, strlen(text)), 0);
+    }
+    assert_int_equal(ask_pieces(whole, sizeof whole - 1, text, &err), ST_OK);
+    assert_string_equal(text, "hello\r\n234567\r\n");
+}
+
+static void what_are_no_chunks_is_refused(void **state)
+{
+    static const char *const bodies[] = {"x\r\n",
+                                         "\r\n",
+                                         "-1\r\n",
+                                         "5\r\nhelloX\r\n",
+                                         "5\nhello",
+                                         "5\r\nhello\r\nq",
+                                         "1000000000000000\r\n"};
+    static const char plain[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab";
+    static const char busy[] = "HTTP/1.1 503 No\r\nRetry-After: 7\r\nContent-Length: 2\r\n\r\nab";
+    struct err err;
+    char says[512];
+    char text[256];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
+        status st;
+
+        (void)snprintf(says, sizeof says,
+                       "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%s\r\n\r\n",
+                       bodies[i]);
+        st = ask_pieces(says, strlen(says), text, &err);
+        if (st != ST_CORRUPT)
+            fail_msg("%s: %s", bodies[i], status_name(st));
+    }
+    assert_int_equal(ask_pieces(plain, sizeof plain - 1, text, &err), ST_CORRUPT);
+    assert_int_equal(ask_pieces(busy, sizeof busy - 1, text, &err), ST_OK);
+    assert_string_equal(text, "503 7");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -281,6 +357,8 @@ int main(void)
         cmocka_unit_test(nobody_at_the_port_is_told),
         cmocka_unit_test(urls_are_checked),
         cmocka_unit_test(names_are_encoded),
+        cmocka_unit_test(chunks_come_as_pieces_and_a_cut_is_told),
+        cmocka_unit_test(what_are_no_chunks_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
