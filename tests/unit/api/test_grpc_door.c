@@ -339,7 +339,7 @@ static void a_deadline_that_passes_meanwhile_is_told(void **state)
     grpc_client_open(&c, &w, 0);
     fake_node_hold(w.node, true);
     call = grpc_client_begin(
-        &c, &(struct grpc_ask){.path = UPSERT, .message = UPSERT_ONE, .timeout = "50m"});
+        &c, &(struct grpc_ask){.path = UPSERT, .message = UPSERT_ONE, .timeout = "600m"});
     grpc_client_wait(&c, call);
     check_said(&c.calls[call], DEADLINE, "still under way after its deadline; whether it was done");
     fake_node_hold(w.node, false);
