@@ -197,7 +197,7 @@ static bool begin_slices(struct request *req, struct insert *in)
     size_t rows_max = req->body.bytes / INSERT_ROW_BYTES_MIN + 1;
     struct parse p = {0};
 
-    if (req->body.bytes < INSERT_SLICED_BYTES ||
+    if (request_input_bytes(req) < INSERT_SLICED_BYTES ||
         !split_begin(&in->split, buf_slice(&req->body), "documents"))
         return false;
     if (rows_max > req->api->options.batch_max)
@@ -252,7 +252,7 @@ static task_state take_slice(struct request *req)
     while (step == INSERT_MORE) {
         step = take_next(req, in, &p, &element);
         bytes += element.bytes;
-        if (step != INSERT_MORE || bytes < INSERT_CLOCK_BYTES)
+        if (step != INSERT_MORE || (req->grpc == NULL && bytes < INSERT_CLOCK_BYTES))
             continue;
         bytes = 0;
         if (clock_mono_ns(req->api->options.clock) >= until_ns)

@@ -329,7 +329,7 @@ static task_state take_slice(struct request *req)
         return TASK_DONE;
     while (step == UPSERT_MORE) {
         step = take_next(req, u, &p);
-        if (step != UPSERT_MORE || u->cut.at - looked < UPSERT_CLOCK_BYTES)
+        if (step != UPSERT_MORE || (req->grpc == NULL && u->cut.at - looked < UPSERT_CLOCK_BYTES))
             continue;
         looked = u->cut.at;
         if (clock_mono_ns(req->api->options.clock) >= until_ns)
@@ -363,7 +363,7 @@ task_state handle_qd_upsert(struct request *req)
     if (u == NULL)
         return TASK_DONE;
     u->cut = cut_make(buf_slice(&req->body));
-    if (req->body.bytes < UPSERT_SLICED_BYTES || !cut_open(&u->cut, &u->top, '{'))
+    if (request_input_bytes(req) < UPSERT_SLICED_BYTES || !cut_open(&u->cut, &u->top, '{'))
         return upsert_whole(req);
     req->task.fair_key = collection_fair_key(req->collection);
     req->task.run = upsert_slice;

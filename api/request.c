@@ -362,6 +362,11 @@ bool request_json(struct request *req, bool optional, struct jval *root)
     return false;
 }
 
+size_t request_input_bytes(const struct request *req)
+{
+    return req->grpc != NULL ? req->grpc->message.bytes : req->body.bytes;
+}
+
 bool request_asks_rows(const struct request *req, const struct filter *filter)
 {
     return node_select_cost_ns(req->collection, filter) > EXEC_INTERACTIVE_NS;

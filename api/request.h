@@ -136,6 +136,8 @@ status request_json_text(struct request *req, struct slice text, struct jval *ro
                          struct err *err);
 /* Between slices: answers and returns false when nobody waits any more or the deadline passed. */
 bool request_wanted(struct request *req);
+/* What was sent, be it text or a message whose vectors the body only names: how much work it is. */
+size_t request_input_bytes(const struct request *req);
 /* Whether asking rows for the filter takes long, which happens in one go. */
 bool request_asks_rows(const struct request *req, const struct filter *filter);
 /* Goes on with run(): at once, or among the slow tasks if it asks rows for long. */

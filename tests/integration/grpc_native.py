@@ -133,6 +133,19 @@ def same_as_rest(node, m, call, rng):
     rest.close()
 
 
+def many_at_once(m, call, rng):
+    """A message that is read in slices, and one of them that is wrong far behind."""
+    call(MANAGE + "CreateCollection", m.CreateCollectionRequest(name="w", dimension=96, metric="dot"), m.CreateCollectionResponse)
+    rows = [[f32(rng.uniform(-1, 1)) for _ in range(96)] for _ in range(1500)]
+    asked = m.InsertRequest(collection_id="w", documents=[m.InsertDocument(doc_id=m.DocId(text=str(i)), vector=v) for i, v in enumerate(rows)])
+    check(call(DATA + "Insert", asked, m.InsertResponse).inserted == 1500, "all of them")
+    for i in (0, 777, 1499):
+        check(list(call(DATA + "Get", m.GetRequest(collection_id="w", doc_id=str(i)), m.GetResponse).document.vector) == rows[i], f"document {i}")
+    asked.documents[1400].vector[95] = float("inf")
+    text = refused(grpc.StatusCode.INVALID_ARGUMENT, lambda: call(DATA + "Insert", asked, m.InsertResponse))
+    check("documents[1400]" in text and "element 95 is not finite" in text, text)
+
+
 def named_vectors(m, call):
     asked = m.CreateCollectionRequest(name="n")
     asked.vectors["title"].CopyFrom(m.VectorSpec(dimension=2, metric="dot"))
@@ -163,6 +176,7 @@ def our_own_api_by_grpc():
 
             m = Messages(str(folder))
             same_as_rest(node, m, call, rng)
+            many_at_once(m, call, rng)
             named_vectors(m, call)
             channel.close()
 
