@@ -31,12 +31,20 @@ static inline uint32_t bits_next(const uint64_t *bits, uint32_t bit_count, uint3
     }
     return BITS_NONE;
 }
+/* In place: a build for every x86-64 has no instruction for it, the compiler calls a library. */
+static inline uint32_t bits_in_word(uint64_t w)
+{
+    w -= w >> 1 & UINT64_C(0x5555555555555555);
+    w = (w & UINT64_C(0x3333333333333333)) + (w >> 2 & UINT64_C(0x3333333333333333));
+    w = (w + (w >> 4)) & UINT64_C(0x0f0f0f0f0f0f0f0f);
+    return (uint32_t)(w * UINT64_C(0x0101010101010101) >> 56);
+}
 static inline uint64_t bits_count(const uint64_t *bits, uint32_t bit_count)
 {
     uint64_t count = 0;
 
     for (uint32_t i = 0; i < bit_count / 64; i++)
-        count += (uint64_t)__builtin_popcountll(bits[i]);
+        count += bits_in_word(bits[i]);
     return count;
 }
 

@@ -281,7 +281,7 @@ static uint64_t count_container(const roaring_array_t *ra, int32_t i, const uint
         uint32_t words = words_within(base, bit_count);
 
         for (uint32_t w = 0; w < words; w++)
-            count += (uint64_t)__builtin_popcountll(bits[base / 64 + w] & c->array[w]);
+            count += bits_in_word(bits[base / 64 + w] & c->array[w]);
     } else if (ra->typecodes[i] == ARRAY_CONTAINER_TYPE_CODE) {
         const array_container_t *c = ra->containers[i];
 

@@ -3,6 +3,7 @@
  *
  * Pending rows are scanned before the graph is walked. A row leaves the pending ones after its
  * links are in: whoever misses it in the scan finds its links. */
+#include "base/bits.h"
 #include "base/clock.h"
 #include "index/vindex_internal.h"
 
@@ -15,6 +16,7 @@ enum {
     RERANK_SPARE_MIN = 8,   /* a walk re-ranks k + max(ef / 4, RERANK_SPARE_MIN) at first */
     SCAN_PER_WALK = 2,      /* rows scanned in the time of one distance of a walk */
     FULL_AHEAD = 2,         /* full vectors prefetched ahead while re-ranking */
+    FULL_SCAN_AHEAD = 4,    /* and while the rows of a bitmap are scanned */
     COST_SAMPLE_EVERY = 16, /* searches per look at the clock */
     COST_PS_FIRST = 50000,  /* picoseconds a distance, until measured */
     SEARCH_ATTEMPTS_MAX = 3,
@@ -61,7 +63,7 @@ static uint32_t count_matches(const struct walk *w)
         for (uint32_t i = 0; i < run && at < words; i++, at++) {
             uint64_t bits = atomic_load_explicit(&present[i], memory_order_relaxed);
 
-            count += (uint32_t)__builtin_popcountll(bits & word_allowed(w, at));
+            count += bits_in_word(bits & word_allowed(w, at));
         }
     }
     return count;
@@ -178,10 +180,31 @@ static enum walk_end scan_pending(struct walk *w, struct cands *pool)
     return WALK_DONE;
 }
 
-static enum walk_end scan_full(struct walk *w, const float *query)
+static void prefetch_full(const struct vindex *v, uint32_t slot)
+{
+    const char *row = plane_row(&v->full, slot);
+
+    for (size_t at = 0; at < v->full.row_bytes && at < 4096; at += 64)
+        __builtin_prefetch(row + at);
+}
+
+static void full_offer(struct walk *w, const float *query, uint32_t slot)
 {
     const struct vindex *v = w->v;
     struct cands *pool = &w->scratch->pool;
+    float key = full_key(&v->shape, w->k, query, vindex_vector(v, slot));
+
+    w->stats.scanned++;
+    if (cands_wants(pool, key, slot) && slots_live(v->options.slots, slot) && walk_asks(w, slot))
+        (void)cands_put(pool, key, slot);
+}
+
+/* Rows of a bitmap lie apart: they are fetched some steps before they are compared. */
+static enum walk_end scan_full(struct walk *w, const float *query)
+{
+    const struct vindex *v = w->v;
+    uint32_t ahead[FULL_SCAN_AHEAD];
+    uint32_t count = 0;
     uint32_t words = (slot_end_of(v) + 63) / 64;
 
     for (uint32_t at = 0; at < words; at++) {
@@ -193,24 +216,19 @@ static enum walk_end scan_full(struct walk *w, const float *query)
             return WALK_STOPPED;
         for (; bits != 0; bits &= bits - 1) {
             uint32_t slot = at * 64 + (uint32_t)__builtin_ctzll(bits);
-            float key = full_key(&v->shape, w->k, query, vindex_vector(v, slot));
+            uint32_t *place = &ahead[count % FULL_SCAN_AHEAD];
 
-            w->stats.scanned++;
-            if (cands_wants(pool, key, slot) && slots_live(v->options.slots, slot) &&
-                walk_asks(w, slot))
-                (void)cands_put(pool, key, slot);
+            if (w->allow != NULL)
+                prefetch_full(v, slot);
+            if (count++ >= FULL_SCAN_AHEAD)
+                full_offer(w, query, *place);
+            *place = slot;
         }
     }
+    for (uint32_t i = count < FULL_SCAN_AHEAD ? 0 : count - FULL_SCAN_AHEAD; i < count; i++)
+        full_offer(w, query, ahead[i % FULL_SCAN_AHEAD]);
     w->stats.distances += w->stats.scanned;
     return WALK_DONE;
-}
-
-static void prefetch_full(const struct vindex *v, uint32_t slot)
-{
-    const char *row = plane_row(&v->full, slot);
-
-    for (size_t at = 0; at < v->full.row_bytes && at < 4096; at += 64)
-        __builtin_prefetch(row + at);
 }
 
 /* Offers candidates, which are in order, to scratch->best by their full vectors: the first `depth`,
