@@ -39,20 +39,21 @@ MEMBERS = {
         "name": ("text",), "dimension": (), "metric": (), "hnsw": ("object",), "tiering_policy": (), "durability": (), "string_ids": ("true",),
         "hnsw.m": (), "hnsw.ef_construction": (), "hnsw.ef_search": (), "hnsw.threshold": ("zero",), "quantization": (), "unheard_of": ()}),
     "patch": ("PATCH", f"/api/v1/collections/{NAME}", {"ef_search": 50}, {
-        "name": ("text", "nothing"), "ef_search": (), "unheard_of": (), "hnsw": (), "tiering_policy": (), "durability": ()}),
+        "name": ("text", "nothing"), "ef_search": (), "unheard_of": (), "hnsw": ("object",), "tiering_policy": (), "durability": (),
+        "hnsw.m": (), "hnsw.ef_construction": (), "hnsw.threshold": ("zero",)}),
     "tier": ("POST", f"/api/v1/collections/{NAME}/tier", {"tiering_policy": "Memory"}, {"tiering_policy": (), "unheard_of": ()}),
     "alias": ("POST", "/api/v1/aliases", {"alias": "other", "collection": NAME}, {"alias": ("text",), "collection": (), "unheard_of": ()}),
     "retry": ("POST", f"/admin/collections/{NAME}/dlq/retry", {"ids": ["1"]}, {"ids": (), "unheard_of": (), "confirm": ()}),
     "discard": ("DELETE", f"/admin/collections/{NAME}/dlq", {"ids": [1]}, {
         "ids": (), "confirm": (), "confirm.lsn_first": (), "confirm.unheard_of": (), "drop": ("true",), "unheard_of": ()}),
     "insert": ("POST", f"/api/v1/collections/{NAME}/insert", {"doc_id": 7, "vector": [1, 2, 3]}, {
-        "doc_id": INTEGERS, "vector": (), "external_id": ("text",), "payload": ("object",), "documents": (), "unheard_of": (), "vectors": ()}),
+        "doc_id": INTEGERS, "vector": (), "external_id": ("text",), "payload": ("object",), "documents": (), "unheard_of": (), "vectors": ("object",)}),
     "insert_many": ("POST", f"/api/v1/collections/{NAME}/insert", {"documents": [{"doc_id": 7, "vector": [1, 2, 3]}]}, {
         "doc_id": (), "vector": (), "documents.doc_id": INTEGERS, "documents.vector": (), "documents.external_id": ("text",),
         "documents.payload": ("object",), "documents.unheard_of": ()}),
     "delete": ("POST", f"/api/v1/collections/{NAME}/delete", {"ids": [1]}, {"ids": (), "filter": (), "unheard_of": ()}),
     "query": ("POST", f"/api/v1/collections/{NAME}/query", {"query_vector": [1, 2, 3]}, {
-        "query_vector": (), "top_k": (), "ef_search": (), "exact": ("true",), "with_payload": ("true",), "with_vector": ("true",),
+        "query_vector": (), "top_k": (), "ef_search": (), "exact": ("true",), "with_payload": ("true",), "with_vector": ("true", "list"),
         "explain": ("true",), "timeout_ms": (), "filter": ("object",), "as_of": (), "queries": (), "unheard_of": ()}),
     "query_many": ("POST", f"/api/v1/collections/{NAME}/query", {"queries": [{"query_vector": [1, 2, 3]}]}, {
         "queries.query_vector": (), "queries.top_k": (), "queries.exact": ("true",), "queries.unheard_of": (), "query_vector": (), "top_k": ()}),
