@@ -166,7 +166,7 @@ static status create_steps(struct node *node, struct catalog *next,
 }
 
 /* What comes from the bucket has its name and aliases before it is in the catalog. */
-static status check_name_free(struct node *node, const char *name, struct err *err)
+status admin_check_name_free(struct node *node, const char *name, struct err *err)
 {
     struct collection *c = node_collection_pin(node, name, strlen(name));
     bool arrives = c != NULL && catalog_find_id(&node->catalog, c->id) == NULL;
@@ -194,7 +194,7 @@ static void run_create(struct meta_job *base)
     if (st == ST_OK)
         st = catalog_copy(&node->catalog, &next, &err);
     if (st == ST_OK)
-        st = check_name_free(node, entry->name, &err);
+        st = admin_check_name_free(node, entry->name, &err);
     if (st == ST_OK)
         st = catalog_add_collection(&next, entry, &err);
     if (st == ST_OK)
@@ -308,13 +308,15 @@ static status drop_in_bucket(struct collection *c, bool unloaded, struct err *er
     struct err ignored = {0};
     bool fenced;
     bool streams;
+    bool unsure;
     status st = ST_OK;
 
     lock_take(&c->seq.lock);
-    fenced = c->seq.fenced && !c->seq.dropping; /* its root may say that it is dropped */
+    unsure = c->seq.dropping; /* its root may say that it is dropped */
+    fenced = c->seq.fenced && !unsure;
     streams = c->seq.stream != NULL;
     lock_drop(&c->seq.lock);
-    if (unloaded || (!fenced && !streams)) /* its root alone tells whose it is */
+    if (unloaded || unsure || (!fenced && !streams)) /* its root alone tells whose it is */
         st = drop_unloaded_allowed(c, err);
     if (st != ST_OK)
         return st;

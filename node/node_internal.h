@@ -564,6 +564,9 @@ status node_check_policy(struct node *node, enum node_policy policy, struct err 
 /* catalog_change_fn; arg is the struct catalog_collection to add. */
 NODISCARD
 status admin_add_entry(void *arg, struct catalog *catalog, struct err *err);
+/* ST_EXISTS: what comes from the bucket has it, and the local catalog not yet. */
+NODISCARD
+status admin_check_name_free(struct node *node, const char *name, struct err *err);
 /* What the bucket's catalog has dropped goes here too; on the meta thread. */
 void collection_drop_here(struct collection *c);
 

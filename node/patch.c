@@ -226,6 +226,8 @@ static status prepare(struct patch_job *job, struct catalog *next, struct collec
 
     if (st == ST_OK && !is_as_it_was(job))
         st = err_set(err, ST_CONFLICT, "another change of the collection came in between");
+    if (st == ST_OK && job->name != NULL)
+        st = admin_check_name_free(job->node, job->name, err);
     if (st == ST_OK && job->name != NULL) {
         *stats = collection_stats_create(job->node, job->c->id_text, job->name);
         if (*stats == NULL)

@@ -191,12 +191,41 @@ static void aliases_come_with_their_collection(void **state)
     nworld_fini(&w);
 }
 
+/* On its way from the bucket it has its name, and the local catalog does not know it yet. */
+static void the_name_of_what_arrives_is_taken(void **state)
+{
+    struct catalog_collection entry = {0};
+    struct collection *arriving = NULL;
+    struct collection *c;
+    struct nworld w;
+    struct err err = {0};
+
+    (void)state;
+    nworld_init(&w, false, 4);
+    nworld_open(&w);
+    create(&w, "here", NODE_MEMORY);
+    c = npin(&w, "here");
+    assert_int_equal(catalog_collection_copy(&w.node->catalog.collections[0], &entry, NULL), ST_OK);
+    entry.id[0] ^= 1;
+    memcpy(entry.name, "come", 5);
+    assert_int_equal(collection_create(w.node, &entry, &arriving, NULL), ST_OK);
+    table_add(w.node, arriving);
+    assert_int_equal(ncreate(&w, "come", DIM, VMETRIC_L2, 64, &err), ST_EXISTS);
+    assert_int_equal(npatch(&w, c, "come", 0, &err), ST_EXISTS);
+    assert_string_equal(ninfo(c).name, "here");
+    assert_int_equal(npatch(&w, c, "here", 0, &err), ST_OK);
+    catalog_collection_free(&entry);
+    node_collection_unpin(c);
+    nworld_fini(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(of_several_changes_all_or_none_are_made),
         cmocka_unit_test(the_bucket_knows_the_aliases_of_its_collections),
         cmocka_unit_test(aliases_come_with_their_collection),
+        cmocka_unit_test(the_name_of_what_arrives_is_taken),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

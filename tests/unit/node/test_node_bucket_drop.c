@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdio.h>
 
 static struct collection *begin(struct nworld *w, const char *bucket, uint64_t seed)
 {
@@ -214,6 +215,51 @@ static void a_drop_whose_answer_is_lost_is_settled_without_a_start(void **state)
     nworld_fini(&w);
 }
 
+static struct root *read_root(struct nworld *w, struct collection *c,
+                              char etag[OBJSTORE_ETAG_BYTES])
+{
+    struct root *root = mem_zero(sizeof *root);
+    char key[OBJKEY_BYTES];
+    struct objstore_req get = {.op = OBJSTORE_GET, .key = key};
+
+    assert_non_null(root);
+    objkey_root(c->id, key);
+    assert_int_equal(objstore_wait(w->bucket, &get, NULL), ST_OK);
+    assert_int_equal(root_decode(buf_slice(&get.result.body), c->id, root, NULL), ST_OK);
+    memcpy(etag, get.result.etag, OBJSTORE_ETAG_BYTES);
+    objstore_result_fini(&get.result);
+    return root;
+}
+
+/* It was begun when the collection was ours. */
+static void a_drop_that_is_unsure_does_not_reach_another_owner(void **state)
+{
+    char etag[OBJSTORE_ETAG_BYTES];
+    char key[OBJKEY_BYTES];
+    struct objstore_req put = {.op = OBJSTORE_PUT, .key = key};
+    struct nworld w;
+    struct collection *c = begin(&w, "drop-foreign", 6);
+    struct err err = {0};
+    struct root *root = read_root(&w, c, etag);
+    struct buf bytes;
+
+    (void)state;
+    objkey_root(c->id, key);
+    (void)snprintf(root->node_id, sizeof root->node_id, "other");
+    buf_init(&bytes, ROOT_BYTES_MAX);
+    assert_int_equal(root_encode(root, &bytes, NULL), ST_OK);
+    put.body = buf_slice(&bytes);
+    assert_int_equal(objstore_wait(w.bucket, &put, NULL), ST_OK);
+    objstore_result_fini(&put.result);
+    drop_is_unsure(c); /* settled in two seconds */
+    assert_int_equal(ndrop(&w, c, &err), ST_DENIED);
+    assert_non_null(strstr(err.text, "other's"));
+    node_collection_unpin(c);
+    buf_free(&bytes);
+    mem_free(root);
+    nworld_fini(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +268,7 @@ int main(void)
         cmocka_unit_test(a_drop_that_arrives_late_finds_another_catalog),
         cmocka_unit_test(a_drop_on_a_full_disk_is_done_when_there_is_room),
         cmocka_unit_test(a_drop_whose_answer_is_lost_is_settled_without_a_start),
+        cmocka_unit_test(a_drop_that_is_unsure_does_not_reach_another_owner),
     };
 
     nlog();
