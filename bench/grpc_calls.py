@@ -2,7 +2,7 @@
 """The same calls by gRPC and by REST in one run, by the same client (h2load of Debian's nghttp2-client): calls a second, latency, and
 the server's CPU a call.
 
-    bench/grpc.py [--dim N] [--points N] [--seconds S] [--connections N] [--streams N] [health] [query] [upsert]
+    bench/grpc_calls.py [--dim N] [--points N] [--seconds S] [--connections N] [--streams N] [health] [query] [upsert]
 
 h2load speaks HTTP/1.1 too (one request at a time on a connection); by gRPC it has --streams calls under way on each. So there are two
 lines of gRPC: one call at a time as REST has it, and many. Client and server share the machine.
