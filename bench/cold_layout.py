@@ -291,7 +291,7 @@ def segments(s):
             for i, r in enumerate(footers_plans(s, lay, at, cap, budget * 10 ** 6)):
                 sums += (hits(eight[i][inside(r, cell_of[eight[i]])][:TOP], lay.truth[i]), *cost(r, at))
             out.append((" ".join(f"{p:.0%}" for p in parts), "footers only, 8-bit cells", cap, budget, *(sums[:2] / len(s.q)), sums[2] / len(s.q) / 1e6))
-    table(f"Segments: {s.key}, {lay.name}", ["shares", "plan", "GETs at most", "MB at most", "recall@10", "GETs", "MB"], out)
+    table(f"Segments: {s.key}", ["shares", "plan", "GETs at most", "MB at most", "recall@10", "GETs", "MB"], out)
 
 
 def scanned(s):
