@@ -51,6 +51,7 @@ class Set:
         self.turn = rotation(self.x.shape[1], args.seed)
         self.truth, self.truth_dist = self.kept("truth", lambda: sets.nearest(self.x, self.q, 100))
         self.n, self.dim = self.x.shape
+        args.centroid_bits = args.centroid_bits or (4 if self.dim <= 128 else 2 if self.dim <= 256 else 1)
 
     def kept(self, what, make):
         path = os.path.join(self.args.work, hashlib.sha1(f"{self.key}/{what}".encode()).hexdigest()[:16] + ".pickle")
@@ -421,7 +422,7 @@ def main():
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--shape", default="", help="coarse x fine of all tables but routing, as 71x32")
     parser.add_argument("--bits", default="", help="code widths of footers, resident and codes, as 1,8")
-    parser.add_argument("--centroid-bits", type=int, default=1, help="of fine centroids, around their coarse one; 32 for exact")
+    parser.add_argument("--centroid-bits", type=int, default=0, help="of fine centroids, around their coarse one: 32 for exact, 0 for 4, 2 or 1 by the dimension")
     parser.add_argument("--work", default="")
     args = parser.parse_intermixed_args()
     args.work = args.work or tempfile.mkdtemp(prefix="cold-layout-")
