@@ -187,6 +187,7 @@ struct collection {
     _Atomic bool room_wanted;        /* a write was refused: every dead row is worth taking out */
     uint64_t checkpoint_log_bytes;   /* of its log after the last one; the upkeep thread's */
     _Atomic bool graph_news;         /* another graph serves than the checkpoint has */
+    _Atomic uint32_t graphs_made;    /* anew, since the start */
     _Atomic bool checkpoint_failed;  /* the last one tried */
     _Atomic bool checkpoint_damaged; /* the one on disk: nothing of it may be kept */
     struct meta_job bury_job;

@@ -30,6 +30,7 @@ static uint64_t now_ms(struct node *node)
 
 struct publishing {
     struct collection *c;
+    uint32_t graphs_made; /* when the checkpoint was asked for */
     struct catalog_collection schema;
     struct root root;
     unsigned what; /* the wish's, or more */
@@ -146,6 +147,7 @@ static status go_on_without(struct publishing *p, status st, struct err *err)
 struct published {
     struct collection *c;
     unsigned what;
+    bool image_is_old; /* another graph has come to serve since its checkpoint */
     const struct manifest *m;
     const struct publish_report *r;
     uint64_t lsn;
@@ -160,7 +162,7 @@ static void note_marks(const void *arg, struct bucket_marks *marks)
         marks->switching = false;
     }
     if ((p->what & PUBLISH_IMAGE) != 0) {
-        marks->image_rows = slots_live_count(p->c->slots);
+        marks->image_rows = p->image_is_old ? 0 : slots_live_count(p->c->slots);
         marks->image_lsn = p->r->image_lsn;
         marks->changed_rows = 0;
     }
@@ -174,10 +176,17 @@ static void note_marks(const void *arg, struct bucket_marks *marks)
 }
 
 /* What was published, for the next decision and for those who ask. */
-static void publish_note(struct collection *c, unsigned what, const struct manifest *m,
+static void publish_note(const struct publishing *from, const struct manifest *m,
                          const struct publish_report *r, uint64_t lsn)
 {
-    const struct published p = {.c = c, .what = what, .m = m, .r = r, .lsn = lsn};
+    struct collection *c = from->c;
+    unsigned what = from->what;
+    const struct published p = {.c = c,
+                                .what = what,
+                                .image_is_old = from->graphs_made != atomic_load(&c->graphs_made),
+                                .m = m,
+                                .r = r,
+                                .lsn = lsn};
 
     ship_change_marks(c, note_marks, &p);
     ship_remember(c);
@@ -238,7 +247,7 @@ static status run(struct publishing *p, struct publish_report *out, struct err *
     options.lsn = s.shipped_lsn;
     st = publish_run(&options, p->has_before ? &p->before : NULL, &after, out, err);
     if (st == ST_OK) {
-        publish_note(c, p->what, &after, out, s.shipped_lsn);
+        publish_note(p, &after, out, s.shipped_lsn);
         manifest_free(&after);
     }
     return st;
@@ -247,7 +256,7 @@ static status run(struct publishing *p, struct publish_report *out, struct err *
 status publish_now(struct collection *c, const struct publish_wish *wish,
                    struct publish_report *out, struct err *err)
 {
-    struct publishing p = {.c = c, .what = wish->what};
+    struct publishing p = {.c = c, .what = wish->what, .graphs_made = atomic_load(&c->graphs_made)};
     struct node *node = c->node;
     status st = ship_own(c, NODE_BUCKET_WAIT_MS, err);
 

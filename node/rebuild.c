@@ -92,6 +92,7 @@ static void done(struct collection *c, struct collection_field *f, struct vgraph
 
     atomic_store(&f->rebuild_wall_ns, 0);
     atomic_store(&c->graph_news, true);
+    atomic_fetch_add(&c->graphs_made, 1);
     stats_observe(c->node->rebuild_seconds, seconds);
     log_info("a graph that was made anew serves",
              "collection_id=%s vector=%s m=%u ef_construction=%u rows=%u linked=%u pending=%u "
