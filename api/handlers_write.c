@@ -267,13 +267,7 @@ static task_state take_slice(struct request *req)
 
 static task_state insert_slice(struct task *task)
 {
-    struct request *req = (struct request *)task;
-    task_state state;
-
-    log_context_set(req->id, collection_id_text(req->collection));
-    state = take_slice(req);
-    log_context_set(NULL, NULL);
-    return state;
+    return request_slice(task, take_slice);
 }
 
 task_state handle_insert(struct request *req)

@@ -248,8 +248,9 @@ static bool ends(struct batch *b)
     return cut_next(&b->cut, &top, &key) == CUT_END && cut_at_end(&b->cut);
 }
 
-static task_state take_slice(struct request *req, struct batch *b)
+static task_state take_slice(struct request *req)
 {
+    struct batch *b = req->state;
     uint64_t until_ns = clock_mono_ns(req->api->options.clock) + EXEC_SLICE_NS;
     struct slice key = {0};
     struct qd_parse p = {0};
@@ -276,13 +277,7 @@ static task_state take_slice(struct request *req, struct batch *b)
 
 static task_state batch_slice(struct task *task)
 {
-    struct request *req = (struct request *)task;
-    task_state state;
-
-    log_context_set(req->id, collection_id_text(req->collection));
-    state = take_slice(req, req->state);
-    log_context_set(NULL, NULL);
-    return state;
+    return request_slice(task, take_slice);
 }
 
 task_state handle_qd_batch(struct request *req)

@@ -143,8 +143,9 @@ static bool print_some(struct request *req, struct retrieve *r)
     return st == ST_OK;
 }
 
-static task_state go_on(struct request *req, struct retrieve *r)
+static task_state go_on(struct request *req)
 {
+    struct retrieve *r = req->state;
     uint64_t until_ns = clock_mono_ns(req->api->options.clock) + EXEC_SLICE_NS;
 
     if (!request_wanted(req))
@@ -162,13 +163,7 @@ static task_state go_on(struct request *req, struct retrieve *r)
 
 static task_state retrieve_slice(struct task *task)
 {
-    struct request *req = (struct request *)task;
-    task_state state;
-
-    log_context_set(req->id, collection_id_text(req->collection));
-    state = go_on(req, req->state);
-    log_context_set(NULL, NULL);
-    return state;
+    return request_slice(task, go_on);
 }
 
 task_state handle_qd_retrieve(struct request *req)

@@ -178,8 +178,9 @@ static task_state fail(struct request *req, struct scrolling *s, status st, cons
     return TASK_DONE;
 }
 
-static task_state go_on(struct request *req, struct scrolling *s)
+static task_state go_on(struct request *req)
 {
+    struct scrolling *s = req->state;
     enum { RECORDS_A_LOOK = 16 }; /* at the clock */
     uint64_t until_ns = clock_mono_ns(req->api->options.clock) + EXEC_SLICE_NS;
     struct arena page = s->page; /* the state is gone once the request was answered */
@@ -215,13 +216,7 @@ static task_state go_on(struct request *req, struct scrolling *s)
 
 static task_state scroll_slice(struct task *task)
 {
-    struct request *req = (struct request *)task;
-    task_state state;
-
-    log_context_set(req->id, collection_id_text(req->collection));
-    state = go_on(req, req->state);
-    log_context_set(NULL, NULL);
-    return state;
+    return request_slice(task, go_on);
 }
 
 task_state handle_qd_scroll(struct request *req)

@@ -347,13 +347,7 @@ static task_state take_slice(struct request *req)
 
 static task_state upsert_slice(struct task *task)
 {
-    struct request *req = (struct request *)task;
-    task_state state;
-
-    log_context_set(req->id, collection_id_text(req->collection));
-    state = take_slice(req);
-    log_context_set(NULL, NULL);
-    return state;
+    return request_slice(task, take_slice);
 }
 
 task_state handle_qd_upsert(struct request *req)

@@ -94,8 +94,9 @@ static void note_slow(struct request *req)
                  req->match.route->pattern, req->body.bytes);
 }
 
-static task_state run(struct request *req, struct query_job *job)
+static task_state run(struct request *req)
 {
+    struct query_job *job = req->state;
     uint64_t until_ns = clock_mono_ns(req->api->options.clock) + EXEC_SLICE_NS;
     struct err err = {0};
 
@@ -129,13 +130,7 @@ static task_state run(struct request *req, struct query_job *job)
 
 static task_state slice(struct task *task)
 {
-    struct request *req = (struct request *)task;
-    task_state state;
-
-    log_context_set(req->id, collection_id_text(req->collection));
-    state = run(req, req->state);
-    log_context_set(NULL, NULL);
-    return state;
+    return request_slice(task, run);
 }
 
 task_state query_job_start(struct request *req, struct query_job *job, uint64_t cost_ns)

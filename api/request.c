@@ -83,6 +83,17 @@ task_state request_run(struct task *task)
     return state;
 }
 
+task_state request_slice(struct task *task, task_state (*go_on)(struct request *req))
+{
+    struct request *req = (struct request *)task;
+    task_state state;
+
+    log_context_set(req->id, collection_id_text(req->collection));
+    state = go_on(req);
+    log_context_set(NULL, NULL);
+    return state;
+}
+
 /* --- answering --- */
 
 struct buf *reply_begin(struct request *req)

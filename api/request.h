@@ -134,6 +134,8 @@ bool request_json_part(struct request *req, struct slice part, struct jval *root
 NODISCARD
 status request_json_text(struct request *req, struct slice text, struct jval *root,
                          struct err *err);
+/* A slice of a request whose collection is pinned, under its id in the log. */
+task_state request_slice(struct task *task, task_state (*go_on)(struct request *req));
 /* Between slices: answers and returns false when nobody waits any more or the deadline passed. */
 bool request_wanted(struct request *req);
 /* What was sent, be it text or a message whose vectors the body only names: how much work it is. */
