@@ -4,7 +4,8 @@ ranges are counted, with all that would travel in them. docs/decisions/cold-layo
 
     PYTHON bench/cold_layout.py BASE.npy QUERY.npy cosine|l2 [--rows N] [--queries N] [--work DIR] [--seed S] [tables...]
 
-PYTHON has numpy. Tables: routing, codes, footers, resident, copies, filters, sizes; without a name all. With --rows the base is grown
+PYTHON has numpy. Tables: routing, codes, footers, resident, segments, scanned, copies, filters, sizes; without a name all (minutes at
+71,000 rows, an hour at 1,000,000: name some, and --bits). With --rows the base is grown
 to so many rows by the recipe in cold_sets.py. --work keeps exact answers, layouts and code rankings between runs (default: a folder for this run).
 Memory stays under 4 GB at 1,000,000 x 384; one thread with OMP_NUM_THREADS=1. Every query is asked of every plan; recall is the mean over queries.
 """
@@ -199,7 +200,11 @@ def footers_plan(s, lay, weight, i, at, cap, budget, skip=None):
 
 
 def footers_plans(s, lay, at, cap, budget, most=2500):
-    """The plan of most worth for each query. What a cell of some rank is worth goes by its rows; each half of the queries is planned by the other's."""
+    """A plan for each query, each half of the queries by the other's weights: by clumps, or by prices, where what a cell of some rank is worth goes by its
+    rows too."""
+    if not s.args.prices:
+        weight = [cell_weight(s, lay, slice(k, None, 2)) for k in (1, 0)]
+        return [footers_plan(s, lay, weight[i % 2], i, at, cap, budget) for i in range(len(s.q))]
     near = lay.near[:, :most].astype(np.int64)
     usual = np.maximum(1, np.convolve(lay.count[near].mean(0), np.full(9, 1 / 9), "same"))
     by_rank = [cell_weight(s, lay, slice(k, None, 2))[:near.shape[1]] / usual for k in (1, 0)]
@@ -421,6 +426,7 @@ def main():
     parser.add_argument("--queries", type=int, default=500)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--shape", default="", help="coarse x fine of all tables but routing, as 71x32")
+    parser.add_argument("--prices", action="store_true", help="plan footers and segments by prices instead of clumps: slower, up to half a point more")
     parser.add_argument("--bits", default="", help="code widths of footers, resident and codes, as 1,8")
     parser.add_argument("--centroid-bits", type=int, default=0, help="of fine centroids, around their coarse one: 32 for exact, 0 for 4, 2 or 1 by the dimension")
     parser.add_argument("--work", default="")
