@@ -260,7 +260,10 @@ static void linger(struct conn *c)
     c->pending_at = 0;
     (void)uv_shutdown(&c->shutdown, (uv_stream_t *)&c->tcp, on_shutdown);
     conn_reading(c, true);
-    conn_arm(c, c->sends_on ? SERVER_UPLOAD_LINGER_MS : SERVER_LINGER_MS);
+    if (c->sends_on && !atomic_load_explicit(&c->server->api->draining, memory_order_relaxed))
+        conn_arm(c, SERVER_UPLOAD_LINGER_MS);
+    else
+        conn_arm(c, SERVER_LINGER_MS);
 }
 
 void conn_answered(struct conn *c)

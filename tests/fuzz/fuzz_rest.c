@@ -126,10 +126,16 @@ static size_t receive_some(char *to, size_t room)
 static int receive(bool head_only, char **body, size_t *body_bytes, bool *closes)
 {
     size_t have = 0, want = SIZE_MAX;
+    bool chunked = false;
     int http = 0;
 
     while (have < want) {
         char *end;
+
+        if (chunked && have >= 5 && memcmp(answer + have - 5, "0\r\n\r\n", 5) == 0) {
+            want = have; /* an export: its lines are for other tests to read */
+            break;
+        }
 
         FUZZ_CHECK(have < sizeof answer - 1);
         have += receive_some(answer + have, sizeof answer - 1 - have);
@@ -139,10 +145,12 @@ static int receive(bool head_only, char **body, size_t *body_bytes, bool *closes
             const char *length = strcasestr(answer, "\r\ncontent-length: ");
 
             FUZZ_CHECK(sscanf(answer, "HTTP/1.1 %d ", &http) == 1);
-            FUZZ_CHECK(length != NULL || http == 204 || http == 304);
+            chunked = http == 200 && strcasestr(answer, "\r\ntransfer-encoding: chunked") != NULL;
+            FUZZ_CHECK(length != NULL || http == 204 || http == 304 || chunked);
             *body = end + 4;
             *body_bytes = length == NULL ? 0 : strtoul(length + 18, NULL, 10);
-            want = (size_t)(*body - answer) + (head_only ? 0 : *body_bytes);
+            if (!chunked || head_only)
+                want = (size_t)(*body - answer) + (head_only ? 0 : *body_bytes);
         }
     }
     /* A head that is refused before its method is known is answered with a body, HEAD or not. */
