@@ -173,6 +173,23 @@ static bool take_body(struct request *req, struct grpc_in *in, const struct grpc
     return !in->out->failed || grpc_in_no_memory(in);
 }
 
+static bool is_qdrant(const struct grpc_route_call *call)
+{
+    static const char package[] = "/qdrant.";
+
+    return strncmp(call->method.path, package, sizeof package - 1) == 0;
+}
+
+/* As request_time_ms() does it with the parameter of a path: who waits for a read says how long. */
+static void take_time(struct request *req, const struct grpc_route_call *call)
+{
+    uint64_t own_ns = qd_timeout_s(req) * UINT64_C(1000000000);
+
+    if (is_qdrant(call) && call->method.kind == ROUTE_READ && own_ns > 0 &&
+        req->start_ns + own_ns < req->deadline_ns)
+        req->deadline_ns = req->start_ns + own_ns;
+}
+
 bool grpc_call_read(struct request *req, struct clock *clock, uint64_t until_ns, struct grpc_in *in)
 {
     const struct grpc_route_call *call = (const struct grpc_route_call *)req->grpc->method;
@@ -184,7 +201,10 @@ bool grpc_call_read(struct request *req, struct clock *clock, uint64_t until_ns,
     buf_reset(&req->body);
     req->query_count = 0;
     fine = look(in, call->request, req->grpc->message, &top) && take_path(req, in, call, &top) &&
-           take_query(req, in, call, &top) && take_body(req, in, call);
+           take_query(req, in, call, &top);
+    if (fine)
+        take_time(req, call);
+    fine = fine && take_body(req, in, call);
     if (in->late)
         in->end = GRPC_IN_LATE;
     if (!fine || in->late)
@@ -192,13 +212,6 @@ bool grpc_call_read(struct request *req, struct clock *clock, uint64_t until_ns,
     req->grpc->floats = in->floats;
     req->grpc->float_count = in->float_count;
     return true;
-}
-
-static bool is_qdrant(const struct grpc_route_call *call)
-{
-    static const char package[] = "/qdrant.";
-
-    return strncmp(call->method.path, package, sizeof package - 1) == 0;
 }
 
 const struct route *grpc_route_of(const struct grpc_route_call *call)

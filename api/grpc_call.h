@@ -26,8 +26,9 @@ void grpc_finish(struct request *req);
 /* Each method in turn; NULL behind the last. */
 const struct grpc_method *grpc_method_at(size_t index);
 const struct route *grpc_route_of(const struct grpc_route_call *call);
-/* The message into path, query, body and floats of the request; false after filling *in. With a
- * clock it ends (GRPC_IN_LATE) when the time has come; it may be read again then. */
+/* The message into path, query, body and floats of the request, whose deadline comes no later than
+ * the `timeout` of a read; false after filling *in. With a clock it ends (GRPC_IN_LATE) when the
+ * time has come; it may be read again then. */
 bool grpc_call_read(struct request *req, struct clock *clock, uint64_t until_ns,
                     struct grpc_in *in);
 /* What the client of a write is told that waits no longer (qd_put_wait_timeout()), as a message

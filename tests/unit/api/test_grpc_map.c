@@ -439,6 +439,36 @@ static void reading_ends_when_its_time_has_come(void **state)
     buf_free(&message);
 }
 
+/* As by REST: of a read `timeout` is its deadline, of a write how long its client waits. */
+static void the_timeout_of_a_read_ends_it(void **state)
+{
+    static const struct {
+        const char *method, *message;
+        uint64_t deadline_s;
+    } rows[] = {
+        {P "Query", "1\"c\" 15=2", 7},  {P "Count", "1\"c\" 6=2", 7},
+        {P "Count", "1\"c\"", 35},      {P "Count", "1\"c\" 6=0", 35},
+        {P "Count", "1\"c\" 6=90", 35}, {P "Upsert", "1\"c\" 7=2", 35},
+        {P "Search", "1\"c\" 13=3", 8},
+    };
+    const uint64_t second = 1000000000;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        struct buf message = wire(rows[i].message);
+        struct asked a;
+
+        ask(&a, rows[i].method, buf_slice(&message));
+        assert_true(a.fine);
+        a.req.start_ns = 5 * second;
+        a.req.deadline_ns = 35 * second;
+        assert_true(grpc_call_read(&a.req, NULL, 0, &a.in));
+        assert_true(a.req.deadline_ns == rows[i].deadline_s * second);
+        asked_free(&a);
+        buf_free(&message);
+    }
+}
+
 /* --- answers --- */
 
 struct print_row {
@@ -679,6 +709,7 @@ int main(void)
         cmocka_unit_test(nesting_has_an_end),
         cmocka_unit_test(empty_messages_do_not_grow_without_bound),
         cmocka_unit_test(reading_ends_when_its_time_has_come),
+        cmocka_unit_test(the_timeout_of_a_read_ends_it),
         cmocka_unit_test(answers_are_the_messages_clients_read),
         cmocka_unit_test(every_method_has_a_route),
         cmocka_unit_test(damaged_messages_are_read_to_an_end),
