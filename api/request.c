@@ -49,7 +49,7 @@ uint64_t request_cost_ns(const struct request *req)
 {
     enum { COST_BASE_NS = 20000, COST_BODY_BYTE_NS = 2 };
 
-    return COST_BASE_NS + COST_BODY_BYTE_NS * (uint64_t)req->body.bytes;
+    return COST_BASE_NS + COST_BODY_BYTE_NS * (uint64_t)request_input_bytes(req);
 }
 
 bool request_wanted(struct request *req)

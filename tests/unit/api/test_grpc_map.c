@@ -1,6 +1,7 @@
 /* Each message of the gRPC door says in JSON what its route reads, and each answer comes back as
  * the message its clients read. Messages are written by hand, so that numbers and types are held
  * too. */
+#include "api/api_internal.h"
 #include "api/grpc_call.h"
 #include "base/json.h"
 #include "base/rand.h"
@@ -469,6 +470,19 @@ static void the_timeout_of_a_read_ends_it(void **state)
     }
 }
 
+/* Its body is made later, by the worker: what a request costs is known before. */
+static void a_message_costs_what_a_body_as_long_does(void **state)
+{
+    static const uint8_t bytes[1 << 20];
+    struct grpc_call call = {.message = slice_make(bytes, sizeof bytes)};
+    const struct request by_grpc = {.grpc = &call};
+    const struct request by_rest = {.body = {.bytes = sizeof bytes}};
+
+    (void)state;
+    assert_true(request_cost_ns(&by_grpc) == request_cost_ns(&by_rest));
+    assert_true(request_cost_ns(&by_grpc) > EXEC_INTERACTIVE_NS);
+}
+
 /* --- answers --- */
 
 struct print_row {
@@ -710,6 +724,7 @@ int main(void)
         cmocka_unit_test(empty_messages_do_not_grow_without_bound),
         cmocka_unit_test(reading_ends_when_its_time_has_come),
         cmocka_unit_test(the_timeout_of_a_read_ends_it),
+        cmocka_unit_test(a_message_costs_what_a_body_as_long_does),
         cmocka_unit_test(answers_are_the_messages_clients_read),
         cmocka_unit_test(every_method_has_a_route),
         cmocka_unit_test(damaged_messages_are_read_to_an_end),
