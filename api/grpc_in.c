@@ -326,13 +326,17 @@ static bool is_there(const struct view *v, size_t index, unsigned how)
 {
     field_type f = &v->type->fields[index];
 
+    if (f->type == PROTOBUF_C_TYPE_ENUM && !is_repeated(f)) {
+        bool seen = v->seen[index].count > 0;
+        const char *text = grpc_enum_text(f->descriptor, seen ? last_of(v, index).value : 0);
+
+        /* One that has no name is refused where it is printed. */
+        return seen ? text == NULL || text[0] != '\0'
+                    : (f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) == 0 && text != NULL &&
+                          text[0] != '\0';
+    }
     if (v->seen[index].count > 0 || (how & FIELD_ALWAYS) != 0)
         return true;
-    if (f->type == PROTOBUF_C_TYPE_ENUM && !is_repeated(f)) {
-        const char *text = grpc_enum_text(f->descriptor, 0);
-
-        return (f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) == 0 && text != NULL && text[0] != '\0';
-    }
     return !is_repeated(f) && f->type != PROTOBUF_C_TYPE_MESSAGE &&
            (f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) == 0;
 }

@@ -223,6 +223,7 @@ static const struct read_row READS[] = {
     {K "Create", "1\"c\" 6{1d0.5 8=2 9{1=4}} 14{3{1=1 3{4=1}}}",
      "c;;{\"optimizers_config\":{\"deleted_threshold\":0.5,\"max_optimization_threads\":4},"
      "\"quantization_config\":{\"binary\":{\"always_ram\":true,\"query_encoding\":\"binary\"}}}"},
+    {K "Create", "1\"c\" 10{1{1=4 2=0 6=0 8=0}}", "c;;{\"vectors\":{\"size\":4}}"},
     {K "Create", "1\"c\" 6{8=2}", "c;;{\"optimizers_config\":{\"max_optimization_threads\":2}}"},
     {K "Create", "1\"c\" 6{9{2=0}}",
      "c;;{\"optimizers_config\":{\"max_optimization_threads\":\"auto\"}}"},
