@@ -16,6 +16,7 @@ static const char *const services[] = {
     "akidb.collection.v1.CollectionManagementService",
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
 };
 
 static enum health health_now(const struct grpc_stream *g)

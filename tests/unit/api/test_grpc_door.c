@@ -207,6 +207,8 @@ static void health_says_what_ready_says(void **state)
     check_said(s, OK, "");
     assert_int_equal(s->body.bytes, 7);
     assert_memory_equal(s->body.data, "\0\0\0\0\2\10\1", 7);
+    s = grpc_client_ask(&c, HEALTH, slice_text("\12\50grpc.reflection.v1alpha.ServerReflection"));
+    check_said(s, OK, "");
     fake_node_set_ready(w.node, false);
     s = grpc_client_ask(&c, HEALTH, slice_text("\12\15qdrant.Points"));
     check_said(s, OK, "");
