@@ -27,9 +27,10 @@ struct api {
     _Atomic uint32_t
         running;           /* workers inside request_run(), which outlasts its request's answer */
     _Atomic bool draining; /* set by api_drain(), read by the loop and /ready */
-    _Atomic uint64_t reply_bytes; /* of large answers between worker and socket */
-    _Atomic uint64_t query_bytes; /* what queries hold that wait between their slices */
-    _Atomic uint64_t line_bytes;  /* of lines of imports that are not whole yet */
+    _Atomic uint64_t reply_bytes;   /* of large answers between worker and socket */
+    _Atomic uint64_t query_bytes;   /* what queries hold that wait between their slices */
+    _Atomic uint64_t line_bytes;    /* of lines of imports that are not whole yet */
+    _Atomic uint64_t message_bytes; /* of bodies that large gRPC messages became */
 };
 
 /* The routes (handlers.c). */

@@ -226,6 +226,25 @@ const struct route *grpc_route_of(const struct grpc_route_call *call)
     return NULL;
 }
 
+/* What large messages become counts together, until their requests end: some parts take more as
+ * text than on the wire. */
+static bool charge_body(struct request *req)
+{
+    enum { LARGE_BYTES = 64 * 1024 };
+    struct api *api = req->api;
+    uint64_t bytes = req->body.capacity;
+
+    if (bytes <= LARGE_BYTES)
+        return true;
+    req->message_charged = bytes;
+    if (atomic_fetch_add_explicit(&api->message_bytes, bytes, memory_order_relaxed) + bytes <=
+        4 * api->options.qdrant_body_bytes_max)
+        return true;
+    reply_problem(req, PROBLEM_BODIES_FULL,
+                  "what all messages under way take as JSON is over its bound");
+    return false;
+}
+
 static task_state refuse(struct request *req, const struct grpc_in *in)
 {
     if (in->out->over || req->arena.full)
@@ -247,7 +266,7 @@ static task_state run_slow(struct task *task)
     log_context_set(req->id, NULL);
     req->task.slow = false;
     if (grpc_call_read(req, req->api->options.clock, req->deadline_ns, &in))
-        state = req->match.route->run(req);
+        state = charge_body(req) ? req->match.route->run(req) : TASK_DONE;
     else if (in.end != GRPC_IN_LATE)
         state = refuse(req, &in);
     else
@@ -270,7 +289,7 @@ task_state grpc_run(struct request *req)
     req->match.route = grpc_route_of(call);
     assert(req->match.route != NULL);
     if (grpc_call_read(req, clock, clock_mono_ns(clock) + READ_NS, &in))
-        return req->match.route->run(req);
+        return charge_body(req) ? req->match.route->run(req) : TASK_DONE;
     if (in.end != GRPC_IN_LATE)
         return refuse(req, &in);
     req->task.slow = true;
@@ -360,7 +379,10 @@ void grpc_finish(struct request *req)
              st == ST_NOSPACE ? "the answer is over the limit of 64 MiB" : err.text);
         buf_free(&out);
     } else if (code != GRPC_OK) {
-        fail(req, code, NULL);
+        /* Clients send UNAVAILABLE again by themselves, and what may be done they must not. */
+        if (req->outcome_unknown)
+            req->retry_after_s = 0;
+        fail(req, req->outcome_unknown ? GRPC_DEADLINE_EXCEEDED : code, NULL);
         buf_free(&out);
     } else {
         buf_free(&req->out);

@@ -113,6 +113,7 @@ static void set_problem(struct request *req, enum problem p, const char *detail,
     if (req->out.failed) /* no memory even for this: the status line alone has to say it */
         buf_reset(&req->out);
     req->http_status = problem_row(p)->http_status;
+    req->outcome_unknown = p == PROBLEM_OUTCOME_UNKNOWN;
     req->retry_after_s = problem_row(p)->retry_after_s;
     req->content_type = req->qdrant ? "application/json" : "application/problem+json";
 }

@@ -83,7 +83,9 @@ struct request {
     const char *allow;
     bool replayed; /* the answer of an earlier request with the same Idempotency-Key */
     struct buf out;
-    uint64_t out_charged; /* bytes of answers under way that this one holds */
+    uint64_t out_charged;     /* bytes of answers under way that this one holds */
+    uint64_t message_charged; /* of the bound on what gRPC messages become */
+    bool outcome_unknown;     /* the answer says that a write may have been done or not */
 
     /* The loop's alone. */
     struct conn *conn;          /* NULL once nobody waits */

@@ -64,6 +64,7 @@ void server_request_free(struct server *s, struct request *req)
     upload_destroy(req->upload);
     s->body_bytes -= req->body_charged;
     atomic_fetch_sub_explicit(&s->api->reply_bytes, req->out_charged, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&s->api->message_bytes, req->message_charged, memory_order_relaxed);
     buf_free(&req->head);
     buf_free(&req->body);
     buf_free(&req->payloads);

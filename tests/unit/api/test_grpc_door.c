@@ -2,6 +2,7 @@
  * through workers, commit thread and back. */
 #include "tests/unit/api/grpc_client.h"
 
+#include "api/api_internal.h"
 #include "api/grpc_wire.h"
 #include "base/lock.h"
 #include "base/mem.h"
@@ -554,6 +555,50 @@ static struct buf long_upsert(size_t bytes)
     return b;
 }
 
+/* A write that may have been done is none that a client should send again by itself. */
+static void an_outcome_that_is_unknown_asks_for_no_repetition(void **state)
+{
+    struct api_options o = options();
+    const struct grpc_said *s;
+    struct grpc_client c;
+    struct world w;
+
+    (void)state;
+    open_world(&w, &o);
+    grpc_client_open(&c, &w, 0);
+    fake_node_fail_write(w.node, ST_UNKNOWN);
+    s = grpc_client_ask(&c, UPSERT, UPSERT_ONE);
+    check_said(s, DEADLINE, "");
+    assert_string_equal(s->retry_after, "");
+    fake_node_fail_write(w.node, ST_OK);
+    check_said(grpc_client_ask(&c, UPSERT, UPSERT_ONE), OK, "");
+    grpc_client_close(&c);
+    world_close(&w);
+}
+
+static void what_messages_become_is_bounded_together(void **state)
+{
+    enum { LONG = 100 * 1024 };
+    struct api_options o = options();
+    struct buf large = long_upsert(LONG);
+    struct grpc_client c;
+    struct world w;
+
+    (void)state;
+    open_world(&w, &o);
+    grpc_client_open(&c, &w, 0);
+    atomic_store(&w.api->message_bytes, 4 * w.api->options.qdrant_body_bytes_max - LONG);
+    check_said(grpc_client_ask(&c, UPSERT, buf_slice(&large)), UNAVAILABLE, "over its bound");
+    check_said(grpc_client_ask(&c, UPSERT, UPSERT_ONE), OK, ""); /* small ones pass */
+    atomic_store(&w.api->message_bytes, 0);
+    for (int i = 0; i < 5; i++)
+        check_said(grpc_client_ask(&c, UPSERT, buf_slice(&large)), OK, "");
+    grpc_client_close(&c);
+    assert_int_equal(atomic_load(&w.api->message_bytes), 0);
+    world_close(&w);
+    buf_free(&large);
+}
+
 /* Three quarters of the room are taken by a call that is with node: the next message is received as
  * far as its window goes, and on when there is room. */
 static void a_message_waits_for_room_while_others_have_it(void **state)
@@ -819,6 +864,8 @@ int main(void)
         cmocka_unit_test(a_connection_that_says_nothing_is_closed),
         cmocka_unit_test(a_client_that_is_not_there_any_more_is_noticed),
         cmocka_unit_test(bodies_and_answers_over_their_bounds_are_refused),
+        cmocka_unit_test(an_outcome_that_is_unknown_asks_for_no_repetition),
+        cmocka_unit_test(what_messages_become_is_bounded_together),
         cmocka_unit_test(a_message_waits_for_room_while_others_have_it),
         cmocka_unit_test(a_full_queue_says_when_to_come_again),
         cmocka_unit_test(connections_over_the_limit_are_told),
