@@ -287,7 +287,8 @@ static status remove_entry(void *arg, struct catalog *catalog, struct err *err)
     return catalog_remove_collection(catalog, c->id, clock_wall_ns(c->node->options.clock), err);
 }
 
-static status drop_in_catalog(struct collection *c, struct err *err)
+/* was_unsure: one before it may have come about, whatever becomes of this one. */
+static status drop_in_catalog(struct collection *c, bool was_unsure, struct err *err)
 {
     status st = drop_begin(c, err);
 
@@ -296,7 +297,7 @@ static status drop_in_catalog(struct collection *c, struct err *err)
     st = bucket_catalog_change(c->node, remove_entry, c, err);
     if (st == ST_UNKNOWN)
         drop_is_unsure(c);
-    else if (st != ST_OK)
+    else if (st != ST_OK && !was_unsure)
         drop_is_over(c);
     return st;
 }
@@ -325,7 +326,7 @@ static status drop_in_bucket(struct collection *c, bool unloaded, struct err *er
     if (fenced)
         return err_set(err, ST_DENIED,
                        "the collection has another owner; drop it there, or take ownership first");
-    st = drop_in_catalog(c, err);
+    st = drop_in_catalog(c, unsure, err);
     if (st == ST_OK && ship_call(c, start_drop, NULL, NODE_BUCKET_WAIT_MS, &ignored) != ST_OK)
         log_warn("the root of a dropped collection is not marked yet", "collection_id=%s err=%s",
                  c->id_text, ignored.text);

@@ -290,9 +290,9 @@ static void take_all(struct sync_job *job)
         atomic_store(&node->sync_later, true);
     }
     show_settings(node);
-    drop_settle(node, &job->bucket, &job->again);
     drop_the_dropped(job);
     tell_of_the_missing(node, &job->bucket);
+    drop_settle(node, &job->bucket, &job->again); /* by what the bucket has then */
     load_the_new(job);
     lock_take(&node->bucket.lock);
     memcpy(node->bucket.catalog_reason, job->reason, sizeof job->reason);

@@ -91,7 +91,7 @@ void drop_settle(struct node *node, const struct catalog *bucket, bool *again)
         lock_take(&items[i]->seq.lock);
         dropping = items[i]->seq.dropping;
         lock_drop(&items[i]->seq.lock);
-        if (dropping && catalog_find_id(bucket, items[i]->id) != NULL)
+        if (dropping && !bucket_dropped(bucket, items[i]->id))
             settle(items[i], again);
     }
     table_snapshot_free(items, count);

@@ -215,6 +215,44 @@ static void a_drop_whose_answer_is_lost_is_settled_without_a_start(void **state)
     nworld_fini(&w);
 }
 
+/* What fails for sure says nothing of the one before it. */
+static void a_drop_that_fails_behind_one_that_is_unsure_leaves_it_so(void **state)
+{
+    struct nworld w;
+    struct collection *c = begin(&w, "drop-again", 7);
+    struct err err = {0};
+
+    (void)state;
+    (void)nfault(&w, of_catalog(OBJSTORE_PUT, OBJSTORE_FAULT_LOSE));
+    (void)nfault(&w, no_more(OBJSTORE_PUT, 1));
+    (void)nfault(&w, no_more(OBJSTORE_GET, 2));
+    assert_int_equal(ndrop(&w, c, &err), ST_UNKNOWN);
+    assert_int_equal(ndrop(&w, c, &err), ST_UNAVAILABLE);
+    takes_no_writes(&w);
+    node_collection_unpin(c);
+    objstore_faults_clear(w.bucket);
+    stays_gone(&w);
+    nworld_fini(&w);
+}
+
+/* As one whose switch was cut short before the bucket's catalog had it. */
+static void a_drop_of_what_the_bucket_lacks_is_settled_once_it_was_told(void **state)
+{
+    struct objstore_req del = {.op = OBJSTORE_DELETE, .key = OBJKEY_CATALOG};
+    struct nworld w;
+    struct collection *c = begin(&w, "drop-untold", 8);
+
+    (void)state;
+    assert_int_equal(objstore_wait(w.bucket, &del, NULL), ST_OK);
+    objstore_result_fini(&del.result);
+    assert_int_equal(drop_begin(c, NULL), ST_OK);
+    node_collection_unpin(c);
+    nworld_close(&w);
+    nworld_open(&w);
+    takes_writes(&w, 9);
+    nworld_fini(&w);
+}
+
 static struct root *read_root(struct nworld *w, struct collection *c,
                               char etag[OBJSTORE_ETAG_BYTES])
 {
@@ -268,6 +306,8 @@ int main(void)
         cmocka_unit_test(a_drop_that_arrives_late_finds_another_catalog),
         cmocka_unit_test(a_drop_on_a_full_disk_is_done_when_there_is_room),
         cmocka_unit_test(a_drop_whose_answer_is_lost_is_settled_without_a_start),
+        cmocka_unit_test(a_drop_that_fails_behind_one_that_is_unsure_leaves_it_so),
+        cmocka_unit_test(a_drop_of_what_the_bucket_lacks_is_settled_once_it_was_told),
         cmocka_unit_test(a_drop_that_is_unsure_does_not_reach_another_owner),
     };
 
