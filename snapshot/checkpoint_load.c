@@ -237,6 +237,23 @@ static status load_nodes(struct loader *l, const struct checkpoint_field *f,
     return st == ST_NOT_FOUND ? ST_OK : st;
 }
 
+/* Where the file does not say it: room for its longest lists. The field may be for fewer links by
+ * now than its graph was made with, which is no damage. */
+static status made_at_least(struct ckpt_graph *g, struct vgraph *made, struct err *err)
+{
+    struct vnode node = {0};
+    status st;
+
+    while ((st = ckpt_graph_next(g, &node, err)) == ST_OK)
+        for (uint32_t level = 0; level <= node.level; level++) {
+            uint32_t m = level == 0 ? (node.counts[0] + 1u) / 2 : node.counts[level];
+
+            m = m > VINDEX_M_MAX ? VINDEX_M_MAX : m; /* the import says what is wrong */
+            made->m = m > made->m ? (uint16_t)m : made->m;
+        }
+    return st == ST_NOT_FOUND ? ST_OK : st;
+}
+
 /* A graph of other making than the field is for now comes as it is. Known before the first row, so
  * that rows are charged with its links and no others. */
 static status take_graph(struct loader *l, const struct checkpoint_field *f, struct err *err)
@@ -245,6 +262,7 @@ static status take_graph(struct loader *l, const struct checkpoint_field *f, str
     const struct checkpoint_state *s = l->state;
     struct ckpt_graph g = {0};
     struct ckpt_in in = {0};
+    struct vgraph made;
     status st;
 
     if (file == NULL)
@@ -252,8 +270,11 @@ static status take_graph(struct loader *l, const struct checkpoint_field *f, str
     st = ckpt_in_open(s->fs, s->dir, s->collection_id, file, &in, err);
     if (st == ST_OK)
         st = ckpt_graph_open(&g, in.container, &l->m, file, err);
-    if (st == ST_OK && g.made.m != 0)
-        st = vindex_graph_load(f->vindex, &g.made, err);
+    made = st == ST_OK && g.made.m != 0 ? g.made : vindex_graph(f->vindex);
+    if (st == ST_OK && g.made.m == 0)
+        st = made_at_least(&g, &made, err);
+    if (st == ST_OK)
+        st = vindex_graph_load(f->vindex, &made, err);
     ckpt_graph_close(&g);
     ckpt_in_close(&in);
     return st == ST_OK ? ST_OK : ckpt_name_file(file, st, err);

@@ -328,6 +328,86 @@ static void leftovers_are_removed_and_strangers_stay(void **state)
     world_close(&w);
 }
 
+/* The graph file as programs wrote it that did not say with what a graph was made. */
+static void say_nothing_of_the_making(const struct world *w)
+{
+    struct ckpt_writer again = {.state = &w->state};
+    struct ckpt_manifest m = {0};
+    struct ckpt_in in = {0};
+    struct ckpt_out out;
+    struct container_stream stream = {0};
+    struct ckpt_file *file = NULL;
+    struct slice bytes;
+    struct buf old;
+    uint64_t written;
+
+    assert_int_equal(ckpt_manifest_read(w->state.fs, WORLD_DIR, w->state.collection_id, &m, NULL),
+                     ST_OK);
+    for (size_t i = 0; i < m.file_count; i++)
+        file = m.files[i].kind == CKPT_GRAPH ? &m.files[i] : file;
+    assert_non_null(file);
+    assert_int_equal(ckpt_in_open(w->state.fs, WORLD_DIR, w->state.collection_id, file, &in, NULL),
+                     ST_OK);
+    assert_int_equal(container_stream_open(in.container, CKPT_SECTION_GRAPH, &stream, NULL), ST_OK);
+    assert_int_equal(container_stream_take(&stream, container_stream_left(&stream), &bytes, NULL),
+                     ST_OK);
+    buf_init(&old, bytes.bytes);
+    buf_put_slice(&old, bytes);
+    assert_false(old.failed);
+    assert_int_not_equal(old.data[9], 0);
+    memset(old.data + 9, 0, 7);
+    container_stream_close(&stream);
+    ckpt_in_close(&in);
+
+    again.now.generation = m.generation;
+    again.now.start_lsn = file->start_lsn;
+    assert_int_equal(
+        ckpt_out_open(&again, CKPT_GRAPH, 0, CONTAINER_IMAGE, CKPT_SECTION_GRAPH, &out, NULL),
+        ST_OK);
+    out.file.items = file->items;
+    assert_int_equal(container_write(out.container, buf_slice(&old), NULL), ST_OK);
+    assert_int_equal(ckpt_out_finish(&again, &out, NULL), ST_OK);
+    ckpt_out_close(&out);
+    *file = again.now.files[0];
+    assert_int_equal(ckpt_manifest_write(w->state.fs, WORLD_DIR, &m, &written, NULL), ST_OK);
+    ckpt_manifest_free(&again.now);
+    ckpt_manifest_free(&m);
+    buf_free(&old);
+}
+
+/* Fewer links were asked for, and the process died before a graph with fewer served. */
+static void an_old_graph_with_more_links_than_its_field_is_for_now_is_taken_over(void **state)
+{
+    const struct vgraph wide = {.m = 16, .ef_construction = 20};
+    enum vrebuild now = VREBUILD_NONE;
+    struct checkpoint_info info;
+    struct err err = {0};
+    struct world w;
+    uint32_t linked;
+
+    (void)state;
+    world_open(&w, seed);
+    for (uint32_t id = 0; id < WORLD_IDS; id++)
+        world_upsert(&w, id);
+    while (now != VREBUILD_DONE)
+        fail_on(vindex_rebuild_step(w.vindex, &wide, &now, &err), &err, &w);
+    while (vindex_link(w.vindex, 16) > 0)
+        ;
+    linked = vindex_linked(w.vindex);
+    assert_int_equal(linked, WORLD_IDS);
+    w.ops_per_step = 0;
+    fail_on(world_checkpoint(&w, &info, &err), &err, &w);
+    say_nothing_of_the_making(&w);
+    world_drop(&w);
+    world_make(&w);
+    fail_on(checkpoint_load(&w.state, false, &info, &err), &err, &w);
+    world_check(&w);
+    assert_int_equal(vindex_linked(w.vindex), linked);
+    assert_int_equal(vindex_pending(w.vindex), 0);
+    assert_in_range(vindex_graph(w.vindex).m, 5, wide.m);
+    world_close(&w);
+}
+
 static void golden_rows_and_liveness(void **state)
 {
     const char *names[] = {"rows-0-1", "live-1"};
@@ -437,6 +517,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_stopped_checkpoint_changes_nothing),
         cmocka_unit_test(reuse_is_paused_and_resumed_whatever_happens),
         cmocka_unit_test(leftovers_are_removed_and_strangers_stay),
+        cmocka_unit_test(an_old_graph_with_more_links_than_its_field_is_for_now_is_taken_over),
         cmocka_unit_test(golden_rows_and_liveness),
         cmocka_unit_test(each_allocation_may_fail),
         cmocka_unit_test(each_allocation_of_a_load_may_fail),
