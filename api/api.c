@@ -1,5 +1,6 @@
 #include "api/api_internal.h"
 #include "api/import.h"
+#include "api/qdrant_snapshot.h"
 
 #include "base/mem.h"
 
@@ -17,6 +18,7 @@ void api_close(struct api *api)
         jdoc_destroy(api->docs[i]);
     mem_free(api->docs);
     imports_destroy(api->imports);
+    snapshots_destroy(api->snapshots);
     metrics_destroy(api->metrics);
     mem_free(api);
 }
@@ -38,7 +40,8 @@ status api_open(const struct api_options *options, struct api **out, struct err 
     api->start_ns = clock_mono_ns(options->clock);
     api->docs = mem_zero_array(api->doc_count, sizeof *api->docs);
     api->imports = imports_create();
-    st = api->docs != NULL && api->imports != NULL
+    api->snapshots = snapshots_create();
+    st = api->docs != NULL && api->imports != NULL && api->snapshots != NULL
              ? metrics_create(api, &api->metrics, err)
              : err_set(err, ST_NOMEM, "out of memory for the REST door");
     if (st == ST_OK)

@@ -11,14 +11,16 @@ enum { HTTP_CLIENT_GONE = 499 };
 
 struct imports;
 struct server;
+struct snapshots;
 
 struct api {
     /* Set by api_open(), never changed after it. */
     struct api_options options;
     struct server *server;
     struct metrics *metrics;
-    struct imports *imports; /* what is told of them (import.h) */
-    struct jdoc **docs;      /* one a worker, made when first needed; that worker's alone */
+    struct imports *imports;     /* what is told of them (import.h) */
+    struct snapshots *snapshots; /* which are being made (qdrant_snapshot.h) */
+    struct jdoc **docs;          /* one a worker, made when first needed; that worker's alone */
     unsigned doc_count;
     uint64_t id_seed;
     uint64_t start_ns; /* monotonic */

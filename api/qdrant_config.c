@@ -243,3 +243,103 @@ void qd_print_config(struct buf *out, const struct collection *c, struct jval st
     print_as_stored(out, stored, as_stored, COUNT_OF(as_stored));
     buf_put_text(out, "}");
 }
+
+/* --- the body it would be made anew with --- */
+
+static const struct field_info *asked_of(const struct qd_create *create, const char *name)
+{
+    for (size_t i = 0; i < create->spec.field_count; i++)
+        if (strcmp(create->fields[i].name, name) == 0)
+            return &create->fields[i];
+    return NULL;
+}
+
+static bool is_asked(const struct field_info *asked, const struct field_info *now)
+{
+    return asked != NULL && asked->m == now->m && asked->ef_construction == now->ef_construction &&
+           asked->threshold == now->threshold;
+}
+
+/* As stored, with the graph it has now where that says otherwise. */
+static void print_create_field(struct buf *out, const struct field_info *now, bool asked,
+                               bool has_stored, struct jval stored)
+{
+    static const char *const ours[] = {"size", "distance"};
+
+    buf_put_text(out, "{");
+    print_u64(out, true, "size", now->dimension);
+    print_text(out, false, "distance", distance_name(now->metric));
+    if (!asked)
+        buf_printf(out,
+                   ",\"hnsw_config\":{\"m\":%u,\"ef_construct\":%u,\"full_scan_threshold\":%" PRIu32
+                   "}",
+                   (unsigned)now->m, (unsigned)now->ef_construction, now->threshold);
+    for (struct jiter it = jval_iter(stored); has_stored && jiter_next(&it);) {
+        if (jval_type(it.value) == J_NULL || slice_equal(it.key, slice_text(ours[0])) ||
+            slice_equal(it.key, slice_text(ours[1])) ||
+            (!asked && slice_equal(it.key, slice_text("hnsw_config"))))
+            continue;
+        buf_put_text(out, ",");
+        json_put_string(out, it.key);
+        buf_put_text(out, ":");
+        qd_put_json(out, it.value);
+    }
+    buf_put_text(out, "}");
+}
+
+static void print_create_vectors(struct buf *out, const struct collection *c, struct jval stored,
+                                 const struct qd_create *create)
+{
+    struct jval vectors = stored;
+    struct jval v = stored;
+    bool has = qd_member(stored, "vectors", &vectors);
+    bool unnamed = qd_is_unnamed(c, stored);
+
+    print_key(out, true, "vectors");
+    buf_put_text(out, unnamed ? "" : "{");
+    for (size_t i = 0; i < node_field_count(c); i++) {
+        struct field_info now;
+        bool known;
+
+        node_field_now(c, i, &now);
+        known = has && (unnamed || qd_member(vectors, now.name, &v));
+        if (!unnamed) {
+            buf_put_text(out, i == 0 ? "" : ",");
+            json_put_string(out, slice_text(now.name));
+            buf_put_text(out, ":");
+        }
+        print_create_field(out, &now, is_asked(asked_of(create, now.name), &now), known,
+                           unnamed ? vectors : v);
+    }
+    buf_put_text(out, unnamed ? "" : "}");
+}
+
+bool qd_print_create(struct buf *out, struct request *req, struct jval stored)
+{
+    struct qd_create create;
+    struct qd_parse p = {0};
+    bool first = true;
+    struct jval v;
+
+    if (!qd_parse_create(&p, req, stored, &create)) {
+        if (p.problem == QD_TOO_MUCH)
+            return false;
+        create.spec.field_count = 0;
+    }
+    buf_put_text(out, "{");
+    if (qd_member(stored, "vectors", &v) || node_field_count(req->collection) > 0) {
+        print_create_vectors(out, req->collection, stored, &create);
+        first = false;
+    }
+    for (struct jiter it = jval_iter(stored); jiter_next(&it);) {
+        if (jval_type(it.value) == J_NULL || slice_equal(it.key, slice_text("vectors")))
+            continue;
+        buf_put_text(out, first ? "" : ",");
+        first = false;
+        json_put_string(out, it.key);
+        buf_put_text(out, ":");
+        qd_put_json(out, it.value);
+    }
+    buf_put_text(out, "}");
+    return true;
+}

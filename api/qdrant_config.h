@@ -19,6 +19,9 @@ bool qd_stored(struct request *req, struct jval *root);
 bool qd_stored_text(struct request *req, struct jval *root, struct slice *stored);
 /* `"config":{...}`, from what is stored and what node says. */
 void qd_print_config(struct buf *out, const struct collection *c, struct jval stored);
+/* The body the request's collection, of which this is stored, would be made anew with: what is
+ * stored, and the graphs it has now where that says otherwise. False: out of memory. */
+bool qd_print_create(struct buf *out, struct request *req, struct jval stored);
 
 /* What a create body asks for. Everything in it is checked; the text to store goes to *stored. */
 struct qd_create {

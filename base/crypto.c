@@ -1,5 +1,7 @@
 #include "base/crypto.h"
 
+#include "base/mem.h"
+
 #include <limits.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -19,6 +21,49 @@ status crypto_sha256_hex(struct slice data, char out[CRYPTO_SHA256_HEX_BYTES], s
     if (st == ST_OK)
         crypto_hex(digest, sizeof digest, out);
     return st;
+}
+
+struct crypto_sum {
+    EVP_MD_CTX *md;
+};
+
+status crypto_sum_create(struct crypto_sum **out, struct err *err)
+{
+    struct crypto_sum *sum = mem_zero(sizeof *sum);
+
+    if (sum != NULL)
+        sum->md = EVP_MD_CTX_new();
+    if (sum == NULL || sum->md == NULL || EVP_DigestInit_ex(sum->md, EVP_sha256(), NULL) != 1) {
+        crypto_sum_destroy(sum);
+        return err_set(err, ST_NOMEM, "no memory for a SHA-256");
+    }
+    *out = sum;
+    return ST_OK;
+}
+
+void crypto_sum_destroy(struct crypto_sum *sum)
+{
+    if (sum == NULL)
+        return;
+    EVP_MD_CTX_free(sum->md);
+    mem_free(sum);
+}
+
+status crypto_sum_add(struct crypto_sum *sum, struct slice data, struct err *err)
+{
+    if (data.bytes > 0 && EVP_DigestUpdate(sum->md, data.data, data.bytes) != 1)
+        return err_set(err, ST_NOMEM, "no memory for a SHA-256 of %zu bytes", data.bytes);
+    return ST_OK;
+}
+
+status crypto_sum_hex(struct crypto_sum *sum, char out[CRYPTO_SHA256_HEX_BYTES], struct err *err)
+{
+    uint8_t digest[CRYPTO_SHA256_BYTES];
+
+    if (EVP_DigestFinal_ex(sum->md, digest, NULL) != 1)
+        return err_set(err, ST_NOMEM, "no memory for a SHA-256");
+    crypto_hex(digest, sizeof digest, out);
+    return ST_OK;
 }
 
 status crypto_hmac_sha256(struct slice key, struct slice data, uint8_t out[CRYPTO_SHA256_BYTES],

@@ -16,6 +16,16 @@ NODISCARD
 status crypto_sha256(struct slice data, uint8_t out[CRYPTO_SHA256_BYTES], struct err *err);
 NODISCARD
 status crypto_sha256_hex(struct slice data, char out[CRYPTO_SHA256_HEX_BYTES], struct err *err);
+/* A SHA-256 of what comes piece by piece: one thread at a time; crypto_sum_hex() once, at the end.
+ */
+struct crypto_sum;
+NODISCARD
+status crypto_sum_create(struct crypto_sum **out, struct err *err);
+void crypto_sum_destroy(struct crypto_sum *sum); /* accepts NULL */
+NODISCARD
+status crypto_sum_add(struct crypto_sum *sum, struct slice data, struct err *err);
+NODISCARD
+status crypto_sum_hex(struct crypto_sum *sum, char out[CRYPTO_SHA256_HEX_BYTES], struct err *err);
 NODISCARD
 status crypto_hmac_sha256(struct slice key, struct slice data, uint8_t out[CRYPTO_SHA256_BYTES],
                           struct err *err);

@@ -155,6 +155,30 @@ static status remove_below(struct node *node, const char *dir, const char *name,
     return st == ST_OK ? fs_remove_all(node->options.fs, path, err) : st;
 }
 
+static status exports_dir(const struct node *node, const char *id_text, char out[FS_PATH_BYTES],
+                          struct err *err)
+{
+    char exports[FS_PATH_BYTES];
+    status st = fs_join(exports, node->data_dir, "exports", err);
+
+    return st == ST_OK ? fs_join(out, exports, id_text, err) : st;
+}
+
+status node_exports_dir(const struct collection *c, struct fs **fs, char out[FS_PATH_BYTES],
+                        struct err *err)
+{
+    *fs = c->node->options.fs;
+    return exports_dir(c->node, c->id_text, out, err);
+}
+
+static status remove_exports(struct node *node, const char *id_text, struct err *err)
+{
+    char path[FS_PATH_BYTES];
+    status st = exports_dir(node, id_text, path, err);
+
+    return st == ST_OK ? fs_remove_all(node->options.fs, path, err) : st;
+}
+
 /* The log directory last: it is what a start finds. */
 status remove_all_files(struct node *node, const char *id_text, struct err *err)
 {
@@ -165,6 +189,8 @@ status remove_all_files(struct node *node, const char *id_text, struct err *err)
     st = remove_below(node, node->snapshot_dir, aside, err);
     if (st == ST_OK)
         st = remove_below(node, node->wal_dir, aside, err);
+    if (st == ST_OK)
+        st = remove_exports(node, id_text, err);
     return st == ST_OK ? remove_files(node, id_text, err) : st;
 }
 

@@ -235,6 +235,11 @@ void node_collection_info(struct collection *c, struct collection_info *out);
 /* Up to max infos in name order, all after `after` (NULL: from the first). Returns how many. */
 size_t node_collection_list(struct node *node, const char *after, struct collection_info *out,
                             size_t max);
+/* Where doors keep the files they make of a collection, <data_dir>/exports/<id>, and by which
+ * table. It need not be there yet; a drop removes it. ST_UNSUPPORTED: this node keeps none. */
+NODISCARD
+status node_exports_dir(const struct collection *c, struct fs **fs, char out[FS_PATH_BYTES],
+                        struct err *err);
 uint32_t collection_dimension(const struct collection *c);
 bool collection_needs_nonzero(
     const struct collection *c); /* cosine: the native door refuses a zero vector */

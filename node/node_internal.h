@@ -550,7 +550,7 @@ status intent_remove(struct node *node, const uint8_t id[16], struct err *err);
  * is there, a start finds the rest. */
 NODISCARD
 status remove_files(struct node *node, const char *id_text, struct err *err);
-/* And what a healing moved aside. */
+/* And what a healing moved aside, and what doors made of it. */
 NODISCARD
 status remove_all_files(struct node *node, const char *id_text, struct err *err);
 

@@ -1,7 +1,10 @@
 """The Python client as published: the same calls on its own mode in memory and on the node at TIERVEC_URL, the same answers.
 With TIERVEC_GRPC_PORT by gRPC."""
+import hashlib
+import json
 import os
 import random
+import urllib.request
 import uuid
 
 import pytest
@@ -187,3 +190,20 @@ def test_collections_aliases_indexes_groups_and_facets(both):
     assert not node.collection_exists(name + "-none")
     with pytest.raises(Exception, match="exist!"):
         node.get_collection(name + "-none")
+
+
+def test_snapshots_are_files_the_client_can_name(both):
+    """Its mode in memory has none; by gRPC there are none."""
+    name, url = both[0], os.environ["TIERVEC_URL"]
+    node = QdrantClient(url=url)
+    made = [node.create_snapshot(name, wait=True) for _ in range(2)]
+    assert sorted(s.name for s in node.list_snapshots(name)) == sorted(s.name for s in made)
+    with urllib.request.urlopen(f"{url}/collections/{name}/snapshots/{made[0].name}") as answer:
+        text = answer.read()
+    assert len(text) == made[0].size and hashlib.sha256(text).hexdigest() == made[0].checksum
+    assert json.loads(text.splitlines()[-1]) == {"tiervec_snapshot_end": True, "documents": 400}
+    assert node.delete_snapshot(name, made[0].name, wait=True)
+    assert [s.name for s in node.list_snapshots(name)] == [made[1].name]
+    with pytest.raises(Exception, match="not found"):
+        node.delete_snapshot(name, made[0].name)
+    node.close()

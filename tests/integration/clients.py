@@ -44,11 +44,11 @@ def suite(name, passed_min, env=None, by_grpc=False):
 
 
 def the_python_client_cannot_tell_the_difference():
-    suite("test_qdrant_client.py", 4)
+    suite("test_qdrant_client.py", 5)
 
 
 def the_python_client_by_grpc():
-    suite("test_qdrant_client.py", 4, by_grpc=True)
+    suite("test_qdrant_client.py", 5, by_grpc=True)
 
 
 def both_doors_say_the_same():

@@ -416,6 +416,27 @@ static void admin_done(struct collection *c, node_admin_fn *done, void *arg)
     fake_queue_locked(c->node, made);
 }
 
+void fake_node_set_exports(struct node *n, struct fs *fs, const char *dir)
+{
+    take(n);
+    n->s.exports_fs = fs;
+    n->s.exports_dir = dir;
+    drop(n);
+}
+
+status node_exports_dir(const struct collection *c, struct fs **fs, char out[FS_PATH_BYTES],
+                        struct err *err)
+{
+    const char *dir;
+
+    take(c->node);
+    *fs = c->node->s.exports_fs;
+    dir = c->node->s.exports_dir;
+    drop(c->node);
+    return dir == NULL ? err_set(err, ST_UNSUPPORTED, "this node keeps no files")
+                       : fs_join(out, dir, c->info.id, err);
+}
+
 void node_collection_drop(struct node *n, struct collection *c, node_admin_fn *done, void *arg)
 {
     take(n);

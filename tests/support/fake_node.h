@@ -15,6 +15,8 @@ void fake_node_hold(struct node *n, bool held);
 void fake_node_forget(struct node *n);
 /* The next write, or query, fails with st. */
 void fake_node_fail_write(struct node *n, status st);
+/* Where doors keep what they make of collections; borrowed. Without it there is no such place. */
+void fake_node_set_exports(struct node *n, struct fs *fs, const char *dir);
 /* The disk failed under the collection's log. */
 void fake_node_stop_log(struct node *n, const char *name);
 void fake_node_fail_query(struct node *n, status st);

@@ -66,6 +66,8 @@ struct node {
         struct cond changed;
         struct collection *collections;
         struct completion *first, **last;
+        struct fs *exports_fs;
+        const char *exports_dir;
         bool held, stopping, ready, readonly, forget;
         status fail_write, fail_query;
         char reason[NODE_REASON_BYTES];

@@ -214,23 +214,6 @@ static void an_alias_is_another_name(void **state)
     run_alone(rows, COUNT_OF(rows));
 }
 
-static void snapshots_are_the_nodes_own(void **state)
-{
-    static const struct row rows[] = {
-        {"PUT", "/collections/c", "{}", 200, TRUE_RESULT},
-        {"GET", "/collections/c/snapshots", NULL, 200, "\"result\":["},
-        {"POST", "/collections/c/snapshots?wait=true", NULL, 200, "\"result\":{\"name\":\"c-"},
-        {"GET", "/collections/c/snapshots/none", NULL, 404, "Not found: Snapshot none not found"},
-        {"DELETE", "/collections/c/snapshots/none", NULL, 404,
-         "Not found: Snapshot none not found"},
-        {"PUT", "/collections/c/snapshots/recover", "{\"location\":\"x\"}", 400, "Not supported"},
-        {"POST", "/collections/c/snapshots/upload", NULL, 400, "Not supported"},
-    };
-
-    (void)state;
-    run_alone(rows, COUNT_OF(rows));
-}
-
 /* Harnesses wait until a collection is green. */
 static void the_colour_says_whether_a_graph_is_built(void **state)
 {
@@ -370,8 +353,6 @@ static void each_failed_allocation_is_survived(void **state)
          "{\"field_name\":\"a.b\",\"field_schema\":{\"type\":\"text\",\"tokenizer\":\"word\"}}",
          200, ""},
         {"DELETE", "/collections/c/index/a.b", NULL, 200, ""},
-        {"POST", "/collections/c/snapshots", NULL, 200, ""},
-        {"GET", "/collections/c/snapshots/none", NULL, 404, ""},
     };
     struct api_options options = world_options();
     struct world w;
@@ -407,7 +388,6 @@ int main(void)
         cmocka_unit_test(a_collection_of_the_other_dialect_is_told),
         cmocka_unit_test(what_may_change_is_merged),
         cmocka_unit_test(an_alias_is_another_name),
-        cmocka_unit_test(snapshots_are_the_nodes_own),
         cmocka_unit_test(the_colour_says_whether_a_graph_is_built),
         cmocka_unit_test(an_index_that_is_not_made_is_said),
         cmocka_unit_test(a_change_that_met_another_is_merged_anew),

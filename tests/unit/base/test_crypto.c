@@ -23,6 +23,28 @@ static void sha256_is_the_published_one(void **state)
                  "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
 }
 
+/* However it is cut. */
+static void a_sum_of_pieces_is_that_of_the_whole(void **state)
+{
+    static const char text[] = "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq";
+    char whole[CRYPTO_SHA256_HEX_BYTES];
+    char hex[CRYPTO_SHA256_HEX_BYTES];
+
+    (void)state;
+    assert_int_equal(crypto_sha256_hex(slice_text(text), whole, NULL), ST_OK);
+    for (size_t cut = 0; cut < sizeof text; cut++) {
+        struct crypto_sum *sum = NULL;
+
+        assert_int_equal(crypto_sum_create(&sum, NULL), ST_OK);
+        assert_int_equal(crypto_sum_add(sum, slice_make(text, cut), NULL), ST_OK);
+        assert_int_equal(crypto_sum_add(sum, slice_make(text + cut, sizeof text - 1 - cut), NULL),
+                         ST_OK);
+        assert_int_equal(crypto_sum_hex(sum, hex, NULL), ST_OK);
+        assert_string_equal(hex, whole);
+        crypto_sum_destroy(sum);
+    }
+}
+
 static void check_hmac(struct slice key, const char *text, const char *want)
 {
     uint8_t mac[CRYPTO_SHA256_BYTES];
@@ -67,6 +89,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sha256_is_the_published_one),
+        cmocka_unit_test(a_sum_of_pieces_is_that_of_the_whole),
         cmocka_unit_test(hmac_is_the_published_one),
         cmocka_unit_test(base64_pads_as_rfc_4648_does),
     };
