@@ -324,7 +324,18 @@ static status finish(struct making *m, struct err *err)
     return st == ST_NOSPACE ? no_room(m, err) : st;
 }
 
-/* Another place may have a file under this name only once this one is gone: it is told last. */
+/* A drop removes the folder behind its collection; when that is no more, the folder may be ours
+ * again. */
+static bool is_dropped(const struct request *req, const struct making *m)
+{
+    struct collection *c = node_collection_pin(req->api->options.node, m->id, strlen(m->id));
+
+    if (c == NULL)
+        return true;
+    node_collection_unpin(c);
+    return false;
+}
+
 static void leave(struct request *req, struct making *m, status st)
 {
     if (m->file != NULL) {
@@ -333,6 +344,9 @@ static void leave(struct request *req, struct making *m, status st)
             (void)m->place.fs->unlink(m->place.fs, m->temporary,
                                       NULL); /* else the next one removes it */
     }
+    if (m->file != NULL && is_dropped(req, m) &&
+        fs_remove_all(m->place.fs, m->place.dir, NULL) != ST_OK)
+        log_warn("a snapshot of a dropped collection stays", "folder=%s", m->place.dir);
     crypto_sum_destroy(m->sum);
     buf_free(&m->text);
     end(req->api->snapshots, m);
@@ -355,7 +369,9 @@ static task_state fail(struct request *req, struct making *m, status st, const s
 static task_state done(struct request *req, struct making *m)
 {
     struct err err = {0};
-    status st = snapshot_put(qd_begin(req), &m->place, m->name, &err);
+    status st = is_dropped(req, m)
+                    ? err_set(&err, ST_NOT_FOUND, "the collection was dropped meanwhile")
+                    : snapshot_put(qd_begin(req), &m->place, m->name, &err);
 
     if (st != ST_OK)
         return fail(req, m, st, &err);

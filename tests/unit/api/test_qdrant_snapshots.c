@@ -472,6 +472,83 @@ static void of_a_collection_one_is_made_at_a_time(void **state)
     assert_int_equal(fs_remove_all(fs_real(), dir, NULL), ST_OK);
 }
 
+static int begin_and_wait(struct world *w)
+{
+    int fd = client_connect(w);
+
+    set_gate(true);
+    client_send_text(fd, "POST " SHOTS " HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n\r\n");
+    somebody_waits();
+    return fd;
+}
+
+static status must_not_be(void *arg, const char *name, bool is_dir, struct err *err)
+{
+    (void)arg;
+    (void)is_dir;
+    (void)err;
+    fail_msg("%s is left", name);
+    return ST_OK;
+}
+
+/* Whose time is over is told so, and the file comes. */
+static void what_takes_long_is_made_all_the_same(void **state)
+{
+    char dir[] = "/tmp/tiervec-snapshots-XXXXXX";
+    struct api_options options = world_options();
+    struct fs slow = *fs_real();
+    struct answer a;
+    struct world w;
+    struct shot told;
+    int fd;
+
+    (void)state;
+    slow.sync = slow_sync;
+    assert_non_null(mkdtemp(dir));
+    options.timeout_ms = 2000;
+    world_open(&w, &options);
+    fake_node_set_exports(w.node, &slow, dir);
+    put_points(&w);
+    fd = begin_and_wait(&w);
+    a = client_read(fd, false);
+    assert_int_equal(a.status, 503);
+    answer_free(&a);
+    client_close(fd);
+    assert_int_equal(listed(&w, NULL), 0);
+    set_gate(false);
+    for (int i = 0; i < WAIT_MS / 10 && listed(&w, NULL) < 1; i++)
+        rest_ms(10);
+    assert_int_equal(listed(&w, &told), 1);
+    check_whole(&w, &told);
+    world_close(&w);
+    assert_int_equal(fs_remove_all(fs_real(), dir, NULL), ST_OK);
+}
+
+static void of_a_collection_that_is_dropped_meanwhile_none_stays(void **state)
+{
+    char dir[] = "/tmp/tiervec-snapshots-XXXXXX";
+    struct fs slow = *fs_real();
+    struct answer a;
+    struct world w;
+    int fd;
+
+    (void)state;
+    slow.sync = slow_sync;
+    assert_non_null(mkdtemp(dir));
+    open_on(&w, &slow, dir);
+    fd = begin_and_wait(&w);
+    expect(&w, "DELETE", "/collections/c", NULL, 200);
+    set_gate(false);
+    a = client_read(fd, false);
+    if (a.status != 404 || strstr(a.body, "the collection was dropped meanwhile") == NULL)
+        fail_msg("%d %s", a.status, a.body);
+    answer_free(&a);
+    client_close(fd);
+    assert_int_equal(fs_list(fs_real(), dir, must_not_be, NULL, NULL), ST_OK);
+    world_close(&w);
+    assert_int_equal(fs_remove_all(fs_real(), dir, NULL), ST_OK);
+}
+
 static void put_big(struct world *w, struct fs *fs)
 {
     struct shot s = make(w); /* the folder is there now */
@@ -607,6 +684,8 @@ int main(void)
         cmocka_unit_test(a_disk_that_fails_leaves_nothing_half),
         cmocka_unit_test(a_full_disk_is_said),
         cmocka_unit_test(of_a_collection_one_is_made_at_a_time),
+        cmocka_unit_test(what_takes_long_is_made_all_the_same),
+        cmocka_unit_test(of_a_collection_that_is_dropped_meanwhile_none_stays),
         cmocka_unit_test(a_deletion_ends_what_is_being_sent),
         cmocka_unit_test(the_door_closes_on_snapshots),
         cmocka_unit_test(each_failed_allocation_is_survived),
