@@ -6,14 +6,7 @@
 #include "api/server_internal.h"
 
 #include "base/hash.h"
-#include "base/log.h"
 #include "base/mem.h"
-
-#include <assert.h>
-#include <inttypes.h>
-#include <stdio.h>
-
-static void resume(struct conn *c);
 
 /* --- lifetime --- */
 
@@ -84,13 +77,11 @@ void conn_drain(struct conn *c)
 
 /* --- timeouts --- */
 
-static struct request *request_new(struct conn *c);
-
 /* A request in the place of the one under way, which goes on without a client; NULL when the
  * connection had to be closed. */
 static struct request *stand_in(struct conn *c)
 {
-    struct request *late = request_new(c);
+    struct request *late = conn_request_new(c);
     struct request *req = c->req;
 
     if (late == NULL) {
@@ -240,195 +231,9 @@ void conn_reading(struct conn *c, bool on)
         (void)uv_read_stop((uv_stream_t *)&c->tcp);
 }
 
-/* --- answering --- */
-
-/* libuv calls it without asking when the handle is closed meanwhile. */
-static void on_shutdown(uv_shutdown_t *shutdown, int code)
-{
-    (void)shutdown;
-    (void)code;
-}
-
-static void linger(struct conn *c)
-{
-    if (c->eof) {
-        conn_close(c);
-        return;
-    }
-    c->state = CONN_LINGER;
-    buf_free(&c->pending);
-    c->pending_at = 0;
-    (void)uv_shutdown(&c->shutdown, (uv_stream_t *)&c->tcp, on_shutdown);
-    conn_reading(c, true);
-    if (c->sends_on && !atomic_load_explicit(&c->server->api->draining, memory_order_relaxed))
-        conn_arm(c, SERVER_UPLOAD_LINGER_MS);
-    else
-        conn_arm(c, SERVER_LINGER_MS);
-}
-
-void conn_answered(struct conn *c)
-{
-    buf_free(&c->out);
-    atomic_fetch_sub_explicit(&c->server->api->reply_bytes, c->out_charged, memory_order_relaxed);
-    c->out_charged = 0;
-    c->out_tail = (struct slice){0};
-    if (c->req != NULL) {
-        conn_download_sent(c);
-        return;
-    }
-    if (!c->keep_alive) {
-        linger(c);
-        return;
-    }
-    c->state = CONN_IDLE;
-    c->head_only = false; /* what may be refused next has no head yet */
-    conn_arm(c, c->server->idle_ms);
-    resume(c);
-}
-
-static void on_written(uv_write_t *write, int code)
-{
-    struct conn *c = write->handle->data;
-
-    if (c->state == CONN_CLOSING)
-        return;
-    if (code != 0)
-        conn_close(c);
-    else
-        conn_answered(c);
-}
-
-size_t conn_print_head(struct conn *c, const struct request *req, const char *framing)
-{
-    char *to = c->out_head;
-    size_t room = sizeof c->out_head;
-    int n = snprintf(to, room,
-                     "HTTP/1.1 %d %s\r\nContent-Type: %s\r\n%s\r\n"
-                     "X-Request-Id: %s\r\nDate: %s\r\n",
-                     req->http_status, http_reason(req->http_status), req->content_type, framing,
-                     req->id, server_date(c->server));
-
-    if (req->retry_after_s > 0)
-        n += snprintf(to + n, room - (size_t)n, "Retry-After: %" PRIu32 "\r\n", req->retry_after_s);
-    if (req->replayed)
-        n += snprintf(to + n, room - (size_t)n, "Idempotent-Replayed: true\r\n");
-    if (req->allow != NULL)
-        n += snprintf(to + n, room - (size_t)n, "Allow: %s\r\n", req->allow);
-    n += snprintf(to + n, room - (size_t)n, "Connection: %s\r\n\r\n",
-                  c->keep_alive ? "keep-alive" : "close");
-    assert(n > 0 && (size_t)n < room); /* every part above has its own bound */
-    return (size_t)n;
-}
-
-static size_t print_head(struct conn *c, const struct request *req)
-{
-    char framing[64];
-
-    (void)snprintf(framing, sizeof framing, "Content-Length: %zu", req->out.bytes);
-    return conn_print_head(c, req, framing);
-}
-
-/* Most answers leave at once, without a callback. */
-void conn_write_out(struct conn *c, size_t head_bytes)
-{
-    uv_buf_t parts[3] = {
-        uv_buf_init(c->out_head, (unsigned)head_bytes),
-        uv_buf_init((char *)c->out.data, (unsigned)c->out.bytes),
-        uv_buf_init((char *)(uintptr_t)c->out_tail.data, (unsigned)c->out_tail.bytes)};
-    unsigned first = 0;
-    unsigned count = c->head_only || c->out.bytes == 0 ? 1 : c->out_tail.bytes == 0 ? 2 : 3;
-    int n = uv_try_write((uv_stream_t *)&c->tcp, parts, count);
-    size_t sent = n > 0 ? (size_t)n : 0;
-
-    if (n < 0 && n != UV_EAGAIN) {
-        conn_close(c);
-        return;
-    }
-    while (first < count && sent >= parts[first].len)
-        sent -= parts[first++].len;
-    if (first == count) {
-        conn_answered(c);
-        return;
-    }
-    parts[first].base += sent;
-    parts[first].len -= sent;
-    c->state = CONN_WRITING;
-    conn_arm(c, c->server->api->options.timeout_ms);
-    if (uv_write(&c->write, (uv_stream_t *)&c->tcp, parts + first, count - first, on_written) != 0)
-        conn_close(c);
-}
-
-void conn_account(struct server *s, const struct request *req)
-{
-    struct api *api = s->api;
-    uint64_t now = clock_mono_ns(api->options.clock);
-    double seconds = req->start_ns == 0 ? 0.0 : (double)(now - req->start_ns) / 1e9;
-    const struct route *route = req->match.route;
-
-    metrics_request(api->metrics, route, req->http_status, seconds);
-    if (api->options.log_requests)
-        log_info("request",
-                 "request_id=%s method=%s route=%s status=%d ms=%.3f bytes_in=%zu "
-                 "bytes_out=%zu",
-                 req->id, http_method_name(req->method), route == NULL ? "none" : route->pattern,
-                 req->http_status, seconds * 1e3, req->body.bytes, req->out.bytes);
-}
-
-void conn_answer(struct request *req)
-{
-    struct server *s = req->api->server;
-    struct conn *c = req->conn;
-    size_t head_bytes;
-
-    if (req->download != NULL && req->download->begun && c != NULL) {
-        conn_download_piece(c, req);
-        return;
-    }
-    if (!req->told_late)
-        conn_account(s, req);
-    if (c == NULL) { /* nobody waits */
-        server_request_free(s, req);
-        return;
-    }
-    c->sends_on = c->sends_on || c->state == CONN_STREAMING;
-    if (atomic_load_explicit(&s->api->draining, memory_order_relaxed) || c->eof || c->sends_on)
-        c->keep_alive = false;
-    head_bytes = print_head(c, req);
-    c->out = req->out;
-    c->out_charged = req->out_charged;
-    buf_init(&req->out, 0);
-    req->out_charged = 0;
-    c->req = NULL;
-    server_request_free(s, req);
-    conn_write_out(c, head_bytes);
-}
-
-/* Answers what was being read with a problem, and closes: where the next request would begin cannot
- * be known, or would have to be waited for. */
-void conn_refuse(struct conn *c, enum problem p, const char *detail)
-{
-    if (c->req == NULL)
-        c->req = request_new(c);
-    if (c->req == NULL) {
-        conn_close(c);
-        return;
-    }
-    if (c->req->id[0] == '\0') {
-        const struct http1_header *sent = http1_header(&c->http.head, "x-request-id");
-
-        if (sent == NULL || !request_clean_id(sent->value, c->req->id))
-            request_make_id(c->server->api, c->req->id);
-        if (c->http.head.path.bytes > 0)
-            c->req->qdrant = c->qdrant || qd_owns(c->http.head.path);
-    }
-    c->keep_alive = false;
-    request_set_problem(c->req, p, detail);
-    conn_answer(c->req);
-}
-
 /* --- one request --- */
 
-static struct request *request_new(struct conn *c)
+struct request *conn_request_new(struct conn *c)
 {
     struct request *req = mem_zero(sizeof *req);
 
@@ -466,7 +271,7 @@ static bool begin(struct conn *c, bool more_is_here)
 {
     const struct http1_head *head = &c->http.head;
     const struct http1_header *id = http1_header(head, "x-request-id");
-    struct request *req = request_new(c);
+    struct request *req = conn_request_new(c);
     bool body_comes = head->chunked || head->content_length > 0;
 
     if (req == NULL) {
@@ -640,7 +445,7 @@ static void note_begun(struct conn *c)
 }
 
 /* Bytes that waited behind the last request; then the socket again. */
-static void resume(struct conn *c)
+void conn_resume(struct conn *c)
 {
     if (c->pumping)
         return; /* feed() below us goes on by itself */
@@ -718,99 +523,4 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *into)
     c->req->body.bytes += (size_t)n;
     http1_length_took(&c->http, (uint64_t)n);
     on_bytes(c, c->server->scratch, 0);
-}
-
-/* --- accepting --- */
-
-static struct conn *conn_new(struct server *s)
-{
-    const struct api_options *o = &s->api->options;
-    struct conn *c = mem_zero(sizeof *c);
-
-    if (c == NULL)
-        return NULL;
-    c->server = s;
-    c->keep_alive = true;
-    http1_init(&c->http, o->header_bytes_max, s->body_bytes_max);
-    c->http.any_length = conn_upload_any_length;
-    buf_init(&c->pending, SERVER_READ_BYTES);
-    c->tcp.data = c;
-    c->timer.data = c;
-    (void)uv_timer_init(&s->loop, &c->timer); /* neither makes anything that could fail */
-    (void)uv_tcp_init(&s->loop, &c->tcp);
-    c->handles = 2;
-    c->next = s->conns;
-    if (c->next != NULL)
-        c->next->prev = c;
-    s->conns = c;
-    return c;
-}
-
-static void on_turned_away(uv_handle_t *spare)
-{
-    struct server *s = spare->data;
-
-    s->spare_busy = false;
-    for (size_t i = 0; i < SERVER_LISTENERS; i++)
-        if (s->listeners[i].wanted && s->listeners[i].open)
-            server_accept(&s->listeners[i]);
-}
-
-/* Without memory for a connection it must still be taken from the listener, which else would never
- * speak again. One spare handle does that. */
-void conn_turn_away(struct listener *l)
-{
-    struct server *s = l->server;
-    static struct log_repeat repeat;
-    uint64_t left_out;
-
-    l->wanted = s->spare_busy;
-    if (s->spare_busy)
-        return;
-    if (log_repeat(&repeat, &left_out))
-        log_warn("a connection was closed unheard", "err=out of memory left_out=%" PRIu64,
-                 left_out);
-    s->spare_busy = true;
-    s->spare.data = s;
-    (void)uv_tcp_init(&s->loop, &s->spare);
-    (void)uv_accept((uv_stream_t *)&l->tcp, (uv_stream_t *)&s->spare);
-    uv_close((uv_handle_t *)&s->spare, on_turned_away);
-}
-
-void conn_accept(struct listener *l)
-{
-    struct server *s = l->server;
-    const struct api_options *o = &s->api->options;
-    bool over = server_connections(s) >= o->connections_max;
-    struct conn *c = conn_new(s);
-    char detail[96];
-
-    if (c == NULL) {
-        conn_turn_away(l);
-        return;
-    }
-    l->wanted = false;
-    c->qdrant = l->qdrant;
-    c->refusal = over;
-    if (over)
-        s->refusals++;
-    else
-        atomic_fetch_add_explicit(&s->conn_count, 1, memory_order_relaxed);
-    if (uv_accept((uv_stream_t *)&l->tcp, (uv_stream_t *)&c->tcp) != 0 ||
-        s->refusals > SERVER_REFUSALS_MAX) {
-        conn_close(c);
-        return;
-    }
-    (void)uv_tcp_nodelay(&c->tcp, 1);
-    if (over) {
-        metrics_refused(s->api->metrics);
-        (void)snprintf(detail, sizeof detail,
-                       "%" PRIu32 " connections are open, the limit is %" PRIu32,
-                       server_connections(s), o->connections_max);
-        c->state = CONN_READING;
-        conn_refuse(c, PROBLEM_TOO_MANY_CONNECTIONS, detail);
-        return;
-    }
-    conn_arm(c, s->idle_ms);
-    conn_reading(c, true);
 }

@@ -161,12 +161,25 @@ void conn_download_sent(struct conn *c);
 bool conn_download_stuck(struct conn *c);
 
 /* conn.c */
+/* An empty one of this connection; NULL: out of memory. */
+struct request *conn_request_new(struct conn *c);
 void conn_say_continue(struct conn *c, bool more_is_here);
 void conn_arm(struct conn *c, uint64_t timeout_ms);
 void conn_reading(struct conn *c, bool on);
-void conn_refuse(struct conn *c, enum problem p, const char *detail);
 void conn_lend(struct conn *c, struct request *req);
+/* Bytes that waited behind the last request; then the socket again. */
+void conn_resume(struct conn *c);
+void conn_close(struct conn *c);
+/* The client is told that its request is still under way, which goes on without it. */
 void conn_answer_late(struct conn *c);
+/* Draining: what is idle goes at once, what is busy after its answer. */
+void conn_drain(struct conn *c);
+
+/* conn_answer.c */
+/* A request came back: its answer goes out, or is dropped if nobody waits. */
+void conn_answer(struct request *req);
+/* Answers what was being read with a problem, and closes. */
+void conn_refuse(struct conn *c, enum problem p, const char *detail);
 /* All of an answer is with the socket. */
 void conn_answered(struct conn *c);
 /* Sends out_head[0..head_bytes), out and out_tail. */
@@ -174,14 +187,12 @@ void conn_write_out(struct conn *c, size_t head_bytes);
 /* The head of an answer without the blank line, as far as room goes. */
 size_t conn_print_head(struct conn *c, const struct request *req, const char *framing);
 void conn_account(struct server *s, const struct request *req);
+
+/* conn_accept.c */
 void conn_accept(struct listener *l);
-void conn_close(struct conn *c);
-/* Draining: what is idle goes at once, what is busy after its answer. */
-void conn_drain(struct conn *c);
-/* A request came back: its answer goes out, or is dropped if nobody waits. */
-void conn_answer(struct request *req);
 /* No memory for a connection. */
 void conn_turn_away(struct listener *l);
+
 /* grpc_stream.c: conn_answer() for what came by the gRPC door. */
 void grpc_answer(struct request *req);
 

@@ -306,6 +306,12 @@ void grpc_client_wait_end(struct grpc_client *c)
         push(c);
 }
 
+void grpc_client_wait_end_unanswered(struct grpc_client *c)
+{
+    while (!c->ended && pull(c))
+        ;
+}
+
 const struct grpc_said *grpc_client_ask(struct grpc_client *c, const char *path,
                                         struct slice message)
 {

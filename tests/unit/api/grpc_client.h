@@ -61,6 +61,8 @@ bool grpc_client_listen(struct grpc_client *c);
 /* nghttp2 reads no GOAWAY once one came and no call is open. */
 void grpc_client_wait_goaways(struct grpc_client *c, unsigned count);
 void grpc_client_wait_end(struct grpc_client *c);
+/* The same of a client that says nothing any more, to a PING neither. */
+void grpc_client_wait_end_unanswered(struct grpc_client *c);
 /* begin and wait */
 const struct grpc_said *grpc_client_ask(struct grpc_client *c, const char *path,
                                         struct slice message);
