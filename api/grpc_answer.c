@@ -210,15 +210,17 @@ static void begin_answer(struct grpc_stream *g)
     h2_head(g->h2, f.at, f.count, false);
 }
 
-/* What waits for the client counts towards all answers, as theirs do. */
+/* What waits for the client counts towards all answers, as theirs do; a few words are said however
+ * many of others' answers wait, as those that ask for health must hear. */
 static bool charge_said(struct grpc_stream *g, size_t bytes)
 {
     struct api *api = g->conn->server->api;
+    uint64_t all =
+        atomic_fetch_add_explicit(&api->reply_bytes, bytes, memory_order_relaxed) + bytes;
 
     g->out_charged += bytes;
-    if (atomic_fetch_add_explicit(&api->reply_bytes, bytes, memory_order_relaxed) + bytes <=
-            api->options.replies_bytes_max &&
-        g->out_charged <= GRPC_SAID_BYTES_MAX)
+    if (g->out_charged <= GRPC_SAID_BYTES_MAX &&
+        (g->out_charged <= GRPC_WORDS_BYTES || all <= api->options.replies_bytes_max))
         return true;
     metrics_refused(api->metrics);
     grpc_fail(g, GRPC_RESOURCE_EXHAUSTED, "what was answered is not read");

@@ -22,6 +22,7 @@ enum {
     H2_NOTICE_MS = 1000,
     GRPC_PATH_BYTES = 160,            /* of a path we repeat */
     GRPC_SAID_BYTES_MAX = 256 * 1024, /* of a stream's messages that were not taken */
+    GRPC_WORDS_BYTES = 1024,          /* of them, said when all answers are over their bound too */
     GRPC_WATCH_MS = 250,              /* how often those who watch are told of a change */
     GRPC_WAIT_MS = 1000,              /* the shortest a client of a write may want to wait */
     GRPC_LOOK_MS = 50,                /* between looks at one that is not with node yet */

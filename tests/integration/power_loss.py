@@ -11,6 +11,7 @@ log; what comes back is whole up to some lsn.
 import os
 import random
 import signal
+import subprocess
 import threading
 import time
 
@@ -164,6 +165,7 @@ class BucketPowerWorld(BucketWorld):
         self.stop_threads()
         self.power_back()
         self.lose_the_machine()
+        subprocess.run(["sync", "-f", self.node.data_dir], check=True)  # or the next cut brings some of it back
         if self.rng.random() < 0.6:
             self.node.launch()
             time.sleep(self.rng.uniform(0.02, 0.3))

@@ -17,6 +17,9 @@ NAME = "docs"
 SLOW = {"m": 40, "ef_construction": 400}  # so that there is a middle
 
 
+asked = {"graph": 0, "missed": 0}
+
+
 def load(client, rng, count, path=f"/api/v1/collections/{NAME}/insert"):
     """Documents 1 to count; their vectors by id."""
     vectors = {}
@@ -28,9 +31,17 @@ def load(client, rng, count, path=f"/api/v1/collections/{NAME}/insert"):
 
 
 def check_found(client, vectors, ids):
+    """Each is there, and the graph finds it but once in a while: whether it always does is not what is tried here."""
     for i in ids:
+        asked["graph"] += 1
         matches = client.query(NAME, vectors[i], top_k=10, ef_search=300)["matches"]
-        check(len(matches) == 10 and matches[0]["doc_id"] == i, f"document {i} is not the nearest to itself: {matches[:2]}")
+        check(len(matches) == 10, f"a part of an answer: {matches}")
+        if matches[0]["doc_id"] == i:
+            continue
+        asked["missed"] += 1
+        matches = client.query(NAME, vectors[i], top_k=10, exact=True)["matches"]
+        check(matches[0]["doc_id"] == i, f"document {i} is not the nearest to itself: {matches[:2]}")
+        check(asked["missed"] <= 3 + asked["graph"] // 200, f"the graph misses what is there: {asked}")
 
 
 def wait_rebuilt(client, seconds=240):
