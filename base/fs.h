@@ -21,6 +21,7 @@ enum fs_open_flags {
     FS_CREATE = 4,    /* with FS_WRITE: make it if absent */
     FS_EXCLUSIVE = 8, /* with FS_CREATE: ST_EXISTS if present */
     FS_TRUNCATE = 16,
+    FS_NO_FOLLOW = 32, /* ST_INVALID if the last part of the path is a symbolic link */
 };
 
 struct fs_stat {

@@ -40,6 +40,8 @@ static int open_flags(unsigned flags)
         os |= O_EXCL;
     if ((flags & FS_TRUNCATE) != 0)
         os |= O_TRUNC;
+    if ((flags & FS_NO_FOLLOW) != 0)
+        os |= O_NOFOLLOW;
     return os;
 }
 
@@ -57,7 +59,9 @@ static status real_open(struct fs *fs, const char *path, unsigned flags, struct 
         file->fd = open(path, open_flags(flags), FILE_MODE);
     while (file->fd < 0 && errno == EINTR);
     if (file->fd < 0) {
-        status st = err_set_errno(err, errno, "open %s", path);
+        status st = errno == ELOOP && (flags & FS_NO_FOLLOW) != 0
+                        ? err_set(err, ST_INVALID, "open %s: it is a symbolic link", path)
+                        : err_set_errno(err, errno, "open %s", path);
 
         mem_free(file);
         return st;

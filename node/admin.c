@@ -256,12 +256,10 @@ void bury(struct collection *c)
     node_collection_unpin(c); /* the table's pin */
 }
 
-static void take_out(struct collection *c)
+void collection_is_dropped(struct collection *c)
 {
     struct node *node = c->node;
 
-    collection_set_state(c, COLLECTION_DROPPED, NULL);
-    table_remove(node, c);
     if (policy_has_bucket(atomic_load(&c->policy)))
         drop_is_over(c);
     log_info("collection dropped", "collection_id=%s", c->id_text);
@@ -270,6 +268,13 @@ static void take_out(struct collection *c)
     c->bury_job.run = run_bury;
     if (!jobs_push(&node->upkeep, &c->bury_job))
         bury(c);
+}
+
+static void take_out(struct collection *c)
+{
+    collection_set_state(c, COLLECTION_DROPPED, NULL);
+    table_remove(c->node, c);
+    collection_is_dropped(c);
 }
 
 static void start_drop(struct tier_stream *s, tier_done_fn *done, void *arg, const void *what)
@@ -288,13 +293,14 @@ static status remove_entry(void *arg, struct catalog *catalog, struct err *err)
 }
 
 /* was_unsure: one before it may have come about, whatever becomes of this one. */
-static status drop_in_catalog(struct collection *c, bool was_unsure, struct err *err)
+static status drop_in_catalog(struct collection *c, bool was_unsure, catalog_change_fn *change,
+                              void *arg, struct err *err)
 {
     status st = drop_begin(c, err);
 
     if (st != ST_OK)
         return st;
-    st = bucket_catalog_change(c->node, remove_entry, c, err);
+    st = bucket_catalog_change(c->node, change, arg, err);
     if (st == ST_UNKNOWN)
         drop_is_unsure(c);
     else if (st != ST_OK && !was_unsure)
@@ -304,7 +310,8 @@ static status drop_in_catalog(struct collection *c, bool was_unsure, struct err 
 
 /* The bucket's catalog first: from there on it is dropped. The root's mark is for those who come by
  * later; it is not waited for longer than a moment. */
-static status drop_in_bucket(struct collection *c, bool unloaded, struct err *err)
+status collection_drop_there(struct collection *c, catalog_change_fn *change, void *arg,
+                             struct err *err)
 {
     struct err ignored = {0};
     bool fenced;
@@ -317,20 +324,28 @@ static status drop_in_bucket(struct collection *c, bool unloaded, struct err *er
     fenced = c->seq.fenced && !unsure;
     streams = c->seq.stream != NULL;
     lock_drop(&c->seq.lock);
-    if (unloaded || unsure || (!fenced && !streams)) /* its root alone tells whose it is */
+    if (unsure || (!fenced && !streams)) /* its root alone tells whose it is */
         st = drop_unloaded_allowed(c, err);
     if (st != ST_OK)
         return st;
-    if (unloaded)
-        return bucket_catalog_change(c->node, remove_entry, c, err);
     if (fenced)
         return err_set(err, ST_DENIED,
                        "the collection has another owner; drop it there, or take ownership first");
-    st = drop_in_catalog(c, unsure, err);
+    st = drop_in_catalog(c, unsure, change, arg, err);
     if (st == ST_OK && ship_call(c, start_drop, NULL, NODE_BUCKET_WAIT_MS, &ignored) != ST_OK)
         log_warn("the root of a dropped collection is not marked yet", "collection_id=%s err=%s",
                  c->id_text, ignored.text);
     return st;
+}
+
+static status drop_in_bucket(struct collection *c, bool unloaded, struct err *err)
+{
+    status st;
+
+    if (!unloaded)
+        return collection_drop_there(c, remove_entry, c, err);
+    st = drop_unloaded_allowed(c, err);
+    return st == ST_OK ? bucket_catalog_change(c->node, remove_entry, c, err) : st;
 }
 
 static void run_drop(struct meta_job *base)

@@ -335,6 +335,20 @@ void table_rename(struct node *node, struct collection *c, const char *name)
     lock_drop(&node->table.lock);
 }
 
+void table_succeed(struct node *node, struct collection *old, struct collection *fresh,
+                   const char *name)
+{
+    if (old != NULL)
+        collection_set_state(old, COLLECTION_DROPPED, NULL);
+    lock_take(&node->table.lock);
+    if (old != NULL)
+        remove_locked(node, old);
+    unlink_name(node, fresh);
+    (void)snprintf(fresh->table.name, sizeof fresh->table.name, "%s", name);
+    link_name(node, fresh);
+    lock_drop(&node->table.lock);
+}
+
 struct collection *node_collection_pin(struct node *node, const char *key, size_t key_bytes)
 {
     char name[CATALOG_NAME_BYTES_MAX + 1];

@@ -204,6 +204,13 @@ typedef void node_admin_fn(void *arg, status st, const struct collection_info *i
 void node_collection_create(struct node *node, const struct collection_spec *spec,
                             node_admin_fn *done, void *arg);
 void node_collection_drop(struct node *node, struct collection *c, node_admin_fn *done, void *arg);
+/* fresh takes the place of the collection that has this name: the name, and the aliases that led
+ * there. That one is dropped, with all that was written to it; what doors made of it
+ * (node_exports_dir()) is fresh's then. None has it: fresh is renamed. A
+ * crash leaves all as it was, or all done; so does ST_UNKNOWN, of which the next start (or the
+ * bucket) knows. ST_EXISTS: the name is an alias. */
+void node_collection_replace(struct node *node, struct collection *fresh, const char *name,
+                             node_admin_fn *done, void *arg);
 struct hnsw_patch {                         /* of one vector field */
     uint16_t m, ef_construction, ef_search; /* 0: as it is */
     uint32_t threshold;                     /* UINT32_MAX: as it is */
@@ -240,6 +247,10 @@ size_t node_collection_list(struct node *node, const char *after, struct collect
 NODISCARD
 status node_exports_dir(const struct collection *c, struct fs **fs, char out[FS_PATH_BYTES],
                         struct err *err);
+/* What the folders of all collections lie in. */
+NODISCARD
+status node_exports_root(const struct node *node, struct fs **fs, char out[FS_PATH_BYTES],
+                         struct err *err);
 uint32_t collection_dimension(const struct collection *c);
 bool collection_needs_nonzero(
     const struct collection *c); /* cosine: the native door refuses a zero vector */

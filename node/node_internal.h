@@ -445,6 +445,9 @@ void table_remove(struct node *node, struct collection *c);
 /* Under one lock: nobody finds neither. */
 void table_replace(struct node *node, struct collection *old, struct collection *fresh);
 void table_rename(struct node *node, struct collection *c, const char *name);
+/* old, which may be NULL, is dropped and out of the table; fresh has the name: in one step. */
+void table_succeed(struct node *node, struct collection *old, struct collection *fresh,
+                   const char *name);
 /* Pins every collection into a heap array; *count of them. ST_NOMEM. */
 NODISCARD
 status table_snapshot(struct node *node, struct collection ***out, size_t *count, struct err *err);
@@ -555,6 +558,7 @@ NODISCARD
 status remove_all_files(struct node *node, const char *id_text, struct err *err);
 
 /* admin.c */
+typedef status catalog_change_fn(void *arg, struct catalog *c, struct err *err);
 NODISCARD
 status node_check_writable(struct node *node, struct err *err);
 NODISCARD
@@ -570,6 +574,17 @@ NODISCARD
 status admin_check_name_free(struct node *node, const char *name, struct err *err);
 /* What the bucket's catalog has dropped goes here too; on the meta thread. */
 void collection_drop_here(struct collection *c);
+
+/* Of a bucket-backed one that is loaded: `change` takes it out of the bucket's catalog, and may do
+ * more there; then its root is marked. On the meta thread, waits for the network. */
+NODISCARD
+status collection_drop_there(struct collection *c, catalog_change_fn *change, void *arg,
+                             struct err *err);
+/* What is left of it goes: neither the catalog nor the table has it any more. */
+void collection_is_dropped(struct collection *c);
+
+/* exports.c: what doors made of one is the other's, which has nothing of the kind. */
+void exports_move(const struct collection *from, const struct collection *to);
 
 /* drop_unloaded.c: whether this node may drop a collection it could not load from the bucket. Waits
  * for the network. */
@@ -775,7 +790,6 @@ NODISCARD
 bool ship_status(struct collection *c, struct tier_stream_status *out);
 
 /* bucket_catalog.c */
-typedef status catalog_change_fn(void *arg, struct catalog *c, struct err *err);
 /* Reads meta/catalog, changes it, writes it if nobody else did meanwhile. ST_UNAVAILABLE: the
  * bucket is away and nothing was done; ST_UNKNOWN: it may have been done. Waits for the network. */
 NODISCARD

@@ -437,6 +437,37 @@ status node_exports_dir(const struct collection *c, struct fs **fs, char out[FS_
                        : fs_join(out, dir, c->info.id, err);
 }
 
+status node_exports_root(const struct node *n, struct fs **fs, char out[FS_PATH_BYTES],
+                         struct err *err)
+{
+    *fs = n->s.exports_fs;
+    if (n->s.exports_dir == NULL)
+        return err_set(err, ST_UNSUPPORTED, "this node keeps no files");
+    (void)snprintf(out, FS_PATH_BYTES, "%s", n->s.exports_dir);
+    return ST_OK;
+}
+
+void node_collection_replace(struct node *n, struct collection *fresh, const char *name,
+                             node_admin_fn *done, void *arg)
+{
+    struct collection *old;
+    struct completion *made;
+
+    take(n);
+    old = fake_find_locked(n, name, strlen(name));
+    for (size_t i = 0; old != NULL && i < n->s.alias_count; i++)
+        if (n->s.aliases[i].collection == old)
+            n->s.aliases[i].collection = fresh;
+    if (old != NULL)
+        old->dropped = true;
+    (void)snprintf(fresh->info.name, sizeof fresh->info.name, "%s", name);
+    made = fake_completion(arg, ST_OK, NULL);
+    made->info = fresh->info;
+    made->admin = done;
+    fake_queue_locked(n, made);
+    drop(n);
+}
+
 void node_collection_drop(struct node *n, struct collection *c, node_admin_fn *done, void *arg)
 {
     take(n);
