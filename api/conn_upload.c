@@ -12,13 +12,18 @@
  * limits of other bodies look again. */
 bool conn_upload_any_length(const struct http1_head *head)
 {
-    static const char end[] = "/import";
+    static const char *const ends[] = {"/import", "/snapshots/upload"};
     struct slice path = head->path;
 
     if (path.bytes > 0 && path.data[path.bytes - 1] == '/')
         path.bytes--;
-    return path.bytes >= sizeof end - 1 &&
-           memcmp(path.data + path.bytes - (sizeof end - 1), end, sizeof end - 1) == 0;
+    for (size_t i = 0; i < COUNT_OF(ends); i++) {
+        size_t bytes = strlen(ends[i]);
+
+        if (path.bytes >= bytes && memcmp(path.data + path.bytes - bytes, ends[i], bytes) == 0)
+            return true;
+    }
+    return false;
 }
 
 static void list_put(struct server *s, struct upload *u)

@@ -51,6 +51,12 @@ void imports_end(struct imports *all, int place, const struct import_count *coun
 /* `[...]`: those of the collection, newest first. */
 void imports_print(struct imports *all, struct buf *out, const char *collection_id);
 
+/* Who replaces the collection of this name has it to itself until imports_release(). ST_CONFLICT:
+ * somebody else does; ST_LIMIT: IMPORTS_MAX are under way. */
+NODISCARD
+status imports_claim(struct imports *all, const char *name, struct err *err);
+void imports_release(struct imports *all, const char *name);
+
 /* --- batches --- */
 
 enum import_state {

@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-enum { COLLECTION_BYTES = 64, OUTCOME_BYTES = 48 };
+enum { COLLECTION_BYTES = 64, OUTCOME_BYTES = 48, CLAIM_BYTES = API_NAME_BYTES_MAX + 1 };
 
 struct import_note {
     bool used, ended;
@@ -24,6 +24,7 @@ struct imports {
         unsigned running;
         uint64_t begun;
         struct import_note notes[IMPORTS_KEPT];
+        char claims[IMPORTS_MAX][CLAIM_BYTES]; /* names; "": free */
     } shared;
 };
 
@@ -147,4 +148,40 @@ void imports_print(struct imports *all, struct buf *out, const char *collection_
         below = next.order;
     }
     buf_put_text(out, "]");
+}
+
+/* --- names --- */
+
+status imports_claim(struct imports *all, const char *name, struct err *err)
+{
+    char *place = NULL;
+    status st = ST_OK;
+
+    lock_take(&all->shared.lock);
+    for (int i = 0; i < IMPORTS_MAX && st == ST_OK; i++) {
+        if (all->shared.claims[i][0] == '\0')
+            place = all->shared.claims[i];
+        else if (strcmp(all->shared.claims[i], name) == 0)
+            st = ST_CONFLICT;
+    }
+    if (st == ST_OK && place == NULL)
+        st = ST_LIMIT;
+    if (st == ST_OK)
+        (void)snprintf(place, CLAIM_BYTES, "%s", name);
+    lock_drop(&all->shared.lock);
+    if (st == ST_CONFLICT)
+        return err_set(err, st, "Collection `%s` is being recovered already", name);
+    if (st == ST_LIMIT)
+        return err_set(err, st, "%d collections are being recovered, which is the limit",
+                       IMPORTS_MAX);
+    return st;
+}
+
+void imports_release(struct imports *all, const char *name)
+{
+    lock_take(&all->shared.lock);
+    for (int i = 0; i < IMPORTS_MAX; i++)
+        if (strcmp(all->shared.claims[i], name) == 0)
+            all->shared.claims[i][0] = '\0';
+    lock_drop(&all->shared.lock);
 }

@@ -54,8 +54,8 @@ const struct route QDRANT_ROUTES[] = {
     {METHOD_POST, ROUTE_WRITE, C "/snapshots", handle_qd_snapshot_create},
     {METHOD_GET, ROUTE_READ, C "/snapshots/{name}", handle_qd_snapshot},
     {METHOD_DELETE, ROUTE_WRITE, C "/snapshots/{name}", handle_qd_snapshot_drop},
-    {METHOD_PUT, ROUTE_UNSUPPORTED, C "/snapshots/recover", NULL},
-    {METHOD_POST, ROUTE_UNSUPPORTED, C "/snapshots/upload", NULL},
+    {METHOD_PUT, ROUTE_UPLOAD, C "/snapshots/recover", handle_qd_recover},
+    {METHOD_POST, ROUTE_UPLOAD, C "/snapshots/upload", handle_qd_recover_upload},
 
     {METHOD_GET, ROUTE_UNSUPPORTED, C "/cluster", NULL},
     {METHOD_POST, ROUTE_UNSUPPORTED, C "/cluster", NULL},

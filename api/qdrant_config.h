@@ -31,6 +31,9 @@ struct qd_create {
 };
 bool qd_parse_create(struct qd_parse *p, struct request *req, struct jval body,
                      struct qd_create *out);
+/* A `field_schema`, into all of *out but its path, and as text. qdrant_index.c */
+bool qd_parse_schema(struct qd_parse *p, struct request *req, struct jval v,
+                     struct pindex_spec *out, struct slice *schema);
 /* "memory", "memory_s3", "s3_only" of metadata.tier; *out stays 0 where there is none. */
 bool qd_parse_tier(struct qd_parse *p, struct jval body, enum node_policy *out);
 /* A name a collection or an alias may have: 422 otherwise. */

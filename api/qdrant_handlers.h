@@ -27,6 +27,9 @@ task_state handle_qd_snapshots(struct request *req);
 task_state handle_qd_snapshot_create(struct request *req);
 task_state handle_qd_snapshot(struct request *req);
 task_state handle_qd_snapshot_drop(struct request *req);
+/* qdrant_recover.c */
+task_state handle_qd_recover(struct request *req);
+task_state handle_qd_recover_upload(struct request *req);
 
 /* qdrant_points*.c, qdrant_change*.c */
 task_state handle_qd_upsert(struct request *req);

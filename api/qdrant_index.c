@@ -77,8 +77,8 @@ static bool parse_words(struct qd_parse *p, struct jval v, struct filter_words *
     return true;
 }
 
-static bool parse_schema(struct qd_parse *p, struct request *req, struct jval v,
-                         struct pindex_spec *out, struct slice *schema)
+bool qd_parse_schema(struct qd_parse *p, struct request *req, struct jval v,
+                     struct pindex_spec *out, struct slice *schema)
 {
     struct slice type = {0};
     struct buf text;
@@ -118,7 +118,7 @@ static bool parse_index(struct qd_parse *p, struct request *req, struct jval bod
         return false;
     if (!qd_member(body, "field_schema", &v))
         return qd_bad(p, QD_INPUT, "field_schema is needed: its type is not guessed");
-    return parse_schema(p, req, v, out, schema);
+    return qd_parse_schema(p, req, v, out, schema);
 }
 
 static bool keep_terms(struct request *req)

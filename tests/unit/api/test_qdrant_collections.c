@@ -214,6 +214,27 @@ static void an_alias_is_another_name(void **state)
     run_alone(rows, COUNT_OF(rows));
 }
 
+#define SNAPSHOT                                                                                   \
+    "{\"tiervec_snapshot\":1,\"config\":{\"vectors\":{\"size\":1,\"distance\":\"Dot\"}},"          \
+    "\"indexes\":{\"a\":\"keyword\"}}\n{\"doc_id\":1,\"vector\":[1]}\n"                            \
+    "{\"tiervec_snapshot_end\":true,\"documents\":1}\n"
+
+static void a_snapshot_file_becomes_a_collection(void **state)
+{
+    static const struct row rows[] = {
+        {"PUT", "/collections/c", "{}", 200, TRUE_RESULT},
+        {"PUT", "/collections/c/snapshots/recover", "{\"location\":\"http://x\"}", 400,
+         "Wrong input: location: only file:// is read"},
+        {"PUT", "/collections/c/snapshots/recover", "{}", 400, "missing field `location`"},
+        {"POST", "/collections/c/snapshots/upload", NULL, 400, "Wrong input: line 1: "},
+        {"POST", "/collections/d/snapshots/upload", SNAPSHOT, 200, TRUE_RESULT},
+        {"GET", "/collections/d/points/1", NULL, 200, "\"id\":1"},
+    };
+
+    (void)state;
+    run_alone(rows, COUNT_OF(rows));
+}
+
 /* Harnesses wait until a collection is green. */
 static void the_colour_says_whether_a_graph_is_built(void **state)
 {
@@ -353,6 +374,8 @@ static void each_failed_allocation_is_survived(void **state)
          "{\"field_name\":\"a.b\",\"field_schema\":{\"type\":\"text\",\"tokenizer\":\"word\"}}",
          200, ""},
         {"DELETE", "/collections/c/index/a.b", NULL, 200, ""},
+        {"POST", "/collections/s/snapshots/upload", SNAPSHOT, 200, TRUE_RESULT},
+        {"PUT", "/collections/c/snapshots/recover", "{\"location\":\"http://x\"}", 400, ""},
     };
     struct api_options options = world_options();
     struct world w;
@@ -388,6 +411,7 @@ int main(void)
         cmocka_unit_test(a_collection_of_the_other_dialect_is_told),
         cmocka_unit_test(what_may_change_is_merged),
         cmocka_unit_test(an_alias_is_another_name),
+        cmocka_unit_test(a_snapshot_file_becomes_a_collection),
         cmocka_unit_test(the_colour_says_whether_a_graph_is_built),
         cmocka_unit_test(an_index_that_is_not_made_is_said),
         cmocka_unit_test(a_change_that_met_another_is_merged_anew),
