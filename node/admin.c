@@ -400,10 +400,12 @@ void collection_drop_here(struct collection *c)
 
     catalog_init(&next);
     st = catalog_copy(&node->catalog, &next, &err);
-    if (st == ST_OK)
+    /* Another may have its place already. */
+    if (st == ST_OK && catalog_find_id(&next, c->id) != NULL) {
         st = catalog_remove_collection(&next, c->id, clock_wall_ns(node->options.clock), &err);
-    if (st == ST_OK)
-        st = catalog_store_write(node, &next, &err);
+        if (st == ST_OK)
+            st = catalog_store_write(node, &next, &err);
+    }
     catalog_free(&next);
     if (st == ST_OK)
         take_out(c);

@@ -76,6 +76,34 @@ static const char OLDER_HERE[] =
 static const char NAME_TAKEN[] = "another collection here has its name: rename or drop that one, "
                                  "then restart the node";
 
+/* One that is on its way into RAM is its loader's, who may be about to open its log. */
+static bool is_being_loaded(struct collection *c)
+{
+    return atomic_load(&c->seq.state) == COLLECTION_LOADING || atomic_load(&c->in_load);
+}
+
+/* Whose name another has taken in the bucket's catalog, where it was dropped for it (replace.c):
+ * both in one change here too, so that the name leads to one of them all the time. */
+static status take_out_replaced(struct sync_job *job, struct catalog *next, const char *name,
+                                struct err *err)
+{
+    static const uint8_t database[16];
+    const struct catalog_collection *old = catalog_find_name(next, database, name);
+    struct collection *c;
+    bool loading;
+
+    if (old == NULL || !bucket_dropped(&job->bucket, old->id) || !policy_has_bucket(old->policy))
+        return ST_OK;
+    c = node_collection_pin_id(job->node, old->id);
+    loading = c != NULL && is_being_loaded(c);
+    node_collection_unpin(c);
+    if (loading) {
+        job->again = true;
+        return ST_OK;
+    }
+    return catalog_remove_collection(next, old->id, clock_wall_ns(job->node->options.clock), err);
+}
+
 /* Settings of collections that both know: the bucket's count. */
 static status take_settings(struct sync_job *job, struct catalog *next, bool *changed,
                             struct err *err)
@@ -89,6 +117,12 @@ static status take_settings(struct sync_job *job, struct catalog *next, bool *ch
 
         if (here == NULL || !differs(here, there))
             continue;
+        if (strcmp(here->name, there->name) != 0 && policy_has_bucket(here->policy)) {
+            st = take_out_replaced(job, next, there->name, err);
+            here = catalog_find_id(next, there->id); /* it may have moved */
+        }
+        if (st != ST_OK)
+            break;
         if (!policy_has_bucket(here->policy)) {
             not_taken(job, there->name, OLDER_HERE);
             continue;
@@ -168,12 +202,6 @@ static void show_settings(struct node *node)
         }
         node_collection_unpin(c);
     }
-}
-
-/* One that is on its way into RAM is its loader's, who may be about to open its log. */
-static bool is_being_loaded(struct collection *c)
-{
-    return atomic_load(&c->seq.state) == COLLECTION_LOADING || atomic_load(&c->in_load);
 }
 
 static void drop_the_dropped(struct sync_job *job)

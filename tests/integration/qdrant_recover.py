@@ -285,6 +285,27 @@ def forms_come_from_other_programs():
         node.stop()
 
 
+def what_the_node_makes_is_what_it_takes():
+    """A snapshot of the node's own, through a change behind it: by its name, and downloaded and sent."""
+    with Folder("recover") as folder, Node(folder).start() as node:
+        client = node.client()
+        make_old(client, 500)
+        client.ok("PUT", C + "/index?wait=true", {"field_name": "mark", "field_schema": "keyword"})
+        before = points(client)
+        made = client.ok("POST", C + "/snapshots")["result"]
+        client.ok("POST", C + "/points/delete?wait=true", {"points": list(range(1, 400))})
+        sent = client.request("GET", f"{C}/snapshots/{made['name']}").body
+        location = {"location": "file://" + made["name"], "checksum": made["checksum"]}
+        recovered(client.request("PUT", C + "/snapshots/recover", location))
+        check(points(client) == before, "what was recovered is not what there was")
+        check([s["name"] for s in client.get(C + "/snapshots")["result"]] == [made["name"]], "the snapshot is gone")
+        check(client.get(C)["result"]["payload_schema"]["mark"]["points"] == 500, "the index")
+        client.ok("DELETE", C)
+        recovered(upload(client, sent, query="?checksum=" + made["checksum"]))
+        check(points(client) == before, "what was sent is not what there was")
+        node.stop()
+
+
 def memory_is_bounded():
     """100 MB that are mostly blanks: what is held grows with what is stored, not with what comes."""
     with Folder("recover") as folder, Node(folder).start() as node:
@@ -366,5 +387,6 @@ if __name__ == "__main__":
     from support import main
 
     main(the_collection_is_replaced, all_kinds_of_collections, what_is_not_whole_changes_nothing,
-         only_snapshots_of_this_node_are_read, forms_come_from_other_programs, memory_is_bounded,
+         only_snapshots_of_this_node_are_read, forms_come_from_other_programs,
+         what_the_node_makes_is_what_it_takes, memory_is_bounded,
          a_kill_leaves_the_old_or_the_new)

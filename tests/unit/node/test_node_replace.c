@@ -58,6 +58,8 @@ static struct collection *begin(struct nworld *w, enum node_policy old, enum nod
 
 static const char BEFORE[] = "c=1/Memory d=2/Memory a>c ";
 static const char AFTER[] = "c=2/Memory a>c ";
+static const char BEFORE_S3[] = "c=1/MemoryS3 d=2/MemoryS3 a>c ";
+static const char AFTER_S3[] = "c=2/MemoryS3 a>c ";
 
 static void name_and_aliases_go_over(void **state)
 {
@@ -206,6 +208,65 @@ static void the_bucket_knows(void **state)
     }
 }
 
+static bool is_done(struct call *call)
+{
+    bool done;
+
+    lock_take(&call->lock);
+    done = call->done;
+    lock_drop(&call->lock);
+    return done;
+}
+
+static bool is_settled(struct nworld *w, status st, char text[NTEXT_BYTES])
+{
+    ntext(w, false, text);
+    return strcmp(text, AFTER_S3) == 0 || (st != ST_OK && strcmp(text, BEFORE_S3) == 0);
+}
+
+/* The process dies at each request to the bucket in turn, before or after it took effect. */
+static void a_death_between_the_catalogs_is_settled(void **state)
+{
+    bool done = false;
+
+    (void)state;
+    for (uint64_t n = 1; n < 40 && !done; n++) {
+        for (int after_effect = 0; after_effect < 2; after_effect++) {
+            struct collection *fresh;
+            char text[NTEXT_BYTES] = "";
+            struct nworld w;
+            struct nkill k;
+            struct call call;
+            status st;
+
+            nworld_init(&w, true, 200 + 2 * n + (uint64_t)after_effect);
+            nworld_bucket(&w, "replace-kill");
+            nkill_init(&k, &w);
+            nworld_open(&w);
+            fresh = begin(&w, NODE_MEMORY_S3, NODE_MEMORY_S3);
+            nall_shipped(&w);
+            nsettled(&w);
+            nkill_arm(&k, n, after_effect != 0);
+            call_init(&call);
+            node_collection_replace(w.node, fresh, "c", call_admin_done, &call);
+            neventually(nkill_dead(&k) || is_done(&call));
+            done = done || !nkill_dead(&k);
+            node_collection_unpin(fresh);
+            nkill_bury(&k);
+            call_wait(&call);
+            st = call.st;
+            nworld_open(&w);
+            nsettled(&w);
+            for (int i = 0; i < 500 && !is_settled(&w, st, text); i++)
+                npause_ms(10);
+            if (!is_settled(&w, st, text))
+                fail_msg("request %d, %d: %s", (int)n, after_effect, text);
+            nworld_fini(&w);
+        }
+    }
+    assert_true(done);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -214,6 +275,7 @@ int main(void)
         cmocka_unit_test(a_full_disk_changes_nothing),
         cmocka_unit_test(a_crash_leaves_one_or_the_other),
         cmocka_unit_test(the_bucket_knows),
+        cmocka_unit_test(a_death_between_the_catalogs_is_settled),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
