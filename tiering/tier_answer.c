@@ -80,14 +80,19 @@ static void root_was_read(struct tier_io *io)
 
 /* A window of seqs behind the run that is known, so that pages may come in any order. */
 struct tier_run {
-    uint64_t end; /* 1..end are there */
+    uint64_t end; /* first..end are there */
     uint64_t bits[16384];
 };
 enum { RUN_WINDOW = 16384 * 64 };
 
-struct tier_run *tier_run_create(void)
+/* The groups before the first that counts may be gone. */
+struct tier_run *tier_run_create(uint64_t first)
 {
-    return mem_zero(sizeof(struct tier_run));
+    struct tier_run *r = mem_zero(sizeof(struct tier_run));
+
+    if (r != NULL)
+        r->end = first - 1;
+    return r;
 }
 
 void tier_run_destroy(struct tier_run *r)

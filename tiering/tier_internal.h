@@ -333,7 +333,7 @@ void tier_answer_fail(struct tier_io *io, enum objstore_class class, const char 
 void tier_answer_event(struct tier_stream *s, enum tier_io_kind kind, uint64_t token,
                        enum objstore_class class, const char *text);
 enum stream_event_kind tier_event_of(enum tier_io_kind kind);
-struct tier_run *tier_run_create(void);
+struct tier_run *tier_run_create(uint64_t first);
 void tier_run_destroy(struct tier_run *r);
 
 /* tier_group.c */

@@ -160,7 +160,9 @@ static bool fill(struct tier_io *io, const struct stream_effect *e)
         return fill_root(io, e);
     case TIER_IO_LIST:
         objkey_prefix_groups(collection, e->epoch, io->key);
-        io->run = tier_run_create();
+        if (e->seq > 1)
+            objkey_group(collection, e->epoch, e->seq - 1, io->start_after);
+        io->run = tier_run_create(e->seq);
         return io->run != NULL;
     case TIER_IO_GROUP_READ:
     case TIER_IO_CHECK:
