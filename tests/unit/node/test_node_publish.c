@@ -141,7 +141,8 @@ static void an_idle_collection_sends_nothing(void **state)
     nworld_fini(&w);
 }
 
-/* How often base segments have taken the log's place, as far as it was looked at. */
+/* How often a base has taken the log's place, as far as it was looked at. One may have no segments:
+ * all rows were replaced while it was made, and lie in the log behind it. */
 struct bases {
     uint32_t count;
     uint64_t published_lsn;
@@ -151,7 +152,7 @@ static uint32_t look_for_bases(struct collection *c, struct bases *b)
 {
     const struct collection_info info = ninfo(c);
 
-    b->count += info.published_lsn != b->published_lsn && info.segments > 0;
+    b->count += info.published_lsn != b->published_lsn;
     b->published_lsn = info.published_lsn;
     return b->count;
 }
@@ -161,7 +162,6 @@ static void overwrites_are_bounded_in_bytes_and_in_what_a_restore_reads(void **s
 {
     enum { ROWS = 1000, ROUNDS = 170 };
     struct objstore_counts before;
-    struct collection_info info;
     struct nworld w;
     struct collection *c;
     uint64_t sent, written, read_bytes, gets;
@@ -188,9 +188,7 @@ static void overwrites_are_bounded_in_bytes_and_in_what_a_restore_reads(void **s
     sent = counts(&w).sent_bytes - before.sent_bytes;
     assert_int_equal(since(&w, &before, OBJSTORE_HEAD), 0);
     assert_true(since(&w, &before, OBJSTORE_LIST) <= 1); /* of taking it, if that */
-    info = ninfo(c);
     assert_true(bases.count >= 2);
-    assert_true(info.segments > 0);
     assert_true(sent * 100 <= written * 140);
     node_collection_unpin(c);
     nlose_disk(&w);
