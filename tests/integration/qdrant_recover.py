@@ -299,7 +299,10 @@ def what_the_node_makes_is_what_it_takes():
         recovered(client.request("PUT", C + "/snapshots/recover", location))
         check(points(client) == before, "what was recovered is not what there was")
         check([s["name"] for s in client.get(C + "/snapshots")["result"]] == [made["name"]], "the snapshot is gone")
-        check(client.get(C)["result"]["payload_schema"]["mark"]["points"] == 500, "the index")
+        deadline = time.monotonic() + 20  # it is built in the background
+        while client.get(C)["result"]["payload_schema"]["mark"]["points"] != 500:
+            check(time.monotonic() < deadline, "the index")
+            time.sleep(0.02)
         client.ok("DELETE", C)
         recovered(upload(client, sent, query="?checksum=" + made["checksum"]))
         check(points(client) == before, "what was sent is not what there was")
