@@ -14,6 +14,7 @@ from synthetic import Vectors, load
 
 DIM = 64
 BULK_IDS = 1 << 32
+ANCHOR = BULK_IDS - 1  # is there throughout, so that no answer may be empty
 
 
 def each_write_is_visible_at_once():
@@ -22,8 +23,16 @@ def each_write_is_visible_at_once():
         node.start()
         client = node.client()
         client.create("docs", DIM, "l2", m=16, threshold=1000)
+        mine = Vectors(DIM, SEED)
+        mine.rng.seed(SEED + 1)  # the same clusters, other members
+        client.post("/api/v1/collections/docs/insert", {"doc_id": ANCHOR, "vector": mine.next()})
         stop = threading.Event()
         loaded = []
+
+        def nearest(number, vector, **more):
+            matches = client.query("docs", vector, top_k=1, **more)["matches"]
+            check(matches, f"pair {number}: the query finds nothing {more}, though {ANCHOR} is there: {client.collection('docs')}")
+            return matches[0]
 
         def bulk():
             """Batches and the deletes of half of them, so that repair and slot reuse run as well."""
@@ -40,8 +49,6 @@ def each_write_is_visible_at_once():
         thread = threading.Thread(target=bulk)
         thread.start()
         insert_times, query_times, there, missed = [], [], {}, 0
-        mine = Vectors(DIM, SEED)
-        mine.rng.seed(SEED + 1)  # the same clusters, other members
         try:
             for number in range(PAIRS):
                 # New ones, and now and then another vector for an old one.
@@ -51,23 +58,23 @@ def each_write_is_visible_at_once():
                 started = time.perf_counter()
                 client.post("/api/v1/collections/docs/insert", {"doc_id": doc_id, "vector": vector, "payload": {"number": number}})
                 inserted = time.perf_counter()
-                best = client.query("docs", vector, top_k=1)["matches"][0]
+                best = nearest(number, vector)
                 answered = time.perf_counter()
                 if best["distance"] != 0:
                     missed += 1
-                    best = client.query("docs", vector, top_k=1, exact=True)["matches"][0]
+                    best = nearest(number, vector, exact=True)
                 check(best["doc_id"] == doc_id and best["distance"] == 0 and best["payload"] == {"number": number},
                       f"pair {number}: document {doc_id} was acknowledged, the query finds {best}")
                 insert_times.append(inserted - started)
                 query_times.append(answered - inserted)
                 there[doc_id] = vector
                 if before is not None:
-                    found = client.query("docs", before, top_k=1)["matches"][0]
+                    found = nearest(number, before)
                     check(found["distance"] > 0, f"pair {number}: the replaced vector of {doc_id} is still found: {found}")
                 if rng.random() < 0.1:
                     gone = rng.choice(list(there))
                     client.ok("DELETE", f"/api/v1/collections/docs/docs/{gone}")
-                    found = client.query("docs", there.pop(gone), top_k=1)["matches"][0]
+                    found = nearest(number, there.pop(gone))
                     check(found["doc_id"] != gone, f"pair {number}: {gone} was deleted and is found: {found}")
         finally:
             stop.set()
