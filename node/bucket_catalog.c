@@ -3,8 +3,9 @@
  *
  * A change is read, change, write if it is still what was read. A lost answer is neither success
  * nor failure: the same bytes are sent until the store decides, and what another node put there
- * meanwhile is looked at for our nonce. Changes are made so that making one twice is harmless, as
- * another node's write may already stand on ours. */
+ * meanwhile is looked at for our nonce. Another's write may already stand on ours: changes are
+ * made so that making one twice is harmless, and what fails behind a lost answer, for whatever
+ * reason, is told as unknown. */
 #include "node/node_internal.h"
 
 #include <assert.h>
@@ -18,6 +19,7 @@ struct attempt {
     uint64_t deadline_ns;
     char etag[OBJSTORE_ETAG_BYTES]; /* "": there is none yet */
     struct catalog catalog;
+    bool maybe; /* one of the tries may have taken effect */
 };
 
 void bucket_pause(struct node *node, uint64_t ms)
@@ -93,7 +95,8 @@ enum decision { WON, LOST, GIVE_UP };
 static enum decision send(struct attempt *a, struct slice bytes, const uint8_t nonce[16],
                           status *st, struct err *err)
 {
-    bool maybe = false;
+    const uint64_t revision = a->catalog.revision + 1;
+    const bool before = a->maybe;
 
     for (;;) {
         struct objstore_req req = {
@@ -109,27 +112,40 @@ static enum decision send(struct attempt *a, struct slice bytes, const uint8_t n
 
         *st = objstore_wait(a->node->options.store, &req, err);
         class = req.result.class;
-        maybe = maybe || req.result.maybe_applied;
+        a->maybe = a->maybe || req.result.maybe_applied;
         objstore_result_fini(&req.result);
         if (class == OBJSTORE_OK)
             return WON;
         if (class == OBJSTORE_PRECONDITION) {
             *st = read_for_change(a, err);
+            if (*st == ST_OK && memcmp(a->catalog.nonce, nonce, 16) == 0)
+                return WON;
+            if (*st == ST_OK && a->catalog.revision == revision)
+                a->maybe = before; /* the place this one wanted is another's */
             if (*st == ST_OK)
-                return memcmp(a->catalog.nonce, nonce, 16) == 0 ? WON : LOST;
+                return LOST;
         } else if (objstore_class_retries(class) && !out_of_time(a)) {
             bucket_pause(a->node, CATALOG_PAUSE_MS);
             continue;
         }
-        if (maybe)
-            *st = err_wrap(err, ST_UNKNOWN,
-                           "whether the bucket's catalog took the change is not known: look again "
-                           "once the bucket answers");
-        else
-            *st = err_wrap(err, *st == ST_CLOSED ? ST_UNAVAILABLE : *st,
-                           "write the bucket's catalog");
+        *st = err_wrap(err, *st == ST_CLOSED ? ST_UNAVAILABLE : *st, "write the bucket's catalog");
         return GIVE_UP;
     }
+}
+
+/* What was read has the change: nobody need write it again. */
+static bool stands(const struct attempt *a, const struct catalog *next)
+{
+    struct buf was, is;
+    bool same;
+
+    buf_init(&was, CATALOG_BYTES_MAX);
+    buf_init(&is, CATALOG_BYTES_MAX);
+    same = catalog_bytes(&a->catalog, &was, NULL) == ST_OK &&
+           catalog_bytes(next, &is, NULL) == ST_OK && slice_equal(buf_slice(&was), buf_slice(&is));
+    buf_free(&was);
+    buf_free(&is);
+    return same;
 }
 
 static status try_once(struct attempt *a, catalog_change_fn *change, void *arg,
@@ -144,12 +160,17 @@ static status try_once(struct attempt *a, catalog_change_fn *change, void *arg,
         return st;
     buf_init(&bytes, CATALOG_BYTES_MAX);
     st = change(arg, &next, err);
+    if (st == ST_OK && a->maybe && stands(a, &next)) {
+        *decision = WON;
+        goto out;
+    }
     next.revision++;
     a->node->options.rand->fill(a->node->options.rand, next.nonce, sizeof next.nonce);
     if (st == ST_OK)
         st = catalog_bytes(&next, &bytes, err);
     if (st == ST_OK)
         *decision = send(a, buf_slice(&bytes), next.nonce, &st, err);
+out:
     buf_free(&bytes);
     catalog_free(&next);
     return st;
@@ -190,6 +211,10 @@ status bucket_catalog_change(struct node *node, catalog_change_fn *change, void 
                          "others change the bucket's catalog all the time; try again");
     }
     catalog_free(&a.catalog);
+    if (st != ST_OK && a.maybe)
+        st = err_wrap(err, ST_UNKNOWN,
+                      "whether the bucket's catalog took the change is not known: look again once "
+                      "the bucket answers");
     if (st == ST_UNKNOWN) /* what there is then is gone by */
         atomic_store(&node->sync_later, true);
     atomic_fetch_add(&node->catalog_changes, 1); /* what was read before is old, failed or not */
