@@ -32,6 +32,18 @@ struct manifest_image { /* one part of a field's graph: slots [slot_first, slot_
     uint32_t nodes;
     uint16_t m, ef_construction; /* the graph was made with; 0: not known. One for a field */
 };
+struct manifest_cold { /* a cold segment (docs/formats/cold-segment.md) */
+    struct object_ref object;
+    uint64_t object_bytes; /* may pass 64 MiB */
+    uint64_t footer_offset;
+    uint32_t footer_bytes;
+    uint32_t footer_crc;
+    uint64_t lsn_min, lsn_max; /* of its rows */
+    uint32_t rows;             /* dead ones included */
+    uint32_t dead_rows;        /* in the bitmap of `dead` */
+    struct object_ref dead;    /* Roaring's portable form, by ordinal, as a frame; zero: none */
+    uint8_t level;
+};
 struct manifest_gap { /* lsns an operator discarded */
     uint64_t first_lsn, last_lsn;
     uint64_t epoch, seq;
@@ -55,6 +67,9 @@ struct manifest {
     size_t image_count;
     struct manifest_gap *gaps;
     size_t gap_count;
+    struct manifest_cold
+        *colds; /* extension 2, required: the rows up to floor.lsn, with segments */
+    size_t cold_count;
 };
 void manifest_init(struct manifest *m);
 void manifest_free(struct manifest *m);
@@ -68,6 +83,8 @@ NODISCARD
 status manifest_add_segment(struct manifest *m, const struct manifest_segment *s, struct err *err);
 NODISCARD
 status manifest_add_image(struct manifest *m, const struct manifest_image *i, struct err *err);
+NODISCARD
+status manifest_add_cold(struct manifest *m, const struct manifest_cold *c, struct err *err);
 NODISCARD
 status manifest_add_gap(struct manifest *m, const struct manifest_gap *g, struct err *err);
 /* ST_INVALID: it does not hold together (the page's rules). */

@@ -1,0 +1,66 @@
+/* cold.h - a collection under S3Only: its head, its tombstones, the cold set it reads, the folds
+ * that move rows from one to the other. docs/s3only.md has the rules (1 to 4 there); this is who
+ * holds what.
+ *
+ * Every collection has a struct cold; only under S3Only is it used (cold_is()). The head is the
+ * collection's slots and indexes; what the rest of node/ does with rows in RAM stays as it is, and
+ * each operation that means documents asks here for those that are not in RAM.
+ *
+ * Threads    cold_hold(), cold_newer(), tombstones: any, they never wait. What waits for the
+ * network runs on cold threads (cold_exec.h); folds on the publish thread. Locks LOCK_RANK_COLD
+ * guards set and floor; nothing waits with it held. */
+#ifndef NODE_COLD_H
+#define NODE_COLD_H
+
+#include "node/node_internal.h"
+#include "tiering/cold_set.h"
+
+/* --- state: cold.c, tombstones.c --- */
+bool cold_is(const struct collection *c); /* S3Only: documents may be elsewhere than in RAM */
+/* The set now, held; drop it with cold_set_drop(). ST_UNAVAILABLE with the reason and Retry-After's
+ * meaning: the bucket was not reached since the start. *out NULL with ST_OK: no cold segments. */
+NODISCARD
+status cold_hold(struct collection *c, struct cold_set **out, struct err *err);
+/* cold_terms.newer: arg is the collection. */
+bool cold_newer(void *collection, const struct docid *id, uint64_t lsn);
+
+/* Ids that were deleted above the floor. Room is reserved before the lsn is given; the commit
+ * thread puts, and cannot fail. */
+NODISCARD
+status tombstones_reserve(struct collection *c, size_t count, struct err *err);
+void tombstones_release(struct collection *c, size_t count); /* reserved and not put */
+void tombstones_put(struct collection *c, const struct docid *id, uint64_t lsn);
+bool tombstones_find(struct collection *c, const struct docid *id, uint64_t *lsn);
+uint64_t tombstones_count(struct collection *c);
+
+/* --- start and folds: cold_start.c, cold_fold.c --- */
+/* Opens the set of the manifest the root names; retried in the background while the bucket is away.
+ */
+void cold_want_open(struct collection *c);
+/* What the publish thread does for it in a turn: opens, folds when due, gives up rows. True: a fold
+ * ran. */
+bool cold_turn(struct collection *c);
+NODISCARD
+status cold_fold_now(struct collection *c, bool all, struct publish_report *out, struct err *err);
+
+/* --- documents, wherever they are: cold_read.c (cold threads) --- */
+struct cold_document {
+    bool found;
+    bool in_head; /* then slot */
+    uint32_t slot;
+    struct cold_row row;
+};
+/* The newest rows of ids, from head and set. Inside no guard. */
+NODISCARD
+status cold_documents(struct collection *c, const struct docid *ids, size_t count, unsigned what,
+                      uint64_t vectors, uint64_t deadline_ns, const _Atomic bool *stop,
+                      struct arena *arena, struct cold_document *out, struct err *err);
+/* Which of them exist. */
+NODISCARD
+status cold_exist(struct collection *c, const struct docid *ids, size_t count, uint64_t deadline_ns,
+                  bool *out, struct err *err);
+/* Exact number of documents. */
+NODISCARD
+status cold_count(struct collection *c, uint64_t deadline_ns, uint64_t *out, struct err *err);
+
+#endif

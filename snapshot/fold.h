@@ -1,0 +1,84 @@
+/* fold.h - rows of the head, and of old cold segments, into a new cold segment. docs/s3only.md.
+ *
+ * Runs on the node's publish thread and waits for the network there; objects first, the manifest,
+ * then the root (options.publish.commit), as snapshot/publish.h.
+ *
+ * Memory     about 100 bytes a row that is written, the id filters and id blocks asked by the
+ *            resolver, buffers of an upload. Rows lie in a scratch file meanwhile: `scratch_dir`
+ *            needs their bytes in full.
+ * Failure    as publish.h. Nothing the manifest before names is touched. */
+#ifndef SNAPSHOT_FOLD_H
+#define SNAPSHOT_FOLD_H
+
+#include "base/fs.h"
+#include "snapshot/publish.h"
+
+/* Which segments are merged with what the head has: a pure rule. */
+enum {
+    FOLD_SEGMENTS_MAX = 4, /* that remain, below FOLD_ROWS_MANY rows */
+    FOLD_RATIO = 4, /* a segment is merged with what is smaller when that is a FOLD_RATIO-th */
+    FOLD_DEAD_PERCENT = 20,
+};
+#define FOLD_ROWS_MANY 10000000u
+struct fold_facts {
+    uint64_t head_rows, head_tombstones;
+    const struct manifest_cold *segments;
+    size_t segment_count;
+    bool all; /* by command: everything into one */
+};
+/* merge[i]: that segment is read and replaced. */
+void fold_plan(const struct fold_facts *facts, bool *merge);
+
+struct fold_row { /* of the head */
+    uint64_t lsn, inserted_at_ns;
+    struct docid id;
+    struct slice external_id, payload;
+    const float *const *vectors; /* by position; NULL: none */
+};
+struct fold_source { /* the head, up to S */
+    /* Calls fn for every row with lsn <= S; fuzzy, each id at most once. */
+    status (*each_row)(void *arg,
+                       status (*fn)(void *fn_arg, const struct fold_row *row, struct err *err),
+                       void *fn_arg, struct err *err);
+    /* Every tombstone with lsn <= S. */
+    status (*each_tombstone)(void *arg,
+                             status (*fn)(void *fn_arg, const struct docid *id, uint64_t lsn,
+                                          struct err *err),
+                             void *fn_arg, struct err *err);
+    void *arg;
+};
+struct fold_options {
+    struct publish_options publish; /* store, clock, schema, root, shipped (= S), absorb, settle,
+                                     * commit, ...; slots, fields, epoch, checkpoint_dir unused */
+    struct fold_source head;
+    const char *scratch_dir; /* made and removed here */
+    bool all;
+    uint64_t seed;
+};
+struct fold_report {
+    struct publish_report publish;
+    uint32_t merged, segments;
+    uint64_t rows_written, rows_dead;
+};
+NODISCARD
+status fold_run(const struct fold_options *options, const struct manifest *before,
+                struct manifest *after, struct fold_report *out, struct err *err);
+
+/* Every row of a manifest's cold segments that is not dead, streaming: merging, restoring into RAM,
+ * verify. Bulk GETs, several in flight; at most 64 MiB of them. */
+struct cold_stream_row {
+    struct fold_row row;
+    uint32_t ordinal;
+};
+struct ask;
+NODISCARD
+status cold_stream(const struct ask *ask, const uint8_t collection[16],
+                   const struct manifest_cold *segment, const struct catalog_collection *schema,
+                   status (*fn)(void *arg, const struct cold_stream_row *row, struct err *err),
+                   void *arg, struct err *err);
+/* Reads everything and checks what the sections say about each other: `verify`. */
+NODISCARD
+status cold_verify(const struct ask *ask, const uint8_t collection[16],
+                   const struct manifest_cold *segment, uint64_t *bytes, struct err *err);
+
+#endif

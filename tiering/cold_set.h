@@ -1,0 +1,124 @@
+/* cold_set.h - the cold segments of one manifest, opened: queries, documents by id, rows in id
+ * order, scans. docs/s3only.md.
+ *
+ * A set knows nothing of the head: what overrides a cold row is asked through `newer`, at any time
+ * while the set is held. All that is handed over has passed it.
+ *
+ * Threads    any, beside each other; calls block on the network (cold threads, never workers).
+ * Ownership  counted: cold_set_hold / _drop. Results live in the caller's arena.
+ * Memory     footers and dead rows, pinned in the cache; short codes in the cache where they fit;
+ *            one wave a call.
+ * Failure    as tiering/cache.h. A query whose deadline comes, or some of whose ranges fail, has
+ *            partial = true and what it could find; nothing at all: the status. */
+#ifndef TIERING_COLD_SET_H
+#define TIERING_COLD_SET_H
+
+#include "base/arena.h"
+#include "filter/filter.h"
+#include "segment/manifest.h"
+#include "tiering/cache.h"
+
+struct cold_set;
+struct cold_set_options {
+    struct cache *cache;
+    struct cache_account *account;
+    uint8_t collection[16];
+    const struct manifest *manifest; /* borrowed for the call; its cold segments are opened */
+    const struct cold_set *before; /* NULL, or the set this one follows: what both have is shared */
+    uint64_t deadline_ns;
+    const _Atomic bool *stop;
+};
+/* One wave: all footers and dead rows. */
+NODISCARD
+status cold_set_open(const struct cold_set_options *options, struct cold_set **out,
+                     struct err *err);
+struct cold_set *cold_set_hold(struct cold_set *s);
+void cold_set_drop(struct cold_set *s); /* accepts NULL */
+/* on_free runs when the last holder is gone (on its thread; must not wait). */
+void cold_set_when_free(struct cold_set *s, void (*on_free)(void *arg), void *arg);
+uint64_t cold_set_floor(const struct cold_set *s); /* lsn: S of docs/s3only.md */
+uint64_t cold_set_rows(const struct cold_set *s);  /* not dead, before `newer` */
+uint32_t cold_set_segments(const struct cold_set *s);
+uint64_t cold_set_resident_bytes(const struct cold_set *s);
+
+struct cold_terms {
+    /* Whether something newer than (id, lsn) is known: the row is left out. NULL: never. Any
+     * thread; must not wait. */
+    bool (*newer)(void *arg, const struct docid *id, uint64_t lsn);
+    void *newer_arg;
+    uint64_t deadline_ns; /* monotonic; 0: none */
+    const _Atomic bool *stop;
+};
+
+/* --- queries --- */
+struct cold_query {
+    uint16_t field;      /* id of the vector field */
+    const float *vector; /* normalised for cosine */
+    uint32_t limit;      /* candidates wanted: offset + limit */
+    bool exact;
+    float recall;                /* 0: the default caps; above 0.95 more may be read */
+    const struct filter *filter; /* bound; NULL or all: none */
+};
+struct cold_hit {
+    struct docid id; /* bytes in the arena */
+    uint64_t lsn;
+    float key;                 /* codes.h: smaller is nearer */
+    uint32_t segment, ordinal; /* for cold_rows_at() */
+};
+struct cold_stats { /* of one call */
+    uint32_t gets, waves;
+    uint64_t bytes, cache_hits, cache_misses, rows_scanned, cells;
+    bool codes_resident;
+    uint64_t filter_rows;
+};
+/* *hits: at most limit, nearest first, one an id. */
+NODISCARD
+status cold_set_query(struct cold_set *s, const struct cold_query *query,
+                      const struct cold_terms *terms, struct arena *arena, struct cold_hit **hits,
+                      uint32_t *count, bool *partial, struct cold_stats *stats, struct err *err);
+
+/* --- documents --- */
+struct cold_row {
+    bool found;
+    struct docid id;
+    uint64_t lsn, inserted_at_ns;
+    struct slice external_id, payload; /* arena */
+    const float **vectors; /* by position in the collection's list; NULL: not there, not asked */
+    uint32_t segment, ordinal;
+};
+enum { COLD_PAYLOAD = 1 }; /* what; vectors by the mask */
+/* Rows by id: at most two waves. Absent ones have found = false. */
+NODISCARD
+status cold_set_get(struct cold_set *s, const struct docid *ids, size_t count, unsigned what,
+                    uint64_t vectors, const struct cold_terms *terms, struct arena *arena,
+                    struct cold_row *out, struct cold_stats *stats, struct err *err);
+/* The rest of rows whose segment and ordinal are known (out[i].segment, .ordinal; id and lsn are
+ * filled already): one wave. */
+NODISCARD
+status cold_set_rows_at(struct cold_set *s, struct cold_row *rows, size_t count, unsigned what,
+                        uint64_t vectors, const struct cold_terms *terms, struct arena *arena,
+                        struct cold_stats *stats, struct err *err);
+/* Which of the ids are here and not dead: lsn[i], 0: not. What the resolver asks. One wave. */
+NODISCARD
+status cold_set_find(struct cold_set *s, const struct docid *ids, size_t count,
+                     const struct cold_terms *terms, uint64_t *lsns, struct err *err);
+/* Up to max rows in id order behind `after` (NULL: from the first): ids, lsns, segment, ordinal. */
+NODISCARD
+status cold_set_page(struct cold_set *s, const struct docid *after, uint32_t max,
+                     const struct cold_terms *terms, struct arena *arena, struct cold_row *out,
+                     uint32_t *count, struct err *err);
+/* Every row, in segments' order, streaming, past the cache; filter (bound; NULL: all) is asked of
+ * each. row and what it points to are valid during fn; fn's status but ST_OK ends it. */
+typedef status cold_row_fn(void *arg, const struct cold_row *row, struct err *err);
+NODISCARD
+status cold_set_each(struct cold_set *s, const struct filter *filter, unsigned what,
+                     uint64_t vectors, const struct cold_terms *terms, cold_row_fn *fn, void *arg,
+                     struct cold_stats *stats, struct err *err);
+
+/* --- the cache by hand --- */
+NODISCARD
+status cold_set_warm(struct cold_set *s, const struct cold_terms *terms, uint64_t *bytes,
+                     struct err *err);        /* codes, then rows, as far as they fit */
+uint64_t cold_set_unload(struct cold_set *s); /* what is not pinned */
+
+#endif
