@@ -147,7 +147,7 @@ static status go_on_without(struct publishing *p, status st, struct err *err)
 struct published {
     struct collection *c;
     unsigned what;
-    bool image_is_old; /* another graph has come to serve since its checkpoint */
+    uint32_t graphs_made; /* before its checkpoint */
     const struct manifest *m;
     const struct publish_report *r;
     uint64_t lsn;
@@ -156,13 +156,15 @@ struct published {
 static void note_marks(const void *arg, struct bucket_marks *marks)
 {
     const struct published *p = arg;
+    /* Looked at under the lock: whoever makes another serve forgets the image behind it. */
+    bool image_is_old = p->graphs_made != atomic_load(&p->c->graphs_made);
 
     if ((p->what & PUBLISH_BASE) != 0) {
         marks->log_bytes = 0;
         marks->switching = false;
     }
     if ((p->what & PUBLISH_IMAGE) != 0) {
-        marks->image_rows = p->image_is_old ? 0 : slots_live_count(p->c->slots);
+        marks->image_rows = image_is_old ? 0 : slots_live_count(p->c->slots);
         marks->image_lsn = p->r->image_lsn;
         marks->changed_rows = 0;
     }
@@ -181,12 +183,8 @@ static void publish_note(const struct publishing *from, const struct manifest *m
 {
     struct collection *c = from->c;
     unsigned what = from->what;
-    const struct published p = {.c = c,
-                                .what = what,
-                                .image_is_old = from->graphs_made != atomic_load(&c->graphs_made),
-                                .m = m,
-                                .r = r,
-                                .lsn = lsn};
+    const struct published p = {
+        .c = c, .what = what, .graphs_made = from->graphs_made, .m = m, .r = r, .lsn = lsn};
 
     ship_change_marks(c, note_marks, &p);
     ship_remember(c);

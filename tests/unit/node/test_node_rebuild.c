@@ -3,6 +3,8 @@
 #include "tests/unit/node/nfields.h"
 #include "tests/unit/node/nrebuild.h"
 
+#include <stdatomic.h>
+
 #include <string.h>
 
 enum { DOCS = 2000, M_BEFORE = 8, M_AFTER = 24 };
@@ -217,6 +219,59 @@ static void a_restore_takes_an_image_of_other_making(void **state)
     nworld_fini(&w);
 }
 
+static void snapshot_told(void *arg, status st, const struct node_snapshot_result *result,
+                          const struct err *err)
+{
+    (void)result;
+    call_admin_done(arg, st, NULL, err);
+}
+
+/* Another graph comes to serve when all of an image is in the bucket and only the note of it is
+ * missing: the image is due again. */
+static void an_image_of_the_old_graph_is_not_noted_as_the_new_ones(void **state)
+{
+    const struct objstore_fault manifest = {.kind = OBJSTORE_FAULT_DELAY,
+                                            .ops = 1u << OBJSTORE_PUT,
+                                            .key_part = "/m/",
+                                            .delay_ms = OBJSTORE_FAULT_HOLD};
+    const struct objstore_fault root = {
+        .kind = OBJSTORE_FAULT_DELAY, .ops = 1u << OBJSTORE_PUT, .key_part = "/root"};
+    struct bucket_marks marks;
+    struct nworld w;
+    struct collection *c;
+    struct call call;
+    unsigned committed;
+
+    (void)state;
+    nworld_init(&w, false, 9);
+    nworld_bucket(&w, "rebuild-noted");
+    nworld_open(&w);
+    assert_int_equal(ncreate_s3(&w, "docs", NR_DIM, NODE_LOCAL, NULL), ST_OK);
+    c = npin(&w, "docs");
+    nrput(c, 1, DOCS, 1);
+    neventually(ninfo(c).pending_rows == 0);
+    nall_shipped(&w);
+    (void)nfault(&w, manifest);
+    call_init(&call);
+    node_snapshot(c, NULL, snapshot_told, &call);
+    neventually(objstore_faults_held(w.bucket) == 1);
+    committed = nfault(&w, root);
+    lock_take(&c->bucket.lock);
+    assert_int_equal(objstore_faults_release(w.bucket), 1);
+    neventually(objstore_faults_met(w.bucket, committed) == 1);
+    npause_ms(100); /* it waits to note it */
+    atomic_fetch_add(&c->graphs_made, 1);
+    c->bucket.marks.image_rows = 0;
+    lock_drop(&c->bucket.lock);
+    call_wait(&call);
+    assert_int_equal(call.st, ST_OK);
+    ship_marks(c, &marks);
+    assert_int_equal(marks.image_rows, 0);
+    assert_true(marks.image_lsn > 0);
+    node_collection_unpin(c);
+    nworld_fini(&w);
+}
+
 static void each_vector_has_its_own(void **state)
 {
     const struct hnsw_patch to = {.m = M_AFTER, .ef_construction = 77, .threshold = UINT32_MAX};
@@ -292,6 +347,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(without_memory_it_is_refused_and_nothing_changes),
         cmocka_unit_test(a_crash_in_the_middle_goes_on),
         cmocka_unit_test(a_restore_takes_an_image_of_other_making),
+        cmocka_unit_test(an_image_of_the_old_graph_is_not_noted_as_the_new_ones),
         cmocka_unit_test(each_vector_has_its_own),
         cmocka_unit_test(failing_allocations_are_survived),
     };
