@@ -199,6 +199,8 @@ def run(rounds, seed, binary=None, stop_at_loss=False, sync="fsync"):
             everything += last
             node.stop()
             everything += world.idle_parts(rounds)
+        if everything and not stop_at_loss:
+            node.tell_last_words()
         if everything and Folder.keep:
             raise AssertionError("problems were found")
     return everything
@@ -217,6 +219,7 @@ def main():
     seed = support.take_seed()
     if len(sys.argv) > 1:
         raise SystemExit(f"error: {sys.argv[1]} is no option; see the top of this file")
+    support.limit_time()
     problems = run(rounds, seed, binary, stop_at_loss=expect_loss, sync=sync)
     lost = [p for p in problems if "LOST" in p]
     if expect_loss:

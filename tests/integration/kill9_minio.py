@@ -360,6 +360,8 @@ def run(rounds, seed, binary=None, expect_loss=False):
             node.stop()
             print(f"the machine was lost {world.lost} times, {world.restores_killed} restores were killed; killed at "
                   f"{dict(sorted(world.hits.items()))}; requests: {relay.table()}")
+        if everything and not expect_loss:
+            node.tell_last_words()
         if everything and Folder.keep:
             raise AssertionError("problems were found")
     return everything
@@ -377,6 +379,7 @@ def main():
     seed = support.take_seed()
     if len(sys.argv) > 1:
         raise SystemExit(f"error: {sys.argv[1]} is no option; see the top of this file")
+    support.limit_time()
     problems = run(rounds, seed, binary, expect_loss)
     if expect_loss:
         lost = [p for p in problems if "LOST" in p]

@@ -36,6 +36,22 @@ class NotSent(Exception):
     """No connection could be made: nothing was asked."""
 
 
+class OutOfTime(BaseException):
+    """ctest is about to end this test by force: it tells where it stands while it can."""
+
+
+def limit_time():
+    """Raises OutOfTime in the main thread shortly before TIERVEC_TEST_SECONDS are over, if they are said."""
+    seconds = int(os.environ.get("TIERVEC_TEST_SECONDS", "0"))
+
+    def end(_number, _frame):
+        raise OutOfTime(f"the test is not done within {seconds} s")
+
+    if seconds:
+        signal.signal(signal.SIGALRM, end)
+        signal.alarm(max(seconds - 15, seconds * 3 // 4))
+
+
 def program(name="tiervec"):
     """The path of a built program; the broken twins lie where TIERVEC_TWINS says, or beside the build."""
     if name == "tiervec" and os.environ.get("TIERVEC_BIN"):
@@ -84,6 +100,11 @@ class Folder:
         return self.path
 
     def __exit__(self, kind, value, trace):
+        if kind is not None:
+            for node in Node.launched:
+                if node.log_path.startswith(self.path + "/"):
+                    node.tell_last_words()
+                    node.kill9()
         if kind is not None and Folder.keep:
             print(f"kept: {self.path}", flush=True)
             return
@@ -180,6 +201,8 @@ class Client:
 class Node:
     """`tiervec serve` over one data directory, which outlives the process."""
 
+    launched = []  # of this test
+
     def __init__(self, folder, data_dir=None, binary=None, args=(), env=None):
         self.folder = folder
         self.data_dir = data_dir or os.path.join(folder, "data")
@@ -192,6 +215,7 @@ class Node:
         self.port = None
         self.grpc_port = 0  # none; a test that asks gRPC sets a free one
         self.log_at = 0
+        self.told = False
 
     def command(self, more=()):
         return [self.binary, "serve", "--data-dir", self.data_dir, "--rest-port", "0", "--grpc-port", str(self.grpc_port),
@@ -209,6 +233,9 @@ class Node:
         out = open(self.out_path, "wb")
         self.log_at = log.tell()
         self.port = None
+        self.told = False
+        if self not in Node.launched:
+            Node.launched.append(self)
         self.process = subprocess.Popen(command or self.command(more), stdout=out, stderr=log, cwd=self.folder,
                                         env=self.environment(), preexec_fn=preexec, start_new_session=True)
         log.close()
@@ -303,9 +330,22 @@ class Node:
     def __enter__(self):
         return self
 
+    def tell_last_words(self):
+        """Once a run: what a sanitizer or an assertion found, if anything, and the end of the log."""
+        if self.told or self.process is None:
+            return
+        self.told = True
+        text = self.log_text()
+        found = re.search(r"^.*(ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|Assertion).*$", text, re.M)
+        if found and found.start() < len(text) - 3000:
+            print(f"the node's log has:\n{text[found.start():found.start() + 3000]}", flush=True)
+        code = self.process.poll()
+        state = "it runs" if code is None else f"it ended with {code}"
+        print(f"the node's last words ({state}):\n{text[-3000:]}", flush=True)
+
     def __exit__(self, kind, value, trace):
-        if kind is not None and self.process is not None:
-            print(f"the node's last words:\n{self.log_text()[-3000:]}", flush=True)
+        if kind is not None:
+            self.tell_last_words()
         self.kill9()
 
 
@@ -349,10 +389,12 @@ def main(*tests):
     if unknown:
         raise SystemExit(f"error: no test {unknown[0]}; there are: {' '.join(t.__name__ for t in tests)}")
     failed, skipped, ran = [], [], 0
+    limit_time()
     for test in tests:
         if wanted and test.__name__ not in wanted:
             continue
         started = time.monotonic()
+        Node.launched.clear()
         try:
             test()
             ran += 1
@@ -360,11 +402,15 @@ def main(*tests):
         except Skip as e:
             skipped.append(test.__name__)
             print(f"SKIP  {test.__name__}: {e}", flush=True)
-        except Exception:  # pylint: disable=broad-except
+        except (Exception, OutOfTime) as e:  # pylint: disable=broad-except
             failed.append(test.__name__)
             traceback.print_exc(file=sys.stdout)
             print(f"FAIL  {test.__name__} ({time.monotonic() - started:.1f} s)", flush=True)
+            if isinstance(e, OutOfTime):
+                break
     if failed:
-        print(f"{len(failed)} failed: {' '.join(failed)}")
-        sys.exit(1)
+        for node in Node.launched:
+            node.kill9()
+        print(f"{len(failed)} failed: {' '.join(failed)}", flush=True)
+        os._exit(1)  # threads of a test that failed may wait for ever
     sys.exit(SKIP_CODE if skipped and ran == 0 else 0)
