@@ -86,21 +86,39 @@ void vindex_rebuild_settle(struct vindex *v, uint64_t give_back)
 {
     lock_take(&v->shared.lock);
     v->shared.deciding--;
+    v->shared.settled++;
     v->shared.promised -= give_back;
     mem_release(v->options.budget, give_back);
     lock_drop(&v->shared.lock);
 }
 
+uint64_t vindex_rebuild_settled(struct vindex *v)
+{
+    uint64_t settled;
+
+    lock_take(&v->shared.lock);
+    settled = v->shared.settled;
+    lock_drop(&v->shared.lock);
+    return settled;
+}
+
+/* What is set aside is for a wish that is known here, or for none. */
+static bool may_use_locked(const struct vindex *v, uint64_t settled)
+{
+    return v->shared.deciding == 0 && v->shared.settled == settled;
+}
+
 /* --- begin --- */
 
-static status begin_locked(struct vindex *v, const struct vgraph *want, struct err *err)
+static status begin_locked(struct vindex *v, const struct vgraph *want, uint64_t settled,
+                           struct err *err)
 {
     uint32_t end = atomic_load_explicit(&v->slot_end, memory_order_relaxed);
     uint64_t need = bytes_needed(v, want);
     struct hnsw *g = NULL;
     status st = ST_OK;
 
-    if (v->shared.deciding > 0)
+    if (!may_use_locked(v, settled))
         return err_set(err, ST_CONFLICT, "memory for another graph is being set aside");
     if (need > v->shared.promised)
         st = charge_locked(v, want, need - v->shared.promised, err);
@@ -139,20 +157,20 @@ static void drop_next(struct vindex *v)
     graph_destroy(g);
 }
 
-static status begin(struct vindex *v, const struct vgraph *want, struct err *err)
+static status begin(struct vindex *v, const struct vgraph *want, uint64_t settled, struct err *err)
 {
     status st;
 
     lock_take(&v->shared.lock);
-    st = begin_locked(v, want, err);
+    st = begin_locked(v, want, settled, err);
     lock_drop(&v->shared.lock);
     return st;
 }
 
-static void give_back_all(struct vindex *v)
+static void give_back_all(struct vindex *v, uint64_t settled)
 {
     lock_take(&v->shared.lock);
-    if (v->shared.deciding == 0) {
+    if (may_use_locked(v, settled)) {
         mem_release(v->options.budget, v->shared.promised);
         v->shared.promised = 0;
     }
@@ -214,7 +232,8 @@ static void swap(struct vindex *v, struct hnsw *g)
     graph_destroy(old);
 }
 
-static status step(struct vindex *v, const struct vgraph *want, enum vrebuild *out, struct err *err)
+static status step(struct vindex *v, const struct vgraph *want, uint64_t settled,
+                   enum vrebuild *out, struct err *err)
 {
     struct hnsw *next = graph_next(v);
     status st = ST_OK;
@@ -225,12 +244,12 @@ static status step(struct vindex *v, const struct vgraph *want, enum vrebuild *o
         next = NULL;
     }
     if (next == NULL && same(&graph_served(v)->made, want)) {
-        give_back_all(v);
+        give_back_all(v, settled);
         *out = VREBUILD_NONE;
         return ST_OK;
     }
     if (next == NULL) {
-        st = begin(v, want, err);
+        st = begin(v, want, settled, err);
         if (st != ST_OK)
             return st;
         next = graph_next(v);
@@ -244,15 +263,15 @@ static status step(struct vindex *v, const struct vgraph *want, enum vrebuild *o
     return ST_OK;
 }
 
-status vindex_rebuild_step(struct vindex *v, const struct vgraph *want, enum vrebuild *out,
-                           struct err *err)
+status vindex_rebuild_step(struct vindex *v, const struct vgraph *want, uint64_t settled,
+                           enum vrebuild *out, struct err *err)
 {
     bool running = false;
     status st;
 
     if (!atomic_compare_exchange_strong(&v->repairing, &running, true))
         return err_set(err, ST_CONFLICT, "a repair of this graph is running");
-    st = step(v, want, out, err);
+    st = step(v, want, settled, out, err);
     atomic_store(&v->repairing, false);
     return st;
 }

@@ -164,6 +164,8 @@ NODISCARD
 status vindex_rebuild_reserve(struct vindex *v, const struct vgraph *want, uint64_t *added,
                               struct err *err);
 void vindex_rebuild_settle(struct vindex *v, uint64_t give_back);
+/* How often that was settled: asked before the wish for a step is read. */
+uint64_t vindex_rebuild_settled(struct vindex *v);
 enum vrebuild {
     VREBUILD_NONE,    /* what serves is what is wanted; nothing is set aside */
     VREBUILD_BEGUN,   /* by this call; vindex_link() links it from now on */
@@ -172,11 +174,12 @@ enum vrebuild {
 };
 /* What can be done now so that a graph of `want` comes to serve; one that is made for another wish
  * is dropped. Waits for readers: as vindex_repair(), and never beside it (ST_CONFLICT, as while
- * memory is being set aside).
+ * memory is being set aside, and where that was settled behind `settled`: the wish is old then, and
+ * what was set aside is for another).
  * ST_NOSPACE, ST_NOMEM: could not begin, nothing changed. */
 NODISCARD
-status vindex_rebuild_step(struct vindex *v, const struct vgraph *want, enum vrebuild *out,
-                           struct err *err);
+status vindex_rebuild_step(struct vindex *v, const struct vgraph *want, uint64_t settled,
+                           enum vrebuild *out, struct err *err);
 struct vrebuild_progress { /* of the graph that is made */
     struct vgraph made;
     uint32_t linked, pending;

@@ -111,6 +111,7 @@ struct vindex {
         uint64_t charged;
         uint64_t promised; /* charged for a graph that is to be begun */
         uint32_t deciding; /* who set some of that aside and has not settled it */
+        uint64_t settled;  /* how often that was done */
         struct vindex_scratch *scratches;
     } shared;
 };

@@ -113,12 +113,13 @@ static void could_not(struct collection *c, struct collection_field *f, status s
 /* True: another graph serves. */
 static bool step(struct collection *c, struct collection_field *f)
 {
+    uint64_t settled = vindex_rebuild_settled(f->vindex); /* a wish is shown before it is */
     struct vgraph want = wanted(f), before = vindex_graph(f->vindex);
     struct vrebuild_progress shown;
     enum vrebuild now = VREBUILD_NONE;
     bool under_way = vindex_rebuild_shown(f->vindex, &shown) && same(shown.made, want);
     struct err err = {0};
-    status st = vindex_rebuild_step(f->vindex, &want, &now, &err);
+    status st = vindex_rebuild_step(f->vindex, &want, settled, &now, &err);
 
     if (st != ST_OK) {
         could_not(c, f, st, &err);

@@ -29,12 +29,18 @@ static const struct vgraph THIN = {.m = 4, .ef_construction = 30};
 static const struct vgraph WIDE = {.m = 16, .ef_construction = 100};
 static const struct vgraph WIDER = {.m = 24, .ef_construction = 60};
 
+static status try_step(struct vrows *r, const struct vgraph *want, enum vrebuild *out,
+                       struct err *err)
+{
+    return vindex_rebuild_step(r->index, want, vindex_rebuild_settled(r->index), out, err);
+}
+
 static enum vrebuild step(struct vrows *r, const struct vgraph *want)
 {
     enum vrebuild out = VREBUILD_NONE;
     struct err err;
 
-    if (vindex_rebuild_step(r->index, want, &out, &err) != ST_OK)
+    if (try_step(r, want, &out, &err) != ST_OK)
         fail_msg("%s", err.text);
     return out;
 }
@@ -234,7 +240,7 @@ static void what_does_not_fit_is_refused_with_the_bytes(void **unused)
     vindex_rebuild_settle(r.index, 0);
     /* Nobody takes it away, or anything else, before it is settled. */
     assert_int_equal(step(&r, &THIN), VREBUILD_NONE);
-    assert_int_equal(vindex_rebuild_step(r.index, &WIDER, &out, &err), ST_CONFLICT);
+    assert_int_equal(try_step(&r, &WIDER, &out, &err), ST_CONFLICT);
     assert_int_equal(mem_budget_bytes(&r.budget), used + more);
     vindex_rebuild_settle(r.index, more);
     assert_int_equal(mem_budget_bytes(&r.budget), used);
@@ -243,7 +249,7 @@ static void what_does_not_fit_is_refused_with_the_bytes(void **unused)
     assert_int_equal(vindex_rebuild_reserve(r.index, &WIDE, &added, &err), ST_NOSPACE);
     assert_non_null(strstr(err.text, "m 16"));
     assert_non_null(strstr(err.text, "bytes"));
-    assert_int_equal(vindex_rebuild_step(r.index, &WIDE, &out, &err), ST_NOSPACE);
+    assert_int_equal(try_step(&r, &WIDE, &out, &err), ST_NOSPACE);
     assert_int_equal(mem_budget_bytes(&r.budget), used);
     assert_serves(&r, &THIN);
     assert_each_row_is_found(&r);
@@ -268,6 +274,34 @@ static void what_does_not_fit_is_refused_with_the_bytes(void **unused)
     vrows_fini(&r);
 }
 
+/* The wish was read, then another came and got its memory: neither a step that finds nothing to do
+ * for the old one nor one that begins with it takes that away. */
+static void an_old_wish_takes_no_memory_of_a_new_one(void **unused)
+{
+    uint64_t used, added, settled;
+    enum vrebuild out;
+    struct vrows r;
+    struct err err;
+
+    (void)unused;
+    vrows_init(&r, thin(10), CLUSTERS, seed + 6);
+    vrows_put_random(&r, 0, 1000);
+    link_all(&r);
+    settled = vindex_rebuild_settled(r.index);
+    assert_int_equal(vindex_rebuild_reserve(r.index, &WIDER, &added, &err), ST_OK);
+    vindex_rebuild_settle(r.index, 0);
+    used = mem_budget_bytes(&r.budget);
+    assert_int_equal(vindex_rebuild_step(r.index, &THIN, settled, &out, &err), ST_OK);
+    assert_int_equal(out, VREBUILD_NONE);
+    assert_int_equal(mem_budget_bytes(&r.budget), used);
+    assert_int_equal(vindex_rebuild_step(r.index, &WIDE, settled, &out, &err), ST_CONFLICT);
+    assert_int_equal(mem_budget_bytes(&r.budget), used);
+    r.budget.bytes_max = used;
+    assert_int_equal(step(&r, &WIDER), VREBUILD_BEGUN);
+    assert_int_equal(mem_budget_bytes(&r.budget), used);
+    vrows_fini(&r);
+}
+
 static status one_rebuild(void *arg)
 {
     struct vrows *r = arg;
@@ -277,7 +311,7 @@ static status one_rebuild(void *arg)
     struct err err;
 
     for (int i = 0; i < 50 && out != VREBUILD_DONE; i++) {
-        status st = vindex_rebuild_step(r->index, want, &out, &err);
+        status st = try_step(r, want, &out, &err);
 
         if (st != ST_OK) {
             assert_int_equal(vindex_graph(r->index).m, now.m);
@@ -354,6 +388,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(another_wish_takes_the_place_of_the_one_before),
         cmocka_unit_test(below_the_threshold_there_is_nothing_to_link),
         cmocka_unit_test(what_does_not_fit_is_refused_with_the_bytes),
+        cmocka_unit_test(an_old_wish_takes_no_memory_of_a_new_one),
         cmocka_unit_test(each_allocation_of_a_rebuild_may_fail),
         cmocka_unit_test(a_graph_of_other_making_is_loaded),
     };

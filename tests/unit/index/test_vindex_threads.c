@@ -106,7 +106,7 @@ static void rebuilder(void *arg)
     for (size_t i = 0; !atomic_load(&s->stop);) {
         enum vrebuild now = VREBUILD_NONE;
 
-        if (vindex_rebuild_step(s->r.index, &wants[i], &now, NULL) == ST_OK &&
+        if (vindex_rebuild_step(s->r.index, &wants[i], 0, &now, NULL) == ST_OK &&
             now == VREBUILD_DONE) {
             atomic_fetch_add(&s->rebuilds, 1);
             i = (i + 1) % COUNT_OF(wants);

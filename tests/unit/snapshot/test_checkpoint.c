@@ -390,7 +390,7 @@ static void an_old_graph_with_more_links_than_its_field_is_for_now_is_taken_over
     for (uint32_t id = 0; id < WORLD_IDS; id++)
         world_upsert(&w, id);
     while (now != VREBUILD_DONE)
-        fail_on(vindex_rebuild_step(w.vindex, &wide, &now, &err), &err, &w);
+        fail_on(vindex_rebuild_step(w.vindex, &wide, 0, &now, &err), &err, &w);
     while (vindex_link(w.vindex, 16) > 0)
         ;
     linked = vindex_linked(w.vindex);
