@@ -6,16 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static void take(struct node *n)
-{
-    lock_take(&n->s.lock);
-}
-
-static void drop(struct node *n)
-{
-    lock_drop(&n->s.lock);
-}
-
 void fake_bucket_open(struct node *n)
 {
     size_t damaged = 0;
@@ -34,47 +24,47 @@ void fake_bucket_close(struct node *n)
 
 void fake_node_set_bucket(struct node *n, const struct node_status *bucket)
 {
-    take(n);
+    fake_take(n);
     n->s.bucket = *bucket;
-    drop(n);
+    fake_drop(n);
 }
 
 void fake_node_fail_bucket(struct node *n, status st)
 {
-    take(n);
+    fake_take(n);
     n->s.fail_bucket = st;
-    drop(n);
+    fake_drop(n);
 }
 
 void fake_node_short_of_remote(struct node *n, bool is_short)
 {
-    take(n);
+    fake_take(n);
     n->s.short_of_remote = is_short;
-    drop(n);
+    fake_drop(n);
 }
 
 void fake_node_set_phase(struct node *n, const char *name, const char *phase, bool switching)
 {
     struct collection *c;
 
-    take(n);
+    fake_take(n);
     c = fake_find_locked(n, name, strlen(name));
     assert(c != NULL);
     c->info.phase = phase;
     c->info.switching = switching;
     (void)snprintf(c->info.owner, sizeof c->info.owner, "other");
-    drop(n);
+    fake_drop(n);
 }
 
 void fake_node_stop_log(struct node *n, const char *name)
 {
     struct collection *c;
 
-    take(n);
+    fake_take(n);
     c = fake_find_locked(n, name, strlen(name));
     assert(c != NULL);
     c->info.log_stopped = true;
-    drop(n);
+    fake_drop(n);
 }
 
 uint64_t fake_node_add_letter(struct node *n, const char *name, struct letter letter)
@@ -83,10 +73,10 @@ uint64_t fake_node_add_letter(struct node *n, const char *name, struct letter le
     uint64_t id = 0;
     bool fine;
 
-    take(n);
+    fake_take(n);
     c = fake_find_locked(n, name, strlen(name));
     fine = c != NULL && uuid_parse(c->info.id, strlen(c->info.id), letter.collection);
-    drop(n);
+    fake_drop(n);
     fine = fine && dlq_put(n->s.dlq, &letter, &id, NULL) == ST_OK;
     assert(fine);
     return id;
@@ -167,7 +157,7 @@ void node_dlq_retry(struct collection *c, const uint64_t *ids, size_t count, nod
     size_t found = chosen(c, ids, count, letters);
     struct completion *made;
 
-    take(c->node);
+    fake_take(c->node);
     made = begin_letters(c, ids == NULL ? 1 : found, done, arg);
     made->dlq.retried = found;
     for (size_t i = 0; i < found && made->st == ST_OK; i++) {
@@ -181,7 +171,7 @@ void node_dlq_retry(struct collection *c, const uint64_t *ids, size_t count, nod
             drop_letter(c, &letters[i]);
     }
     fake_queue_locked(c->node, made);
-    drop(c->node);
+    fake_drop(c->node);
 }
 
 void node_dlq_replay(struct collection *c, const uint64_t *ids, size_t count, node_dlq_fn *done,
@@ -191,7 +181,7 @@ void node_dlq_replay(struct collection *c, const uint64_t *ids, size_t count, no
     size_t found = chosen(c, ids, count, letters);
     struct completion *made;
 
-    take(c->node);
+    fake_take(c->node);
     made = begin_letters(c, found, done, arg);
     for (size_t i = 0; i < found && made->st == ST_OK; i++) {
         if (letters[i].kind != LETTER_DIVERGENT_TAIL)
@@ -201,7 +191,7 @@ void node_dlq_replay(struct collection *c, const uint64_t *ids, size_t count, no
             made->dlq.records += letters[i].lsn_last - letters[i].lsn_first + 1;
     }
     fake_queue_locked(c->node, made);
-    drop(c->node);
+    fake_drop(c->node);
 }
 
 void node_dlq_discard(struct collection *c, const uint64_t *ids, size_t count,
@@ -212,7 +202,7 @@ void node_dlq_discard(struct collection *c, const uint64_t *ids, size_t count,
     size_t found = chosen(c, ids, count, letters);
     struct completion *made;
 
-    take(c->node);
+    fake_take(c->node);
     made = begin_letters(c, found, done, arg);
     made->dlq.lsn_first = UINT64_MAX;
     for (size_t i = 0; i < found; i++) {
@@ -232,7 +222,7 @@ void node_dlq_discard(struct collection *c, const uint64_t *ids, size_t count,
     for (size_t i = 0; i < found && made->st == ST_OK; i++)
         drop_letter(c, &letters[i]);
     fake_queue_locked(c->node, made);
-    drop(c->node);
+    fake_drop(c->node);
 }
 
 void node_dlq_split(struct collection *c, const uint64_t *ids, size_t count, node_dlq_fn *done,
@@ -242,11 +232,11 @@ void node_dlq_split(struct collection *c, const uint64_t *ids, size_t count, nod
 
     (void)ids;
     (void)count;
-    take(c->node);
+    fake_take(c->node);
     made = fake_completion(arg, ST_UNSUPPORTED, "no store has refused a group for its size");
     made->letters = done;
     fake_queue_locked(c->node, made);
-    drop(c->node);
+    fake_drop(c->node);
 }
 
 void node_dlq_export(struct collection *c, uint64_t id, node_export_fn *done, void *arg)
@@ -254,12 +244,12 @@ void node_dlq_export(struct collection *c, uint64_t id, node_export_fn *done, vo
     struct completion *made;
 
     (void)id;
-    take(c->node);
+    fake_take(c->node);
     made = fake_completion(arg, fake_refusal_of_bucket_locked(c->node), "told to refuse");
     made->exported = done;
     made->text = "{\"op\":\"delete\",\"lsn\":7,\"doc_id\":1}\n";
     fake_queue_locked(c->node, made);
-    drop(c->node);
+    fake_drop(c->node);
 }
 
 /* --- snapshots --- */
@@ -268,7 +258,7 @@ static void shoot(struct collection *c, const char *name, node_snapshot_fn *done
 {
     struct completion *made;
 
-    take(c->node);
+    fake_take(c->node);
     if (name != NULL && !c->info.has_bucket)
         made = fake_completion(arg, ST_INVALID, "only a bucket-backed collection has named ones");
     else
@@ -287,7 +277,7 @@ static void shoot(struct collection *c, const char *name, node_snapshot_fn *done
     if (name != NULL)
         (void)snprintf(made->shot.pin, sizeof made->shot.pin, "pin-of-%.20s", name);
     fake_queue_locked(c->node, made);
-    drop(c->node);
+    fake_drop(c->node);
 }
 
 void node_snapshot(struct collection *c, const char *name, node_snapshot_fn *done, void *arg)
@@ -315,12 +305,12 @@ void node_take_ownership(struct collection *c, node_admin_fn *done, void *arg)
 {
     status st;
 
-    take(c->node);
+    fake_take(c->node);
     st = c->info.has_bucket ? fake_refusal_of_bucket_locked(c->node) : ST_INVALID;
     if (st == ST_OK && strcmp(c->info.phase, "diverged") != 0) /* that one is loaded anew */
         c->info.phase = "owned";
     admin(c, c->node, st, done, arg);
-    drop(c->node);
+    fake_drop(c->node);
 }
 
 void node_republish(struct collection *c, node_admin_fn *done, void *arg)
@@ -330,10 +320,10 @@ void node_republish(struct collection *c, node_admin_fn *done, void *arg)
 
 void node_breaker_reset(struct node *n, const char **before, const char **after)
 {
-    take(n);
+    fake_take(n);
     *before = n->s.bucket.has_bucket ? n->s.bucket.breaker : NULL;
     *after = n->s.bucket.has_bucket ? "half_open" : NULL;
-    drop(n);
+    fake_drop(n);
 }
 
 /* The store has grade A, and was never found wanting. */
@@ -345,9 +335,9 @@ void node_probe_store(struct node *n, bool accept, node_probe_fn *done, void *ar
     bool has;
 
     (void)accept;
-    take(n);
+    fake_take(n);
     has = n->s.bucket.has_bucket;
-    drop(n);
+    fake_drop(n);
     done(arg, has ? ST_OK : ST_INVALID, has ? &result : NULL, &none);
 }
 
@@ -359,7 +349,7 @@ void node_alias_set(struct node *n, const char *alias, struct collection *c, nod
     status st;
     size_t at = 0;
 
-    take(n);
+    fake_take(n);
     st = fake_refusal_of_bucket_locked(n);
     while (at < n->s.alias_count && strcmp(n->s.aliases[at].alias, alias) < 0)
         at++;
@@ -372,7 +362,7 @@ void node_alias_set(struct node *n, const char *alias, struct collection *c, nod
     if (st == ST_OK)
         n->s.aliases[at].collection = c;
     admin(c, n, st, done, arg);
-    drop(n);
+    fake_drop(n);
 }
 
 void node_alias_remove(struct node *n, const char *alias, node_admin_fn *done, void *arg)
@@ -380,7 +370,7 @@ void node_alias_remove(struct node *n, const char *alias, node_admin_fn *done, v
     status st;
     size_t at = 0;
 
-    take(n);
+    fake_take(n);
     st = fake_refusal_of_bucket_locked(n);
     while (at < n->s.alias_count && strcmp(n->s.aliases[at].alias, alias) != 0)
         at++;
@@ -390,7 +380,7 @@ void node_alias_remove(struct node *n, const char *alias, node_admin_fn *done, v
         memmove(&n->s.aliases[at], &n->s.aliases[at + 1],
                 (--n->s.alias_count - at) * sizeof n->s.aliases[0]);
     admin(NULL, n, st, done, arg);
-    drop(n);
+    fake_drop(n);
 }
 
 static size_t alias_at_locked(const struct node *n, const char *alias)
@@ -449,19 +439,19 @@ void node_alias_change(struct node *n, const struct node_alias_action *actions, 
 {
     status st;
 
-    take(n);
+    fake_take(n);
     st = fake_refusal_of_bucket_locked(n);
     for (size_t i = 0; i < count && st == ST_OK; i++)
         st = alias_act_locked(n, &actions[i]);
     admin(NULL, n, st, done, arg);
-    drop(n);
+    fake_drop(n);
 }
 
 size_t node_alias_list(struct node *n, const char *after, struct node_alias *out, size_t max)
 {
     size_t count = 0;
 
-    take(n);
+    fake_take(n);
     for (size_t i = 0; i < n->s.alias_count && count < max; i++) {
         const struct collection *c = n->s.aliases[i].collection;
 
@@ -471,6 +461,6 @@ size_t node_alias_list(struct node *n, const char *after, struct node_alias *out
         (void)snprintf(out[count].collection, sizeof out->collection, "%s", c->info.name);
         memcpy(out[count++].collection_id, c->info.id, sizeof out->collection_id);
     }
-    drop(n);
+    fake_drop(n);
     return count;
 }

@@ -1,4 +1,4 @@
-/* fake_node_internal.h - what fake_node.c, fake_points.c, fake_query.c and fake_bucket.c share. */
+/* fake_node_internal.h - what the files of the fake node share. */
 #ifndef SUPPORT_FAKE_NODE_INTERNAL_H
 #define SUPPORT_FAKE_NODE_INTERNAL_H
 
@@ -88,14 +88,26 @@ struct node {
     } s;
 };
 
+static inline void fake_take(struct node *n)
+{
+    lock_take(&n->s.lock);
+}
+
+static inline void fake_drop(struct node *n)
+{
+    lock_drop(&n->s.lock);
+}
+
 /* A completion that the node's thread runs; the lock is held. */
 struct completion *fake_completion(void *arg, status st, const char *text);
 void fake_queue_locked(struct node *n, struct completion *c);
+void fake_complete(struct completion *c); /* here and now, without the lock */
 struct completion *fake_write_completion_locked(struct collection *c, status st,
                                                 node_write_fn *done, void *arg, uint64_t count);
 /* What the next write is told; ST_OK else. */
 status fake_refusal_locked(struct node *n);
 size_t fake_place_of(const struct collection *c, const struct docid *id, bool *found);
+void fake_row_free(struct fake_row *row); /* what it owns */
 void fake_put_locked(struct collection *c, const struct write_row *from);
 void fake_remove_locked(struct collection *c, size_t at);
 bool fake_matches(const struct filter *f, const struct fake_row *row);
