@@ -4,12 +4,12 @@
  * ranges it wants, and each is fetched, checked and kept as one. Objects never change, so nothing
  * is ever invalidated; a dropped object's blocks are forgotten (cache_forget).
  *
- * One fetch serves all that wait for it: joiners share success, not failure (a joiner whose fetch
- * failed with a reason of the request's own, a deadline or a cancel, asks again itself). Missing
- * ranges of one call are sent together, as one wave; ranges that adjoin or overlap blocks under way
- * are not sent twice. A GET that takes longer than the p95 of its kind is sent once more over
- * another connection, within CACHE_HEDGE_PERCENT of all GETs and never while the store throttles or
- * the breaker is open; the first answer wins, the other is cancelled.
+ * One fetch serves all that wait for it; nobody's deadline or cancel ends it for the others, and it
+ * is given up when the last of them leaves. What is missing of one call is sent together, as one
+ * wave; blocks under way are not asked for twice. Blocks that adjoin and say so (`joined`) come in
+ * one GET and are kept one by one. A GET that takes longer than the p95 of its kind is sent once
+ * more over another connection, within CACHE_HEDGE_PERCENT of all GETs and never while the store
+ * throttles or does not answer; the first answer wins, the other is cancelled.
  *
  * Classes    pinned (footers): counted, never evicted while pinned. Rows, codes, payload, ids: LRU,
  *            with a ghost list that says what twice the size would hit. Scans and hydration read
@@ -63,6 +63,8 @@ struct cache_want {
     const char *key;       /* of the store */
     uint64_t offset, bytes;
     enum cache_class class;
+    bool joined; /* begins where the want before it ends, of the same object: one GET may have both.
+                  * Small blocks are cheap to keep, GETs are not */
     /* Checks (and may change in place, not in length) what came, before anybody sees it; ST_CORRUPT
      * says why not. On the caller's thread or another reader's. NULL: nothing to check. */
     status (*check)(void *arg, uint8_t *body, size_t bytes, struct err *err);
@@ -72,11 +74,14 @@ struct cache_want {
     struct slice body; /* borrowed until cache_give_back() */
     struct cache_block *block;
     bool hit;
+    /* The cache's. */
+    struct cache_want *next;
+    void *reader;
 };
 struct cache_terms {
-    struct cache_account *account;
-    uint64_t deadline_ns;     /* monotonic; 0: none */
-    const _Atomic bool *stop; /* NULL: never */
+    struct cache_account *account; /* NULL: nobody counts */
+    uint64_t deadline_ns;          /* monotonic; 0: none */
+    const _Atomic bool *stop;      /* NULL: never */
     enum objstore_pool pool;
 };
 /* All wants in one wave. ST_OK: each has st OK. Else the worst of them, with its text; those that
@@ -85,7 +90,8 @@ NODISCARD
 status cache_read(struct cache *c, const struct cache_terms *terms, struct cache_want *wants,
                   size_t count, struct err *err);
 void cache_give_back(struct cache *c, struct cache_want *wants, size_t count);
-/* Keeps a block that is read now from being evicted until cache_unpin(); counted. */
+/* Keeps a block that is read now from being evicted until cache_unpin(want->block), beside being
+ * borrowed by the want; counted. */
 void cache_pin(struct cache *c, struct cache_want *want);
 void cache_unpin(struct cache *c, struct cache_block *block);
 /* Whether a block is there now, without touching its age. */
@@ -100,5 +106,7 @@ struct cache_status {
 };
 void cache_status(struct cache *c, struct cache_status *out);
 void cache_resize(struct cache *c, uint64_t bytes_max);
+/* The account is not touched again: its collection goes. What it had stays, without an account. */
+void cache_account_leave(struct cache *c, struct cache_account *account);
 
 #endif
