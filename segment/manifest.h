@@ -14,7 +14,11 @@
 #include "segment/catalog.h"
 #include "segment/root.h"
 
-enum { MANIFEST_BYTES_MAX = 16 * 1024 * 1024, MANIFEST_OBJECTS_MAX = 100000 };
+enum {
+    MANIFEST_BYTES_MAX = 16 * 1024 * 1024,
+    MANIFEST_OBJECTS_MAX = 100000,
+    MANIFEST_COLDS_MAX = 1000
+};
 
 struct manifest_segment {
     struct object_ref object;
@@ -32,16 +36,15 @@ struct manifest_image { /* one part of a field's graph: slots [slot_first, slot_
     uint32_t nodes;
     uint16_t m, ef_construction; /* the graph was made with; 0: not known. One for a field */
 };
-struct manifest_cold { /* a cold segment (docs/formats/cold-segment.md) */
-    struct object_ref object;
-    uint64_t object_bytes; /* may pass 64 MiB */
+struct manifest_cold {        /* a cold segment (docs/formats/cold-segment.md) */
+    struct object_ref object; /* may pass 64 MiB; crc: of its trailer, which stands for all */
     uint64_t footer_offset;
     uint32_t footer_bytes;
-    uint32_t footer_crc;
+    uint32_t footer_crc;       /* crc32c of all of the footer's section */
     uint64_t lsn_min, lsn_max; /* of its rows */
     uint32_t rows;             /* dead ones included */
-    uint32_t dead_rows;        /* in the bitmap of `dead` */
-    struct object_ref dead;    /* Roaring's portable form, by ordinal, as a frame; zero: none */
+    uint32_t dead_rows;        /* in the object `dead` */
+    struct object_ref dead;    /* which rows, by ordinal (cold_dead_decode()); zero: none */
     uint8_t level;
 };
 struct manifest_gap { /* lsns an operator discarded */
@@ -67,8 +70,7 @@ struct manifest {
     size_t image_count;
     struct manifest_gap *gaps;
     size_t gap_count;
-    struct manifest_cold
-        *colds; /* extension 2, required: the rows up to floor.lsn, with segments */
+    struct manifest_cold *colds; /* required extension: the rows up to floor.lsn */
     size_t cold_count;
 };
 void manifest_init(struct manifest *m);
