@@ -78,58 +78,6 @@ static void root_was_read(struct tier_io *io)
 
 /* ---- listing ---- */
 
-/* A window of seqs behind the run that is known, so that pages may come in any order. */
-struct tier_run {
-    uint64_t end; /* first..end are there */
-    uint64_t bits[16384];
-};
-enum { RUN_WINDOW = 16384 * 64 };
-
-/* The groups before the first that counts may be gone. */
-struct tier_run *tier_run_create(uint64_t first)
-{
-    struct tier_run *r = mem_zero(sizeof(struct tier_run));
-
-    if (r != NULL)
-        r->end = first - 1;
-    return r;
-}
-
-void tier_run_destroy(struct tier_run *r)
-{
-    mem_free(r);
-}
-
-static void run_add(struct tier_run *r, uint64_t seq)
-{
-    if (seq > r->end && seq - r->end <= RUN_WINDOW)
-        r->bits[seq % RUN_WINDOW / 64] |= UINT64_C(1) << seq % 64;
-    for (;;) {
-        uint64_t next = r->end + 1;
-        uint64_t bit = UINT64_C(1) << next % 64;
-
-        if ((r->bits[next % RUN_WINDOW / 64] & bit) == 0)
-            return;
-        r->bits[next % RUN_WINDOW / 64] &= ~bit;
-        r->end = next;
-    }
-}
-
-/* The largest name goes into start_after. False: there was none. */
-static bool last_name(struct tier_io *io)
-{
-    const struct objstore_result *r = &io->req.result;
-    bool any = false;
-
-    for (size_t i = 0; i < r->entry_count; i++)
-        if (strlen(r->entries[i].key) < sizeof io->start_after &&
-            strcmp(r->entries[i].key, io->start_after) > 0) {
-            (void)snprintf(io->start_after, sizeof io->start_after, "%s", r->entries[i].key);
-            any = true;
-        }
-    return any;
-}
-
 static bool is_group(const struct tier_io *io, const char *name, struct objkey *key)
 {
     *key = objkey_parse(name);
@@ -142,19 +90,17 @@ static bool was_listed(struct tier_io *io)
 {
     const struct objstore_result *r = &io->req.result;
     struct stream_event event = event_of(io);
-    struct objkey key;
+    enum group_list_next next;
 
     if (went_well(io)) {
-        for (size_t i = 0; i < r->entry_count; i++)
-            if (is_group(io, r->entries[i].key, &key) && key.epoch == io->effect.epoch)
-                run_add(io->run, key.seq);
-        if (r->truncated && last_name(io))
+        next = group_list_page(io->list, r->entries, r->entry_count, r->truncated);
+        if (next == GROUP_LIST_MORE)
             return false;
-        if (r->truncated) {
+        if (next == GROUP_LIST_STUCK) {
             event.class = OBJSTORE_TRANSIENT;
             event.text = "a page of a listing without a new name";
         }
-        event.end_seq = io->run->end;
+        event.end_seq = group_list_end(io->list);
     }
     tier_feed(io->stream, &event);
     return true;

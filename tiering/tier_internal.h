@@ -18,6 +18,7 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "segment/objkey.h"
+#include "tiering/group_list.h"
 #include "tiering/tier.h"
 #include "tiering/tier_lag.h"
 
@@ -87,7 +88,6 @@ enum tier_io_kind {
     TIER_IO_ENCODE, /* no request: work */
 };
 enum tier_io_state { TIER_IO_IDLE = 0, TIER_IO_RUNNING, TIER_IO_CANCELLING, TIER_IO_ENDED };
-struct tier_run;
 struct tier_io {
     struct tier_msg msg;
     struct tier_io *next; /* in the one queue it stands in */
@@ -99,11 +99,11 @@ struct tier_io {
     struct stream_effect effect; /* without its pointers */
     char key[OBJKEY_BYTES];
     char etag[OBJSTORE_ETAG_BYTES];
-    char start_after[OBJKEY_BYTES];
-    struct buf body;        /* root, orphan */
-    struct tier_seal *seal; /* PUT, COMPARE: borrowed from the stream while it is open */
+    char start_after[OBJKEY_BYTES]; /* EPOCHS */
+    struct buf body;                /* root, orphan */
+    struct tier_seal *seal;         /* PUT, COMPARE: borrowed from the stream while it is open */
     struct tier_bytes bytes;
-    struct tier_run *run;     /* LIST */
+    struct group_list *list;  /* LIST */
     struct tier_op *op;       /* EPOCHS: borrowed */
     uint64_t epoch;           /* EPOCHS: highest so far */
     uint32_t tries;           /* ORPHAN */
@@ -333,8 +333,6 @@ void tier_answer_fail(struct tier_io *io, enum objstore_class class, const char 
 void tier_answer_event(struct tier_stream *s, enum tier_io_kind kind, uint64_t token,
                        enum objstore_class class, const char *text);
 enum stream_event_kind tier_event_of(enum tier_io_kind kind);
-struct tier_run *tier_run_create(uint64_t first);
-void tier_run_destroy(struct tier_run *r);
 
 /* tier_group.c */
 struct tier_seal *tier_seal_find(struct tier_stream *s, uint64_t epoch, uint64_t seq);

@@ -88,7 +88,7 @@ void tier_io_free(struct tier_io *io)
     unlist(io);
     t->ship.ios--;
     tier_bytes_free(t, &io->bytes);
-    tier_run_destroy(io->run);
+    group_list_destroy(io->list);
     buf_free(&io->body);
     objstore_result_fini(&io->req.result);
     mem_free(io);
@@ -159,11 +159,10 @@ static bool fill(struct tier_io *io, const struct stream_effect *e)
     case TIER_IO_ROOT_WRITE:
         return fill_root(io, e);
     case TIER_IO_LIST:
-        objkey_prefix_groups(collection, e->epoch, io->key);
-        if (e->seq > 1)
-            objkey_group(collection, e->epoch, e->seq - 1, io->start_after);
-        io->run = tier_run_create(e->seq);
-        return io->run != NULL;
+        io->list = group_list_create(collection, e->epoch, e->seq);
+        if (io->list != NULL)
+            (void)snprintf(io->key, sizeof io->key, "%s", group_list_prefix(io->list));
+        return io->list != NULL;
     case TIER_IO_GROUP_READ:
     case TIER_IO_CHECK:
     case TIER_IO_ENCODE:

@@ -35,11 +35,15 @@ static void fill_get(const struct tier_io *io, struct objstore_req *req)
 
 static void fill_list(const struct tier_io *io, struct objstore_req *req)
 {
+    const char *start_after = io->start_after;
+
     req->op = OBJSTORE_LIST;
     req->pool = OBJSTORE_LOG;
-    req->start_after = io->start_after[0] != '\0' ? io->start_after : NULL;
     if (io->kind == TIER_IO_EPOCHS)
         req->list_max = 1;
+    else
+        start_after = group_list_start_after(io->list);
+    req->start_after = start_after[0] != '\0' ? start_after : NULL;
 }
 
 static void submit(struct tier_io *io)

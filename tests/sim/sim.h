@@ -61,6 +61,7 @@ enum {
     SIM_TWIN_CHECK_REACHES = 1 << 18,   /* a log that reaches T is taken for the same */
     SIM_TWIN_FORGET_SYNC = 1 << 19,     /* the log says durable without having synced */
     SIM_TWIN_BELIEVE_PIN = 1 << 21,     /* a pin holds once it is written */
+    SIM_TWIN_LIST_FROM_ONE = 1 << 22,   /* groups are listed from the first there ever was */
     SIM_TWIN_COLLECT_SHIFT = 24,        /* those of the collector (enum collect_twin) */
     SIM_TWIN_BELIEVE_PARTIAL = 1 << 20, /* a listing that is cut short is taken for all of it */
 };

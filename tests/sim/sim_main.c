@@ -80,6 +80,7 @@ static const struct {
     {"forget_sync", SIM_TWIN_FORGET_SYNC},
     {"believe_partial", SIM_TWIN_BELIEVE_PARTIAL},
     {"believe_pin", SIM_TWIN_BELIEVE_PIN},
+    {"list_from_one", SIM_TWIN_LIST_FROM_ONE},
     {"collect_without_revalidating", COLLECT_TWIN_NO_REVALIDATION << SIM_TWIN_COLLECT_SHIFT},
     {"delete_by_local_clock", COLLECT_TWIN_LOCAL_CLOCK << SIM_TWIN_COLLECT_SHIFT},
     {"ignore_pins", COLLECT_TWIN_IGNORE_PINS << SIM_TWIN_COLLECT_SHIFT},

@@ -2,9 +2,14 @@
 #include "sim.h"
 
 #include "base/hash.h"
+#include "tiering/group_list.h"
 
+#include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+enum { LIST_PAGE = 7 };
 
 static size_t group_slot(const struct sim *w, uint64_t epoch, uint64_t seq)
 {
@@ -143,15 +148,65 @@ static void apply_compare(struct sim *w, struct sim_request *r)
     r->answer.original = e->gap && !g->gap;
 }
 
+struct group_names {
+    char keys[LIST_PAGE][OBJKEY_BYTES];
+    struct objstore_entry entries[LIST_PAGE];
+    size_t count, shown; /* of all behind the name it began with; on the page */
+};
+
+static int by_seq(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+/* A page of the epoch's names, in no order within itself. */
+static void page_of(const struct sim *w, uint64_t epoch, const char *start_after,
+                    struct group_names *out)
+{
+    static uint64_t seqs[SIM_GROUPS];
+    char key[OBJKEY_BYTES];
+
+    out->count = 0;
+    for (size_t i = 0; i < w->group_count; i++) {
+        objkey_group(SIM_COLLECTION, w->groups[i].epoch, w->groups[i].seq, key);
+        if (w->groups[i].epoch == epoch && !w->groups[i].deleted && strcmp(key, start_after) > 0)
+            seqs[out->count++] = w->groups[i].seq;
+    }
+    qsort(seqs, out->count, sizeof seqs[0], by_seq);
+    out->shown = out->count < LIST_PAGE ? out->count : LIST_PAGE;
+    for (size_t i = 0; i < out->shown; i++) {
+        objkey_group(SIM_COLLECTION, epoch, seqs[out->shown - 1 - i], out->keys[i]);
+        out->entries[i] = (struct objstore_entry){.key = out->keys[i]};
+    }
+}
+
+/* As the shell asks and understands it (tiering/group_list.h); the pages of one listing are one
+ * moment here. */
 static void apply_list(struct sim *w, struct sim_request *r)
 {
-    uint64_t seq = r->effect.seq;
+    bool from_one = (w->twins & SIM_TWIN_LIST_FROM_ONE) != 0;
+    struct group_list *l =
+        group_list_create(SIM_COLLECTION, r->effect.epoch, from_one ? 1 : r->effect.seq);
+    enum group_list_next next = GROUP_LIST_MORE;
+    uint64_t left = UINT64_MAX;
+    struct group_names page;
 
-    while (store_group(w, r->effect.epoch, seq) != NULL)
-        seq++;
-    if (r->cut_short && seq > r->effect.seq)
-        seq = r->effect.seq + sim_below(w, seq - r->effect.seq);
-    r->answer.end_seq = seq > r->effect.seq ? seq - 1 : 0;
+    assert(l != NULL);
+    while (next == GROUP_LIST_MORE) {
+        page_of(w, r->effect.epoch, group_list_start_after(l), &page);
+        if (left == UINT64_MAX && r->cut_short && page.count > 0)
+            left = sim_below(w, page.count);
+        if (left <= page.shown) /* as if it ended here */
+            next = group_list_page(l, page.entries + (page.shown - left), (size_t)left, false);
+        else
+            next = group_list_page(l, page.entries, page.shown, page.count > page.shown);
+        left -= left == UINT64_MAX ? 0 : page.shown;
+    }
+    assert(next == GROUP_LIST_DONE);
+    r->answer.end_seq = group_list_end(l);
+    group_list_destroy(l);
 }
 
 enum stream_event_kind store_answer_kind(enum stream_effect_kind kind)
