@@ -5,11 +5,14 @@
  * Rows are in one order: coarse cells of about CELLS_COARSE_ROWS rows, in each up to CELLS_FINE_MAX
  * fine cells; near ones adjoin. A *position* is a row's number in it.
  *
+ * Codes are made of vectors less the mean of all rows, around the coarse centroid as a reader
+ * decodes it: an offset that all rows share costs no precision. Under dot B is 0 and no norm is
+ * needed: <v, q> is <c, q> + <v - c, q>.
+ *
  * Threads    a struct cells is constant once made: any number of readers.
- * Metrics    cosine (unit vectors), l2, dot; l1 is clustered as l2 and its rows are all candidates
- *            of a scan. Keys are index/codes.h's: the square (l2, cosine as 2 - 2 dot scaled by the
- *            caller), see cells_key().
- * Limits     rows < 2^32; a fine cell has at most 65,535 rows. */
+ * Metrics    cosine (unit vectors), l2, dot; l1 is clustered as l2 and has no keys: its rows are
+ *            all candidates of a scan. Keys are index/codes.h's.
+ * Limits     rows < 2^32; a fine cell has at most 65,535 rows; no cell is empty. */
 #ifndef INDEX_CELLS_H
 #define INDEX_CELLS_H
 
@@ -41,8 +44,8 @@ struct cells {
     const uint16_t *fine_spread; /* bf16: mean squared distance of its rows from its centroid */
     const uint32_t *coarse_first_fine; /* coarse + 1 */
     const uint32_t *coarse_first_row;  /* coarse + 1: positions */
-    const uint16_t *worth;             /* CELLS_WORTH: how likely (x 65,535) the fine cell of rank r
-                                        * has one of the ten nearest, r = geometric steps */
+    const uint16_t *worth; /* CELLS_WORTH bf16, never rising: how many of the ten nearest
+                            * rows the fine cell of rank 2^(i/4) - 1 has */
 };
 /* ST_CORRUPT: counts and firsts do not fit each other. Reads nothing it has not checked. */
 NODISCARD
@@ -94,6 +97,7 @@ void cells_query_destroy(struct cells_query *q);
 
 /* A run of positions [first, first + count) that lies in one GET. */
 struct cells_range {
+    uint32_t part; /* number of the query in the plan's list */
     uint32_t first, count;
     float worth; /* what it is expected to have of the ten */
 };
@@ -101,31 +105,45 @@ struct cells_plan_options {
     uint32_t gets_max;
     uint64_t bytes_max;
     uint32_t record_bytes; /* of a row */
-    uint32_t gap_bytes;    /* cells no further apart may be one range */
-    uint32_t cells_max;    /* of the likeliest that are looked at; 0: as many as the caps can use */
-    /* NULL: every row may count; else cells without a bit are left out. Bit per position. */
-    bool (*any)(void *arg, uint32_t first, uint32_t count);
+    uint32_t gap_bytes;    /* what is no further apart may be one range; 0: the planner tries */
+    uint32_t cells_max;    /* of the likeliest that are looked at; 0: CELLS_PLAN_MAX */
+    /* NULL: every row may count; else cells without a bit are left out. */
+    bool (*any)(void *arg, uint32_t part, uint32_t first, uint32_t count);
     void *any_arg;
 };
-/* With footers only: ranges of most worth under both caps, positions rising. *out of arena-like
- * memory is the query's, until the next plan. */
+enum { CELLS_PLAN_MAX = 4000 };
+/* Plans are made over the queries of one vector against several segments (parts) together: caps
+ * are shared. *out belongs to parts[0] until its next plan.
+ *
+ * With footers only: ranges of most worth under both caps, by part, positions rising. */
 NODISCARD
-status cells_plan(struct cells_query *q, const struct cells_plan_options *options,
-                  const struct cells_range **out, size_t *count, struct err *err);
-/* With short codes resident. codes: those of rows [first, first + count) of coarse cell `coarse`,
- * code bytes apart; keep: NULL or which count. Feeds the query's best `best` list; then
- * cells_plan_best() makes the ranges around them. */
-void cells_query_best_reset(struct cells_query *q, uint32_t best);
+status cells_plan(struct cells_query *const *parts, size_t part_count,
+                  const struct cells_plan_options *options, const struct cells_range **out,
+                  size_t *count, struct err *err);
+/* The likeliest cells with at most about rows_max rows together, as runs of positions (by part,
+ * rising; gaps are never read over): which short codes a query looks at. */
+NODISCARD
+status cells_plan_likely(struct cells_query *const *parts, size_t part_count, uint64_t rows_max,
+                         const struct cells_plan_options *options, const struct cells_range **out,
+                         size_t *count, struct err *err);
+/* With short codes resident. First the best of each part are collected: codes are those of
+ * positions [first, first + count) of coarse cell `coarse`, code bytes apart; keep: NULL or which
+ * count. Then cells_plan_best() makes ranges around the best of all parts. */
+NODISCARD
+status cells_query_best_reset(struct cells_query *q, uint32_t best, struct err *err);
 void cells_query_best_add(struct cells_query *q, uint32_t coarse, uint32_t first,
                           const uint8_t *codes, uint32_t count,
                           bool (*keep)(void *arg, uint32_t position), void *keep_arg);
 NODISCARD
-status cells_plan_best(struct cells_query *q, const struct cells_plan_options *options,
-                       const struct cells_range **out, size_t *count, struct err *err);
+status cells_plan_best(struct cells_query *const *parts, size_t part_count,
+                       const struct cells_plan_options *options, const struct cells_range **out,
+                       size_t *count, struct err *err);
+/* The coarse cell of a position; position < rows. */
+uint32_t cells_coarse_of(const struct cells *c, uint32_t position);
 /* Keys of rows by their 8-bit codes, smaller is nearer, as vindex's keys (codes.h): -dot for cosine
  * and dot, the square for l2. codes of positions [first, first + count), `stride` bytes apart (they
- * may span coarse cells); norms: |v|^2 of each row, for dot alone, else NULL. */
+ * may span coarse cells). */
 void cells_keys(struct cells_query *q, uint32_t first, const uint8_t *codes, size_t stride,
-                uint32_t count, const float *norms, size_t norms_stride, float *out);
+                uint32_t count, float *out);
 
 #endif

@@ -24,7 +24,8 @@ size_t rabitq_signs_bytes(uint32_t dim);
 void rabitq_signs_make(uint32_t dim, uint64_t seed, uint8_t *signs);
 /* v = T v; scratch: dim floats. */
 void rabitq_turn(uint32_t dim, const uint8_t *signs, float *v, float *scratch);
-/* turned: T(v - c); turned_centroid: T c. The distance of v from c may be 0. */
+/* turned: T(v - c); turned_centroid: T c, or NULL: B is 0, and the estimate is of -2 <v - c, q>,
+ * as inner products want it. The distance of v from c may be 0. Factors are always finite. */
 void rabitq_encode(struct rabitq_shape shape, const float *turned, const float *turned_centroid,
                    uint8_t *code);
 /* T(v - c), as a reader decodes it: what rows are coded around must be what a reader has. */
@@ -36,8 +37,9 @@ NODISCARD
 status rabitq_query_create(uint32_t dim, const uint8_t *signs, const float *query,
                            struct rabitq_query **out, struct err *err);
 void rabitq_query_destroy(struct rabitq_query *q); /* accepts NULL */
-/* out[i] = B + A <x, T q> of codes that lie `stride` bytes apart: add |c - q|^2. Factors that are
- * not finite (damage a checksum did not find) give +infinity. */
+/* out[i] = B + A <x, T q> of codes that lie `stride` bytes apart: add |c - q|^2. What is not finite
+ * (factors of damage a checksum did not find, too) is +infinity. The query is rounded to 8 bits for
+ * short codes and to 16 for those of 8 bits. */
 void rabitq_estimate(const struct rabitq_query *q, struct rabitq_shape shape, const uint8_t *codes,
                      size_t stride, size_t count, float *out);
 
