@@ -15,6 +15,7 @@
 enum {
     KERNEL_DIM_MAX = 65535,
     KERNEL_ALIGN = 64, /* of code rows and code queries; their length is a multiple of it */
+    KERNEL_TILE = 4,   /* rows of a dot_tile() */
 };
 static_assert((uint64_t)KERNEL_DIM_MAX * 255 * 128 <= INT32_MAX, "a sum of code products fits");
 
@@ -27,10 +28,24 @@ struct kernels {
     int32_t (*dot_row)(const int8_t *query, const uint8_t *row, size_t bytes);
     /* Sum of |mid + step * (row[i] - 128) - query[i]| over dim components. */
     float (*l1_row)(const float *query, const uint8_t *row, float mid, float step, size_t dim);
+    /* out[r] = sum of n * q over the numbers n of `bits` bits (1, 2, 4, 8) that the `bytes` bytes
+     * of a code have, codes lying `stride` bytes apart. planes: number i * (8 / bits) + p of a code
+     * meets byte i of plane p; a plane is `bytes` long and padded with zeros to KERNEL_ALIGN, and
+     * aligned. Up to 3 bytes behind each code may be read. */
+    void (*code_dots)(const int8_t *planes, size_t bytes, unsigned bits, const uint8_t *codes,
+                      size_t stride, size_t count, int32_t *out);
+    /* out[r * count + p] = <rows[r], point p>, points lying one behind the other. */
+    void (*dot_tile)(const float *const rows[KERNEL_TILE], const float *points, size_t dim,
+                     size_t count, float *out);
     float (*dot_f32)(const float *a, const float *b, size_t dim);
     float (*l2_f32)(const float *a, const float *b, size_t dim); /* squared */
     float (*l1_f32)(const float *a, const float *b, size_t dim);
 };
+
+static inline size_t kernel_plane_bytes(size_t bytes)
+{
+    return (bytes + KERNEL_ALIGN - 1) / KERNEL_ALIGN * KERNEL_ALIGN;
+}
 
 const struct kernels *kernels_get(void);
 /* "avx512vnni", "avx2" or "scalar"; false if the machine (or this build) lacks it. */

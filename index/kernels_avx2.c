@@ -66,6 +66,80 @@ static void dot_rows(const int8_t *query, size_t bytes, const uint8_t *const *ro
         out[r] = dot_row(query, rows[r], bytes);
 }
 
+/* 32 bytes of a code; what lies behind its end is zero, though up to 3 bytes there are read. */
+static inline __m256i load_code(const uint8_t *code, size_t at, size_t bytes)
+{
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    size_t words = (bytes - at + 3) / 4;
+
+    if (bytes - at >= 32)
+        return _mm256_loadu_si256((const __m256i *)(const void *)(code + at));
+    return _mm256_maskload_epi32((const int *)(const void *)(code + at),
+                                 _mm256_cmpgt_epi32(_mm256_set1_epi32((int)words), lane));
+}
+
+static inline __m256i products_wide(__m256i v, __m256i q) /* full bytes, as 32-bit sums */
+{
+    __m256i low = _mm256_madd_epi16(_mm256_cvtepu8_epi16(_mm256_castsi256_si128(v)),
+                                    _mm256_cvtepi8_epi16(_mm256_castsi256_si128(q)));
+    __m256i high = _mm256_madd_epi16(_mm256_cvtepu8_epi16(_mm256_extracti128_si256(v, 1)),
+                                     _mm256_cvtepi8_epi16(_mm256_extracti128_si256(q, 1)));
+
+    return _mm256_add_epi32(low, high);
+}
+
+/* Numbers of up to 4 bits: products of two, of all planes, stay far from the end of 16 bits. */
+static inline __attribute__((always_inline)) __m256i products_short(__m256i v, const int8_t *planes,
+                                                                    size_t plane, unsigned bits)
+{
+    const __m256i mask = _mm256_set1_epi8((char)((1u << bits) - 1));
+    const __m128i shift = _mm_cvtsi32_si128((int)bits);
+    __m256i sum = _mm256_setzero_si256();
+
+    for (unsigned p = 0; p < 8 / bits; p++) {
+        __m256i q = _mm256_load_si256((const __m256i *)(const void *)(planes + p * plane));
+
+        sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(_mm256_and_si256(v, mask), q));
+        v = _mm256_srl_epi16(v, shift);
+    }
+    return _mm256_madd_epi16(sum, _mm256_set1_epi16(1));
+}
+
+static inline __attribute__((always_inline)) int32_t code_dot(const int8_t *planes, size_t bytes,
+                                                              unsigned bits, const uint8_t *code)
+{
+    const size_t plane = kernel_plane_bytes(bytes);
+    __m256i sum = _mm256_setzero_si256();
+
+    for (size_t i = 0; i < bytes; i += 32) {
+        __m256i v = load_code(code, i, bytes);
+        __m256i more =
+            bits == 8
+                ? products_wide(v, _mm256_load_si256((const __m256i *)(const void *)(planes + i)))
+                : products_short(v, planes + i, plane, bits);
+
+        sum = _mm256_add_epi32(sum, more);
+    }
+    return sum_i32(sum);
+}
+
+static void code_dots(const int8_t *planes, size_t bytes, unsigned bits, const uint8_t *codes,
+                      size_t stride, size_t count, int32_t *out)
+{
+    for (size_t r = 0; r < count; r++) {
+        const uint8_t *code = codes + r * stride;
+
+        if (bits == 1)
+            out[r] = code_dot(planes, bytes, 1, code);
+        else if (bits == 2)
+            out[r] = code_dot(planes, bytes, 2, code);
+        else if (bits == 4)
+            out[r] = code_dot(planes, bytes, 4, code);
+        else
+            out[r] = code_dot(planes, bytes, 8, code);
+    }
+}
+
 static inline __m256 abs_ps(__m256 v)
 {
     return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v);
@@ -105,6 +179,29 @@ static float dot_f32(const float *a, const float *b, size_t dim)
     return sum_f32(_mm256_add_ps(s0, s1)) + tail;
 }
 
+static void dot_tile(const float *const rows[KERNEL_TILE], const float *points, size_t dim,
+                     size_t count, float *out)
+{
+    for (size_t p = 0; p < count; p++) {
+        const float *x = points + p * dim;
+        __m256 sums[KERNEL_TILE] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(),
+                                    _mm256_setzero_ps()};
+        size_t i = 0;
+
+        for (; i + 8 <= dim; i += 8)
+            for (unsigned r = 0; r < KERNEL_TILE; r++)
+                sums[r] =
+                    _mm256_fmadd_ps(_mm256_loadu_ps(x + i), _mm256_loadu_ps(rows[r] + i), sums[r]);
+        for (unsigned r = 0; r < KERNEL_TILE; r++) {
+            float tail = 0;
+
+            for (size_t j = i; j < dim; j++)
+                tail += x[j] * rows[r][j];
+            out[r * count + p] = sum_f32(sums[r]) + tail;
+        }
+    }
+}
+
 static float l2_f32(const float *a, const float *b, size_t dim)
 {
     __m256 s0 = _mm256_setzero_ps(), s1 = s0;
@@ -142,6 +239,8 @@ const struct kernels kernels_avx2 = {
     .dot_rows = dot_rows,
     .dot_row = dot_row,
     .l1_row = l1_row,
+    .code_dots = code_dots,
+    .dot_tile = dot_tile,
     .dot_f32 = dot_f32,
     .l2_f32 = l2_f32,
     .l1_f32 = l1_f32,

@@ -57,6 +57,74 @@ static void dot_rows(const int8_t *query, size_t bytes, const uint8_t *const *ro
         out[r] = dot_row(query, rows[r], bytes);
 }
 
+static inline __m512i load_code(const uint8_t *code, size_t at, size_t bytes)
+{
+    __mmask64 m = bytes - at >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << (bytes - at)) - 1;
+
+    return _mm512_maskz_loadu_epi8(m, code + at);
+}
+
+static inline __attribute__((always_inline)) void code_dots_four(const int8_t *planes, size_t bytes,
+                                                                 unsigned bits,
+                                                                 const uint8_t *codes,
+                                                                 size_t stride, int32_t *out)
+{
+    const size_t plane = kernel_plane_bytes(bytes);
+    const __m128i shift = _mm_cvtsi32_si128((int)bits);
+    const __m512i mask = _mm512_set1_epi8((char)((1u << bits) - 1));
+    __m512i a = _mm512_setzero_si512(), b = a, c = a, d = a;
+
+    for (size_t i = 0; i < bytes; i += 64) {
+        __m512i v0 = load_code(codes, i, bytes), v1 = load_code(codes + stride, i, bytes);
+        __m512i v2 = load_code(codes + 2 * stride, i, bytes);
+        __m512i v3 = load_code(codes + 3 * stride, i, bytes);
+
+        for (unsigned p = 0; p < 8 / bits; p++) {
+            __m512i q = load_i(planes + p * plane + i);
+
+            a = _mm512_dpbusd_epi32(a, _mm512_and_si512(v0, mask), q);
+            v0 = _mm512_srl_epi16(v0, shift);
+            b = _mm512_dpbusd_epi32(b, _mm512_and_si512(v1, mask), q);
+            v1 = _mm512_srl_epi16(v1, shift);
+            c = _mm512_dpbusd_epi32(c, _mm512_and_si512(v2, mask), q);
+            v2 = _mm512_srl_epi16(v2, shift);
+            d = _mm512_dpbusd_epi32(d, _mm512_and_si512(v3, mask), q);
+            v3 = _mm512_srl_epi16(v3, shift);
+        }
+    }
+    _mm_storeu_si128((__m128i *)(void *)out, sums_of_four(a, b, c, d));
+}
+
+static inline __attribute__((always_inline)) void code_dots_of(const int8_t *planes, size_t bytes,
+                                                               unsigned bits, const uint8_t *codes,
+                                                               size_t stride, size_t count,
+                                                               int32_t *out)
+{
+    size_t r = 0;
+
+    for (; r + 4 <= count; r += 4)
+        code_dots_four(planes, bytes, bits, codes + r * stride, stride, out + r);
+    for (; r < count; r++) {
+        int32_t same[4];
+
+        code_dots_four(planes, bytes, bits, codes + r * stride, 0, same);
+        out[r] = same[0];
+    }
+}
+
+static void code_dots(const int8_t *planes, size_t bytes, unsigned bits, const uint8_t *codes,
+                      size_t stride, size_t count, int32_t *out)
+{
+    if (bits == 1)
+        code_dots_of(planes, bytes, 1, codes, stride, count, out);
+    else if (bits == 2)
+        code_dots_of(planes, bytes, 2, codes, stride, count, out);
+    else if (bits == 4)
+        code_dots_of(planes, bytes, 4, codes, stride, count, out);
+    else
+        code_dots_of(planes, bytes, 8, codes, stride, count, out);
+}
+
 static inline __mmask16 tail_mask(size_t left)
 {
     return (__mmask16)((1u << left) - 1u);
@@ -93,6 +161,45 @@ static float dot_f32(const float *a, const float *b, size_t dim)
         s0 = _mm512_fmadd_ps(_mm512_maskz_loadu_ps(m, a + i), _mm512_maskz_loadu_ps(m, b + i), s0);
     }
     return _mm512_reduce_add_ps(_mm512_add_ps(s0, s1));
+}
+
+/* KERNEL_TILE rows beside `wide` points: each value is loaded once for four products. */
+static inline __attribute__((always_inline)) void tile_of(const float *const rows[KERNEL_TILE],
+                                                          const float *points, size_t dim,
+                                                          unsigned wide, size_t count, float *out)
+{
+    __m512 sums[KERNEL_TILE][4];
+
+    for (unsigned r = 0; r < KERNEL_TILE; r++)
+        for (unsigned p = 0; p < wide; p++)
+            sums[r][p] = _mm512_setzero_ps();
+    for (size_t i = 0; i < dim; i += 16) {
+        __mmask16 m = dim - i >= 16 ? (__mmask16)0xffff : tail_mask(dim - i);
+        __m512 x[4];
+
+        for (unsigned p = 0; p < wide; p++)
+            x[p] = _mm512_maskz_loadu_ps(m, points + p * dim + i);
+        for (unsigned r = 0; r < KERNEL_TILE; r++) {
+            __m512 y = _mm512_maskz_loadu_ps(m, rows[r] + i);
+
+            for (unsigned p = 0; p < wide; p++)
+                sums[r][p] = _mm512_fmadd_ps(x[p], y, sums[r][p]);
+        }
+    }
+    for (unsigned r = 0; r < KERNEL_TILE; r++)
+        for (unsigned p = 0; p < wide; p++)
+            out[r * count + p] = _mm512_reduce_add_ps(sums[r][p]);
+}
+
+static void dot_tile(const float *const rows[KERNEL_TILE], const float *points, size_t dim,
+                     size_t count, float *out)
+{
+    size_t p = 0;
+
+    for (; p + 4 <= count; p += 4)
+        tile_of(rows, points + p * dim, dim, 4, count, out + p);
+    for (; p < count; p++)
+        tile_of(rows, points + p * dim, dim, 1, count, out + p);
 }
 
 static float l2_f32(const float *a, const float *b, size_t dim)
@@ -134,6 +241,8 @@ const struct kernels kernels_avx512 = {
     .dot_rows = dot_rows,
     .dot_row = dot_row,
     .l1_row = l1_row,
+    .code_dots = code_dots,
+    .dot_tile = dot_tile,
     .dot_f32 = dot_f32,
     .l2_f32 = l2_f32,
     .l1_f32 = l1_f32,

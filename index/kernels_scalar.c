@@ -27,6 +27,25 @@ static float l1_row(const float *query, const uint8_t *row, float mid, float ste
     return sum;
 }
 
+static int32_t code_dot(const int8_t *planes, size_t bytes, unsigned bits, const uint8_t *code)
+{
+    const size_t plane = kernel_plane_bytes(bytes);
+    const unsigned mask = (1u << bits) - 1;
+    int32_t sum = 0;
+
+    for (unsigned p = 0; p < 8 / bits; p++)
+        for (size_t i = 0; i < bytes; i++)
+            sum += (int32_t)planes[p * plane + i] * (int32_t)(code[i] >> (p * bits) & mask);
+    return sum;
+}
+
+static void code_dots(const int8_t *planes, size_t bytes, unsigned bits, const uint8_t *codes,
+                      size_t stride, size_t count, int32_t *out)
+{
+    for (size_t r = 0; r < count; r++)
+        out[r] = code_dot(planes, bytes, bits, codes + r * stride);
+}
+
 static float dot_f32(const float *a, const float *b, size_t dim)
 {
     float sum = 0;
@@ -34,6 +53,14 @@ static float dot_f32(const float *a, const float *b, size_t dim)
     for (size_t i = 0; i < dim; i++)
         sum += a[i] * b[i];
     return sum;
+}
+
+static void dot_tile(const float *const rows[KERNEL_TILE], const float *points, size_t dim,
+                     size_t count, float *out)
+{
+    for (size_t r = 0; r < KERNEL_TILE; r++)
+        for (size_t p = 0; p < count; p++)
+            out[r * count + p] = dot_f32(rows[r], points + p * dim, dim);
 }
 
 static float l2_f32(const float *a, const float *b, size_t dim)
@@ -59,6 +86,8 @@ const struct kernels kernels_scalar = {
     .dot_rows = dot_rows,
     .dot_row = dot_row,
     .l1_row = l1_row,
+    .code_dots = code_dots,
+    .dot_tile = dot_tile,
     .dot_f32 = dot_f32,
     .l2_f32 = l2_f32,
     .l1_f32 = l1_f32,
