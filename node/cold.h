@@ -24,14 +24,23 @@ status cold_hold(struct collection *c, struct cold_set **out, struct err *err);
 /* cold_terms.newer: arg is the collection. */
 bool cold_newer(void *collection, const struct docid *id, uint64_t lsn);
 
-/* Ids that were deleted above the floor. Room is reserved before the lsn is given; the commit
- * thread puts, and cannot fail. */
+/* Ids that were deleted above the floor. Room is reserved before the lsn is given, and the ids are
+ * copied; the commit thread puts, and cannot fail. ST_NOSPACE, ST_NOMEM: nothing is reserved. */
+struct tombstones_batch; /* of one delete */
 NODISCARD
-status tombstones_reserve(struct collection *c, size_t count, struct err *err);
-void tombstones_release(struct collection *c, size_t count); /* reserved and not put */
-void tombstones_put(struct collection *c, const struct docid *id, uint64_t lsn);
+status tombstones_reserve(struct collection *c, const struct docid *ids, size_t count,
+                          struct tombstones_batch **out, struct err *err);
+void tombstones_release(struct collection *c, struct tombstones_batch *batch); /* accepts NULL */
+/* All of the batch, which is gone then; NULL: none. */
+void tombstones_put(struct collection *c, struct tombstones_batch *batch, uint64_t lsn);
 bool tombstones_find(struct collection *c, const struct docid *id, uint64_t *lsn);
 uint64_t tombstones_count(struct collection *c);
+/* replay.on_delete; arg is the collection. */
+status tombstones_replay(void *collection, uint64_t lsn, const struct docid *id, struct err *err);
+
+/* Around every change of the head's rows: the commit thread's, and who gives rows up. */
+void cold_apply_begin(struct collection *c);
+void cold_apply_end(struct collection *c);
 
 /* --- start and folds: cold_start.c, cold_fold.c --- */
 /* Opens the set of the manifest the root names; retried in the background while the bucket is away.

@@ -1,4 +1,5 @@
 #include "filter/pindex.h"
+#include "node/cold_internal.h"
 #include "node/fields.h"
 
 #include <assert.h>
@@ -107,6 +108,8 @@ status collection_create(struct node *node, const struct catalog_collection *ent
     st = collection_settings_init(c, entry, err);
     if (st == ST_OK)
         st = schema_init(c, entry, err);
+    if (st == ST_OK)
+        st = cold_create(c, err);
     if (st == ST_OK && stats == NULL)
         st = err_set(err, ST_NOMEM, "out of memory");
     if (st == ST_OK)
@@ -128,6 +131,7 @@ void collection_destroy(struct collection *c)
     destroy_rows(c);
     schema_fini(c);
     collection_settings_fini(c);
+    cold_destroy(c);
     lock_fini(&c->bucket.lock);
     lock_fini(&c->indexes_lock);
     lock_fini(&c->remote.lock);

@@ -156,6 +156,7 @@ struct collection_field {   /* a vector field */
     uint64_t rebuild_mono_ns;         /* the upkeep thread's */
 };
 struct pindex_set;
+struct cold; /* cold_internal.h */
 
 struct collection {
     /* Set by collection_create(), never changed after it. */
@@ -171,6 +172,7 @@ struct collection {
     size_t vector_bytes;          /* of a row that has all of them */
     struct slots *slots;          /* and the fields' indexes: the loader's while loading */
     struct pindex_set *pindex;    /* of these rows; NULL only where slots is */
+    struct cold *cold;            /* cold.h; never NULL */
     struct lock indexes_lock;     /* LOCK_RANK_INDEXES: its indexes follow the settings */
     _Atomic bool indexing;        /* a thread is at it */
     _Atomic bool indexes_missing; /* one that is defined could not be begun; it is tried again */

@@ -15,6 +15,7 @@
 #include "node/write.h"
 
 #include "filter/pindex.h"
+#include "node/cold.h"
 #include "node/fields.h"
 
 #include <inttypes.h>
@@ -99,6 +100,7 @@ void write_op_destroy(struct write_op *op)
 {
     struct node *node = op->c->node;
 
+    tombstones_release(op->c, op->tombstones);
     node_collection_unpin(op->c);
     buf_free(&op->record);
     mem_free(op->overlay);
@@ -131,10 +133,17 @@ void write_op_refuse(struct write_op *op, status st, const struct err *err)
     done(arg, st, NULL, err);
 }
 
+/* A tombstone comes before its row is gone: who asks the row first and then the tombstones
+ * (cold_newer()) finds one of them. */
 static void publish(struct write_op *op, uint64_t lsn)
 {
     struct collection *c = op->c;
+    bool head = cold_is(c);
 
+    if (head)
+        cold_apply_begin(c);
+    tombstones_put(c, op->tombstones, lsn);
+    op->tombstones = NULL;
     for (size_t i = 0; i < op->count; i++) {
         if (op->is_delete) {
             (void)slots_erase(c->slots, &op->ids[i]);
@@ -144,6 +153,8 @@ static void publish(struct write_op *op, uint64_t lsn)
         pindex_publish(c->pindex, op->slots[i]);
         (void)slots_publish(c->slots, op->slots[i], lsn);
     }
+    if (head)
+        cold_apply_end(c);
     atomic_store_explicit(&c->applied_lsn, lsn, memory_order_release);
 }
 

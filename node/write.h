@@ -18,11 +18,12 @@ struct write_op {
     size_t wanted_count;
     struct turn turn; /* of one that got in line */
     uint64_t lsn;
-    struct turn_list settling; /* who waits until this is not in flight any more */
-    size_t count;              /* of slots, ids and overlay entries */
-    size_t counted;            /* what the answer says */
-    uint32_t *slots;           /* of an upsert */
-    struct docid *ids;         /* of a delete: those it logs; borrow from the request */
+    struct turn_list settling;           /* who waits until this is not in flight any more */
+    size_t count;                        /* of slots, ids and overlay entries */
+    size_t counted;                      /* what the answer says */
+    uint32_t *slots;                     /* of an upsert */
+    struct docid *ids;                   /* of a delete: those it logs; borrow from the request */
+    struct tombstones_batch *tombstones; /* of a delete under S3Only: what it puts */
     struct overlay_entry *overlay;
     struct buf record;
     struct record_writer writer;

@@ -1,4 +1,5 @@
 /* The way of a delete: under the sequencer's lock all at once. */
+#include "node/cold.h"
 #include "node/write.h"
 
 /* Whether the delete names this id in its record, and whether it counts: inside an epoch guard. An
@@ -11,7 +12,15 @@ static bool delete_takes_locked(const struct write_op *op, const struct docid *i
     *counts = e != NULL ? e->present : slots_find(op->c->slots, id) != SLOT_NONE;
     if (e != NULL && e >= op->overlay && e < op->overlay + op->count)
         return false; /* named twice in one request */
-    return e != NULL || *counts || op->terms.absent_too;
+    return e != NULL || *counts || op->terms.absent_too || op->tombstones != NULL;
+}
+
+/* Under S3Only an id that is not in RAM may be elsewhere. */
+static status reserve_tombstones(struct write_op *op, struct err *err)
+{
+    if (!cold_is(op->c) || op->tombstones != NULL)
+        return ST_OK;
+    return tombstones_reserve(op->c, op->wanted, op->wanted_count, &op->tombstones, err);
 }
 
 /* Under the lock: which of the ids are there, their record, the overlay, the log. */
@@ -24,6 +33,8 @@ static status delete_locked(struct write_op *op, struct turn_list *come, struct 
 
     if (st == ST_OK)
         st = write_check_newest_locked(op, &op->wanted[0], err);
+    if (st == ST_OK) /* it was RAM's a moment ago */
+        st = reserve_tombstones(op, err);
     if (st != ST_OK)
         return st;
     record_begin(&w, &op->record, RECORD_DELETE, clock_wall_ns(c->node->options.clock));
@@ -119,6 +130,11 @@ void delete_on_terms(struct collection *c, const struct docid *ids, size_t count
     op->arg = arg;
     op->wanted = ids;
     op->wanted_count = count;
+    st = reserve_tombstones(op, &err);
+    if (st != ST_OK) {
+        write_op_refuse(op, st, &err);
+        return;
+    }
     sequence_delete(op);
 }
 

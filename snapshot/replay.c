@@ -153,6 +153,8 @@ static status replay_delete(struct replay *r, struct record *record, uint64_t ls
 
         if (replay_live_lsn(r, &id) > lsn)
             continue;
+        if (r->on_delete != NULL && (st = r->on_delete(r->arg, lsn, &id, err)) != ST_OK)
+            return st;
         slot = slots_erase(r->slots, &id);
         if (slot != SLOT_NONE && r->on_dead != NULL)
             r->on_dead(r->arg, slot);

@@ -23,6 +23,9 @@ struct replay {
     bool (*make_room)(void *arg);
     /* This slot was replaced or deleted just now. NULL for none. */
     void (*on_dead)(void *arg, uint32_t slot);
+    /* This id was deleted by the record of this lsn, whether or not it had a row; not of one that
+     * is live with a later lsn. NULL for none. */
+    status (*on_delete)(void *arg, uint64_t lsn, const struct docid *id, struct err *err);
     /* Instead of replay_row(), which it may call. NULL for none. */
     status (*put_row)(void *arg, uint64_t lsn, uint64_t inserted_at_ns,
                       const struct record_row *row, struct err *err);

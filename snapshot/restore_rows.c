@@ -216,6 +216,13 @@ static status nodes_complete(struct placer *p, struct err *err)
     return st;
 }
 
+static status on_delete(void *arg, uint64_t lsn, const struct docid *id, struct err *err)
+{
+    const struct restore_rows *rows = ((struct placer *)arg)->rows;
+
+    return rows->on_delete(rows->arg, lsn, id, err);
+}
+
 static status on_record(void *arg, uint64_t lsn, struct slice payload, struct err *err)
 {
     struct placer *p = arg;
@@ -386,6 +393,7 @@ status restore_into(const struct restore_options *options, const struct restore_
                                   .field_count = rows->field_count,
                                   .make_room = make_room,
                                   .on_dead = on_dead,
+                                  .on_delete = rows->on_delete == NULL ? NULL : on_delete,
                                   .put_row = put_row}};
     status st;
 

@@ -31,6 +31,8 @@ struct restore_rows {
     void (*on_gap)(void *arg, uint64_t first_lsn, uint64_t last_lsn);
     /* Each record of the log before it is applied; a status other than ST_OK ends the restore. */
     status (*on_record)(void *arg, uint64_t lsn, struct slice payload, struct err *err);
+    /* As replay.on_delete. */
+    status (*on_delete)(void *arg, uint64_t lsn, const struct docid *id, struct err *err);
     void *arg;
 };
 struct restore_into_report {

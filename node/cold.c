@@ -1,0 +1,72 @@
+/* What a collection under S3Only has beside its rows: deleted ids, and the cold set it reads. */
+#include "node/cold_internal.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+
+static const char NOT_YET[] = "the bucket was not reached since the start";
+
+status cold_create(struct collection *c, struct err *err)
+{
+    struct cold *cold = mem_zero(sizeof *cold);
+
+    if (cold == NULL)
+        return err_set(err, ST_NOMEM, "out of memory");
+    lock_init(&cold->apply, LOCK_RANK_COLD_APPLY, "head of a collection");
+    lock_init(&cold->set.lock, LOCK_RANK_COLD, "cold set of a collection");
+    (void)snprintf(cold->set.reason, sizeof cold->set.reason, "%s", NOT_YET);
+    c->cold = cold;
+    return tombstones_create(&c->budget, &cold->tombstones, err);
+}
+
+void cold_destroy(struct collection *c)
+{
+    if (c->cold == NULL)
+        return;
+    tombstones_destroy(c->cold->tombstones);
+    lock_fini(&c->cold->set.lock);
+    lock_fini(&c->cold->apply);
+    mem_free(c->cold);
+    c->cold = NULL;
+}
+
+bool cold_is(const struct collection *c)
+{
+    return atomic_load_explicit(&c->policy, memory_order_acquire) == NODE_S3_ONLY;
+}
+
+void cold_apply_begin(struct collection *c)
+{
+    lock_take(&c->cold->apply);
+}
+
+void cold_apply_end(struct collection *c)
+{
+    lock_drop(&c->cold->apply);
+}
+
+status cold_hold(struct collection *c, struct cold_set **out, struct err *err)
+{
+    struct cold *cold = c->cold;
+
+    *out = NULL;
+    lock_take(&cold->set.lock);
+    (void)err_set(err, ST_UNAVAILABLE, "%s", cold->set.reason);
+    lock_drop(&cold->set.lock);
+    return ST_UNAVAILABLE;
+}
+
+/* The row first, then the tombstones: who deletes goes the other way. */
+bool cold_newer(void *collection, const struct docid *id, uint64_t lsn)
+{
+    struct collection *c = collection;
+    struct epoch_guard guard = epoch_enter(c->node->epoch);
+    uint32_t slot = slots_find(c->slots, id);
+    struct row row = {0};
+    uint64_t deleted;
+
+    if (slot != SLOT_NONE)
+        slots_row(c->slots, slot, &row);
+    epoch_leave(c->node->epoch, guard);
+    return row.lsn > lsn || (tombstones_find(c, id, &deleted) && deleted > lsn);
+}
