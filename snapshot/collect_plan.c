@@ -228,6 +228,11 @@ void plan_manifest_read(struct collect *c, struct collect_manifest *at, const st
         alive_add(c, body->segments[i].object.uuid);
     for (size_t i = 0; i < body->image_count; i++)
         alive_add(c, body->images[i].object.uuid);
+    for (size_t i = 0; i < body->cold_count; i++) {
+        alive_add(c, body->colds[i].object.uuid);
+        if (body->colds[i].dead.bytes > 0)
+            alive_add(c, body->colds[i].dead.uuid);
+    }
 }
 
 static int by_bytes(const void *a, const void *b)

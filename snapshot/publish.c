@@ -69,8 +69,16 @@ status publish_data(struct publisher *p, struct slice bytes, struct object_ref *
     return st;
 }
 
-/* What the manifest before says and what changes without an object of its own. */
-static status begin(struct publisher *p, const struct manifest *before, struct err *err)
+static uint64_t cold_rows(const struct manifest *m)
+{
+    uint64_t rows = 0;
+
+    for (size_t i = 0; i < m->cold_count; i++)
+        rows += m->colds[i].rows - m->colds[i].dead_rows;
+    return rows;
+}
+
+status publish_begin(struct publisher *p, const struct manifest *before, struct err *err)
 {
     const struct publish_options *o = p->options;
     struct manifest *m = &p->now;
@@ -88,7 +96,7 @@ static status begin(struct publisher *p, const struct manifest *before, struct e
     m->parent_revision = o->root->has_manifest ? o->root->manifest_revision : 0;
     m->created_at_ns = clock_wall_ns(o->clock);
     m->lsn = o->lsn;
-    m->rows = slots_live_count(o->slots);
+    m->rows = cold_rows(m) + (o->slots != NULL ? slots_live_count(o->slots) : 0);
     m->floor = o->root->floor;
     return ST_OK;
 }
@@ -140,7 +148,7 @@ static status settle(struct publisher *p, struct err *err)
     uint64_t lsn = 0;
     status st;
 
-    if ((o->what & PUBLISH_BASE) == 0 || o->settle == NULL)
+    if (o->settle == NULL)
         return ST_OK;
     st = o->settle(o->settle_arg, &lsn, err);
     if (st == ST_OK && lsn > p->now.lsn)
@@ -165,10 +173,9 @@ static status put_manifest(struct publisher *p, struct err *err)
     return st;
 }
 
-static status commit(struct publisher *p, size_t absorbed, struct err *err)
+static status commit(struct publisher *p, size_t absorbed, bool base, struct err *err)
 {
     const struct publish_options *o = p->options;
-    bool base = (o->what & PUBLISH_BASE) != 0;
     const struct log_floor stays = {.lsn = 0};
 
     if (ask_stopped(&p->ask))
@@ -177,33 +184,50 @@ static status commit(struct publisher *p, size_t absorbed, struct err *err)
                      base ? &p->now.floor : &stays, absorbed, base, err);
 }
 
-static status run(struct publisher *p, const struct manifest *before, struct err *err)
+status publish_end(struct publisher *p, bool base, struct err *err)
 {
-    unsigned what = p->options->what;
     size_t absorbed = 0;
-    status st = begin(p, before, err);
+    status st = base ? settle(p, err) : ST_OK;
 
-    if (st == ST_OK && (what & PUBLISH_BASE) != 0)
-        st = publish_base(p, err);
-    if (st == ST_OK && (what & PUBLISH_IMAGE) != 0)
-        st = publish_image(p, err);
-    if (st == ST_OK)
-        st = settle(p, err);
     if (st != ST_OK)
         return st;
     drop_behind_floor(&p->now);
     st = absorb(p, &absorbed, err);
     if (st == ST_OK)
         st = put_manifest(p, err);
-    return st == ST_OK ? commit(p, absorbed, err) : st;
+    return st == ST_OK ? commit(p, absorbed, base, err) : st;
 }
 
-static void sum_up(struct publisher *p)
+static status run(struct publisher *p, const struct manifest *before, struct err *err)
+{
+    unsigned what = p->options->what;
+    status st = publish_begin(p, before, err);
+
+    if (st == ST_OK && (what & PUBLISH_BASE) != 0)
+        st = publish_base(p, err);
+    if (st == ST_OK && (what & PUBLISH_IMAGE) != 0)
+        st = publish_image(p, err);
+    return st == ST_OK ? publish_end(p, (what & PUBLISH_BASE) != 0, err) : st;
+}
+
+void publish_sum_up(struct publisher *p)
 {
     p->report.revision = p->now.revision;
     p->report.floor = p->now.floor;
     for (size_t i = 0; i < p->now.segment_count; i++)
         p->report.segment_bytes += p->now.segments[i].object.bytes;
+    for (size_t i = 0; i < p->now.cold_count; i++)
+        p->report.segment_bytes += p->now.colds[i].object.bytes;
+}
+
+struct ask publish_ask(const struct publish_options *o)
+{
+    return (struct ask){
+        .store = o->store,
+        .clock = o->clock,
+        .rand = o->rand,
+        .stop = o->stop,
+        .policy = objstore_retry_background(o->base_backoff_ms, o->max_backoff_ms, o->max_retries)};
 }
 
 status publish_run_tuned(const struct publish_options *options, const struct manifest *before,
@@ -213,19 +237,14 @@ status publish_run_tuned(const struct publish_options *options, const struct man
     struct publisher p = {
         .options = options,
         .tuning = tuning,
-        .ask = {.store = options->store,
-                .clock = options->clock,
-                .rand = options->rand,
-                .stop = options->stop,
-                .policy = objstore_retry_background(options->base_backoff_ms,
-                                                    options->max_backoff_ms, options->max_retries)},
+        .ask = publish_ask(options),
     };
     status st;
 
     manifest_init(&p.now);
     st = run(&p, before, err);
     if (st == ST_OK) {
-        sum_up(&p);
+        publish_sum_up(&p);
         *after = p.now; /* the caller's from here on */
         manifest_init(&p.now);
     } else {

@@ -1,4 +1,4 @@
-/* publish_internal.h - what publish.c, publish_base.c and publish_image.c share. */
+/* publish_internal.h - what publish.c, publish_base.c, publish_image.c and fold.c share. */
 #ifndef SNAPSHOT_PUBLISH_INTERNAL_H
 #define SNAPSHOT_PUBLISH_INTERNAL_H
 
@@ -32,6 +32,15 @@ status publish_step(struct publisher *p, struct err *err);
 NODISCARD
 status publish_data(struct publisher *p, struct slice bytes, struct object_ref *out,
                     struct err *err);
+struct ask publish_ask(const struct publish_options *options);
+/* Around what a publish puts. Begin: p->now is the manifest before, with the options' schema and
+ * lsns. End: settles (base alone), absorbs, puts the manifest and has it committed; base: the rows
+ * up to p->now.floor are all in it. */
+NODISCARD
+status publish_begin(struct publisher *p, const struct manifest *before, struct err *err);
+NODISCARD
+status publish_end(struct publisher *p, bool base, struct err *err);
+void publish_sum_up(struct publisher *p);
 /* Adds segments (images) to p->now. */
 NODISCARD
 status publish_base(struct publisher *p, struct err *err);
