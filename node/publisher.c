@@ -168,7 +168,7 @@ static void note_marks(const void *arg, struct bucket_marks *marks)
         marks->image_lsn = p->r->image_lsn;
         marks->changed_rows = 0;
     }
-    marks->segments = (uint32_t)p->m->segment_count;
+    marks->segments = (uint32_t)(p->m->segment_count + p->m->cold_count);
     marks->segment_bytes = p->r->segment_bytes;
     marks->object_bytes = 0;
     for (size_t i = 0; i < p->m->image_count; i++)

@@ -20,6 +20,7 @@ enum {
     CONTAINER_UNIT_BYTES_MAX = 256 * 1024,
     CONTAINER_SECTIONS_MAX = 256,
     CONTAINER_UNIT_HEADER_BYTES = 28,
+    CONTAINER_HEADER_BYTES = 32,
 };
 enum container_kind { /* on disk, never renumbered */
                       CONTAINER_GROUP = 1,

@@ -12,7 +12,6 @@ enum { /* docs/formats/frame.md */
        AT_BYTES = 8,
        AT_CRC = 12,
        TAG_REQUIRED = 0x8000,
-       TAG_NONE = 0, /* no extension has it */
 };
 static_assert(AT_CRC + 4 == FRAME_HEADER_BYTES, "docs/formats/frame.md, header");
 
@@ -81,21 +80,42 @@ void frame_put_no_extensions(struct buf *out)
     buf_put_u32(out, 0);
 }
 
-void frame_put_extension(struct buf *out, uint16_t tag, struct slice content)
+void frame_put_extensions(struct buf *out, const struct frame_extension *list, size_t count)
 {
-    buf_put_u32(out, (uint32_t)(2 + 4 + content.bytes));
-    buf_put_u16(out, tag);
-    buf_put_u32(out, (uint32_t)content.bytes);
-    buf_put_slice(out, content);
+    size_t begin = out->bytes;
+
+    buf_put_u32(out, 0);
+    for (size_t i = 0; i < count; i++) {
+        if (list[i].content.bytes == 0)
+            continue;
+        buf_put_u16(out, list[i].tag);
+        buf_put_u32(out, (uint32_t)list[i].content.bytes);
+        buf_put_slice(out, list[i].content);
+    }
+    if (!out->failed)
+        buf_set_u32(out, begin, (uint32_t)(out->bytes - begin - 4));
 }
 
-status frame_find_extension(struct rd *body, const struct frame_kind *kind, uint16_t wanted,
-                            struct slice *out, struct err *err)
+/* Whether it was wanted, and so is known. */
+static bool take_extension(struct frame_extension *wanted, size_t count, uint16_t tag,
+                           struct slice content)
+{
+    for (size_t i = 0; i < count; i++)
+        if (wanted[i].tag == tag) {
+            wanted[i].content = content;
+            return true;
+        }
+    return false;
+}
+
+status frame_find_extensions(struct rd *body, const struct frame_kind *kind,
+                             struct frame_extension *wanted, size_t count, struct err *err)
 {
     uint32_t bytes = rd_u32(body);
     int64_t before = -1;
 
-    *out = (struct slice){0};
+    for (size_t i = 0; i < count; i++)
+        wanted[i].content = (struct slice){0};
     if (body->bad || rd_left(body) != bytes)
         return err_set(err, ST_CORRUPT, "%s: its fields do not end where it does", kind->name);
     while (rd_left(body) > 0) {
@@ -105,9 +125,7 @@ status frame_find_extension(struct rd *body, const struct frame_kind *kind, uint
         if (body->bad || tag <= before)
             return err_set(err, ST_CORRUPT, "%s: extension %u is cut short or out of order",
                            kind->name, tag);
-        if (tag == wanted)
-            *out = content;
-        else if ((tag & TAG_REQUIRED) != 0)
+        if (!take_extension(wanted, count, tag, content) && (tag & TAG_REQUIRED) != 0)
             return err_set(err, ST_UNSUPPORTED, "%s: extension %u is newer than this program",
                            kind->name, tag);
         before = tag;
@@ -117,9 +135,7 @@ status frame_find_extension(struct rd *body, const struct frame_kind *kind, uint
 
 status frame_skip_extensions(struct rd *body, const struct frame_kind *kind, struct err *err)
 {
-    struct slice none;
-
-    return frame_find_extension(body, kind, TAG_NONE, &none, err);
+    return frame_find_extensions(body, kind, NULL, 0, err);
 }
 
 void frame_put_text(struct buf *out, const char *text)

@@ -29,17 +29,23 @@ status frame_open(struct slice bytes, const struct frame_kind *kind, struct rd *
 /* Of an object that frame_open() took. */
 uint16_t frame_version(struct slice bytes);
 
-/* The block for what came later than version 1: an empty one, or one with a single extension. */
+/* The block for what came later than version 1: an empty one, or those of the list that have
+ * content, tags rising. */
+struct frame_extension {
+    uint16_t tag;
+    struct slice content;
+};
 void frame_put_no_extensions(struct buf *out);
-void frame_put_extension(struct buf *out, uint16_t tag, struct slice content);
+void frame_put_extensions(struct buf *out, const struct frame_extension *list, size_t count);
 /* Skips fields that may be skipped; they must end where the object does. ST_UNSUPPORTED for one
  * that may not. */
 NODISCARD
 status frame_skip_extensions(struct rd *body, const struct frame_kind *kind, struct err *err);
-/* The same, and hands over the one with this tag: empty if it is not there. */
+/* The same, and hands over the content of those whose tags are wanted: empty where there is none.
+ */
 NODISCARD
-status frame_find_extension(struct rd *body, const struct frame_kind *kind, uint16_t tag,
-                            struct slice *out, struct err *err);
+status frame_find_extensions(struct rd *body, const struct frame_kind *kind,
+                             struct frame_extension *wanted, size_t count, struct err *err);
 
 void frame_put_text(struct buf *out, const char *text); /* u16 bytes, then they */
 void frame_rd_id(struct rd *r, uint8_t out[16]);        /* unchanged if it is cut short */

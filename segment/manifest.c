@@ -15,6 +15,7 @@ void manifest_free(struct manifest *m)
     mem_free(m->segments);
     mem_free(m->images);
     mem_free(m->gaps);
+    mem_free(m->colds);
     manifest_init(m);
 }
 
@@ -44,7 +45,7 @@ static bool copy_list(const void *from, size_t count, size_t item, void **out)
 
 status manifest_copy(const struct manifest *from, struct manifest *out, struct err *err)
 {
-    void *lists[4] = {0};
+    void *lists[5] = {0};
     struct manifest m = *from;
     status st = catalog_collection_copy(&from->schema, &m.schema, err);
 
@@ -53,7 +54,8 @@ status manifest_copy(const struct manifest *from, struct manifest *out, struct e
     if (!copy_list(from->lineages, from->lineage_count, sizeof *m.lineages, &lists[0]) ||
         !copy_list(from->segments, from->segment_count, sizeof *m.segments, &lists[1]) ||
         !copy_list(from->images, from->image_count, sizeof *m.images, &lists[2]) ||
-        !copy_list(from->gaps, from->gap_count, sizeof *m.gaps, &lists[3])) {
+        !copy_list(from->gaps, from->gap_count, sizeof *m.gaps, &lists[3]) ||
+        !copy_list(from->colds, from->cold_count, sizeof *m.colds, &lists[4])) {
         for (size_t i = 0; i < COUNT_OF(lists); i++)
             mem_free(lists[i]);
         catalog_collection_free(&m.schema);
@@ -63,6 +65,7 @@ status manifest_copy(const struct manifest *from, struct manifest *out, struct e
     m.segments = lists[1];
     m.images = lists[2];
     m.gaps = lists[3];
+    m.colds = lists[4];
     *out = m;
     return ST_OK;
 }
@@ -126,4 +129,28 @@ status manifest_add_gap(struct manifest *m, const struct manifest_gap *g, struct
     if (st == ST_OK)
         m->gaps[m->gap_count++] = *g;
     return st;
+}
+
+status manifest_add_cold(struct manifest *m, const struct manifest_cold *c, struct err *err)
+{
+    void *list = m->colds;
+    status st;
+
+    if (m->cold_count >= MANIFEST_COLDS_MAX)
+        return err_set(err, ST_NOSPACE, "a manifest has room for %d cold segments",
+                       MANIFEST_COLDS_MAX);
+    st = grow(&list, m->cold_count, sizeof *c, err);
+    m->colds = list;
+    if (st == ST_OK)
+        m->colds[m->cold_count++] = *c;
+    return st;
+}
+
+uint64_t manifest_cold_bytes(const struct manifest *m)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = 0; i < m->cold_count; i++)
+        bytes += m->colds[i].object.bytes + m->colds[i].dead.bytes;
+    return bytes;
 }

@@ -87,6 +87,8 @@ NODISCARD
 status manifest_add_image(struct manifest *m, const struct manifest_image *i, struct err *err);
 NODISCARD
 status manifest_add_cold(struct manifest *m, const struct manifest_cold *c, struct err *err);
+/* Of the cold segments' objects, dead rows' included. */
+uint64_t manifest_cold_bytes(const struct manifest *m);
 NODISCARD
 status manifest_add_gap(struct manifest *m, const struct manifest_gap *g, struct err *err);
 /* ST_INVALID: it does not hold together (the page's rules). */

@@ -2,6 +2,7 @@
  * stored. */
 #include "index/vindex.h"
 #include "segment/catalog_internal.h"
+#include "segment/container.h"
 #include "segment/manifest_internal.h"
 #include "segment/root_internal.h"
 
@@ -56,6 +57,35 @@ static bool gap_ok(const struct manifest *m, size_t at)
     return at == 0 || g[-1].last_lsn < g->first_lsn;
 }
 
+static bool ref_is_zero(const struct object_ref *o)
+{
+    static const uint8_t none[sizeof o->uuid];
+
+    return o->bytes == 0 && o->crc == 0 && memcmp(o->uuid, none, sizeof none) == 0;
+}
+
+/* Rows above the floor would be told twice, and no two entries have an object in common: each is
+ * looked up, and garbage collected, by its own. */
+static bool cold_ok(const struct manifest *m, size_t at)
+{
+    const struct manifest_cold *c = &m->colds[at];
+    uint64_t end = c->footer_offset + c->footer_bytes;
+
+    if (c->rows == 0 || c->lsn_min == 0 || c->lsn_min > c->lsn_max || c->lsn_max > m->floor.lsn ||
+        c->dead_rows > c->rows)
+        return false;
+    if (c->footer_bytes == 0 || c->footer_offset < CONTAINER_HEADER_BYTES ||
+        end < c->footer_offset || end > c->object.bytes)
+        return false;
+    if ((c->dead_rows == 0) ? !ref_is_zero(&c->dead) : c->dead.bytes == 0)
+        return false;
+    for (size_t i = 0; i < at; i++)
+        if (memcmp(m->colds[i].object.uuid, c->object.uuid, 16) == 0 ||
+            (c->dead_rows > 0 && memcmp(m->colds[i].dead.uuid, c->dead.uuid, 16) == 0))
+            return false;
+    return true;
+}
+
 static status lists_check(const struct manifest *m, status code, struct err *err)
 {
     if (!lineages_ok(m->lineages, m->lineage_count))
@@ -75,6 +105,12 @@ static status lists_check(const struct manifest *m, status code, struct err *err
         if (!gap_ok(m, i))
             return err_set(err, code, "manifest: gap %zu out of range first_lsn=%" PRIu64, i,
                            m->gaps[i].first_lsn);
+    for (size_t i = 0; i < m->cold_count; i++)
+        if (!cold_ok(m, i))
+            return err_set(err, code,
+                           "manifest: cold segment %zu out of range rows=%" PRIu32 " lsns %" PRIu64
+                           " to %" PRIu64,
+                           i, m->colds[i].rows, m->colds[i].lsn_min, m->colds[i].lsn_max);
     return ST_OK;
 }
 
@@ -86,7 +122,8 @@ status manifest_check(const struct manifest *m, status code, struct err *err)
         return err_set(err, code, "manifest: revision=%" PRIu64 " parent=%" PRIu64 " out of range",
                        m->revision, m->parent_revision);
     if (m->lineage_count > MANIFEST_OBJECTS_MAX || m->segment_count > MANIFEST_OBJECTS_MAX ||
-        m->image_count > MANIFEST_OBJECTS_MAX || m->gap_count > MANIFEST_OBJECTS_MAX)
+        m->image_count > MANIFEST_OBJECTS_MAX || m->gap_count > MANIFEST_OBJECTS_MAX ||
+        m->cold_count > MANIFEST_COLDS_MAX)
         return err_set(err, code, "manifest: more than %d of a kind", MANIFEST_OBJECTS_MAX);
     if (!log_floor_ok(&m->floor))
         return err_set(err, code, "manifest: log floor out of range");

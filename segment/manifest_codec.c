@@ -10,7 +10,9 @@ enum { /* docs/formats/manifest.md */
        IMAGE_ENTRY_BYTES = OBJECT_REF_BYTES + 26,
        GAP_ENTRY_BYTES = 41,
        GAP_FLAG_DROPPED = 1,
-       TAG_GRAPHS = 1, /* with what the graphs of the images were made */
+       COLD_ENTRY_BYTES = 2 * OBJECT_REF_BYTES + 41,
+       TAG_GRAPHS = 1,     /* with what the graphs of the images were made */
+       TAG_COLDS = 0x8002, /* required: rows that are in no segment and no log */
 };
 static const struct frame_kind KIND = {
     .name = "manifest", .magic = "TVMF", .version = 1, .bytes_max = MANIFEST_BYTES_MAX};
@@ -56,26 +58,53 @@ static void put_lists(struct buf *b, const struct manifest *m)
     }
 }
 
-static void put_graphs(struct buf *out, const struct manifest *m)
+static void put_graphs(struct buf *graphs, const struct manifest *m)
 {
-    struct buf graphs;
-
-    buf_init(&graphs, MANIFEST_BYTES_MAX);
     for (size_t i = 0; i < m->image_count; i++) {
         const struct manifest_image *p = &m->images[i];
 
         if (p->slot_first != 0 || p->m == 0)
             continue;
-        buf_put_u16(&graphs, p->field);
-        buf_put_u16(&graphs, p->m);
-        buf_put_u16(&graphs, p->ef_construction);
+        buf_put_u16(graphs, p->field);
+        buf_put_u16(graphs, p->m);
+        buf_put_u16(graphs, p->ef_construction);
     }
-    if (graphs.bytes == 0 && !graphs.failed)
-        frame_put_no_extensions(out);
-    else
-        frame_put_extension(out, TAG_GRAPHS, buf_slice(&graphs));
-    out->failed = out->failed || graphs.failed;
+}
+
+static void put_colds(struct buf *out, const struct manifest *m)
+{
+    for (size_t i = 0; i < m->cold_count; i++) {
+        const struct manifest_cold *c = &m->colds[i];
+
+        put_object_ref(out, &c->object);
+        buf_put_u64(out, c->footer_offset);
+        buf_put_u32(out, c->footer_bytes);
+        buf_put_u32(out, c->footer_crc);
+        buf_put_u64(out, c->lsn_min);
+        buf_put_u64(out, c->lsn_max);
+        buf_put_u32(out, c->rows);
+        buf_put_u32(out, c->dead_rows);
+        put_object_ref(out, &c->dead);
+        buf_put_u8(out, c->level);
+    }
+}
+
+static void put_extensions(struct buf *out, const struct manifest *m)
+{
+    struct buf graphs;
+    struct buf colds;
+
+    buf_init(&graphs, MANIFEST_BYTES_MAX);
+    buf_init(&colds, MANIFEST_BYTES_MAX);
+    put_graphs(&graphs, m);
+    put_colds(&colds, m);
+    frame_put_extensions(out,
+                         (const struct frame_extension[]){{TAG_GRAPHS, buf_slice(&graphs)},
+                                                          {TAG_COLDS, buf_slice(&colds)}},
+                         2);
+    out->failed = out->failed || graphs.failed || colds.failed;
     buf_free(&graphs);
+    buf_free(&colds);
 }
 
 status manifest_encode(const struct manifest *m, struct buf *out, struct err *err)
@@ -95,7 +124,7 @@ status manifest_encode(const struct manifest *m, struct buf *out, struct err *er
     put_log_floor(out, &m->floor);
     catalog_put_collection(out, &m->schema);
     put_lists(out, m);
-    put_graphs(out, m);
+    put_extensions(out, m);
     return frame_end(out, begin, &KIND, err);
 }
 
@@ -214,9 +243,46 @@ static status rd_graphs(struct slice content, struct manifest *m, struct err *er
     return ST_OK;
 }
 
+static status rd_colds(struct slice content, struct manifest *m, struct err *err)
+{
+    struct rd r = rd_make(content);
+    size_t count = content.bytes / COLD_ENTRY_BYTES;
+
+    if (content.bytes % COLD_ENTRY_BYTES != 0 || count > MANIFEST_COLDS_MAX)
+        return err_set(err, ST_CORRUPT, "manifest: %zu bytes are no list of cold segments",
+                       content.bytes);
+    m->colds = manifest_room(count, sizeof *m->colds);
+    if (m->colds == NULL)
+        return err_set(err, ST_NOMEM, "out of memory for a manifest");
+    for (m->cold_count = 0; m->cold_count < count; m->cold_count++) {
+        struct manifest_cold *c = &m->colds[m->cold_count];
+
+        rd_object_ref(&r, &c->object);
+        c->footer_offset = rd_u64(&r);
+        c->footer_bytes = rd_u32(&r);
+        c->footer_crc = rd_u32(&r);
+        c->lsn_min = rd_u64(&r);
+        c->lsn_max = rd_u64(&r);
+        c->rows = rd_u32(&r);
+        c->dead_rows = rd_u32(&r);
+        rd_object_ref(&r, &c->dead);
+        c->level = rd_u8(&r);
+    }
+    return ST_OK;
+}
+
+static status rd_extensions(struct rd *r, struct manifest *m, struct err *err)
+{
+    struct frame_extension known[] = {{.tag = TAG_GRAPHS}, {.tag = TAG_COLDS}};
+    status st = frame_find_extensions(r, &KIND, known, COUNT_OF(known), err);
+
+    if (st == ST_OK)
+        st = rd_graphs(known[0].content, m, err);
+    return st == ST_OK ? rd_colds(known[1].content, m, err) : st;
+}
+
 static status rd_manifest(struct rd *r, struct manifest *m, struct err *err)
 {
-    struct slice graphs;
     status st;
 
     frame_rd_id(r, m->collection);
@@ -236,9 +302,7 @@ static status rd_manifest(struct rd *r, struct manifest *m, struct err *err)
         st = rd_images(r, m, err);
     if (st == ST_OK)
         st = rd_gaps(r, m, err);
-    if (st == ST_OK)
-        st = frame_find_extension(r, &KIND, TAG_GRAPHS, &graphs, err);
-    return st == ST_OK ? rd_graphs(graphs, m, err) : st;
+    return st == ST_OK ? rd_extensions(r, m, err) : st;
 }
 
 status manifest_decode(struct slice bytes, const uint8_t collection[16], struct manifest *out,

@@ -216,8 +216,7 @@ void publish_sum_up(struct publisher *p)
     p->report.floor = p->now.floor;
     for (size_t i = 0; i < p->now.segment_count; i++)
         p->report.segment_bytes += p->now.segments[i].object.bytes;
-    for (size_t i = 0; i < p->now.cold_count; i++)
-        p->report.segment_bytes += p->now.colds[i].object.bytes;
+    p->report.segment_bytes += manifest_cold_bytes(&p->now);
 }
 
 struct ask publish_ask(const struct publish_options *o)

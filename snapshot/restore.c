@@ -492,6 +492,9 @@ status restore_run_deep(const struct restore_options *options, const struct rest
         .options = options, .plan = plan, .sink = sink, .ask = restore_ask(options), .deep = deep};
     status st = restore_plan_check(plan, err);
 
+    if (st == ST_OK && plan->has_manifest && plan->manifest.cold_count > 0)
+        st = err_set(err, ST_UNSUPPORTED, "its %zu cold segments cannot be loaded yet",
+                     plan->manifest.cold_count);
     if (st != ST_OK)
         return st;
     begin(&r);

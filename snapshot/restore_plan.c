@@ -144,6 +144,7 @@ static status read_manifest(struct planner *p, struct err *err)
         plan->bytes += plan->manifest.segments[i].object.bytes;
     for (size_t i = 0; i < plan->manifest.image_count; i++)
         plan->bytes += plan->manifest.images[i].object.bytes;
+    plan->bytes += manifest_cold_bytes(&plan->manifest);
     return ST_OK;
 }
 

@@ -61,6 +61,16 @@ struct manifest *gc_manifest(uint64_t revision, uint64_t parent, uint64_t n, uin
     return m;
 }
 
+void gc_cold(struct manifest *m, uint64_t n, uint64_t dead)
+{
+    struct manifest_cold c = {.rows = 2, .dead_rows = dead == 0 ? 0 : 1};
+
+    name(n, c.object.uuid);
+    name(dead, c.dead.uuid);
+    c.dead.bytes = c.dead_rows * 64ull;
+    assert_int_equal(manifest_add_cold(m, &c, NULL), ST_OK);
+}
+
 void gc_root_names(uint64_t revision, uint64_t n, struct log_floor floor)
 {
     gc.root.has_manifest = true;

@@ -53,6 +53,8 @@ void gc_data(uint64_t n);
 /* With one segment, and the log from (epoch, seq) on. */
 struct manifest *gc_manifest(uint64_t revision, uint64_t parent, uint64_t n, uint64_t segment,
                              struct log_floor floor, uint64_t modified_ns);
+/* It names a cold segment, and dead rows of it (0: none). */
+void gc_cold(struct manifest *m, uint64_t n, uint64_t dead);
 void gc_root_names(uint64_t revision, uint64_t n, struct log_floor floor);
 void gc_pin(uint64_t n, uint64_t revision, uint64_t manifest_name, uint64_t epoch, uint64_t seq);
 struct log_floor gc_at(uint64_t epoch, uint64_t seq);

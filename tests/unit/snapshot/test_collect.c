@@ -391,6 +391,27 @@ static void a_dropped_collection_goes_but_for_pins_and_root(void **state)
     assert_int_equal(gc_asked(COLLECT_MARK), 0);
 }
 
+/* Both manifests name segment 31, each with dead rows of its own; 33 is the second's alone. */
+static void cold_segments_and_their_dead_rows_stay_while_they_are_named(void **state)
+{
+    (void)state;
+    gc_two_versions();
+    gc_cold(&gc.manifests[0], 31, 41);
+    gc_cold(&gc.manifests[0], 32, 0);
+    gc_cold(&gc.manifests[1], 31, 42);
+    gc_cold(&gc.manifests[1], 33, 0);
+    for (uint64_t n = 31; n <= 33; n++)
+        gc_data(n);
+    gc_data(41);
+    gc_data(42);
+    assert_int_equal(gc_run(), OBJSTORE_OK);
+    assert_true(gc_data_there(31));
+    assert_true(gc_data_there(33));
+    assert_true(gc_data_there(42));
+    assert_false(gc_data_there(32));
+    assert_false(gc_data_there(41));
+}
+
 static void a_switching_collection_is_left_alone(void **state)
 {
     (void)state;
@@ -428,6 +449,7 @@ int main(void)
         GC_TRIAL(a_stop_ends_the_run),
         GC_TRIAL(memory_that_runs_out_ends_the_run),
         GC_TRIAL(a_dropped_collection_goes_but_for_pins_and_root),
+        GC_TRIAL(cold_segments_and_their_dead_rows_stay_while_they_are_named),
         GC_TRIAL(a_switching_collection_is_left_alone),
     };
 
