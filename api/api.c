@@ -3,6 +3,7 @@
 #include "api/qdrant_snapshot.h"
 
 #include "base/mem.h"
+#include "node/cold_exec.h"
 
 #include <sched.h>
 
@@ -35,7 +36,8 @@ status api_open(const struct api_options *options, struct api **out, struct err 
         api->options.replies_bytes_max = 4 * (uint64_t)REPLY_BYTES_MAX;
     if (options->qdrant_body_bytes_max == 0)
         api->options.qdrant_body_bytes_max = options->body_bytes_max;
-    api->doc_count = exec_workers(options->exec);
+    api->worker_count = exec_workers(options->exec);
+    api->doc_count = api->worker_count + COLD_THREADS;
     api->id_seed = rand_u64(options->rand);
     api->start_ns = clock_mono_ns(options->clock);
     api->docs = mem_zero_array(api->doc_count, sizeof *api->docs);

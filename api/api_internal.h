@@ -20,8 +20,8 @@ struct api {
     struct metrics *metrics;
     struct imports *imports;     /* what is told of them (import.h) */
     struct snapshots *snapshots; /* which are being made (qdrant_snapshot.h) */
-    struct jdoc **docs;          /* one a worker, made when first needed; that worker's alone */
-    unsigned doc_count;
+    struct jdoc **docs; /* one a worker and cold thread, made when first needed; its alone */
+    unsigned worker_count, doc_count;
     uint64_t id_seed;
     uint64_t start_ns; /* monotonic */
 
@@ -41,6 +41,8 @@ extern const size_t API_ROUTE_COUNT;
 
 /* Runs on a worker: the first step of every request. */
 task_state request_run(struct task *task);
+/* The JSON reader of the calling thread, a worker or a cold thread: a place in api->docs. */
+struct jdoc **request_doc(struct api *api);
 /* What a request may cost before anything of it was read. */
 uint64_t request_cost_ns(const struct request *req);
 /* Prints a problem into req's answer without giving the request back. */

@@ -77,7 +77,7 @@ void conn_download_sent(struct conn *c)
     req->deadline_ns = clock_mono_ns(o->clock) + o->timeout_ms * UINT64_C(1000000);
     conn_arm(c, o->timeout_ms + SERVER_LATE_MS);
     atomic_fetch_add(&s->under_way, 1);
-    exec_resubmit(o->exec, &req->task);
+    request_resubmit(req);
 }
 
 bool conn_download_stuck(struct conn *c)

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "index/vindex.h"
+#include "node/cold_exec.h"
 #include "node/points.h"
 
 #include <inttypes.h>
@@ -395,7 +396,7 @@ static task_state run_search(struct request *req, struct search *s)
     }
     req->state = s;
     buf_put_text(reply_begin(req), s->many ? "{\"results\":[" : "{");
-    if (cost <= EXEC_INTERACTIVE_NS)
+    if (cost <= EXEC_INTERACTIVE_NS || node_cold_thread())
         return run_slice(&req->task);
     req->task.cost_ns = cost;
     req->task.fair_key = collection_fair_key(req->collection);

@@ -343,6 +343,8 @@ bool qd_collection(struct request *req)
 
     req->collection =
         node_collection_pin(req->api->options.node, (const char *)key.data, key.bytes);
+    if (req->collection != NULL && !request_stays(req))
+        return false;
     if (req->collection != NULL) {
         log_context_set(req->id, collection_id_text(req->collection));
         return true;

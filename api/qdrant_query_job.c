@@ -3,6 +3,7 @@
 #include "api/qdrant_query.h"
 
 #include "base/log.h"
+#include "node/cold_exec.h"
 
 void query_print_scored(struct buf *out, const struct collection *c, const struct scored *s,
                         const struct qd_want *want)
@@ -142,7 +143,9 @@ task_state query_job_start(struct request *req, struct query_job *job, uint64_t 
     req->state = job;
     req->task.fair_key = collection_fair_key(req->collection);
     req->task.run = slice;
-    if (cost_ns <= EXEC_INTERACTIVE_NS)
+    if (req->waits)
+        return request_wait_on(req, slice);
+    if (cost_ns <= EXEC_INTERACTIVE_NS || node_cold_thread())
         return slice(&req->task);
     req->task.cost_ns = cost_ns;
     st = exec_submit(req->api->options.exec, &req->task, &retry_after_ns, &err);

@@ -1,6 +1,8 @@
 /* qdrant_query_parse.c - the body of a query into a plan: what the levels have in common. */
 #include "api/qdrant_query.h"
 
+#include "node/cold_exec.h"
+
 #include <stdlib.h>
 
 bool query_both(struct arena *arena, const struct filter *a, const struct filter *b,
@@ -106,6 +108,18 @@ static bool keep_text(struct qd_parse *p, struct request *req, struct slice *tex
     return true;
 }
 
+/* Examples may have to be read where one waits for the network. */
+static void note_waits(struct request *req, struct slice name)
+{
+    struct collection *c =
+        node_collection_pin(req->api->options.node, (const char *)name.data, name.bytes);
+
+    if (c == NULL)
+        return;
+    req->waits = req->waits || node_collection_waits(c);
+    node_collection_unpin(c);
+}
+
 static bool take_lookup(struct qd_parse *p, struct request *req, struct jval body,
                         struct level *level)
 {
@@ -122,6 +136,7 @@ static bool take_lookup(struct qd_parse *p, struct request *req, struct jval bod
         return false;
     if (level->lookup_collection.data == NULL)
         return points_missing(p, "collection");
+    note_waits(req, level->lookup_collection);
     return keep_text(p, req, &level->lookup_collection) && keep_text(p, req, &level->lookup_field);
 }
 

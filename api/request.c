@@ -4,6 +4,7 @@
 #include "api/grpc.h"
 #include "api/qdrant_door.h"
 #include "base/log.h"
+#include "node/cold_exec.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -65,22 +66,96 @@ bool request_wanted(struct request *req)
     return false;
 }
 
-task_state request_run(struct task *task)
+struct jdoc **request_doc(struct api *api)
 {
-    struct request *req = (struct request *)task; /* its first member */
+    unsigned index = (unsigned)exec_worker_index();
+
+    if (node_cold_thread())
+        index += api->worker_count - EXEC_WORKERS_MAX;
+    assert(index < api->doc_count);
+    return &api->docs[index];
+}
+
+static task_state run_with(struct request *req, route_fn *run)
+{
     struct api *api = req->api;
-    struct jdoc **doc = &api->docs[exec_worker_index()];
+    struct jdoc **doc = request_doc(api);
     task_state state = TASK_DONE;
 
     atomic_fetch_add(&api->running, 1);
     log_context_set(req->id, NULL);
     if (request_wanted(req))
-        state = req->grpc != NULL ? req->grpc->method->run(req) : req->match.route->run(req);
+        state = run(req);
     log_context_set(NULL, NULL);
     if (*doc != NULL) /* of who did not say request_json_done(); the request may be gone */
         jdoc_trim(*doc);
     atomic_fetch_sub(&api->running, 1); /* api_close() may be waiting for it */
     return state;
+}
+
+task_state request_run(struct task *task)
+{
+    struct request *req = (struct request *)task; /* its first member */
+
+    return run_with(req, req->grpc != NULL ? req->grpc->method->run : req->match.route->run);
+}
+
+/* A message of gRPC has been read into the request by then. */
+static task_state run_moved(struct task *task)
+{
+    struct request *req = (struct request *)task;
+
+    return run_with(req, req->match.route->run);
+}
+
+static void move(struct request *req, task_fn *run)
+{
+    struct node *node = req->api->options.node;
+    uint64_t retry_after_ns = 0;
+    struct err err = {0};
+    status st;
+
+    req->task.run = run;
+    log_context_set(NULL, NULL);
+    st = node_cold_submit(node, &req->task, &retry_after_ns, &err);
+    if (st != ST_OK) /* refused: the request is still ours */
+        reply_retry(req, st, &err, retry_after_ns);
+}
+
+/* What is done with documents. What is told of the collection itself waits for nothing. */
+static bool may_wait(const struct request *req)
+{
+    enum route_kind kind = req->match.route->kind;
+
+    return (kind == ROUTE_READ || kind == ROUTE_WRITE || kind == ROUTE_DOWNLOAD) &&
+           node_collection_waits(req->collection) && !node_cold_thread();
+}
+
+bool request_stays(struct request *req)
+{
+    if (!may_wait(req))
+        return true;
+    req->task.fair_key = collection_fair_key(req->collection);
+    node_collection_unpin(req->collection);
+    req->collection = NULL;
+    move(req, run_moved);
+    return false;
+}
+
+task_state request_wait_on(struct request *req, task_fn *run)
+{
+    if (node_cold_thread())
+        return run(&req->task);
+    move(req, run);
+    return TASK_DONE;
+}
+
+void request_resubmit(struct request *req)
+{
+    if (req->collection != NULL && node_collection_waits(req->collection) &&
+        node_cold_resubmit(req->api->options.node, &req->task, NULL) == ST_OK)
+        return;
+    exec_resubmit(req->api->options.exec, &req->task); /* where it may hold up a worker */
 }
 
 task_state request_slice(struct task *task, task_state (*go_on)(struct request *req))
@@ -298,6 +373,8 @@ bool request_pin_collection(struct request *req)
                       (int)(key.bytes < 255 ? key.bytes : 255), (const char *)key.data);
         return false;
     }
+    if (!request_stays(req))
+        return false;
     log_context_set(req->id, collection_id_text(req->collection));
     return true;
 }
@@ -305,7 +382,7 @@ bool request_pin_collection(struct request *req)
 /* This worker's reader; NULL when memory is out. */
 static struct jdoc *reader(struct request *req, struct err *err)
 {
-    struct jdoc **doc = &req->api->docs[exec_worker_index()];
+    struct jdoc **doc = request_doc(req->api);
 
     return *doc != NULL || jdoc_create(doc, err) == ST_OK ? *doc : NULL;
 }
@@ -329,7 +406,7 @@ status request_json_text(struct request *req, struct slice text, struct jval *ro
 
 void request_json_done(struct request *req)
 {
-    struct jdoc *doc = req->api->docs[exec_worker_index()];
+    struct jdoc *doc = *request_doc(req->api);
 
     if (doc != NULL)
         jdoc_trim(doc);

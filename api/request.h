@@ -71,6 +71,7 @@ struct request {
     struct buf payloads;           /* jbin blobs of the rows to insert */
     void *state;                   /* a handler's own, in the arena */
     uint64_t parsed_ns;            /* monotonic, when the body was read; 0 before */
+    bool waits;                    /* for the network, whatever its own collection does */
     struct idempotent *idempotent; /* owed an end when the request is given back; or NULL */
     struct grpc_call *grpc;        /* came by the gRPC door (grpc.h), or NULL */
     struct upload *upload;         /* its body comes while it runs (upload.h), or NULL */
@@ -120,8 +121,17 @@ void reply_put_latency(struct request *req, struct buf *out);
 
 /* --- reading what was asked; each answers the request itself and returns false on a problem --- */
 
-/* The collection named by the first path parameter, pinned into req->collection. */
+/* The collection named by the first path parameter, pinned into req->collection. False also when
+ * the route runs once more, from its beginning, on a cold thread (node/cold_exec.h): nothing may
+ * have been taken from the request before. */
 bool request_pin_collection(struct request *req);
+/* For who pins it by other means: false as above; the pin is given back then. */
+bool request_stays(struct request *req);
+/* Goes on with run() where it may wait for the network: here, or on a cold thread. */
+task_state request_wait_on(struct request *req, task_fn *run);
+/* From any thread: the request's task goes on, on a worker or, where its collection waits, on a
+ * cold thread. */
+void request_resubmit(struct request *req);
 /* Parses the body into an object. An empty body is an empty object if `optional`. The value dies
  * with the next request this worker parses: take what is needed into the arena. */
 bool request_json(struct request *req, bool optional, struct jval *root);

@@ -181,16 +181,18 @@ static void worker_main(void *arg)
         run_one(self->exec, task);
 }
 
-static status start_workers(struct exec *exec, struct err *err)
+static status start_workers(struct exec *exec, const struct exec_options *options, struct err *err)
 {
+    const char *prefix = options->name == NULL ? "worker" : options->name;
+
     for (unsigned i = 0; i < exec->worker_count; i++) {
         struct worker *w = &exec->workers[i];
         char name[16];
         status st;
 
         w->exec = exec;
-        w->index = (int)i;
-        (void)snprintf(name, sizeof name, "worker-%u", i % 10000);
+        w->index = (int)(options->first_index + i);
+        (void)snprintf(name, sizeof name, "%.10s-%u", prefix, i % 10000);
         st = thread_start(&w->thread, name, THREAD_NORMAL, worker_main, w, err);
         if (st != ST_OK)
             return st;
@@ -216,7 +218,7 @@ status exec_open(const struct exec_options *options, struct exec **out, struct e
     exec->bulk_max = workers > 1 ? workers - 1 : 1;
     lock_init(&exec->shared.lock, LOCK_RANK_EXEC, "exec");
     cond_init(&exec->shared.work);
-    st = start_workers(exec, err);
+    st = start_workers(exec, options, err);
     if (st != ST_OK) {
         exec_close(exec);
         return st;

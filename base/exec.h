@@ -60,6 +60,8 @@ struct task {
 
 struct exec_options {
     unsigned workers;     /* 0: thread_cpu_count() */
+    const char *name;     /* of its threads, "<name>-<n>"; NULL: "worker" */
+    unsigned first_index; /* what exec_worker_index() begins with: of several execs, each its own */
     uint64_t wait_ns_max; /* 0: 2 s */
     struct clock *clock;  /* NULL: clock_real() */
 };
@@ -77,7 +79,7 @@ void exec_resubmit(struct exec *exec, struct task *task);
 uint64_t exec_queued_ns(struct exec *exec);
 unsigned exec_queued(struct exec *exec);
 unsigned exec_workers(const struct exec *exec);
-/* 0..W-1 on a worker thread, -1 elsewhere: for per-worker scratch. */
+/* first_index..first_index + W - 1 on a worker thread, -1 elsewhere: for per-worker scratch. */
 int exec_worker_index(void);
 
 #endif

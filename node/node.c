@@ -131,6 +131,7 @@ static void init_plain(struct node *node)
 {
     lock_init(&node->table.lock, LOCK_RANK_NODE, "collections");
     lock_init(&node->scratches.lock, LOCK_RANK_LEAF, "scratches");
+    lock_init(&node->cold_exec.lock, LOCK_RANK_LEAF, "cold threads");
     lock_init(&node->linkers.lock, LOCK_RANK_QUEUE, "linkers");
     lock_init(&node->reclaim.lock, LOCK_RANK_QUEUE, "reclaim");
     cond_init(&node->linkers.wake);
@@ -268,6 +269,7 @@ void node_close(struct node *node)
     atomic_store(&node->stopping, true);
     ship_stop(node);
     wait_for_writes(node);
+    cold_exec_close(node);
     background_stop(node);
     close_collections(node);
     bucket_close(node);
@@ -302,6 +304,7 @@ void node_close(struct node *node)
     lock_fini(&node->linkers.lock);
     lock_fini(&node->reclaim.lock);
     lock_fini(&node->scratches.lock);
+    lock_fini(&node->cold_exec.lock);
     lock_fini(&node->table.lock);
     mem_free(node);
 }

@@ -319,6 +319,12 @@ struct node {
     struct catalog
         coming; /* what the bucket's has beside it and is being loaded; the meta thread's */
 
+    struct {                         /* cold_exec.c; guarded by lock */
+        struct lock lock;            /* LOCK_RANK_LEAF */
+        _Atomic(struct exec *) exec; /* NULL until the first use; read without */
+        bool closed;
+    } cold_exec;
+
     struct {              /* guarded by lock */
         struct lock lock; /* LOCK_RANK_LEAF */
         struct vindex_scratch **items;
@@ -947,6 +953,9 @@ void alias_expect_no_more(struct node *node, const uint8_t id[16]); /* it was dr
 NODISCARD
 status alias_adopt(struct node *node, const uint8_t id[16], struct catalog *next, struct err *err);
 struct collection *alias_pin(struct node *node, const char *name, size_t bytes);
+
+/* cold_exec.c */
+void cold_exec_close(struct node *node); /* after the last write, before anything else goes */
 
 /* node.c */
 void health_add(struct node_health *out, const char *text);

@@ -119,6 +119,7 @@ void fake_node_destroy(struct node *n)
     cond_broadcast(&n->s.changed);
     fake_drop(n);
     thread_join(&n->thread);
+    exec_close(n->s.cold);
     while (n->s.collections != NULL) {
         struct collection *c = n->s.collections;
 

@@ -31,6 +31,11 @@ int fake_node_keys_owed(struct node *n);
 /* What a collection's info says of rows: live ones, pending, of those to be linked, linked. */
 void fake_node_set_rows(struct node *n, const char *name, uint64_t documents, uint64_t pending,
                         uint64_t to_link, uint64_t linked);
+/* Requests for it belong on a thread that may wait for the network; tasks that were moved there;
+ * the next one is refused with st. */
+void fake_node_set_waits(struct node *n, const char *name, bool waits);
+unsigned fake_node_waited(struct node *n);
+void fake_node_refuse_waits(struct node *n, status st);
 /* Writes that were taken, and completions that have run. */
 unsigned fake_node_writes(struct node *n);
 unsigned fake_node_queries(struct node *n);

@@ -4,6 +4,7 @@
 
 #include "tests/support/fake_node.h"
 
+#include "base/exec.h"
 #include "base/lock.h"
 #include "node/bucket.h"
 #include "node/points.h"
@@ -37,6 +38,7 @@ struct collection {
     struct fake_row *rows; /* in id order */
     size_t count, capacity;
     bool dropped;
+    _Atomic bool waits; /* for the network, says the test */
 };
 
 struct completion {
@@ -61,10 +63,13 @@ enum { FAKE_ALIASES = 64 };
 
 struct node {
     struct thread thread;
+    _Atomic unsigned waited;
+    _Atomic int refuse_waits;
     struct { /* guarded by lock */
         struct lock lock;
         struct cond changed;
         struct collection *collections;
+        struct exec *cold; /* NULL until one waits */
         struct completion *first, **last;
         struct fs *exports_fs;
         const char *exports_dir;
