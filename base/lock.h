@@ -31,6 +31,7 @@ enum lock_rank { /* docs/locking.md; gaps for those to come */
                  LOCK_RANK_WAL = 600, /* one log's buffer */
                  LOCK_RANK_WAL_ENGINE = 610,
                  LOCK_RANK_TIER = 620,     /* what the ship thread shows of one stream */
+                 LOCK_RANK_CACHE = 630,    /* blocks of the cache, and who waits for them */
                  LOCK_RANK_OBJSTORE = 640, /* what a store has under way */
                  LOCK_RANK_EPOCH = 700,
                  LOCK_RANK_EXEC = 800,
