@@ -25,7 +25,7 @@ LIBRARIES = {
     r"cjson/cJSON\.h": ["base/json.c"],
     r"simdjson\.h": ["base/json_simd.cc"],
     r"openssl/.*": ["base/crypto.c"],
-    r"zstd\.h": ["base/compress.c"],
+    r"zstd(_errors)?\.h": ["base/compress.c"],
     r"xxhash\.h": ["base/hash.c"],
     r"uv\.h": ["api/"],
     r"http_parser\.h": ["api/"],

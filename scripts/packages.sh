@@ -4,12 +4,12 @@
 # `name` is a package that must be installed; `name=command` is content with the command from
 # wherever it comes, so that a compiler or a node that Debian did not package is taken as it is.
 
-# To build the program. LMDB, libuv, nghttp2, protobuf-c, xxHash, simdjson, cJSON, CRoaring, libcurl, libunistring, expat and OpenSSL are linked;
+# To build the program. LMDB, libuv, nghttp2, protobuf-c, xxHash, zstd, simdjson, cJSON, CRoaring, libcurl, libunistring, expat and OpenSSL are linked;
 # toml++ is headers alone; the two compilers make code and descriptors of api/proto.
 packages_build=(
     cmake=cmake ninja-build=ninja gcc=gcc g++=g++ libc6-dev
     libcjson-dev libcurl4-openssl-dev libexpat1-dev liblmdb-dev libnghttp2-dev libprotobuf-c-dev libroaring-dev libsimdjson-dev libssl-dev
-    libtomlplusplus-dev libunistring-dev libuv1-dev libxxhash-dev protobuf-c-compiler=protoc-c protobuf-compiler=protoc
+    libtomlplusplus-dev libunistring-dev libuv1-dev libxxhash-dev libzstd-dev protobuf-c-compiler=protoc-c protobuf-compiler=protoc
 )
 # To try it as scripts/run suggests.
 packages_run=(curl=curl)

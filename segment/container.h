@@ -27,10 +27,13 @@ enum container_kind { /* on disk, never renumbered */
                       CONTAINER_SEGMENT = 2,
                       CONTAINER_IMAGE = 3,
                       CONTAINER_ROWS = 4, /* a row block of a local checkpoint */
+                      CONTAINER_COLD = 5, /* a cold segment: its header has a salt, its sections may
+                                           * be framed by their own */
 };
-enum {
-    CONTAINER_SECTION_OPTIONAL = 1
-}; /* section flag: a reader that does not know it may skip it */
+enum {                                 /* section flags */
+       CONTAINER_SECTION_OPTIONAL = 1, /* a reader that does not know it may skip it */
+       CONTAINER_SECTION_FRAMED = 2,   /* items with checksums of their own instead of units */
+};
 
 struct container_sink {
     status (*write)(struct container_sink *sink, struct slice bytes, struct err *err);
@@ -45,6 +48,15 @@ struct container_writer;
 NODISCARD
 status container_create(struct container_sink *sink, enum container_kind kind,
                         const uint8_t owner_id[16], struct container_writer **out, struct err *err);
+/* As container_create() for CONTAINER_COLD. */
+NODISCARD
+status container_create_cold(struct container_sink *sink, const uint8_t owner_id[16], uint32_t salt,
+                             struct container_writer **out, struct err *err);
+/* What runs into every checksum. */
+uint32_t container_cold_header_crc(const uint8_t owner_id[16], uint32_t salt);
+/* Of an item of a framed section: `before` and `after` are its bytes around the checksum. */
+uint32_t container_item_crc(uint32_t header_crc, uint16_t section, uint32_t number,
+                            struct slice before, struct slice after);
 /* Sections come one after the other; bytes are cut into units as they come. `cut` ends the unit
  * here, so that what follows begins a new one (units hold whole items where the user cuts so). */
 NODISCARD
@@ -54,6 +66,11 @@ NODISCARD
 status container_write(struct container_writer *w, struct slice bytes, struct err *err);
 NODISCARD
 status container_cut(struct container_writer *w, struct err *err);
+/* Of a framed section: one whole item, whose checksum is as said. */
+NODISCARD
+status container_item(struct container_writer *w, struct slice item, uint32_t checksum,
+                      struct err *err);
+uint64_t container_offset(const struct container_writer *w); /* bytes so far */
 /* Section table and trailer. *bytes: the whole size; *crc: the trailer's, which through the table
  * stands for every byte of the file (container_crc() of the file when it is opened again). */
 NODISCARD
@@ -69,10 +86,14 @@ void container_close(struct container *c);
 struct container_section_info {
     uint16_t section;
     uint16_t flags;
-    uint32_t units;
+    uint32_t units; /* framed: items */
     uint64_t bytes; /* payload, without unit headers */
+    uint64_t offset;
+    uint32_t crc; /* of all unit headers; framed: of all checksums */
 };
 uint32_t container_crc(const struct container *c);
+uint32_t container_salt(const struct container *c);
+uint32_t container_header_crc(const struct container *c);
 /* ST_UNSUPPORTED if there is a section that is neither in `known` nor optional. */
 NODISCARD
 status container_check_sections(const struct container *c, const uint16_t *known, size_t count,
@@ -84,8 +105,9 @@ status container_find(const struct container *c, uint16_t section,
 size_t container_section_count(const struct container *c);
 void container_section_at(const struct container *c, size_t index,
                           struct container_section_info *out);
-/* Reads a section in order: each call gives the next unit's payload (checked), borrowed until the
- * next call on the container; ST_NOT_FOUND after the last (without a text: the end of a loop). */
+/* Reads a section in order (not a framed one: that is read by its own rules): each call gives the
+ * next unit's payload (checked), borrowed until the next call on the container; ST_NOT_FOUND after
+ * the last (without a text: the end of a loop). */
 struct container_cursor {
     struct container *container;
     size_t index;

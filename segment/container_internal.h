@@ -13,7 +13,7 @@ enum {
     HEADER_AT_VERSION = 4,
     HEADER_AT_KIND = 6,
     HEADER_AT_OWNER = 8,
-    HEADER_AT_ZERO = 24,
+    HEADER_AT_SALT = 24, /* zero, but for CONTAINER_COLD */
     HEADER_AT_CRC = 28,
     HEADER_BYTES = CONTAINER_HEADER_BYTES,
 
@@ -57,9 +57,7 @@ static_assert(TRAILER_AT_CRC + 4 == TRAILER_BYTES, "docs/formats/container.md, t
 
 struct container_entry { /* one line of the section table */
     struct container_section_info info;
-    uint64_t offset;
     uint64_t bytes; /* unit headers included */
-    uint32_t headers_crc;
 };
 
 /* Of a unit at its place; `header` is the stored unit header, whose own crc is left out. */

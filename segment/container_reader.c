@@ -6,10 +6,13 @@
 
 #include <inttypes.h>
 
+enum { ITEM_CRC_BYTES = 4 }; /* an item of a framed section has one */
+
 struct container {
     struct container_source *source; /* borrowed */
     enum container_kind kind;
     uint32_t header_crc;
+    uint32_t salt;
     uint32_t crc; /* the trailer's */
     struct container_entry *entries;
     size_t entry_count;
@@ -50,8 +53,9 @@ static status read_header(struct container *c, const uint8_t owner_id[16], struc
     if (st != ST_OK)
         return st;
     c->header_crc = le_u32(h + HEADER_AT_CRC);
+    c->salt = le_u32(h + HEADER_AT_SALT);
     if (memcmp(h + HEADER_AT_MAGIC, CONTAINER_MAGIC_HEADER, 4) != 0 ||
-        c->header_crc != crc32c(0, h, HEADER_AT_CRC) || le_u32(h + HEADER_AT_ZERO) != 0)
+        c->header_crc != crc32c(0, h, HEADER_AT_CRC) || (c->kind != CONTAINER_COLD && c->salt != 0))
         return err_set(err, ST_CORRUPT, "container header fails its check");
     st = version_check(le_u16(h + HEADER_AT_VERSION), err);
     if (st != ST_OK)
@@ -100,14 +104,20 @@ static status read_trailer(struct container *c, uint32_t *table_crc, struct err 
 }
 
 /* A section begins at `offset` and all its numbers agree. */
-static bool entry_ok(const struct container_entry *e, const uint8_t *raw, uint64_t offset,
-                     uint64_t end)
+static bool entry_ok(const struct container *c, const struct container_entry *e, const uint8_t *raw,
+                     uint64_t offset)
 {
     uint64_t headers = (uint64_t)e->info.units * CONTAINER_UNIT_HEADER_BYTES;
+    unsigned known = CONTAINER_SECTION_OPTIONAL;
 
-    return e->offset == offset && e->bytes <= end - offset &&
-           (e->info.flags & ~CONTAINER_SECTION_OPTIONAL) == 0 && le_u32(raw + ENTRY_AT_ZERO) == 0 &&
-           e->bytes >= headers && e->bytes - headers == e->info.bytes &&
+    if (c->kind == CONTAINER_COLD)
+        known |= CONTAINER_SECTION_FRAMED;
+    if (e->info.offset != offset || e->bytes > c->table_offset - offset ||
+        (e->info.flags & ~known) != 0 || le_u32(raw + ENTRY_AT_ZERO) != 0)
+        return false;
+    if ((e->info.flags & CONTAINER_SECTION_FRAMED) != 0)
+        return e->info.bytes == e->bytes && e->info.units <= e->bytes / ITEM_CRC_BYTES;
+    return e->bytes >= headers && e->bytes - headers == e->info.bytes &&
            e->info.bytes >= e->info.units &&
            e->info.bytes <= (uint64_t)e->info.units * CONTAINER_UNIT_BYTES_MAX;
 }
@@ -124,10 +134,10 @@ static status decode_table(struct container *c, const uint8_t *table, struct err
         e->info.flags = le_u16(raw + ENTRY_AT_FLAGS);
         e->info.units = le_u32(raw + ENTRY_AT_UNITS);
         e->info.bytes = le_u64(raw + ENTRY_AT_PAYLOAD);
-        e->offset = le_u64(raw + ENTRY_AT_OFFSET);
+        e->info.offset = le_u64(raw + ENTRY_AT_OFFSET);
         e->bytes = le_u64(raw + ENTRY_AT_BYTES);
-        e->headers_crc = le_u32(raw + ENTRY_AT_CRC);
-        if (!entry_ok(e, raw, offset, c->table_offset))
+        e->info.crc = le_u32(raw + ENTRY_AT_CRC);
+        if (!entry_ok(c, e, raw, offset))
             return err_set(err, ST_CORRUPT, "container section %u is out of range",
                            e->info.section);
         for (size_t k = 0; k < i; k++)
@@ -199,6 +209,16 @@ uint32_t container_crc(const struct container *c)
     return c->crc;
 }
 
+uint32_t container_salt(const struct container *c)
+{
+    return c->salt;
+}
+
+uint32_t container_header_crc(const struct container *c)
+{
+    return c->header_crc;
+}
+
 size_t container_section_count(const struct container *c)
 {
     return c->entry_count;
@@ -254,7 +274,10 @@ status container_seek(struct container *c, uint16_t section, struct container_cu
 
     if (i == c->entry_count)
         return err_set(err, ST_NOT_FOUND, "container has no section %u", section);
-    *out = (struct container_cursor){.container = c, .index = i, .offset = c->entries[i].offset};
+    if ((c->entries[i].info.flags & CONTAINER_SECTION_FRAMED) != 0)
+        return err_set(err, ST_CORRUPT, "container section %u has no units", section);
+    *out =
+        (struct container_cursor){.container = c, .index = i, .offset = c->entries[i].info.offset};
     return ST_OK;
 }
 
@@ -300,7 +323,7 @@ static status section_end(const struct container_cursor *cursor, uint64_t end, s
 
     if (cursor->unit != e->info.units)
         return ST_OK;
-    if (cursor->offset != end || cursor->headers_crc != e->headers_crc)
+    if (cursor->offset != end || cursor->headers_crc != e->info.crc)
         return unit_corrupt(cursor, "the section ends elsewhere or with other units", err);
     return ST_OK;
 }
@@ -309,7 +332,7 @@ status container_next(struct container_cursor *cursor, struct slice *payload, st
 {
     struct container *c = cursor->container;
     const struct container_entry *e = &c->entries[cursor->index];
-    uint64_t end = e->offset + e->bytes;
+    uint64_t end = e->info.offset + e->bytes;
     struct container_cursor next = *cursor;
     uint8_t header[CONTAINER_UNIT_HEADER_BYTES];
     uint64_t left;

@@ -13,7 +13,7 @@ struct container_writer {
     uint64_t offset; /* bytes given to the sink */
     struct container_entry entries[CONTAINER_SECTIONS_MAX];
     size_t entry_count;
-    size_t unit_bytes; /* payload in the unit below */
+    size_t unit_bytes; /* payload in the unit below; of a framed section: what is not written yet */
     uint8_t unit[CONTAINER_UNIT_HEADER_BYTES + CONTAINER_UNIT_BYTES];
 };
 
@@ -51,22 +51,54 @@ static status check_usable(const struct container_writer *w, struct err *err)
     return err_set(err, w->failed, "the container could not be written before");
 }
 
-status container_create(struct container_sink *sink, enum container_kind kind,
-                        const uint8_t owner_id[16], struct container_writer **out, struct err *err)
+uint32_t container_item_crc(uint32_t header_crc, uint16_t section, uint32_t number,
+                            struct slice before, struct slice after)
+{
+    uint8_t place[12] = {0};
+    uint32_t crc;
+
+    le_put_u32(place, header_crc);
+    le_put_u16(place + 4, section);
+    le_put_u32(place + 8, number);
+    crc = crc32c(0, place, sizeof place);
+    crc = crc32c(crc, before.data, before.bytes);
+    return crc32c(crc, after.data, after.bytes);
+}
+
+static uint32_t header_make(enum container_kind kind, const uint8_t owner_id[16], uint32_t salt,
+                            uint8_t header[HEADER_BYTES])
+{
+    uint32_t crc;
+
+    memcpy(header + HEADER_AT_MAGIC, CONTAINER_MAGIC_HEADER, 4);
+    le_put_u16(header + HEADER_AT_VERSION, CONTAINER_VERSION);
+    le_put_u16(header + HEADER_AT_KIND, (uint16_t)kind);
+    memcpy(header + HEADER_AT_OWNER, owner_id, 16);
+    le_put_u32(header + HEADER_AT_SALT, salt);
+    crc = crc32c(0, header, HEADER_AT_CRC);
+    le_put_u32(header + HEADER_AT_CRC, crc);
+    return crc;
+}
+
+uint32_t container_cold_header_crc(const uint8_t owner_id[16], uint32_t salt)
+{
+    uint8_t header[HEADER_BYTES];
+
+    return header_make(CONTAINER_COLD, owner_id, salt, header);
+}
+
+static status create(struct container_sink *sink, enum container_kind kind,
+                     const uint8_t owner_id[16], uint32_t salt, struct container_writer **out,
+                     struct err *err)
 {
     struct container_writer *w = mem_alloc(sizeof *w);
-    uint8_t header[HEADER_BYTES] = {0};
+    uint8_t header[HEADER_BYTES];
     status st;
 
     if (w == NULL)
         return err_set(err, ST_NOMEM, "out of memory for a container");
     memset(w, 0, offsetof(struct container_writer, unit));
-    memcpy(header + HEADER_AT_MAGIC, CONTAINER_MAGIC_HEADER, 4);
-    le_put_u16(header + HEADER_AT_VERSION, CONTAINER_VERSION);
-    le_put_u16(header + HEADER_AT_KIND, (uint16_t)kind);
-    memcpy(header + HEADER_AT_OWNER, owner_id, 16);
-    w->header_crc = crc32c(0, header, HEADER_AT_CRC);
-    le_put_u32(header + HEADER_AT_CRC, w->header_crc);
+    w->header_crc = header_make(kind, owner_id, salt, header);
     w->sink = sink;
     w->kind = kind;
     st = sink_write(w, header, sizeof header, err);
@@ -76,6 +108,18 @@ status container_create(struct container_sink *sink, enum container_kind kind,
     }
     *out = w;
     return ST_OK;
+}
+
+status container_create(struct container_sink *sink, enum container_kind kind,
+                        const uint8_t owner_id[16], struct container_writer **out, struct err *err)
+{
+    return create(sink, kind, owner_id, 0, out, err);
+}
+
+status container_create_cold(struct container_sink *sink, const uint8_t owner_id[16], uint32_t salt,
+                             struct container_writer **out, struct err *err)
+{
+    return create(sink, CONTAINER_COLD, owner_id, salt, out, err);
 }
 
 void container_writer_destroy(struct container_writer *w)
@@ -103,7 +147,7 @@ static status flush_unit(struct container_writer *w, struct err *err)
     st = sink_write(w, w->unit, CONTAINER_UNIT_HEADER_BYTES + w->unit_bytes, err);
     if (st != ST_OK)
         return st;
-    e->headers_crc = crc32c(e->headers_crc, w->unit, CONTAINER_UNIT_HEADER_BYTES);
+    e->info.crc = crc32c(e->info.crc, w->unit, CONTAINER_UNIT_HEADER_BYTES);
     e->info.units++;
     e->info.bytes += w->unit_bytes;
     e->bytes += CONTAINER_UNIT_HEADER_BYTES + w->unit_bytes;
@@ -111,10 +155,25 @@ static status flush_unit(struct container_writer *w, struct err *err)
     return ST_OK;
 }
 
+static status flush_items(struct container_writer *w, struct err *err)
+{
+    status st = w->unit_bytes == 0 ? ST_OK : sink_write(w, w->unit, w->unit_bytes, err);
+
+    w->unit_bytes = 0;
+    return st;
+}
+
+static bool is_framed(struct container_writer *w)
+{
+    return (current(w)->info.flags & CONTAINER_SECTION_FRAMED) != 0;
+}
+
 static status end_section(struct container_writer *w, struct err *err)
 {
-    status st = w->in_section ? flush_unit(w, err) : ST_OK;
+    status st = ST_OK;
 
+    if (w->in_section)
+        st = is_framed(w) ? flush_items(w, err) : flush_unit(w, err);
     w->in_section = false;
     return st;
 }
@@ -129,11 +188,12 @@ status container_section(struct container_writer *w, uint16_t section, uint16_t 
     if (st != ST_OK)
         return st;
     assert(w->entry_count < CONTAINER_SECTIONS_MAX);
-    assert((flags & ~CONTAINER_SECTION_OPTIONAL) == 0);
+    assert((flags & ~(CONTAINER_SECTION_OPTIONAL | CONTAINER_SECTION_FRAMED)) == 0);
+    assert(w->kind == CONTAINER_COLD || (flags & CONTAINER_SECTION_FRAMED) == 0);
     for (size_t i = 0; i < w->entry_count; i++)
         assert(w->entries[i].info.section != section);
     w->entries[w->entry_count++] =
-        (struct container_entry){.info = {.section = section, .flags = flags}, .offset = w->offset};
+        (struct container_entry){.info = {.section = section, .flags = flags, .offset = w->offset}};
     w->in_section = true;
     return ST_OK;
 }
@@ -142,7 +202,7 @@ status container_write(struct container_writer *w, struct slice bytes, struct er
 {
     status st = check_usable(w, err);
 
-    assert(w->in_section);
+    assert(w->in_section && !is_framed(w));
     while (st == ST_OK && bytes.bytes > 0) {
         size_t room = CONTAINER_UNIT_BYTES - w->unit_bytes;
         size_t n = bytes.bytes < room ? bytes.bytes : room;
@@ -161,8 +221,39 @@ status container_cut(struct container_writer *w, struct err *err)
 {
     status st = check_usable(w, err);
 
-    assert(w->in_section);
+    assert(w->in_section && !is_framed(w));
     return st == ST_OK ? flush_unit(w, err) : st;
+}
+
+status container_item(struct container_writer *w, struct slice item, uint32_t checksum,
+                      struct err *err)
+{
+    struct container_entry *e = current(w);
+    status st = check_usable(w, err);
+    uint8_t crc[4];
+
+    assert(w->in_section && is_framed(w));
+    if (st == ST_OK && item.bytes > sizeof w->unit - w->unit_bytes)
+        st = flush_items(w, err);
+    if (st == ST_OK && item.bytes > sizeof w->unit)
+        st = sink_write(w, item.data, item.bytes, err);
+    else if (st == ST_OK) {
+        memcpy(w->unit + w->unit_bytes, item.data, item.bytes);
+        w->unit_bytes += item.bytes;
+    }
+    if (st != ST_OK)
+        return st;
+    le_put_u32(crc, checksum);
+    e->info.crc = crc32c(e->info.crc, crc, sizeof crc);
+    e->info.units++;
+    e->info.bytes += item.bytes;
+    e->bytes += item.bytes;
+    return ST_OK;
+}
+
+uint64_t container_offset(const struct container_writer *w)
+{
+    return w->offset + w->unit_bytes;
 }
 
 static void entry_encode(const struct container_entry *e, uint8_t out[ENTRY_BYTES])
@@ -171,10 +262,10 @@ static void entry_encode(const struct container_entry *e, uint8_t out[ENTRY_BYTE
     le_put_u16(out + ENTRY_AT_SECTION, e->info.section);
     le_put_u16(out + ENTRY_AT_FLAGS, e->info.flags);
     le_put_u32(out + ENTRY_AT_UNITS, e->info.units);
-    le_put_u64(out + ENTRY_AT_OFFSET, e->offset);
+    le_put_u64(out + ENTRY_AT_OFFSET, e->info.offset);
     le_put_u64(out + ENTRY_AT_BYTES, e->bytes);
     le_put_u64(out + ENTRY_AT_PAYLOAD, e->info.bytes);
-    le_put_u32(out + ENTRY_AT_CRC, e->headers_crc);
+    le_put_u32(out + ENTRY_AT_CRC, e->info.crc);
 }
 
 status container_finish(struct container_writer *w, uint64_t *bytes, uint32_t *crc, struct err *err)
