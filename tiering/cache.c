@@ -10,7 +10,7 @@ enum {
     GETS_MAX = 64,
     RUN_MAX = 1024, /* blocks in one GET */
     BREAKER_BASE_MS = 100,
-    BREAKER_MAX_MS = 5000,
+    BREAKER_MAX_MS = 2000,
 };
 #define WAVE_BYTES_MAX ((uint64_t)256 * 1024 * 1024)
 
@@ -76,7 +76,12 @@ struct call {
 static void count_one(const struct call *call, const struct cache_want *w)
 {
     struct cache_account *a = call->terms->account;
+    struct cache_counts *counts = call->terms->counts;
 
+    if (counts != NULL && w->hit)
+        counts->hits++;
+    else if (counts != NULL)
+        counts->misses++;
     if (a == NULL || w->class == CACHE_SCAN)
         return;
     if (w->hit)
@@ -162,6 +167,10 @@ static size_t take_missing(struct call *call, size_t first, uint64_t hash)
             cache_block_abandon(c, blocks[i]);
         no_memory(call, &call->wants[first]);
         return 1;
+    }
+    if (call->terms->counts != NULL) {
+        call->terms->counts->gets++;
+        call->terms->counts->get_bytes += bytes;
     }
     for (uint32_t i = 0; i < count; i++) {
         struct cache_want *w = &call->wants[first + i];
@@ -376,6 +385,23 @@ void cache_status(struct cache *c, struct cache_status *out)
                                  .in_flight_bytes = c->flying_bytes,
                                  .blocks = c->block_count,
                                  .evictions = c->evictions};
+    lock_drop(&c->lock);
+}
+
+void cache_charge(struct cache *c, uint64_t bytes)
+{
+    lock_take(&c->lock);
+    cache_count(c, bytes, false);
+    c->pinned += bytes;
+    cache_evict(c);
+    lock_drop(&c->lock);
+}
+
+void cache_uncharge(struct cache *c, uint64_t bytes)
+{
+    lock_take(&c->lock);
+    cache_uncount(c, bytes, false);
+    c->pinned -= bytes;
     lock_drop(&c->lock);
 }
 

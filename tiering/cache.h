@@ -78,11 +78,16 @@ struct cache_want {
     struct cache_want *next;
     void *reader;
 };
+struct cache_counts { /* of one call: what it sent, first attempts alone */
+    uint32_t gets;
+    uint64_t get_bytes, hits, misses;
+};
 struct cache_terms {
     struct cache_account *account; /* NULL: nobody counts */
     uint64_t deadline_ns;          /* monotonic; 0: none */
     const _Atomic bool *stop;      /* NULL: never */
     enum objstore_pool pool;
+    struct cache_counts *counts; /* added to; NULL: not asked */
 };
 /* All wants in one wave. ST_OK: each has st OK. Else the worst of them, with its text; those that
  * are OK can be used all the same. Every want must be given back, whatever came. */
@@ -105,6 +110,9 @@ struct cache_status {
     uint64_t blocks, evictions;
 };
 void cache_status(struct cache *c, struct cache_status *out);
+/* Memory of the caller's that counts as pinned, as what is decoded of a pinned footer does. */
+void cache_charge(struct cache *c, uint64_t bytes);
+void cache_uncharge(struct cache *c, uint64_t bytes);
 void cache_resize(struct cache *c, uint64_t bytes_max);
 /* The account is not touched again: its collection goes. What it had stays, without an account. */
 void cache_account_leave(struct cache *c, struct cache_account *account);

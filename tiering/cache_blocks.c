@@ -103,6 +103,7 @@ static void grow_table(struct cache *c)
     cache_count(c, (size - c->table_size) * sizeof *table, false);
     c->table = table;
     c->table_size = size;
+    cache_evict(c);
 }
 
 /* --- ghosts: a ring of names, oldest overwritten, no more of them than twice the bound has --- */

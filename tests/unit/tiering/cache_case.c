@@ -159,6 +159,10 @@ uint64_t case_bytes(struct cache_case *c)
 {
     struct cache_status now;
 
+    lock_take(&c->cache->lock);
+    while (c->cache->flights != NULL) /* the slower one of two that were sent */
+        cond_wait(&c->cache->quiet, &c->cache->lock);
+    lock_drop(&c->cache->lock);
     cache_status(c->cache, &now);
     return now.bytes - c->fixed;
 }

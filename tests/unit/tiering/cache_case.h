@@ -35,7 +35,8 @@ void case_check_body(const struct cache_want *w);
 /* Reads one block, looks at it, gives it back; whether it was a hit. */
 bool case_touch(struct cache_case *c, unsigned object, unsigned index);
 bool case_has(struct cache_case *c, unsigned object, unsigned index);
-uint64_t case_bytes(struct cache_case *c); /* of blocks */
+/* Of blocks; waits until nothing is under way. */
+uint64_t case_bytes(struct cache_case *c);
 /* The bytes that stand at an offset of an object. */
 uint8_t case_byte(unsigned object, uint64_t offset);
 
