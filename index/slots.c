@@ -101,6 +101,12 @@ bool slots_replacement(const struct slots *s, uint64_t n, uint32_t *old, uint32_
     return true;
 }
 
+bool slots_replacing(const struct slots *s, uint32_t old, uint32_t new_slot)
+{
+    return atomic_load_explicit(&s->settling, memory_order_acquire) == new_slot &&
+           atomic_load_explicit(&s->settled_old, memory_order_acquire) == old;
+}
+
 uint32_t slots_publish(struct slots *s, uint32_t slot, uint64_t lsn)
 {
     struct row_store *row = row_at(s, slot);

@@ -74,6 +74,9 @@ bool slots_current(const struct slots *s, uint32_t slot);
 enum { SLOTS_REPLACED_KEPT = 256 };
 uint64_t slots_replacements(const struct slots *s);
 bool slots_replacement(const struct slots *s, uint64_t n, uint32_t *old, uint32_t *new_slot);
+/* Whether the second row is taking the place of the first at this moment. That the first is live
+ * does not say so: its slot may be another row's by now. */
+bool slots_replacing(const struct slots *s, uint32_t old, uint32_t new_slot);
 /* For who looks at many rows one by one while others are published: a moment, taken before, and
  * what was published since or was being published then. A row that is met dead after the moment was
  * taken was deleted, or its successor is among the latter. */

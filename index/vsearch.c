@@ -437,14 +437,15 @@ static bool catch_up(struct walk *w, const float *query, uint64_t from)
     return true;
 }
 
-/* Where catch_up() has to begin: with the last pair counted if its id does not name the new row
- * yet. */
+/* Where catch_up() has to begin: with the last pair counted if its id may not name the new row yet.
+ * A pair before that has nothing to say here: its slots may have other rows since. */
 static uint64_t replaced_so_far(const struct slots *slots)
 {
     uint64_t count = slots_replacements(slots);
     uint32_t old, slot;
 
-    if (count > 0 && slots_replacement(slots, count - 1, &old, &slot) && slots_current(slots, old))
+    if (count > 0 && slots_replacement(slots, count - 1, &old, &slot) &&
+        slots_replacing(slots, old, slot))
         return count - 1;
     return count;
 }

@@ -65,6 +65,57 @@ static void recall_holds_through_replacement_and_deletion(void **unused)
     vrows_fini(&r);
 }
 
+static void expect_nearest(struct vrows *r, const float *query, uint32_t slot, const char *what)
+{
+    static const char *const ways[] = {"exactly", "by the index"};
+
+    for (int i = 0; i < 2; i++) {
+        struct vsearch s = {.query = query, .k = 1, .ef = 60, .exact = i == 0};
+        struct vhit hit = {.slot = SLOT_NONE};
+
+        if (vrows_search(r, &s, &hit) != 1 || hit.slot != slot)
+            fail_msg("%s is in slot %u, %s slot %u is found", what, slot, ways[i], hit.slot);
+    }
+}
+
+/* The last replacement that was counted names slots which are other rows' by now. */
+static void a_row_in_the_slot_of_one_replaced_long_ago_is_found(void **unused)
+{
+    static const uint32_t sizes[] = {50, 3000}; /* scanned, walked */
+
+    (void)unused;
+    for (size_t i = 0; i < COUNT_OF(sizes); i++) {
+        float first[8] = {3, 3, 3}, second[8] = {-3, 3, -3}, third[8] = {4, -4};
+        struct vindex_options o = options(VMETRIC_L2, 8);
+        uint32_t old, new_slot;
+        struct vrows r;
+
+        o.threshold = 10;
+        vrows_init(&r, o, 40, 67);
+        vrows_put_random(&r, 0, sizes[i]);
+        old = vrows_put(&r, 10000, first);
+        link_all(&r);
+        new_slot = vrows_put(&r, 10000, second);
+        expect_nearest(&r, second, new_slot, "the row that followed");
+        vrows_repair(&r);
+        assert_int_equal(vrows_put(&r, 20000, third), old);
+        expect_nearest(&r, third, old, "another document");
+        link_all(&r);
+        expect_nearest(&r, third, old, "another document, linked,");
+        /* And the same document again, where it was before. */
+        assert_int_equal(vrows_erase(&r, 20000), old);
+        vrows_repair(&r);
+        assert_int_equal(vrows_erase(&r, 10000), new_slot);
+        assert_int_equal(vrows_put(&r, 10000, first), old);
+        expect_nearest(&r, first, old, "the document that came back");
+        vrows_repair(&r);
+        assert_int_equal(vrows_put(&r, 20000, third), new_slot);
+        expect_nearest(&r, first, old, "the document that came back");
+        expect_nearest(&r, third, new_slot, "what is in its other slot");
+        vrows_fini(&r);
+    }
+}
+
 /* Whole clusters vanish, so that nodes at their edge lose all they knew. */
 static void deleting_almost_everything_leaves_a_whole_graph(void **unused)
 {
@@ -351,6 +402,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(recall_holds_through_replacement_and_deletion),
+        cmocka_unit_test(a_row_in_the_slot_of_one_replaced_long_ago_is_found),
         cmocka_unit_test(deleting_almost_everything_leaves_a_whole_graph),
         cmocka_unit_test(every_cycle_of_writes_and_repair_leaves_the_graph_whole),
         cmocka_unit_test(a_stopped_repair_can_be_done_again),
