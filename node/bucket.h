@@ -68,6 +68,37 @@ void node_take_ownership(struct collection *c, node_admin_fn *done, void *arg);
  * manifest_commit letter does the same. */
 void node_republish(struct collection *c, node_admin_fn *done, void *arg);
 
+/* What no owner collects leaves the bucket: objects of dropped collections whose time has come, and
+ * what probes of lost nodes left (docs/protocol.md, "Vacuum"). */
+struct node_vacuum_amount {
+    uint64_t collections, objects, bytes;
+};
+struct node_vacuum_item { /* a collection that is none any more, or that nobody knows */
+    char collection_id[37];
+    const char *fate; /* "goes", "waits", "pinned", "unknown", "failed" */
+    uint64_t objects, bytes, pins;
+};
+struct node_vacuum_result {
+    bool dry_run;
+    uint64_t served;                      /* collections there are */
+    struct node_vacuum_amount goes;       /* went, or would go */
+    struct node_vacuum_amount waits;      /* dropped too short a time ago */
+    struct node_vacuum_amount unknown;    /* left alone */
+    uint64_t pins, marked, failed;        /* marked: roots that did not say `dropped` yet */
+    uint64_t probe_objects, probe_bytes;  /* beside `goes` */
+    uint64_t deleted;                     /* 0 of a dry run */
+    const char *text;                     /* of the first that failed; "" */
+    const struct node_vacuum_item *items; /* the first of them */
+    size_t item_count;
+    bool more_items;
+};
+typedef void node_vacuum_fn(void *arg, status st, const struct node_vacuum_result *result,
+                            const struct err *err);
+/* One at a time (ST_CONFLICT). dry_run: tells what would go, and changes nothing. ST_DENIED: the
+ * node is read-only, the store refuses, or the bucket has no catalog. done() on the operator
+ * thread. */
+void node_vacuum(struct node *node, bool dry_run, node_vacuum_fn *done, void *arg);
+
 struct node_probe_result {
     const char *grade, *mode; /* as in struct node_status */
     char server[64];          /* as the store calls itself */

@@ -359,6 +359,7 @@ struct node {
     _Atomic bool catalog_seen; /* the bucket's, since the start */
     _Atomic bool sync_wanted;  /* it is to be read again */
     _Atomic bool sync_later;   /* the same, in a while */
+    _Atomic bool vacuuming;    /* one at a time; set by who asks, cleared by the operator thread */
     _Atomic uint64_t catalog_changes; /* of the bucket's, by this node; the meta thread raises it */
     _Atomic bool bucket_refused;      /* it is for newer programs; bucket.bucket_reason says it */
     _Atomic bool format_wanted;       /* meta/format is not there, and could not be written yet */

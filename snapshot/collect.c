@@ -299,9 +299,13 @@ static void listed_all(struct collect *c, const struct collect_event *e, uint64_
                        struct collect_effect *out)
 {
     c->planned_at_ns = now_ns;
-    if (c->plan_count == 0 || (c->dropped && !c->aged)) {
+    if (c->dropped && !c->aged) {
         c->plan_count = 0;
+        c->report.young = c->report.planned;
+        c->report.young_bytes = c->report.planned_bytes;
         c->report.planned = c->report.planned_bytes = 0;
+    }
+    if (c->plan_count == 0 || c->options.plan_only) {
         finish(c, out, OBJSTORE_OK, NULL);
         return;
     }

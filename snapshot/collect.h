@@ -45,6 +45,7 @@ struct collect_options {
     uint32_t keep_versions;
     uint64_t grace_ms; /* readers without a pin have so long */
     uint64_t keep_dropped_ms;
+    bool plan_only; /* counts what would go, all of it, and deletes nothing */
     uint32_t batch; /* names between two looks at the root; 1..COLLECT_BATCH_MAX */
     uint32_t twins;
 };
@@ -137,9 +138,10 @@ struct collect_pin {
 struct collect_report { /* of the run, complete when it is finished */
     uint64_t mark;      /* it went by */
     uint64_t listed, planned, planned_bytes, deleted;
-    uint64_t manifests, pins; /* kept */
-    uint64_t dead_pins;       /* whose manifest is not there: they never held, or it was lost */
-    bool more;                /* there was more than a plan holds */
+    uint64_t young, young_bytes; /* of a dropped one whose time has not come */
+    uint64_t manifests, pins;    /* kept */
+    uint64_t dead_pins;          /* whose manifest is not there: they never held, or it was lost */
+    bool more;                   /* there was more than a plan holds */
 };
 struct collect { /* read by the shell: at, report, plan; changed by collect_step() alone */
     struct collect_options options;

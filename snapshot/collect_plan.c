@@ -341,15 +341,17 @@ void plan_judge(struct collect *c, const struct objstore_entry *entry, uint64_t 
                    age_ms >= c->options.keep_dropped_ms);
     if (!is_garbage(c, &key))
         return;
-    if (c->plan_count == COLLECT_PLAN_MAX) {
+    if (c->plan_count == COLLECT_PLAN_MAX && !c->options.plan_only) {
         c->report.more = true;
         return;
     }
+    c->report.planned++;
+    c->report.planned_bytes += entry->bytes;
+    if (c->options.plan_only)
+        return;
     items = grown(c, c->plan, c->plan_count, &c->plan_room, sizeof c->plan[0]);
     if (items == NULL)
         return;
     c->plan = items;
     c->plan[c->plan_count++] = key;
-    c->report.planned++;
-    c->report.planned_bytes += entry->bytes;
 }

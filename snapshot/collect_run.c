@@ -115,8 +115,25 @@ static void mark(struct turn *t)
     t->event.text = t->err.text;
 }
 
+static bool may_delete(struct turn *t)
+{
+    status st = t->shell->check == NULL ? ST_OK : t->shell->check(t->shell->arg, &t->err);
+
+    if (st == ST_OK)
+        return true;
+    t->event.class = st == ST_CLOSED           ? OBJSTORE_CANCELLED
+                     : status_is_transient(st) ? OBJSTORE_TRANSIENT
+                                               : OBJSTORE_PRECONDITION;
+    t->event.text = t->err.text;
+    return false;
+}
+
 static void delete (struct turn *t)
 {
+    if (!may_delete(t)) {
+        t->req.key = NULL;
+        return;
+    }
     for (size_t i = t->effect.first; i < t->effect.first + t->effect.count; i++) {
         char key[OBJKEY_BYTES];
 

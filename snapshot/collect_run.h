@@ -16,6 +16,9 @@ struct collect_shell {
     struct ask ask;
     /* STREAM_MARK of the collection's stream: ST_OK, it stands in the root. Waits. */
     status (*mark)(void *arg, uint64_t revision, struct err *err);
+    /* Looked at before each batch, as the root is; what it says but ST_OK ends the run. NULL:
+     * nothing more need be looked at. Waits. */
+    status (*check)(void *arg, struct err *err);
     void *arg;
 };
 /* Begins a run where none is under way, else goes on with it. ST_OK with *again_ms > 0: call again

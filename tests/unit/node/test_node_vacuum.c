@@ -1,0 +1,384 @@
+/* What was dropped leaves a node's bucket by command, and nothing else does: not with named
+ * snapshots, lost answers, a process that dies at any request, or another collection of the name.
+ */
+#include "tests/unit/node/nbucket.h"
+
+#include <stdio.h>
+
+static size_t objects(struct nworld *w, const char *prefix, const char *part)
+{
+    struct objstore_req list = {.op = OBJSTORE_LIST, .key = prefix};
+    size_t count = 0;
+
+    assert_int_equal(objstore_wait(w->bucket, &list, NULL), ST_OK);
+    assert_false(list.result.truncated);
+    for (size_t i = 0; i < list.result.entry_count; i++)
+        count += strstr(list.result.entries[i].key, part) != NULL;
+    objstore_result_fini(&list.result);
+    return count;
+}
+
+struct told {
+    struct call call;
+    struct node_vacuum_result result;
+    struct node_vacuum_item items[8];
+};
+
+static void on_done(void *arg, status st, const struct node_vacuum_result *result,
+                    const struct err *err)
+{
+    struct told *t = arg;
+
+    if (result != NULL) {
+        t->result = *result;
+        for (size_t i = 0; i < result->item_count && i < COUNT_OF(t->items); i++)
+            t->items[i] = result->items[i];
+    }
+    call_admin_done(&t->call, st, NULL, err);
+}
+
+static status vacuum(struct nworld *w, bool dry_run, struct told *t)
+{
+    memset(t, 0, sizeof *t);
+    call_init(&t->call);
+    node_vacuum(w->node, dry_run, on_done, t);
+    call_wait(&t->call);
+    return t->call.st;
+}
+
+static void make(struct nworld *w, const char *name, uint32_t version)
+{
+    struct collection *c = nmake(w, name, NODE_LOCAL);
+
+    for (int i = 0; i < 3; i++)
+        nput_range(c, 1, 20, version);
+    assert_int_equal(ncompact(c, NULL, NULL), ST_OK);
+    nput_range(c, 21, 25, version);
+    nall_shipped(w);
+    node_collection_unpin(c);
+}
+
+static void drop(struct nworld *w, const char *name)
+{
+    struct collection *c = npin(w, name);
+    struct err err = {0};
+
+    if (ndrop(w, c, &err) != ST_OK)
+        fail_msg("%s", err.text);
+    node_collection_unpin(c);
+}
+
+static void open_world(struct nworld *w, const char *bucket, uint64_t seed)
+{
+    nworld_init(w, true, seed);
+    nworld_bucket(w, bucket);
+    w->options.keep_versions = 1;
+    nworld_open(w);
+}
+
+/* "docs" is there, "gone" was dropped. */
+static void begin(struct nworld *w, const char *bucket, uint64_t seed)
+{
+    open_world(w, bucket, seed);
+    make(w, "docs", 1);
+    make(w, "gone", 2);
+    nsettled(w);
+    drop(w, "gone");
+}
+
+static void docs_come_back(struct nworld *w)
+{
+    struct collection *c;
+
+    nlose_disk(w);
+    nworld_open(w);
+    nsettled(w);
+    c = npin(w, "docs");
+    nhas_range(c, 1, 25, 1);
+    ninvariants(c);
+    node_collection_unpin(c);
+}
+
+static void what_was_dropped_leaves_the_bucket(void **state)
+{
+    static struct told t;
+    struct nworld w;
+    size_t docs, all;
+
+    (void)state;
+    begin(&w, "vacuum", 1);
+    all = objects(&w, "c/", "/");
+    assert_int_equal(vacuum(&w, true, &t), ST_OK);
+    assert_true(t.result.dry_run);
+    assert_int_equal(t.result.served, 1);
+    assert_int_equal(t.result.goes.collections, 1);
+    assert_true(t.result.goes.bytes > 20 * NDIM * sizeof(float));
+    assert_string_equal(t.items[0].fate, "goes");
+    assert_int_equal(objects(&w, "c/", "/"), all);
+    docs = all - 1 - (size_t)t.result.goes.objects;
+    assert_int_equal(vacuum(&w, false, &t), ST_OK);
+    assert_int_equal(t.result.deleted, all - 1 - docs);
+    assert_int_equal(objects(&w, "c/", "/"), docs + 1);
+    assert_int_equal(vacuum(&w, false, &t), ST_OK);
+    assert_int_equal(t.result.deleted, 0);
+    docs_come_back(&w);
+    assert_false(nthere(&w, "gone"));
+    nworld_fini(&w);
+}
+
+/* The store takes the change of the catalog and not that of the root. */
+static void a_root_that_does_not_say_so_yet_is_made_to(void **state)
+{
+    struct objstore_fault denied = objstore_fault_denied();
+    static struct told t;
+    struct nworld w;
+
+    (void)state;
+    open_world(&w, "vacuum-unmarked", 2);
+    make(&w, "docs", 1);
+    make(&w, "gone", 2);
+    nsettled(&w);
+    denied.ops = 1u << OBJSTORE_PUT;
+    denied.key_part = "/root";
+    (void)nfault(&w, denied);
+    drop(&w, "gone");
+    objstore_faults_clear(w.bucket);
+    assert_int_equal(vacuum(&w, true, &t), ST_OK);
+    assert_int_equal(t.result.waits.collections, 1);
+    assert_int_equal(t.result.goes.objects, 0);
+    assert_int_equal(vacuum(&w, false, &t), ST_OK);
+    assert_int_equal(t.result.marked, 1);
+    assert_int_equal(t.result.goes.collections, 1);
+    assert_int_equal(vacuum(&w, false, &t), ST_OK);
+    assert_int_equal(t.result.deleted, 0);
+    docs_come_back(&w);
+    nworld_fini(&w);
+}
+
+static void a_named_snapshot_of_what_was_dropped_stays(void **state)
+{
+    static struct told t;
+    struct node_snapshot_result snapshot = {0};
+    struct nworld w;
+    struct collection *c;
+    size_t manifests;
+
+    (void)state;
+    open_world(&w, "vacuum-pin", 3);
+    make(&w, "docs", 1);
+    make(&w, "gone", 2);
+    c = npin(&w, "gone");
+    assert_int_equal(nsnapshot(c, "kept", &snapshot, NULL), ST_OK);
+    node_collection_unpin(c);
+    nsettled(&w);
+    drop(&w, "gone");
+    manifests = objects(&w, "c/", "/m/");
+    assert_int_equal(vacuum(&w, false, &t), ST_OK);
+    assert_int_equal(t.result.pins, 1);
+    assert_int_equal(objects(&w, "c/", "/pin/"), 1);
+    assert_true(objects(&w, "c/", "/m/") >= manifests - 1);
+    assert_int_equal(vacuum(&w, false, &t), ST_OK);
+    assert_string_equal(t.items[0].fate, "pinned");
+    assert_int_equal(t.result.deleted, 0);
+    docs_come_back(&w);
+    nworld_fini(&w);
+}
+
+/* Another collection of the name has another id. */
+static void the_name_may_be_used_again_meanwhile(void **state)
+{
+    static struct told t;
+    struct nworld w;
+    struct collection *c;
+
+    (void)state;
+    begin(&w, "vacuum-name", 4);
+    make(&w, "gone", 3);
+    assert_int_equal(vacuum(&w, false, &t), ST_OK);
+    assert_int_equal(t.result.served, 2);
+    assert_int_equal(t.result.goes.collections, 1);
+    docs_come_back(&w);
+    c = npin(&w, "gone");
+    nhas_range(c, 1, 25, 3);
+    node_collection_unpin(c);
+    nworld_fini(&w);
+}
+
+static void it_stays_as_long_as_versions_are_kept(void **state)
+{
+    static struct told t;
+    struct nworld w;
+
+    (void)state;
+    nworld_init(&w, false, 5);
+    nworld_bucket(&w, "vacuum-young");
+    w.options.keep_versions = 1;
+    w.options.keep_ms = 3600000;
+    nworld_open(&w);
+    make(&w, "gone", 2);
+    nsettled(&w);
+    drop(&w, "gone");
+    assert_int_equal(vacuum(&w, false, &t), ST_OK);
+    assert_int_equal(t.result.deleted, 0);
+    assert_int_equal(t.result.waits.collections, 1);
+    assert_string_equal(t.items[0].fate, "waits");
+    nworld_fini(&w);
+}
+
+static void who_may_not_delete_is_refused(void **state)
+{
+    struct objstore_req del = {.op = OBJSTORE_DELETE, .key = OBJKEY_CATALOG};
+    static struct told t;
+    struct nworld w;
+
+    (void)state;
+    nworld_init(&w, false, 6);
+    nworld_open(&w);
+    assert_int_equal(vacuum(&w, true, &t), ST_INVALID); /* no bucket */
+    nworld_close(&w);
+    nworld_bucket(&w, "vacuum-refused");
+    nworld_open(&w);
+    assert_int_equal(vacuum(&w, false, &t), ST_INVALID);
+    assert_non_null(strstr(t.call.err.text, "keep_versions"));
+    assert_int_equal(vacuum(&w, true, &t), ST_OK);
+    nworld_close(&w);
+    w.options.keep_versions = 1;
+    nworld_open(&w);
+    make(&w, "gone", 2);
+    nsettled(&w);
+    drop(&w, "gone");
+    node_set_readonly(w.node, true);
+    assert_int_equal(vacuum(&w, false, &t), ST_DENIED);
+    assert_int_equal(vacuum(&w, true, &t), ST_OK);
+    node_set_readonly(w.node, false);
+    assert_int_equal(objstore_wait(w.bucket, &del, NULL), ST_OK);
+    objstore_result_fini(&del.result);
+    assert_int_equal(vacuum(&w, false, &t), ST_DENIED);
+    assert_non_null(strstr(t.call.err.text, "no meta/catalog"));
+    nworld_fini(&w);
+}
+
+static void there_is_one_at_a_time(void **state)
+{
+    const struct objstore_fault held = {.kind = OBJSTORE_FAULT_DELAY,
+                                        .ops = 1u << OBJSTORE_DELETE,
+                                        .nth = 1,
+                                        .times = 1,
+                                        .delay_ms = OBJSTORE_FAULT_HOLD};
+    static struct told first, second;
+    struct nworld w;
+
+    (void)state;
+    begin(&w, "vacuum-one", 7);
+    (void)nfault(&w, held);
+    call_init(&first.call);
+    node_vacuum(w.node, false, on_done, &first);
+    neventually(objstore_faults_held(w.bucket) == 1);
+    assert_int_equal(vacuum(&w, false, &second), ST_CONFLICT);
+    assert_int_equal(objstore_faults_release(w.bucket), 1);
+    call_wait(&first.call);
+    assert_int_equal(first.call.st, ST_OK);
+    assert_int_equal(vacuum(&w, false, &second), ST_OK);
+    nworld_fini(&w);
+}
+
+/* The node stops while one is under way: it is answered, and the next start goes on. */
+static void a_stop_ends_it(void **state)
+{
+    const struct objstore_fault held = {.kind = OBJSTORE_FAULT_DELAY,
+                                        .ops = 1u << OBJSTORE_DELETE,
+                                        .nth = 2,
+                                        .times = 1,
+                                        .delay_ms = OBJSTORE_FAULT_HOLD};
+    static struct told t;
+    struct nworld w;
+
+    (void)state;
+    begin(&w, "vacuum-stop", 8);
+    (void)nfault(&w, held);
+    call_init(&t.call);
+    node_vacuum(w.node, false, on_done, &t);
+    neventually(objstore_faults_held(w.bucket) == 1);
+    nworld_close(&w);
+    call_wait(&t.call);
+    assert_int_not_equal(t.call.st, ST_OK);
+    objstore_faults_clear(w.bucket);
+    nworld_open(&w);
+    nsettled(&w);
+    assert_int_equal(vacuum(&w, false, &t), ST_OK);
+    assert_true(t.result.deleted > 0);
+    docs_come_back(&w);
+    nworld_fini(&w);
+}
+
+static bool is_done(struct call *call)
+{
+    bool done;
+
+    lock_take(&call->lock);
+    done = call->done;
+    lock_drop(&call->lock);
+    return done;
+}
+
+/* Behind each request of a vacuum the process is dead (which is before the next one); another
+ * vacuum does the rest. */
+static void it_dies_at_each_request(void **state)
+{
+    bool died = true;
+    uint64_t n;
+
+    (void)state;
+    for (n = 1; died; n++) {
+        static struct told t;
+        struct nkill kill;
+        struct nworld w;
+
+        nworld_init(&w, true, 100 + n);
+        nworld_bucket(&w, "vacuum-dies");
+        w.options.keep_versions = 1;
+        nkill_init(&kill, &w);
+        nworld_open(&w);
+        make(&w, "docs", 1);
+        make(&w, "gone", 2);
+        nsettled(&w);
+        drop(&w, "gone");
+        nkill_arm(&kill, n, true);
+        call_init(&t.call);
+        node_vacuum(w.node, false, on_done, &t);
+        neventually(nkill_dead(&kill) || is_done(&t.call));
+        died = nkill_dead(&kill);
+        nkill_bury(&kill);
+        call_wait(&t.call);
+        nworld_open(&w);
+        nsettled(&w);
+        neventually(vacuum(&w, false, &t) == ST_OK);
+        assert_int_equal(t.result.failed, 0);
+        assert_int_equal(vacuum(&w, true, &t), ST_OK);
+        assert_int_equal(t.result.goes.objects, 0);
+        assert_int_equal(t.result.waits.objects, 0);
+        if (n % 8 == 0 || !died)
+            docs_come_back(&w);
+        assert_false(nthere(&w, "gone"));
+        nworld_fini(&w);
+    }
+    assert_true(n > 10);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_was_dropped_leaves_the_bucket),
+        cmocka_unit_test(a_root_that_does_not_say_so_yet_is_made_to),
+        cmocka_unit_test(a_named_snapshot_of_what_was_dropped_stays),
+        cmocka_unit_test(the_name_may_be_used_again_meanwhile),
+        cmocka_unit_test(it_stays_as_long_as_versions_are_kept),
+        cmocka_unit_test(who_may_not_delete_is_refused),
+        cmocka_unit_test(there_is_one_at_a_time),
+        cmocka_unit_test(a_stop_ends_it),
+        cmocka_unit_test(it_dies_at_each_request),
+    };
+
+    nlog();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
