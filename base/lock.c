@@ -253,10 +253,11 @@ static void *thread_main(void *arg)
 
     mem_free(arg);
     (void)pthread_setname_np(pthread_self(), begin.name);
-    /* On Linux niceness is a thread's own. Refusal leaves a thread that runs, only not so politely.
-     */
+    /* On Linux niceness is a thread's own, and the process's that of its first thread. Refusal
+     * leaves a thread that runs, only not so politely. */
     if (begin.priority == THREAD_BACKGROUND)
-        (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), BACKGROUND_NICE);
+        (void)setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid),
+                          getpriority(PRIO_PROCESS, (id_t)getpid()) + BACKGROUND_NICE);
     begin.fn(begin.arg);
     return NULL;
 }

@@ -83,7 +83,7 @@ struct thread {
 typedef void thread_fn(void *arg);
 enum thread_priority {
     THREAD_NORMAL = 0,
-    THREAD_BACKGROUND, /* niced: linker, image, compaction */
+    THREAD_BACKGROUND, /* nicer than the process by 10: linker, image, compaction */
 };
 /* name: at most 15 characters, seen in ps and gdb. All signals are blocked in the new thread. */
 NODISCARD

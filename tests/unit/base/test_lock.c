@@ -205,6 +205,22 @@ static void a_thread_has_its_name_and_priority_and_takes_no_signals(void **state
     assert_int_equal(sigismember(&mask, SIGTERM), 0);
 }
 
+/* Last of all: niceness that was taken on is not always to be had back. */
+static void a_background_thread_is_nicer_than_a_nice_process(void **state)
+{
+    int nicer = getpriority(PRIO_PROCESS, 0) + 4;
+    struct inside inside;
+    struct thread t = {0};
+
+    (void)state;
+    nicer = nicer > 19 ? 19 : nicer;
+    assert_int_equal(setpriority(PRIO_PROCESS, 0, nicer), 0);
+    assert_int_equal(thread_start(&t, "linker", THREAD_BACKGROUND, inside_main, &inside, NULL),
+                     ST_OK);
+    thread_join(&t);
+    assert_int_equal(inside.nice, nicer + 10 > 19 ? 19 : nicer + 10);
+}
+
 static status start_and_join(void *arg)
 {
     struct inside inside;
@@ -443,6 +459,7 @@ int main(void)
         cmocka_unit_test(a_wait_ends_when_its_time_is_over),
         cmocka_unit_test(a_thread_has_its_name_and_priority_and_takes_no_signals),
         cmocka_unit_test(starting_fails_cleanly),
+        cmocka_unit_test(a_background_thread_is_nicer_than_a_nice_process),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
