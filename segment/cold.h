@@ -111,7 +111,6 @@ struct cold_record {
     uint32_t id_place; /* the block of the id index that has it, with this ordinal */
     uint32_t ordinal;
     const uint8_t *code; /* 8 bits a component and factors; stride: record_bytes */
-    float norm;          /* |v|^2, dot alone; behind the code, for cells_keys() */
 };
 void cold_record_at(const struct cold_footer *f, uint16_t position, uint32_t first,
                     struct slice bytes, uint32_t index, struct cold_record *out);
@@ -187,6 +186,7 @@ struct cold_writer_options {
     enum cold_id_form id_form;
     uint8_t id_bytes;
     uint64_t lsn_min, lsn_max;
+    bool plain; /* payload blocks are not packed: the same bytes with any libzstd */
     uint16_t field_count;
     const struct cold_field *fields; /* offsets unset; the arrays are borrowed until finish */
 };
