@@ -42,6 +42,8 @@ const struct route API_ROUTES[] = {
     {METHOD_POST, ROUTE_WRITE, "/admin/collections/{id}/take-ownership", handle_take_ownership},
     {METHOD_POST, ROUTE_PROBE, "/admin/circuit-breaker/reset", handle_breaker_reset},
     {METHOD_POST, ROUTE_WRITE, "/admin/bucket/probe", handle_probe_store},
+    {METHOD_POST, ROUTE_PROBE, "/admin/bucket/vacuum", handle_vacuum},
+    {METHOD_GET, ROUTE_PROBE, "/admin/bucket/vacuum", handle_vacuum_shown},
     {METHOD_GET, ROUTE_READ, "/api/v1/aliases", handle_aliases},
     {METHOD_POST, ROUTE_WRITE, "/api/v1/aliases", handle_alias_set},
     {METHOD_DELETE, ROUTE_WRITE, "/api/v1/aliases", handle_alias_remove},

@@ -34,6 +34,10 @@ task_state handle_tier_change(struct request *req);
 task_state handle_take_ownership(struct request *req);
 task_state handle_breaker_reset(struct request *req);
 task_state handle_probe_store(struct request *req);
+
+/* handlers_vacuum.c */
+task_state handle_vacuum(struct request *req);
+task_state handle_vacuum_shown(struct request *req);
 task_state handle_aliases(struct request *req);
 task_state handle_alias_set(struct request *req);
 task_state handle_alias_remove(struct request *req);

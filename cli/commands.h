@@ -11,6 +11,7 @@ int cli_tier(int argc, char **argv);           /* cli_tier.c */
 int cli_take_ownership(int argc, char **argv); /* cli_tier.c */
 int cli_snapshot(int argc, char **argv);       /* cli_snapshot.c */
 int cli_compact(int argc, char **argv);        /* cli_snapshot.c */
+int cli_vacuum(int argc, char **argv);         /* cli_vacuum.c */
 int cli_dlq(int argc, char **argv);            /* cli_dlq.c */
 int cli_get(int argc, char **argv);            /* cli_docs.c */
 int cli_insert(int argc, char **argv);         /* cli_docs.c */

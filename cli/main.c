@@ -23,6 +23,7 @@ static const char help_text[] =
     "  tier            where a collection lives; switches it\n"
     "  snapshot        a checkpoint, in the bucket too\n"
     "  compact         leaves behind what is dead\n"
+    "  vacuum          what dropped collections left in the bucket goes\n"
     "  dlq             dead letters: list, show, retry, replay, split, export, discard\n"
     "  get             a document\n"
     "  insert          writes a document\n"
@@ -60,6 +61,7 @@ int main(int argc, char **argv)
                     {"tier", cli_tier},
                     {"snapshot", cli_snapshot},
                     {"compact", cli_compact},
+                    {"vacuum", cli_vacuum},
                     {"dlq", cli_dlq},
                     {"get", cli_get},
                     {"insert", cli_insert},

@@ -70,6 +70,7 @@ void node_republish(struct collection *c, node_admin_fn *done, void *arg);
 
 /* What no owner collects leaves the bucket: objects of dropped collections whose time has come, and
  * what probes of lost nodes left (docs/protocol.md, "Vacuum"). */
+enum { NODE_VACUUM_ITEMS_MAX = 100 };
 struct node_vacuum_amount {
     uint64_t collections, objects, bytes;
 };
@@ -78,26 +79,30 @@ struct node_vacuum_item { /* a collection that is none any more, or that nobody 
     const char *fate; /* "goes", "waits", "pinned", "unknown", "failed" */
     uint64_t objects, bytes, pins;
 };
-struct node_vacuum_result {
-    bool dry_run;
-    uint64_t served;                      /* collections there are */
-    struct node_vacuum_amount goes;       /* went, or would go */
-    struct node_vacuum_amount waits;      /* dropped too short a time ago */
-    struct node_vacuum_amount unknown;    /* left alone */
-    uint64_t pins, marked, failed;        /* marked: roots that did not say `dropped` yet */
-    uint64_t probe_objects, probe_bytes;  /* beside `goes` */
-    uint64_t deleted;                     /* 0 of a dry run */
-    const char *text;                     /* of the first that failed; "" */
-    const struct node_vacuum_item *items; /* the first of them */
+struct node_vacuum {
+    bool running, dry_run;
+    uint64_t started_at_ns, ended_at_ns; /* wall; 0: not yet */
+    status st;                           /* once it has ended; the rest is as far as it came */
+    char error[320];
+    uint64_t served;                     /* collections there are */
+    struct node_vacuum_amount goes;      /* went, or would go */
+    struct node_vacuum_amount waits;     /* dropped too short a time ago */
+    struct node_vacuum_amount unknown;   /* left alone */
+    uint64_t pins, marked, failed;       /* marked: roots that did not say `dropped` yet */
+    uint64_t probe_objects, probe_bytes; /* beside `goes` */
+    uint64_t deleted;                    /* 0 of a dry run */
+    char trouble[320];                   /* of the first that failed; "" */
+    struct node_vacuum_item items[NODE_VACUUM_ITEMS_MAX]; /* the first of them */
     size_t item_count;
     bool more_items;
 };
-typedef void node_vacuum_fn(void *arg, status st, const struct node_vacuum_result *result,
-                            const struct err *err);
-/* One at a time (ST_CONFLICT). dry_run: tells what would go, and changes nothing. ST_DENIED: the
- * node is read-only, the store refuses, or the bucket has no catalog. done() on the operator
- * thread. */
-void node_vacuum(struct node *node, bool dry_run, node_vacuum_fn *done, void *arg);
+/* Begins one, on the operator thread; dry_run: tells what would go, and changes nothing.
+ * ST_CONFLICT: one is under way. ST_INVALID: there is no bucket, or nothing is ever to be deleted
+ * from it. ST_DENIED: the node is read-only. */
+NODISCARD
+status node_vacuum(struct node *node, bool dry_run, struct err *err);
+/* The one under way, or the last since the start; false: there was none. */
+bool node_vacuum_shown(struct node *node, struct node_vacuum *out);
 
 struct node_probe_result {
     const char *grade, *mode; /* as in struct node_status */

@@ -290,6 +290,7 @@ void node_close(struct node *node)
     mem_free(node->wal_dir);
     mem_free(node->snapshot_dir);
     mem_free(node->node_id);
+    mem_free(node->bucket.vacuum);
     jobs_fini(&node->meta);
     jobs_fini(&node->upkeep);
     jobs_fini(&node->operator);

@@ -359,7 +359,6 @@ struct node {
     _Atomic bool catalog_seen; /* the bucket's, since the start */
     _Atomic bool sync_wanted;  /* it is to be read again */
     _Atomic bool sync_later;   /* the same, in a while */
-    _Atomic bool vacuuming;    /* one at a time; set by who asks, cleared by the operator thread */
     _Atomic uint64_t catalog_changes; /* of the bucket's, by this node; the meta thread raises it */
     _Atomic bool bucket_refused;      /* it is for newer programs; bucket.bucket_reason says it */
     _Atomic bool format_wanted;       /* meta/format is not there, and could not be written yet */
@@ -380,7 +379,8 @@ struct node {
         char bucket_reason[NODE_REASON_BYTES]; /* what is wrong with the bucket as a whole; "" */
         char
             catalog_reason[NODE_REASON_BYTES]; /* what of its catalog could not be taken over; "" */
-        struct catalog aliases; /* what node_alias_list() shows: a copy of the catalog's */
+        struct catalog aliases;     /* what node_alias_list() shows: a copy of the catalog's */
+        struct node_vacuum *vacuum; /* the last one; made by the first, stays */
     } bucket;
     struct store_trust trust;
     size_t letters_damaged;

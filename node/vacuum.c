@@ -3,8 +3,8 @@
 #include "snapshot/vacuum.h"
 #include "node/node_internal.h"
 
+#include <assert.h>
 #include <inttypes.h>
-#include <stdatomic.h>
 #include <stdio.h>
 
 enum {
@@ -18,10 +18,8 @@ struct vacuum_job {
     struct vacuum v;
     struct catalog catalog; /* the bucket's, as it was read last */
     char etag[OBJSTORE_ETAG_BYTES];
-    struct node_vacuum_item items[VACUUM_ITEMS_MAX];
-    node_vacuum_fn *done;
-    void *arg;
 };
+static_assert((int)NODE_VACUUM_ITEMS_MAX == (int)VACUUM_ITEMS_MAX, "node/bucket.h");
 
 /* --- which collections there are --- */
 
@@ -80,53 +78,83 @@ static struct node_vacuum_amount amount(const struct vacuum_amount *a)
     return (struct node_vacuum_amount){a->collections, a->objects, a->bytes};
 }
 
-static void show(struct vacuum_job *job, struct node_vacuum_result *out)
+static void show_locked(const struct vacuum_job *job, struct node_vacuum *out)
 {
     const struct vacuum_report *r = &job->v.report;
 
-    for (size_t i = 0; i < r->item_count; i++) {
+    for (size_t i = out->item_count; i < r->item_count; i++) {
         const struct vacuum_item *from = &r->items[i];
 
-        job->items[i] = (struct node_vacuum_item){.fate = vacuum_fate_name(from->fate),
+        out->items[i] = (struct node_vacuum_item){.fate = vacuum_fate_name(from->fate),
                                                   .objects = from->objects,
                                                   .bytes = from->bytes,
                                                   .pins = from->pins};
-        uuid_format(from->id, job->items[i].collection_id);
+        uuid_format(from->id, out->items[i].collection_id);
     }
-    *out = (struct node_vacuum_result){.dry_run = job->v.options.dry_run,
-                                       .served = r->served,
-                                       .goes = amount(&r->goes),
-                                       .waits = amount(&r->waits),
-                                       .unknown = amount(&r->unknown),
-                                       .pins = r->pins,
-                                       .marked = r->marked,
-                                       .failed = r->failed,
-                                       .probe_objects = r->probe_objects,
-                                       .probe_bytes = r->probe_bytes,
-                                       .deleted = r->deleted,
-                                       .text = r->text,
-                                       .items = job->items,
-                                       .item_count = r->item_count,
-                                       .more_items = r->more_items};
+    out->item_count = r->item_count;
+    out->more_items = r->more_items;
+    out->served = r->served;
+    out->goes = amount(&r->goes);
+    out->waits = amount(&r->waits);
+    out->unknown = amount(&r->unknown);
+    out->pins = r->pins;
+    out->marked = r->marked;
+    out->failed = r->failed;
+    out->probe_objects = r->probe_objects;
+    out->probe_bytes = r->probe_bytes;
+    out->deleted = r->deleted;
+    (void)snprintf(out->trouble, sizeof out->trouble, "%s", r->text);
 }
 
-static void finish(struct vacuum_job *job, status st, struct err *err)
+static void show(struct vacuum_job *job)
 {
-    struct node *node = job->node;
-    struct node_vacuum_result result;
+    lock_take(&job->node->bucket.lock);
+    show_locked(job, job->node->bucket.vacuum);
+    lock_drop(&job->node->bucket.lock);
+}
 
-    show(job, &result);
-    stats_add(node->collect_objects, result.deleted);
-    if (st == ST_OK && !result.dry_run)
-        stats_add(node->collect_bytes, result.goes.bytes + result.probe_bytes);
-    if (result.deleted > 0 || result.marked > 0)
+bool node_vacuum_shown(struct node *node, struct node_vacuum *out)
+{
+    bool any;
+
+    lock_take(&node->bucket.lock);
+    any = node->bucket.vacuum != NULL;
+    if (any)
+        *out = *node->bucket.vacuum;
+    lock_drop(&node->bucket.lock);
+    return any;
+}
+
+static void say(const struct vacuum_job *job, status st, const struct err *err)
+{
+    const struct vacuum_report *r = &job->v.report;
+
+    if (r->deleted > 0 || r->marked > 0)
         log_info("the bucket was vacuumed",
                  "objects=%" PRIu64 " collections=%" PRIu64 " marked=%" PRIu64 " failed=%" PRIu64,
-                 result.deleted, result.goes.collections, result.marked, result.failed);
-    if (st != ST_OK && result.deleted > 0)
-        (void)err_wrap(err, st, "%" PRIu64 " objects were deleted before it ended", result.deleted);
-    atomic_store(&node->vacuuming, false);
-    job->done(job->arg, st, st == ST_OK ? &result : NULL, err);
+                 r->deleted, r->goes.collections, r->marked, r->failed);
+    if (st != ST_OK)
+        log_warn("a vacuum of the bucket ended early", "objects=%" PRIu64 " err=%s", r->deleted,
+                 err->text);
+}
+
+static void finish(struct vacuum_job *job, status st, const struct err *err)
+{
+    struct node *node = job->node;
+    const struct vacuum_report *r = &job->v.report;
+    struct node_vacuum *shown = node->bucket.vacuum;
+
+    stats_add(node->collect_objects, r->deleted);
+    if (st == ST_OK && !job->v.options.dry_run)
+        stats_add(node->collect_bytes, r->goes.bytes + r->probe_bytes);
+    say(job, st, err);
+    lock_take(&node->bucket.lock);
+    show_locked(job, shown);
+    shown->st = st;
+    (void)snprintf(shown->error, sizeof shown->error, "%.319s", st == ST_OK ? "" : err->text);
+    shown->ended_at_ns = clock_wall_ns(node->options.clock);
+    shown->running = false;
+    lock_drop(&node->bucket.lock);
     catalog_free(&job->catalog);
     vacuum_fini(&job->v);
     mem_free(job);
@@ -142,6 +170,7 @@ static void run_vacuum(struct meta_job *base)
     if (st == ST_OK)
         st = vacuum_turn(&job->v, &more, &err);
     if (st == ST_OK && more) {
+        show(job);
         if (jobs_push(&job->node->operator, & job->job))
             return;
         st = err_set(&err, ST_UNAVAILABLE, "the node is stopping");
@@ -185,28 +214,50 @@ static struct vacuum_options options_of(struct vacuum_job *job, bool dry_run)
     };
 }
 
-void node_vacuum(struct node *node, bool dry_run, node_vacuum_fn *done, void *arg)
+/* Its place is made once and stays: who asks copies it. */
+static status take_turn(struct node *node, bool dry_run, struct err *err)
+{
+    struct node_vacuum *fresh = mem_zero(sizeof *fresh);
+    status st = ST_OK;
+
+    if (fresh == NULL)
+        return err_set(err, ST_NOMEM, "out of memory");
+    fresh->running = true;
+    fresh->dry_run = dry_run;
+    fresh->started_at_ns = clock_wall_ns(node->options.clock);
+    lock_take(&node->bucket.lock);
+    if (node->bucket.vacuum == NULL) {
+        node->bucket.vacuum = fresh;
+        fresh = NULL;
+    } else if (node->bucket.vacuum->running) {
+        st = err_set(err, ST_CONFLICT, "a vacuum is under way; ask again when it has ended");
+    } else {
+        *node->bucket.vacuum = *fresh;
+    }
+    lock_drop(&node->bucket.lock);
+    mem_free(fresh);
+    return st;
+}
+
+status node_vacuum(struct node *node, bool dry_run, struct err *err)
 {
     struct vacuum_job *job = mem_zero(sizeof *job);
     struct vacuum_options options;
-    struct err err = {0};
-    bool running = false;
-    status st = job == NULL ? err_set(&err, ST_NOMEM, "out of memory") : check(node, dry_run, &err);
+    struct err stopping = {0};
+    status st = job == NULL ? err_set(err, ST_NOMEM, "out of memory") : check(node, dry_run, err);
 
-    if (st == ST_OK && !atomic_compare_exchange_strong(&node->vacuuming, &running, true))
-        st = err_set(&err, ST_CONFLICT, "a vacuum is under way; ask again when it has ended");
+    if (st == ST_OK)
+        st = take_turn(node, dry_run, err);
     if (st != ST_OK) {
         mem_free(job);
-        done(arg, st, NULL, &err);
-        return;
+        return st;
     }
     job->job.run = run_vacuum;
     job->node = node;
-    job->done = done;
-    job->arg = arg;
     catalog_init(&job->catalog);
     options = options_of(job, dry_run);
     vacuum_init(&job->v, &options);
     if (!jobs_push(&node->operator, & job->job))
-        finish(job, err_set(&err, ST_UNAVAILABLE, "the node is stopping"), &err);
+        finish(job, err_set(&stopping, ST_UNAVAILABLE, "the node is stopping"), &stopping);
+    return ST_OK;
 }

@@ -252,6 +252,52 @@ def a_damaged_bucket_is_named():
         check({r["collection"]: r["failed"] is None for r in report["collections"]} == {"docs": False, "others": True}, f"{report}")
 
 
+def what_was_dropped_is_vacuumed():
+    retention = ["--storage-retention-keep-days", "0", "--storage-retention-grace-secs", "0"]
+    with Folder("doors") as folder, BucketNode(folder, args=retention) as node:
+        node.start()
+        client = node.client()
+        rng = random.Random(SEED)
+
+        def files(name):
+            top = os.path.join(folder, "bucket")
+            return [os.path.join(d, f) for d, _, names in os.walk(top) for f in names if name in os.path.join(d, f)]
+
+        ids = {}
+        for name in ("docs", "gone"):
+            ids[name] = client.create(name, DIM)["collection_id"]
+            for i in range(2):
+                insert(client, name, rng, range(100 * i, 100 * i + 100))
+                wait_shipped(client, name)
+            run("compact", name, "--anew", "--wait", node=node)
+        before = content(client, "docs")
+        run("collections", "delete", "gone", "--yes", node=node)
+        left = files(ids["gone"])
+        size = sum(os.path.getsize(f) for f in left if os.path.basename(f) != "root@")
+        told = run_json("vacuum", "--dry-run", node=node)["vacuum"]
+        goes = told["goes"]
+        check(len(left) > 3 and goes["collections"] == 1 and goes["objects"] == len(left) - 1, f"a dry run with {len(left)} files: {told}")
+        check(0 < goes["bytes"] <= size <= goes["bytes"] + 1000 * len(left) and told["served"] == 1 and told["deleted"] == 0,
+              f"a dry run with {len(left)} files of {size} bytes: {told}")
+        check(files(ids["gone"]) == left, "a dry run deletes nothing")
+        run("vacuum", node=node, code=2, text="--dry-run")
+        run("vacuum", "--yes", node=node, text=f"{len(left) - 1} objects deleted")
+        check([os.path.basename(f) for f in files(ids["gone"])] == ["root@"], f"left is {files(ids['gone'])}")
+        check(run_json("vacuum", "--yes", node=node)["vacuum"]["deleted"] == 0, "a second one finds nothing")
+        client.post("/admin/readonly", {})
+        run("vacuum", "--yes", node=node, code=1, text="read-only")
+        run("verify", "--from", node.bucket)
+        node.stop()
+        with BucketNode(folder, name="two", args=["--server-node-id", "two", *retention]) as second:
+            second.start()
+            found = eventually(lambda: content(second.client(), "docs"), lambda c: len(c) == len(before), "docs on a second node")
+            check(found == before, "docs as they were")
+            check("gone" not in [c["name"] for c in second.client().get("/api/v1/collections")["collections"]], "gone is gone")
+            told = run_json("vacuum", "--yes", node=second)["vacuum"]
+            check(told["deleted"] == 0 and told["served"] == 1, f"nothing of another's collection: {told}")
+            second.stop()
+
+
 def without_a_bucket_everything_is_as_ever():
     with Folder("doors") as folder, Node(folder) as node:
         node.start()
@@ -278,4 +324,4 @@ if __name__ == "__main__":
     SEED = take_seed()
     support.main(what_a_collection_tells, durability_remote_is_in_the_bucket, aliases_and_names_come_back,
                  restore_into_an_empty_directory, a_second_node_reads_and_takes, a_collection_is_switched_while_it_serves,
-                 a_damaged_bucket_is_named, without_a_bucket_everything_is_as_ever)
+                 a_damaged_bucket_is_named, what_was_dropped_is_vacuumed, without_a_bucket_everything_is_as_ever)

@@ -341,6 +341,39 @@ void node_probe_store(struct node *n, bool accept, node_probe_fn *done, void *ar
     done(arg, has ? ST_OK : ST_INVALID, has ? &result : NULL, &none);
 }
 
+/* One that has ended at once. */
+status node_vacuum(struct node *n, bool dry_run, struct err *err)
+{
+    bool has;
+
+    fake_take(n);
+    has = n->s.bucket.has_bucket;
+    n->s.vacuumed = n->s.vacuumed || has;
+    n->s.vacuumed_dry = dry_run;
+    fake_drop(n);
+    return has ? ST_OK : err_set(err, ST_INVALID, "this node has no bucket");
+}
+
+bool node_vacuum_shown(struct node *n, struct node_vacuum *out)
+{
+    bool any;
+
+    *out = (struct node_vacuum){
+        .started_at_ns = 1700000000000000000u,
+        .ended_at_ns = 1700000001000000000u,
+        .goes = {1, 7, 4096},
+        .unknown = {1, 2, 3},
+        .served = 5,
+        .items = {{"00000000-0000-7000-8000-000000000001", "goes", 7, 4096, 0}},
+        .item_count = 1};
+    fake_take(n);
+    any = n->s.vacuumed;
+    out->dry_run = n->s.vacuumed_dry;
+    fake_drop(n);
+    out->deleted = out->dry_run ? 0 : 7;
+    return any;
+}
+
 /* --- aliases --- */
 
 void node_alias_set(struct node *n, const char *alias, struct collection *c, node_admin_fn *done,

@@ -84,6 +84,7 @@ struct node {
         struct node_status bucket;
         bool short_of_remote;
         status fail_bucket;
+        bool vacuumed, vacuumed_dry;
         struct dlq *dlq;
         struct {
             char alias[256];

@@ -261,6 +261,32 @@ static void status_and_health_tell_of_the_bucket(void **state)
     check("POST", "/admin/bucket/probe", "{}", 400, "no bucket to probe");
 }
 
+static void a_vacuum_is_begun_and_looked_at(void **state)
+{
+    struct node_status s = GREEN;
+
+    (void)state;
+    s.has_bucket = false;
+    fake_node_set_bucket(world.node, &s);
+    check("GET", "/admin/bucket/vacuum", NULL, 200, "{\"vacuum\":null}");
+    check("POST", "/admin/bucket/vacuum", NULL, 400, "this node has no bucket");
+    s.has_bucket = true;
+    fake_node_set_bucket(world.node, &s);
+    check("POST", "/admin/bucket/vacuum", "{\"dry_run\":true}", 202,
+          "\"state\":\"done\",\"dry_run\":true,\"started_at\":\"2023-11-14T22:13:20.000000000Z\"");
+    check("GET", "/admin/bucket/vacuum", NULL, 200,
+          "\"deleted\":0,\"goes\":{\"collections\":1,"
+          "\"objects\":7,\"bytes\":4096},\"waits\":{\"collections\":0,");
+    check("GET", "/admin/bucket/vacuum", NULL, 200,
+          "\"collections\":[{\"collection_id\":\"00000000-0000-7000-8000-000000000001\","
+          "\"fate\":\"goes\",\"objects\":7,\"bytes\":4096,\"pins\":0}],"
+          "\"more_collections\":false}}");
+    check("POST", "/admin/bucket/vacuum", NULL, 202, "\"dry_run\":false");
+    check("GET", "/admin/bucket/vacuum", NULL, 200, "\"deleted\":7");
+    check("POST", "/admin/bucket/vacuum", "{\"dry_run\":1}", 400, "dry_run");
+    check("POST", "/admin/bucket/vacuum", "{\"dryrun\":true}", 400, "dryrun");
+}
+
 /* --- letters --- */
 
 static uint64_t add(enum letter_kind kind, uint64_t first, uint64_t last, const char *class)
@@ -422,6 +448,7 @@ int main(void)
         T(refusals_name_the_bucket_where_it_is_the_cause),
         T(a_log_that_takes_no_writes_is_no_shutdown),
         T(status_and_health_tell_of_the_bucket),
+        T(a_vacuum_is_begun_and_looked_at),
         T(letters_are_listed_in_pages),
         T(letters_are_retried_exported_and_replayed),
         T(a_discard_repeats_the_range),

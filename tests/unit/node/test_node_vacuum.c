@@ -18,32 +18,26 @@ static size_t objects(struct nworld *w, const char *prefix, const char *part)
     return count;
 }
 
-struct told {
-    struct call call;
-    struct node_vacuum_result result;
-    struct node_vacuum_item items[8];
-};
-
-static void on_done(void *arg, status st, const struct node_vacuum_result *result,
-                    const struct err *err)
+static bool has_ended(struct nworld *w, struct node_vacuum *out)
 {
-    struct told *t = arg;
-
-    if (result != NULL) {
-        t->result = *result;
-        for (size_t i = 0; i < result->item_count && i < COUNT_OF(t->items); i++)
-            t->items[i] = result->items[i];
-    }
-    call_admin_done(&t->call, st, NULL, err);
+    return node_vacuum_shown(w->node, out) && !out->running;
 }
 
-static status vacuum(struct nworld *w, bool dry_run, struct told *t)
+/* To its end; a refusal is an end too. */
+static status vacuum(struct nworld *w, bool dry_run, struct node_vacuum *out)
 {
-    memset(t, 0, sizeof *t);
-    call_init(&t->call);
-    node_vacuum(w->node, dry_run, on_done, t);
-    call_wait(&t->call);
-    return t->call.st;
+    struct err err = {0};
+    status st = node_vacuum(w->node, dry_run, &err);
+
+    memset(out, 0, sizeof *out);
+    if (st != ST_OK) {
+        (void)snprintf(out->error, sizeof out->error, "%.319s", err.text);
+        return st;
+    }
+    neventually(has_ended(w, out));
+    assert_int_equal(out->dry_run, dry_run);
+    assert_true(out->ended_at_ns >= out->started_at_ns);
+    return out->st;
 }
 
 static void make(struct nworld *w, const char *name, uint32_t version)
@@ -101,7 +95,7 @@ static void docs_come_back(struct nworld *w)
 
 static void what_was_dropped_leaves_the_bucket(void **state)
 {
-    static struct told t;
+    static struct node_vacuum t;
     struct nworld w;
     size_t docs, all;
 
@@ -109,18 +103,17 @@ static void what_was_dropped_leaves_the_bucket(void **state)
     begin(&w, "vacuum", 1);
     all = objects(&w, "c/", "/");
     assert_int_equal(vacuum(&w, true, &t), ST_OK);
-    assert_true(t.result.dry_run);
-    assert_int_equal(t.result.served, 1);
-    assert_int_equal(t.result.goes.collections, 1);
-    assert_true(t.result.goes.bytes > 20 * NDIM * sizeof(float));
+    assert_int_equal(t.served, 1);
+    assert_int_equal(t.goes.collections, 1);
+    assert_true(t.goes.bytes > 20 * NDIM * sizeof(float));
     assert_string_equal(t.items[0].fate, "goes");
     assert_int_equal(objects(&w, "c/", "/"), all);
-    docs = all - 1 - (size_t)t.result.goes.objects;
+    docs = all - 1 - (size_t)t.goes.objects;
     assert_int_equal(vacuum(&w, false, &t), ST_OK);
-    assert_int_equal(t.result.deleted, all - 1 - docs);
+    assert_int_equal(t.deleted, all - 1 - docs);
     assert_int_equal(objects(&w, "c/", "/"), docs + 1);
     assert_int_equal(vacuum(&w, false, &t), ST_OK);
-    assert_int_equal(t.result.deleted, 0);
+    assert_int_equal(t.deleted, 0);
     docs_come_back(&w);
     assert_false(nthere(&w, "gone"));
     nworld_fini(&w);
@@ -130,7 +123,7 @@ static void what_was_dropped_leaves_the_bucket(void **state)
 static void a_root_that_does_not_say_so_yet_is_made_to(void **state)
 {
     struct objstore_fault denied = objstore_fault_denied();
-    static struct told t;
+    static struct node_vacuum t;
     struct nworld w;
 
     (void)state;
@@ -144,20 +137,20 @@ static void a_root_that_does_not_say_so_yet_is_made_to(void **state)
     drop(&w, "gone");
     objstore_faults_clear(w.bucket);
     assert_int_equal(vacuum(&w, true, &t), ST_OK);
-    assert_int_equal(t.result.waits.collections, 1);
-    assert_int_equal(t.result.goes.objects, 0);
+    assert_int_equal(t.waits.collections, 1);
+    assert_int_equal(t.goes.objects, 0);
     assert_int_equal(vacuum(&w, false, &t), ST_OK);
-    assert_int_equal(t.result.marked, 1);
-    assert_int_equal(t.result.goes.collections, 1);
+    assert_int_equal(t.marked, 1);
+    assert_int_equal(t.goes.collections, 1);
     assert_int_equal(vacuum(&w, false, &t), ST_OK);
-    assert_int_equal(t.result.deleted, 0);
+    assert_int_equal(t.deleted, 0);
     docs_come_back(&w);
     nworld_fini(&w);
 }
 
 static void a_named_snapshot_of_what_was_dropped_stays(void **state)
 {
-    static struct told t;
+    static struct node_vacuum t;
     struct node_snapshot_result snapshot = {0};
     struct nworld w;
     struct collection *c;
@@ -174,12 +167,12 @@ static void a_named_snapshot_of_what_was_dropped_stays(void **state)
     drop(&w, "gone");
     manifests = objects(&w, "c/", "/m/");
     assert_int_equal(vacuum(&w, false, &t), ST_OK);
-    assert_int_equal(t.result.pins, 1);
+    assert_int_equal(t.pins, 1);
     assert_int_equal(objects(&w, "c/", "/pin/"), 1);
     assert_true(objects(&w, "c/", "/m/") >= manifests - 1);
     assert_int_equal(vacuum(&w, false, &t), ST_OK);
     assert_string_equal(t.items[0].fate, "pinned");
-    assert_int_equal(t.result.deleted, 0);
+    assert_int_equal(t.deleted, 0);
     docs_come_back(&w);
     nworld_fini(&w);
 }
@@ -187,7 +180,7 @@ static void a_named_snapshot_of_what_was_dropped_stays(void **state)
 /* Another collection of the name has another id. */
 static void the_name_may_be_used_again_meanwhile(void **state)
 {
-    static struct told t;
+    static struct node_vacuum t;
     struct nworld w;
     struct collection *c;
 
@@ -195,8 +188,8 @@ static void the_name_may_be_used_again_meanwhile(void **state)
     begin(&w, "vacuum-name", 4);
     make(&w, "gone", 3);
     assert_int_equal(vacuum(&w, false, &t), ST_OK);
-    assert_int_equal(t.result.served, 2);
-    assert_int_equal(t.result.goes.collections, 1);
+    assert_int_equal(t.served, 2);
+    assert_int_equal(t.goes.collections, 1);
     docs_come_back(&w);
     c = npin(&w, "gone");
     nhas_range(c, 1, 25, 3);
@@ -206,7 +199,7 @@ static void the_name_may_be_used_again_meanwhile(void **state)
 
 static void it_stays_as_long_as_versions_are_kept(void **state)
 {
-    static struct told t;
+    static struct node_vacuum t;
     struct nworld w;
 
     (void)state;
@@ -219,8 +212,8 @@ static void it_stays_as_long_as_versions_are_kept(void **state)
     nsettled(&w);
     drop(&w, "gone");
     assert_int_equal(vacuum(&w, false, &t), ST_OK);
-    assert_int_equal(t.result.deleted, 0);
-    assert_int_equal(t.result.waits.collections, 1);
+    assert_int_equal(t.deleted, 0);
+    assert_int_equal(t.waits.collections, 1);
     assert_string_equal(t.items[0].fate, "waits");
     nworld_fini(&w);
 }
@@ -228,7 +221,7 @@ static void it_stays_as_long_as_versions_are_kept(void **state)
 static void who_may_not_delete_is_refused(void **state)
 {
     struct objstore_req del = {.op = OBJSTORE_DELETE, .key = OBJKEY_CATALOG};
-    static struct told t;
+    static struct node_vacuum t;
     struct nworld w;
 
     (void)state;
@@ -239,7 +232,7 @@ static void who_may_not_delete_is_refused(void **state)
     nworld_bucket(&w, "vacuum-refused");
     nworld_open(&w);
     assert_int_equal(vacuum(&w, false, &t), ST_INVALID);
-    assert_non_null(strstr(t.call.err.text, "keep_versions"));
+    assert_non_null(strstr(t.error, "keep_versions"));
     assert_int_equal(vacuum(&w, true, &t), ST_OK);
     nworld_close(&w);
     w.options.keep_versions = 1;
@@ -254,7 +247,7 @@ static void who_may_not_delete_is_refused(void **state)
     assert_int_equal(objstore_wait(w.bucket, &del, NULL), ST_OK);
     objstore_result_fini(&del.result);
     assert_int_equal(vacuum(&w, false, &t), ST_DENIED);
-    assert_non_null(strstr(t.call.err.text, "no meta/catalog"));
+    assert_non_null(strstr(t.error, "no meta/catalog"));
     nworld_fini(&w);
 }
 
@@ -265,24 +258,29 @@ static void there_is_one_at_a_time(void **state)
                                         .nth = 1,
                                         .times = 1,
                                         .delay_ms = OBJSTORE_FAULT_HOLD};
-    static struct told first, second;
+    static struct node_vacuum t;
     struct nworld w;
 
     (void)state;
     begin(&w, "vacuum-one", 7);
+    assert_false(node_vacuum_shown(w.node, &t));
     (void)nfault(&w, held);
-    call_init(&first.call);
-    node_vacuum(w.node, false, on_done, &first);
+    assert_int_equal(node_vacuum(w.node, false, NULL), ST_OK);
     neventually(objstore_faults_held(w.bucket) == 1);
-    assert_int_equal(vacuum(&w, false, &second), ST_CONFLICT);
+    assert_true(node_vacuum_shown(w.node, &t));
+    assert_true(t.running);
+    assert_int_equal(t.served, 1); /* as far as it came */
+    assert_int_equal(vacuum(&w, false, &t), ST_CONFLICT);
     assert_int_equal(objstore_faults_release(w.bucket), 1);
-    call_wait(&first.call);
-    assert_int_equal(first.call.st, ST_OK);
-    assert_int_equal(vacuum(&w, false, &second), ST_OK);
+    neventually(has_ended(&w, &t));
+    assert_int_equal(t.st, ST_OK);
+    assert_true(t.deleted > 0);
+    assert_int_equal(vacuum(&w, false, &t), ST_OK);
+    assert_int_equal(t.deleted, 0);
     nworld_fini(&w);
 }
 
-/* The node stops while one is under way: it is answered, and the next start goes on. */
+/* The node stops while one is under way, and the next start goes on. */
 static void a_stop_ends_it(void **state)
 {
     const struct objstore_fault held = {.kind = OBJSTORE_FAULT_DELAY,
@@ -290,35 +288,22 @@ static void a_stop_ends_it(void **state)
                                         .nth = 2,
                                         .times = 1,
                                         .delay_ms = OBJSTORE_FAULT_HOLD};
-    static struct told t;
+    static struct node_vacuum t;
     struct nworld w;
 
     (void)state;
     begin(&w, "vacuum-stop", 8);
     (void)nfault(&w, held);
-    call_init(&t.call);
-    node_vacuum(w.node, false, on_done, &t);
+    assert_int_equal(node_vacuum(w.node, false, NULL), ST_OK);
     neventually(objstore_faults_held(w.bucket) == 1);
     nworld_close(&w);
-    call_wait(&t.call);
-    assert_int_not_equal(t.call.st, ST_OK);
     objstore_faults_clear(w.bucket);
     nworld_open(&w);
     nsettled(&w);
     assert_int_equal(vacuum(&w, false, &t), ST_OK);
-    assert_true(t.result.deleted > 0);
+    assert_true(t.deleted > 0);
     docs_come_back(&w);
     nworld_fini(&w);
-}
-
-static bool is_done(struct call *call)
-{
-    bool done;
-
-    lock_take(&call->lock);
-    done = call->done;
-    lock_drop(&call->lock);
-    return done;
 }
 
 /* Behind each request of a vacuum the process is dead (which is before the next one); another
@@ -330,7 +315,7 @@ static void it_dies_at_each_request(void **state)
 
     (void)state;
     for (n = 1; died; n++) {
-        static struct told t;
+        static struct node_vacuum t;
         struct nkill kill;
         struct nworld w;
 
@@ -344,19 +329,17 @@ static void it_dies_at_each_request(void **state)
         nsettled(&w);
         drop(&w, "gone");
         nkill_arm(&kill, n, true);
-        call_init(&t.call);
-        node_vacuum(w.node, false, on_done, &t);
-        neventually(nkill_dead(&kill) || is_done(&t.call));
+        assert_int_equal(node_vacuum(w.node, false, NULL), ST_OK);
+        neventually(nkill_dead(&kill) || has_ended(&w, &t));
         died = nkill_dead(&kill);
         nkill_bury(&kill);
-        call_wait(&t.call);
         nworld_open(&w);
         nsettled(&w);
         neventually(vacuum(&w, false, &t) == ST_OK);
-        assert_int_equal(t.result.failed, 0);
+        assert_int_equal(t.failed, 0);
         assert_int_equal(vacuum(&w, true, &t), ST_OK);
-        assert_int_equal(t.result.goes.objects, 0);
-        assert_int_equal(t.result.waits.objects, 0);
+        assert_int_equal(t.goes.objects, 0);
+        assert_int_equal(t.waits.objects, 0);
         if (n % 8 == 0 || !died)
             docs_come_back(&w);
         assert_false(nthere(&w, "gone"));
