@@ -12,6 +12,8 @@
  * delays a change by those before it and no more. */
 #include "node/change.h"
 
+#include "node/cold_exec.h"
+
 #include <assert.h>
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -25,6 +27,7 @@ static void op_destroy(struct change_op *op)
     arena_free(&op->walk.texts);
     mem_free(op->walk.found);
     arena_free(&op->batch.arena);
+    arena_free(&op->cold.arena);
     buf_free(&op->batch.payload);
     mem_free(op->batch.ids);
     mem_free(op->batch.same);
@@ -197,6 +200,7 @@ static bool line_up(struct change_op *op)
     struct collection *c = op->c;
     bool come;
 
+    op->cold.count = 0; /* what was read is true under one turn alone */
     op->batch.turn.task = &op->task;
     op->batch.turn.entries = op->batch.entries;
     op->step = STEP_SETTLE;
@@ -226,6 +230,38 @@ static status decide(struct change_op *op, uint64_t until_ns, bool *again, struc
     }
     epoch_leave(op->c->node->epoch, guard);
     return st;
+}
+
+/* The same, of documents that are read a few at a time. */
+static status decide_cold(struct change_op *op, uint64_t until_ns, bool *again, struct err *err)
+{
+    size_t most = op->by_filter ? CHANGE_WALK_BYTES : CHANGE_BYTES;
+    status st = ST_OK;
+
+    *again = false;
+    while (st == ST_OK && !*again && op->batch.at < op->batch.count && op->batch.bytes < most) {
+        if (op->batch.at < op->cold.at || op->batch.at >= op->cold.at + op->cold.count)
+            st = change_read_cold(op, err);
+        if (st == ST_OK)
+            st = change_decide(op, err);
+        op->batch.at++;
+        *again = clock_mono_ns(op->c->node->options.clock) >= until_ns;
+    }
+    return st;
+}
+
+/* Documents are read where that may wait. True: it goes on there, or was refused. */
+static bool moves(struct change_op *op)
+{
+    struct err err = {0};
+    status st;
+
+    if (!cold_is(op->c) || node_cold_thread())
+        return false;
+    st = node_cold_resubmit(op->c->node, &op->task, &err);
+    if (st != ST_OK)
+        refuse(op, st, &err);
+    return true;
 }
 
 enum next { GO_ON, LATER, GONE };
@@ -266,7 +302,8 @@ static enum next one_step(struct change_op *op, uint64_t until_ns)
         op->step = STEP_DECIDE;
         return write_settled(op->c, &op->batch.turn) ? GO_ON : GONE;
     case STEP_DECIDE:
-        st = decide(op, until_ns, &again, &err);
+        st = cold_is(op->c) ? decide_cold(op, until_ns, &again, &err)
+                            : decide(op, until_ns, &again, &err);
         return after(op, st, again, STEP_LOG, &err);
     case STEP_LOG:
         if (op->batch.out_count > 0) {
@@ -290,6 +327,8 @@ static task_state run(struct task *task)
     uint64_t until_ns = clock_mono_ns(clock) + EXEC_SLICE_NS;
 
     for (;;) {
+        if (moves(op))
+            return TASK_DONE;
         switch (one_step(op, until_ns)) {
         case GONE:
             return TASK_DONE;
@@ -333,6 +372,7 @@ static status create(struct collection *c, const struct change_op *from, struct 
         arena_init(&op->walk.ids, (size_t)2 * CHANGE_WALK_IDS * DOCID_BYTES_MAX);
         arena_init(&op->walk.texts, SIZE_MAX);  /* CHANGE_KNOWN_MAX bounds it */
         arena_init(&op->batch.arena, SIZE_MAX); /* CHANGE_BYTES and a row bound it */
+        arena_init(&op->cold.arena, SIZE_MAX);  /* CHANGE_COLD_DOCS bounds it */
         buf_init(&op->batch.payload, RECORD_PAYLOAD_BYTES_MAX);
         *out = op;
         if (reserve_batch(op) == ST_OK)
@@ -361,7 +401,7 @@ static void begin(struct collection *c, const struct change_op *from)
     if (st != ST_OK)
         from->done(from->arg, st, NULL, &err);
     else if (run(&op->task) == TASK_AGAIN)
-        exec_resubmit(c->node->options.exec, &op->task);
+        exec_resubmit(c->node->options.exec, &op->task); /* which moves it, if it has to be */
 }
 
 static bool unconditional(const struct write_options *o)

@@ -6,6 +6,7 @@
 #ifndef NODE_CHANGE_H
 #define NODE_CHANGE_H
 
+#include "node/cold_reads.h"
 #include "node/node_internal.h"
 #include "node/select.h"
 
@@ -18,6 +19,8 @@ enum {
     CHANGE_WALK_BYTES = 4 * 1024 * 1024, /* the same where a filter chose them */
     CHANGE_COST_NS = 5000,               /* of one document, about */
     CHANGE_CLOCK_BYTES = 32 * 1024,      /* of rows between looks at the clock */
+    CHANGE_FOUND_MAX = 65536,            /* ids that a filter finds at once under S3Only */
+    CHANGE_COLD_DOCS = 256,              /* documents read at once under S3Only */
 };
 
 #define CHANGE_FOLLOWS (UINT32_C(1) << 31)
@@ -49,6 +52,7 @@ struct change_op {
         struct docid after, last;
         char after_text[DOCID_BYTES_MAX], last_text[DOCID_BYTES_MAX];
         struct arena ids; /* bytes of the batch's */
+        bool more;        /* under S3Only: behind those found, from `after` on */
     } walk;
 
     /* A batch: its ids lie before the turn at once, and become one record if they fit. */
@@ -69,6 +73,12 @@ struct change_op {
         size_t bytes;
     } batch;
 
+    struct { /* under S3Only: documents of the batch from `at` on, as they were read */
+        struct arena arena;
+        struct cold_doc *docs;
+        size_t at, count;
+    } cold;
+
     uint64_t lsn;     /* of the last record */
     uint64_t changed; /* documents, in all records */
     bool missing;
@@ -81,6 +91,11 @@ struct change_op {
 NODISCARD
 status change_choose(struct change_op *op, bool *again, struct err *err);
 bool change_chosen(const struct change_op *op); /* there are no more behind this batch */
+
+/* change_cold.c: reads documents of the batch from batch.at on, the turn come and settled. On a
+ * cold thread, inside no guard. */
+NODISCARD
+status change_read_cold(struct change_op *op, struct err *err);
 
 /* change_rows.c: decides about the id at batch.at, inside a guard, the turn come and settled; adds
  * to out what is to be logged. ST_CONFLICT: the condition of the request does not hold. */

@@ -55,16 +55,6 @@ static void copy_id(const struct docid *from, struct docid *out, void *text)
     out->bytes = slice_make(text, from->bytes.bytes);
 }
 
-static bool keep_id(struct arena *arena, const struct docid *from, struct docid *out)
-{
-    void *text = NULL;
-
-    if (from->kind == DOCID_BYTES && (text = arena_alloc(arena, from->bytes.bytes)) == NULL)
-        return false;
-    copy_id(from, out, text);
-    return true;
-}
-
 static status no_memory(struct err *err)
 {
     return err_set(err, ST_NOMEM, "out of memory for a change by filter");
@@ -147,8 +137,40 @@ static status walk_page(struct change_op *op, uint64_t until_ns, struct err *err
     return st;
 }
 
+/* Under S3Only: many ids at a time, whole. */
+static status find_cold(struct change_op *op, struct err *err)
+{
+    const struct scroll ask = {.filter = op->which,
+                               .from = op->walk.more ? &op->walk.after : NULL,
+                               .limit = CHANGE_FOUND_MAX,
+                               .limits = {.stop = &op->c->node->stopping}};
+    struct scrolled page = {0};
+    struct arena arena;
+    status st;
+
+    arena_init(&arena, SIZE_MAX); /* CHANGE_FOUND_MAX ids and places */
+    st = node_scroll(op->c, &ask, &arena, &page, err);
+    arena_reset(&op->walk.texts);
+    op->taken = op->count = 0;
+    if (st == ST_OK && op->walk.found == NULL)
+        op->walk.found = mem_alloc_array(CHANGE_FOUND_MAX, sizeof *op->walk.found);
+    if (st == ST_OK && op->walk.found == NULL)
+        st = no_memory(err);
+    for (uint32_t i = 0; st == ST_OK && i < page.count; i++)
+        if (!keep_id(&op->walk.texts, &page.documents[i].id, &op->walk.found[op->count++]))
+            st = no_memory(err);
+    op->ids = op->walk.found;
+    op->walk.more = page.more;
+    if (page.more)
+        copy_id(&page.next, &op->walk.after, op->walk.after_text);
+    arena_free(&arena);
+    return st;
+}
+
 bool change_chosen(const struct change_op *op)
 {
+    if (op->walk.more)
+        return false;
     return op->by_filter && op->walk.found == NULL ? op->walk.ended : op->taken == op->count;
 }
 
@@ -159,6 +181,12 @@ status change_choose(struct change_op *op, bool *again, struct err *err)
     status st = ST_OK;
 
     *again = false;
+    if (op->by_filter && cold_is(op->c) &&
+        (!op->walk.begun || (op->walk.more && op->taken == op->count))) {
+        op->walk.begun = true;
+        st = find_cold(op, err);
+        return st == ST_OK ? take_named(op, err) : st;
+    }
     if (op->by_filter && !op->walk.begun) {
         struct epoch_guard guard = epoch_enter(op->c->node->epoch);
 

@@ -3,13 +3,60 @@
 
 #include <inttypes.h>
 
-/* --- the vectors of a row --- */
+/* --- the document as it is --- */
 
-static const float *vector_at(const struct collection *c, uint32_t slot, size_t field)
+struct now {
+    const struct docid *id;
+    uint64_t lsn; /* 0: it is not there */
+    struct slice external_id, payload;
+    uint32_t slot;
+    const struct document *read; /* a copy, where rows are not in RAM; else slot */
+};
+
+static const float *vector_at(const struct collection *c, const struct now *now, size_t field)
 {
     const struct vindex *v = c->fields[field].vindex;
 
-    return vindex_filled(v, slot) ? vindex_vector(v, slot) : NULL;
+    if (now->read != NULL)
+        return now->read->vectors == NULL ? NULL : now->read->vectors[field];
+    return vindex_filled(v, now->slot) ? vindex_vector(v, now->slot) : NULL;
+}
+
+static uint64_t vectors_of_now(const struct collection *c, const struct now *now)
+{
+    uint64_t bits = 0;
+
+    if (now->read == NULL)
+        return row_vectors(c, now->slot);
+    for (size_t i = 0; i < c->field_count; i++)
+        bits |= (uint64_t)(vector_at(c, now, i) != NULL) << i;
+    return bits;
+}
+
+static void look_at(const struct change_op *op, size_t at, struct now *out)
+{
+    const struct docid *id = &op->batch.ids[at];
+    struct row row = {0};
+
+    *out = (struct now){.id = id, .slot = SLOT_NONE};
+    if (cold_is(op->c)) {
+        const struct cold_doc *doc = &op->cold.docs[at - op->cold.at];
+
+        if (!doc->found)
+            return;
+        out->read = &doc->document;
+        out->lsn = doc->document.lsn;
+        out->external_id = doc->document.external_id;
+        out->payload = doc->document.payload;
+        return;
+    }
+    out->slot = slots_find(op->c->slots, id);
+    if (out->slot == SLOT_NONE)
+        return;
+    slots_row(op->c->slots, out->slot, &row);
+    out->lsn = row.lsn;
+    out->external_id = row.external_id;
+    out->payload = row.payload;
 }
 
 /* --- a changed row; what it points to is in the batch's arena --- */
@@ -95,7 +142,7 @@ static void take_vectors(const struct change_op *op, size_t at, struct write_row
     }
 }
 
-static status keep_vectors(struct change_op *op, uint32_t slot, struct write_row *out,
+static status copy_vectors(struct change_op *op, const struct now *now, struct write_row *out,
                            struct err *err)
 {
     size_t fields = op->c->field_count;
@@ -104,7 +151,7 @@ static status keep_vectors(struct change_op *op, uint32_t slot, struct write_row
     if (out->vectors == NULL)
         return no_memory(err);
     for (size_t i = 0; i < fields; i++) {
-        const float *vector = vector_at(op->c, slot, i);
+        const float *vector = vector_at(op->c, now, i);
         size_t bytes = op->c->fields[i].info.dimension * sizeof *vector;
 
         if (vector == NULL ||
@@ -120,18 +167,17 @@ static status keep_vectors(struct change_op *op, uint32_t slot, struct write_row
     return ST_OK;
 }
 
-static status make_row(struct change_op *op, size_t at, uint32_t slot, const struct row *row,
-                       struct err *err)
+static status make_row(struct change_op *op, size_t at, const struct now *now, struct err *err)
 {
     struct write_row *out = &op->batch.out[op->batch.out_count];
     status st;
 
     *out = (struct write_row){.id = op->batch.ids[at]};
-    if (!keep(op, row->external_id, &out->external_id))
+    if (!keep(op, now->external_id, &out->external_id))
         return no_memory(err);
-    st = change_payload(op, row->payload, &out->payload, err);
+    st = change_payload(op, now->payload, &out->payload, err);
     if (st == ST_OK)
-        st = keep_vectors(op, slot, out, err);
+        st = copy_vectors(op, now, out, err);
     if (st != ST_OK)
         return st;
     if (op->change.kind == CHANGE_VECTORS)
@@ -182,9 +228,9 @@ static void decide_absent(struct change_op *op, size_t at)
     }
 }
 
-static bool is_wanted(const struct change_op *op, uint32_t slot, const struct row *row)
+static bool is_wanted(const struct change_op *op, const struct now *now)
 {
-    const struct filter_row asked = {&row->id, row->payload, row_vectors(op->c, slot)};
+    const struct filter_row asked = {now->id, now->payload, vectors_of_now(op->c, now)};
 
     if (op->job == JOB_WRITE && op->options.mode == WRITE_INSERT_ONLY)
         return false;
@@ -201,26 +247,24 @@ static bool is_done(const struct change_op *op, size_t at)
 status change_decide(struct change_op *op, struct err *err)
 {
     size_t at = op->batch.at;
-    uint32_t slot = slots_find(op->c->slots, &op->batch.ids[at]);
-    struct row row = {0};
+    struct now now;
     status st;
 
     op->batch.bytes += 64;
     if (is_done(op, at))
         return ST_OK;
-    if (slot != SLOT_NONE)
-        slots_row(op->c->slots, slot, &row);
-    st = check_lsn(op, row.lsn, err);
+    look_at(op, at, &now);
+    st = check_lsn(op, now.lsn, err);
     if (st != ST_OK)
         return st;
-    if (slot == SLOT_NONE) {
+    if (now.lsn == 0) {
         decide_absent(op, at);
         return ST_OK;
     }
-    if (!is_wanted(op, slot, &row))
+    if (!is_wanted(op, &now))
         return ST_OK;
     if (op->job == JOB_CHANGE)
-        return make_row(op, at, slot, &row, err);
+        return make_row(op, at, &now, err);
     put_through(op, at);
     return ST_OK;
 }

@@ -49,11 +49,12 @@ status cold_hold(struct collection *c, struct cold_set **out, struct err *err)
 {
     struct cold *cold = c->cold;
 
-    *out = NULL;
     lock_take(&cold->set.lock);
-    (void)err_set(err, ST_UNAVAILABLE, "%s", cold->set.reason);
+    *out = cold->set.now == NULL ? NULL : cold_set_hold(cold->set.now);
+    if (*out == NULL)
+        (void)err_set(err, ST_UNAVAILABLE, "%s", cold->set.reason);
     lock_drop(&cold->set.lock);
-    return ST_UNAVAILABLE;
+    return *out == NULL ? ST_UNAVAILABLE : ST_OK;
 }
 
 /* The row first, then the tombstones: who deletes goes the other way. */

@@ -1,4 +1,6 @@
 /* How many documents match, and some of them at random. */
+#include "node/cold.h"
+#include "node/count_internal.h"
 #include "node/keep.h"
 #include "node/select.h"
 
@@ -18,15 +20,13 @@ static status count_exactly(struct collection *c, const struct filter *filter,
     return st;
 }
 
-status node_count(struct collection *c, const struct filter *filter, bool exact,
+status count_head(struct collection *c, const struct filter *filter, bool exact,
                   const struct read_limits *limits, struct arena *arena, uint64_t *out,
                   struct err *err)
 {
     struct epoch_guard guard;
-    status st = collection_check_readable(c, err);
+    status st;
 
-    if (st != ST_OK)
-        return st;
     if (filter_is_all(filter)) {
         *out = slots_live_count(c->slots);
         return ST_OK;
@@ -36,6 +36,18 @@ status node_count(struct collection *c, const struct filter *filter, bool exact,
                : select_about(c, filter, limits, arena, out, err);
     epoch_leave(c->node->epoch, guard);
     return st;
+}
+
+status node_count(struct collection *c, const struct filter *filter, bool exact,
+                  const struct read_limits *limits, struct arena *arena, uint64_t *out,
+                  struct err *err)
+{
+    status st = collection_check_readable(c, err);
+
+    if (st != ST_OK)
+        return st;
+    return cold_is(c) ? count_cold(c, filter, exact, limits, arena, out, err)
+                      : count_head(c, filter, exact, limits, arena, out, err);
 }
 
 /* --- sampling --- */
@@ -121,7 +133,7 @@ static status sample(struct sampling *s, const struct filter *filter,
     return st == ST_OK && s->count < s->wanted ? sample_selected(s, filter, limits, err) : st;
 }
 
-status node_sample(struct collection *c, const struct filter *filter, uint32_t count,
+status sample_head(struct collection *c, const struct filter *filter, uint32_t count,
                    const struct read_want *want, const struct read_limits *limits,
                    struct arena *arena, struct document **out, uint32_t *out_count, struct err *err)
 {
@@ -129,11 +141,9 @@ status node_sample(struct collection *c, const struct filter *filter, uint32_t c
     struct sampling s = {.c = c, .arena = arena};
     struct document *documents;
     struct epoch_guard guard;
-    status st = collection_check_readable(c, err);
+    status st = ST_OK;
 
     *out_count = 0;
-    if (st != ST_OK)
-        return st;
     live = slots_live_count(c->slots) + 1;
     wanted = count < live ? count : live;
     s.wanted = wanted;
@@ -151,4 +161,17 @@ status node_sample(struct collection *c, const struct filter *filter, uint32_t c
     epoch_leave(c->node->epoch, guard);
     *out_count = st == ST_OK ? s.count : 0;
     return st;
+}
+
+status node_sample(struct collection *c, const struct filter *filter, uint32_t count,
+                   const struct read_want *want, const struct read_limits *limits,
+                   struct arena *arena, struct document **out, uint32_t *out_count, struct err *err)
+{
+    status st = collection_check_readable(c, err);
+
+    *out_count = 0;
+    if (st != ST_OK)
+        return st;
+    return cold_is(c) ? sample_cold(c, filter, count, want, limits, arena, out, out_count, err)
+                      : sample_head(c, filter, count, want, limits, arena, out, out_count, err);
 }

@@ -6,7 +6,7 @@
 #include "base/hash.h"
 #include "base/rand.h"
 #include "filter/numbers.h"
-#include "node/keep.h"
+#include "node/cold_reads.h"
 #include "node/select.h"
 
 #include <stdlib.h>
@@ -111,6 +111,49 @@ static bool look(void *arg, const struct jbin_value *v)
         t->last = f->slot + 1;
     }
     return t != NULL;
+}
+
+/* --- cold rows --- */
+
+static status look_at_cold(void *arg, const struct cold_row *row, struct err *err)
+{
+    struct faceting *f = arg;
+    struct jbin_value root = jbin_root(row->payload);
+
+    f->slot++;
+    (void)filter_each_value(f->key, &root, look, f);
+    return f->no_memory ? err_set(err, ST_NOMEM, "out of memory for a facet of so many values")
+                        : ST_OK;
+}
+
+/* They are counted apart, as an index that tells of the head may have to begin anew. */
+static status count_cold_rows(struct faceting *f, const struct filter *filter,
+                              const struct read_limits *limits, struct err *err)
+{
+    struct pindex_info index;
+    struct cold_reads r;
+    status st = collection_index_on(f->c, f->key, &index, NULL);
+
+    f->uuids = st == ST_OK && index.type == PINDEX_UUID;
+    st = cold_reads_begin(f->c, limits, &r, err);
+    if (st == ST_OK && r.set != NULL)
+        st =
+            cold_set_each(r.set, filter, COLD_PAYLOAD, 0, &r.terms, look_at_cold, f, &r.stats, err);
+    cold_reads_end(&r);
+    return st;
+}
+
+static status add_tallies(struct faceting *to, const struct faceting *from, struct err *err)
+{
+    for (size_t i = 0; i < from->room; i++) {
+        struct tally *t = from->tallies[i].used ? tally_of(to, &from->tallies[i].value) : NULL;
+
+        if (from->tallies[i].used && t == NULL)
+            return err_set(err, ST_NOMEM, "out of memory for a facet");
+        if (t != NULL)
+            t->count += from->tallies[i].count;
+    }
+    return ST_OK;
 }
 
 static void look_at_rows(struct faceting *f, const struct selected *rows)
@@ -270,6 +313,7 @@ status node_facet(struct collection *c, const struct path *key, const struct fil
                   struct facet_hit **out, uint32_t *count, struct err *err)
 {
     struct faceting f = {.c = c, .key = key, .arena = arena};
+    struct faceting cold = f;
     struct epoch_guard guard;
     status st = collection_check_readable(c, err);
 
@@ -278,8 +322,14 @@ status node_facet(struct collection *c, const struct path *key, const struct fil
     if (st != ST_OK)
         return st;
     asker_init(&f.asker, c, NULL, limits);
+    if (cold_is(c))
+        st = count_cold_rows(&cold, filter, limits, err);
+    if (st != ST_OK)
+        return st;
     guard = epoch_enter(c->node->epoch);
     st = facet(&f, filter, limits, err);
+    if (st == ST_OK)
+        st = add_tallies(&f, &cold, err);
     if (st == ST_OK)
         st = make_hits(&f, limit, out, count, err);
     epoch_leave(c->node->epoch, guard);

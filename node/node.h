@@ -319,6 +319,16 @@ struct query_result {
     uint64_t filter_ns;      /* spent on the filter */
     uint64_t filter_rows;    /* rows whose payload was looked at */
     uint32_t filter_indexes; /* payload indexes asked */
+    /* Of a collection that waits for the network. partial: the time was over, or some of it was out
+     * of reach, and there may be nearer ones. */
+    bool partial;
+    struct query_cold_stats {
+        bool asked;            /* there were cold segments */
+        uint32_t gets, waves;  /* of the bucket */
+        uint64_t bytes, cells; /* read; groups of rows looked at */
+        uint64_t hits, misses; /* blocks that were in the cache, and not */
+        uint64_t rows;         /* scored */
+    } cold;
 };
 /* query: dimension floats; normalised in place for cosine. The result lives in the arena.
  * ST_UNAVAILABLE while loading, ST_TIMEOUT, ST_NOMEM. */

@@ -174,6 +174,8 @@ struct read_limits {
 struct read_want {
     bool payload;
     uint64_t vectors; /* bit per field position */
+    /* Of node_retrieve() of a collection that waits for the network; others have their own. */
+    struct read_limits limits;
 };
 /* In the order of ids, each once; absent ones are left out. */
 NODISCARD

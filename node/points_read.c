@@ -1,5 +1,5 @@
 /* Reading documents by id, and binding filters to a collection. */
-#include "node/keep.h"
+#include "node/cold_reads.h"
 
 static int vector_of(void *arg, struct slice name)
 {
@@ -56,6 +56,33 @@ static bool seen_first(struct seen *s, const struct docid *ids, size_t at)
     return true;
 }
 
+static status retrieve_cold(struct collection *c, const struct docid *ids, size_t count,
+                            const struct read_want *want, struct seen *seen, struct arena *arena,
+                            struct document *out, uint32_t *out_count, struct err *err)
+{
+    struct docid *once = arena_array(arena, count, sizeof *once);
+    struct cold_doc *docs = arena_array(arena, count, sizeof *docs);
+    struct cold_reads reads = {0};
+    uint32_t n = 0;
+    size_t asked = 0;
+    status st;
+
+    if (once == NULL || docs == NULL)
+        return err_set(err, ST_NOMEM, "out of memory for %zu documents", count);
+    for (size_t i = 0; i < count; i++)
+        if (seen_first(seen, ids, i))
+            once[asked++] = ids[i];
+    st = cold_reads_begin(c, &want->limits, &reads, err);
+    if (st == ST_OK)
+        st = cold_docs(&reads, once, asked, want, arena, docs, err);
+    cold_reads_end(&reads);
+    for (size_t i = 0; st == ST_OK && i < asked; i++)
+        if (docs[i].found)
+            out[n++] = docs[i].document;
+    *out_count = n;
+    return st;
+}
+
 status node_retrieve(struct collection *c, const struct docid *ids, size_t count,
                      const struct read_want *want, struct arena *arena, struct document **out,
                      uint32_t *out_count, struct err *err)
@@ -72,6 +99,8 @@ status node_retrieve(struct collection *c, const struct docid *ids, size_t count
         return st;
     if (documents == NULL || !seen_make(&seen, arena, count))
         return err_set(err, ST_NOMEM, "out of memory for %zu documents", count);
+    if (cold_is(c))
+        return retrieve_cold(c, ids, count, want, &seen, arena, documents, out_count, err);
     guard = epoch_enter(c->node->epoch);
     for (size_t i = 0; st == ST_OK && i < count; i++) {
         uint32_t slot = slots_find(c->slots, &ids[i]);

@@ -1,3 +1,4 @@
+#include "node/cold.h"
 #include "node/query_internal.h"
 
 #include <inttypes.h>
@@ -63,7 +64,7 @@ static status prepare(struct querying *q)
     return st;
 }
 
-static status search(struct querying *q, uint64_t started_ns)
+static status search(struct querying *q)
 {
     struct node *node = q->c->node;
     struct epoch_guard guard = epoch_enter(node->epoch);
@@ -73,8 +74,6 @@ static status search(struct querying *q, uint64_t started_ns)
     st = query_search(q, q->options->top_k);
     if (st == ST_OK)
         st = keep_matches(q);
-    stats_observe(atomic_load_explicit(&q->c->stats, memory_order_acquire)->search_seconds,
-                  (double)(clock_mono_ns(node->options.clock) - started_ns) * 1e-9);
     epoch_leave(node->epoch, guard);
     q->out->visited = q->stats.visited;
     q->out->layers = q->stats.layers;
@@ -85,6 +84,28 @@ static status search(struct querying *q, uint64_t started_ns)
     q->out->filter_indexes = q->known.indexes;
     stats_add(node->distance_computations, q->stats.distances);
     return st;
+}
+
+status query_head(struct querying *q)
+{
+    status st;
+
+    q->scratch = scratch_take(q->c->node, q->err);
+    if (q->scratch == NULL)
+        return ST_NOMEM;
+    st = search(q);
+    scratch_drop(q->c->node, q->scratch);
+    return st;
+}
+
+static void observe(struct collection *c, uint64_t started_ns)
+{
+    struct node *node = c->node;
+    struct epoch_guard guard = epoch_enter(node->epoch);
+
+    stats_observe(atomic_load_explicit(&c->stats, memory_order_acquire)->search_seconds,
+                  (double)(clock_mono_ns(node->options.clock) - started_ns) * 1e-9);
+    epoch_leave(node->epoch, guard);
 }
 
 static status check(struct collection *c, const struct query_options *options,
@@ -129,11 +150,8 @@ status node_query(struct collection *c, float *query, const struct query_options
     st = prepare(&q);
     if (st != ST_OK)
         return st;
-    q.scratch = scratch_take(c->node, err);
-    if (q.scratch == NULL)
-        return ST_NOMEM;
-    st = search(&q, started_ns);
-    scratch_drop(c->node, q.scratch);
+    st = cold_is(c) ? query_cold(&q) : query_head(&q);
+    observe(c, started_ns);
     return st;
 }
 

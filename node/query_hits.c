@@ -41,6 +41,18 @@ bool query_hits_reserve(struct querying *q, uint32_t count)
     return true;
 }
 
+float query_score(const struct querying *q, float distance)
+{
+    return score_of(q->field->metric, distance);
+}
+
+float query_rank(const struct querying *q, float distance, float score)
+{
+    if (q->options->points == NULL || q->options->by_distance)
+        return distance; /* the native door shows distances: they rise, to the last bit */
+    return higher_is_better(q) ? -score : score;
+}
+
 void query_hit_add(struct querying *q, uint32_t slot, float distance)
 {
     struct hit *h = &q->hits[q->count++];
@@ -48,11 +60,7 @@ void query_hit_add(struct querying *q, uint32_t slot, float distance)
     h->slot = slot;
     h->distance = distance;
     h->score = score_of(q->field->metric, distance);
-    h->rank = h->score;
-    if (q->options->points == NULL || q->options->by_distance)
-        h->rank = distance; /* the native door shows distances: they rise, to the last bit */
-    else if (higher_is_better(q))
-        h->rank = -h->score;
+    h->rank = query_rank(q, distance, h->score);
     slots_row(q->c->slots, slot, &h->row);
 }
 
@@ -183,12 +191,11 @@ static int by_rank(const void *a, const void *b)
     return docid_compare(&x->row.id, &y->row.id);
 }
 
-static bool is_within_threshold(const struct querying *q, const struct hit *h)
+bool query_within_threshold(const struct querying *q, float score)
 {
     if (!q->points->has_threshold)
         return true;
-    return higher_is_better(q) ? h->score >= q->points->threshold
-                               : h->score <= q->points->threshold;
+    return higher_is_better(q) ? score >= q->points->threshold : score <= q->points->threshold;
 }
 
 /* An index says nothing of rows published since it was asked. */
@@ -226,7 +233,7 @@ enum hits_end query_hits_rank(struct querying *q, uint32_t wanted)
     if (kept < wanted ? q->left_out < INFINITY : q->hits[wanted - 1].distance > q->left_out)
         end = HITS_MOVED;
     q->count = kept > wanted ? wanted : kept;
-    while (q->count > 0 && !is_within_threshold(q, &q->hits[q->count - 1]))
+    while (q->count > 0 && !query_within_threshold(q, q->hits[q->count - 1].score))
         q->count--;
     return end;
 }

@@ -2,6 +2,7 @@
  *
  *   query.c         node_query(): checks, the guard, the answer; what a query costs
  *   query_plan.c    how many rows match, and which way is taken
+ *   query_cold.c    the same of a collection whose rows are not all in RAM
  *   query_hits.c    ranking: rows published meanwhile, equal scores by id, the threshold */
 #ifndef NODE_QUERY_INTERNAL_H
 #define NODE_QUERY_INTERNAL_H
@@ -55,6 +56,13 @@ struct querying {
     struct vsearch_stats stats;
 };
 
+/* query.c: what is in RAM, into q->out. */
+NODISCARD
+status query_head(struct querying *q);
+/* query_cold.c: all of it; on a cold thread. */
+NODISCARD
+status query_cold(struct querying *q);
+
 /* query_plan.c */
 /* Fills q->hits, best distance first: the best `wanted` and perhaps some more. */
 NODISCARD
@@ -71,6 +79,10 @@ void query_hits_catch_up(struct querying *q);
 /* Every row that matches is compared, whatever is replaced meanwhile: the hits are complete. */
 NODISCARD
 status query_hits_of_all(struct querying *q);
+float query_score(const struct querying *q, float distance);
+/* Rises from best to worst. */
+float query_rank(const struct querying *q, float distance, float score);
+bool query_within_threshold(const struct querying *q, float score);
 /* In the order of the answer, each id once, cut to what was asked for. */
 enum hits_end {
     HITS_COMPLETE,

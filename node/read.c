@@ -1,4 +1,4 @@
-#include "node/keep.h"
+#include "node/cold_reads.h"
 
 #include <stdatomic.h>
 
@@ -38,6 +38,60 @@ static bool keep_whole(struct arena *arena, const struct collection *c, uint32_t
            (!with_vector || keep_vector(arena, c, slot, &out->vector));
 }
 
+/* As keep_whole() has it. */
+static void take_first_vector(const struct collection *c, struct document *d)
+{
+    if (d->vectors == NULL)
+        return;
+    d->vector = d->vectors[0];
+    if (c->field_count == 1)
+        d->vectors = NULL;
+}
+
+static status get_cold(struct collection *c, const struct docid *id, struct arena *arena,
+                       struct document *out, struct err *err)
+{
+    const struct read_want want = {.payload = true, .vectors = cold_all_fields(c)};
+    struct cold_reads reads;
+    struct cold_doc doc = {0};
+    status st = cold_reads_begin(c, NULL, &reads, err);
+
+    if (st == ST_OK)
+        st = cold_docs(&reads, id, 1, &want, arena, &doc, err);
+    cold_reads_end(&reads);
+    if (st == ST_OK && !doc.found)
+        return err_set(err, ST_NOT_FOUND, "no document with this id");
+    *out = doc.document;
+    take_first_vector(c, out);
+    return st;
+}
+
+/* Pages begin behind `after`: one more is asked for, and left out if it is `after` itself. */
+static status list_cold(struct collection *c, const struct docid *after, uint32_t limit,
+                        bool with_vector, struct arena *arena, struct document **out,
+                        uint32_t *count, bool *more, struct err *err)
+{
+    const struct scroll ask = {
+        .from = after,
+        .limit = limit + (after != NULL),
+        .want = {.payload = true, .vectors = with_vector ? cold_all_fields(c) : 0}};
+    struct scrolled page = {0};
+    bool skips;
+    status st = node_scroll(c, &ask, arena, &page, err);
+
+    skips = page.count > 0 && after != NULL && docid_equal(&page.documents[0].id, after);
+    *out = skips ? page.documents + 1 : page.documents;
+    *count = page.count - skips;
+    *more = page.more;
+    if (*count > limit) {
+        *count = limit;
+        *more = true;
+    }
+    for (uint32_t i = 0; i < *count; i++)
+        take_first_vector(c, &(*out)[i]);
+    return st;
+}
+
 status node_get(struct collection *c, const struct docid *id, struct arena *arena,
                 struct document *out, struct err *err)
 {
@@ -47,6 +101,8 @@ status node_get(struct collection *c, const struct docid *id, struct arena *aren
 
     if (st != ST_OK)
         return st;
+    if (cold_is(c))
+        return get_cold(c, id, arena, out, err);
     guard = epoch_enter(c->node->epoch);
     slot = slots_find(c->slots, id);
     if (slot == SLOT_NONE)
@@ -69,6 +125,8 @@ status node_list(struct collection *c, const struct docid *after, uint32_t limit
 
     if (st != ST_OK)
         return st;
+    if (cold_is(c))
+        return list_cold(c, after, limit, with_vector, arena, out, count, more, err);
     if (slots == NULL || page == NULL)
         return err_set(err, ST_NOMEM, "out of memory for a page of %u documents", limit);
     guard = epoch_enter(c->node->epoch);

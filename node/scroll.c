@@ -2,6 +2,7 @@
  *
  * Where few match they are selected and sorted; else the order of ids is walked and each row asked.
  * Which costs less: m matches of n rows cost about m to sort and limit * n / m to walk to. */
+#include "node/cold.h"
 #include "node/scroll_internal.h"
 
 #include <inttypes.h>
@@ -156,16 +157,14 @@ status scroll_keep(struct scrolling *s, struct scrolled *out)
     return ST_OK;
 }
 
-status node_scroll(struct collection *c, const struct scroll *request, struct arena *arena,
+status scroll_head(struct collection *c, const struct scroll *request, struct arena *arena,
                    struct scrolled *out, struct err *err)
 {
     struct scrolling s = {.c = c, .request = request, .arena = arena, .err = err};
     struct epoch_guard guard;
-    status st = collection_check_readable(c, err);
+    status st = ST_OK;
 
     *out = (struct scrolled){0};
-    if (st != ST_OK)
-        return st;
     guard = epoch_enter(c->node->epoch);
     s.limit = request->limit;
     if (request->order_by != NULL) {
@@ -181,4 +180,16 @@ status node_scroll(struct collection *c, const struct scroll *request, struct ar
     }
     epoch_leave(c->node->epoch, guard);
     return st;
+}
+
+status node_scroll(struct collection *c, const struct scroll *request, struct arena *arena,
+                   struct scrolled *out, struct err *err)
+{
+    status st = collection_check_readable(c, err);
+
+    *out = (struct scrolled){0};
+    if (st != ST_OK)
+        return st;
+    return cold_is(c) ? scroll_cold(c, request, arena, out, err)
+                      : scroll_head(c, request, arena, out, err);
 }

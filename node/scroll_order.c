@@ -26,8 +26,7 @@ struct entry {
 
 struct ordering {
     struct scrolling *s;
-    bool of_time, has_from;
-    struct number from;
+    struct scroll_order order;
     uint64_t *pending; /* slots the index does not know */
     uint32_t pending_slots;
     struct entry *entries;
@@ -63,7 +62,7 @@ static bool add(struct ordering *o, uint32_t slot, struct number value)
 
 /* --- rows that are asked themselves --- */
 
-static bool value_of(const struct ordering *o, const struct jbin_value *v, struct number *out)
+static bool value_of(const struct scroll_order *o, const struct jbin_value *v, struct number *out)
 {
     int64_t ticks;
 
@@ -79,6 +78,17 @@ static bool value_of(const struct ordering *o, const struct jbin_value *v, struc
     return true;
 }
 
+bool scroll_order_value(const struct scroll_order *o, const struct jbin_value *v,
+                        struct number *out)
+{
+    int order;
+
+    if (!value_of(o, v, out))
+        return false;
+    order = o->has_from ? number_compare(*out, o->from) : 0;
+    return o->falling ? order <= 0 : order >= 0;
+}
+
 struct asking {
     struct ordering *o;
     uint32_t slot;
@@ -89,15 +99,7 @@ static bool add_value(void *arg, const struct jbin_value *v)
     struct asking *a = arg;
     struct number n;
 
-    if (!value_of(a->o, v, &n))
-        return true;
-    if (a->o->has_from) {
-        int order = number_compare(n, a->o->from);
-
-        if (a->o->s->request->falling ? order > 0 : order < 0)
-            return true;
-    }
-    return add(a->o, a->slot, n);
+    return !scroll_order_value(&a->o->order, v, &n) || add(a->o, a->slot, n);
 }
 
 /* False: the time is over, or memory. */
@@ -243,7 +245,7 @@ static status order_all(struct ordering *o)
 static status order_by_index(struct ordering *o)
 {
     struct scrolling *s = o->s;
-    struct filter_value from = filter_number_value(o->from);
+    struct filter_value from = filter_number_value(o->order.from);
     status st = ST_OK;
 
     o->wanted = (size_t)s->request->limit + SPARE;
@@ -251,7 +253,7 @@ static status order_by_index(struct ordering *o)
         o->count = 0;
         o->more = false;
         st = pindex_ordered(s->c->pindex, s->request->order_by, s->request->falling,
-                            o->has_from ? &from : NULL, take, o, s->err);
+                            o->order.has_from ? &from : NULL, take, o, s->err);
         if (st != ST_OK)
             return st;
         add_pending(o);
@@ -264,13 +266,10 @@ static status order_by_index(struct ordering *o)
     return ST_OK;
 }
 
-static status prepare(struct ordering *o, struct pindex_info *index)
+static status read_from(struct scroll_order *o, const struct filter_value *from, struct err *err)
 {
-    struct scrolling *s = o->s;
-    const struct filter_value *from = s->request->start_from;
     int64_t ticks = 0;
 
-    o->of_time = index->type == PINDEX_DATETIME;
     o->has_from = from != NULL;
     if (from == NULL)
         return ST_OK;
@@ -279,10 +278,29 @@ static status prepare(struct ordering *o, struct pindex_info *index)
         return ST_OK;
     }
     if (o->of_time || !number_is(from->type))
-        return err_set(s->err, ST_INVALID, "start_from is no %s, as the index of order_by has them",
+        return err_set(err, ST_INVALID, "start_from is no %s, as the index of order_by has them",
                        o->of_time ? "time" : "number");
     o->from = filter_value_number(from);
     return ST_OK;
+}
+
+status scroll_order_read(struct collection *c, const struct scroll *request,
+                         struct scroll_order *out, struct pindex_info *index, struct err *err)
+{
+    const struct path *by = request->order_by;
+    status st = collection_index_on(c, by, index, err);
+
+    if (st == ST_NOMEM)
+        return st;
+    if (st != ST_OK || (index->type != PINDEX_INTEGER && index->type != PINDEX_FLOAT &&
+                        index->type != PINDEX_DATETIME))
+        return err_set(
+            err, ST_INVALID,
+            "order_by needs an integer, float or datetime index on `%.*s`: make one first",
+            (int)by->text.bytes, (const char *)by->text.data);
+    *out = (struct scroll_order){.falling = request->falling,
+                                 .of_time = index->type == PINDEX_DATETIME};
+    return read_from(out, request->start_from, err);
 }
 
 static status find_entries(struct ordering *o, const struct pindex_info *index)
@@ -329,18 +347,19 @@ static bool find_text(void *arg, const struct jbin_value *v)
     return false;
 }
 
-static bool keep_value(const struct ordering *o, const struct entry *e, struct filter_value *out)
+bool scroll_order_keep(const struct scroll_order *o, const struct path *by, struct slice payload,
+                       struct number value, struct arena *arena, struct filter_value *out)
 {
-    struct text_of_time t = {.ticks = e->value.i64};
-    struct jbin_value root = jbin_root(e->row.payload);
+    struct text_of_time t = {.ticks = value.i64};
+    struct jbin_value root = jbin_root(payload);
 
     *out = (struct filter_value){.type = JBIN_T_STRING};
     if (!o->of_time) {
-        *out = filter_number_value(e->value);
+        *out = filter_number_value(value);
         return true;
     }
-    (void)filter_each_value(o->s->request->order_by, &root, find_text, &t);
-    return keep_bytes(o->s->arena, t.text, &out->text);
+    (void)filter_each_value(by, &root, find_text, &t);
+    return keep_bytes(arena, t.text, &out->text);
 }
 
 static status keep_entries(struct ordering *o, struct scrolled *out)
@@ -358,27 +377,18 @@ static status keep_entries(struct ordering *o, struct scrolled *out)
         s->slots[s->count++] = o->entries[i].slot;
     st = scroll_keep(s, out);
     for (uint32_t i = 0; st == ST_OK && i < out->count; i++)
-        if (!keep_value(o, &o->entries[i], &out->order_values[i]))
+        if (!scroll_order_keep(&o->order, s->request->order_by, o->entries[i].row.payload,
+                               o->entries[i].value, s->arena, &out->order_values[i]))
             st = err_set(s->err, ST_NOMEM, "out of memory for a page");
     return st;
 }
 
 status scroll_ordered(struct scrolling *s, struct scrolled *out)
 {
-    const struct path *by = s->request->order_by;
     struct ordering o = {.s = s};
     struct pindex_info index;
-    status st = collection_index_on(s->c, by, &index, s->err);
+    status st = scroll_order_read(s->c, s->request, &o.order, &index, s->err);
 
-    if (st == ST_NOMEM)
-        return st;
-    if (st != ST_OK || (index.type != PINDEX_INTEGER && index.type != PINDEX_FLOAT &&
-                        index.type != PINDEX_DATETIME))
-        return err_set(
-            s->err, ST_INVALID,
-            "order_by needs an integer, float or datetime index on `%.*s`: make one first",
-            (int)by->text.bytes, (const char *)by->text.data);
-    st = prepare(&o, &index);
     if (st == ST_OK)
         st = find_entries(&o, &index);
     return st == ST_OK ? keep_entries(&o, out) : st;

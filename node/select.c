@@ -176,9 +176,14 @@ static status known_by_indexes(struct asker *a, struct arena *arena, struct know
     return ST_OK;
 }
 
+const struct filter *select_ids(const struct filter *filter)
+{
+    return filter_is_all(filter) ? NULL : ids_of(filter);
+}
+
 uint64_t select_ids_named(const struct filter *filter)
 {
-    const struct filter *ids = filter_is_all(filter) ? NULL : ids_of(filter);
+    const struct filter *ids = select_ids(filter);
 
     return ids == NULL ? UINT64_MAX : ids->id_count;
 }

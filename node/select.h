@@ -57,6 +57,8 @@ NODISCARD
 status select_about(struct collection *c, const struct filter *filter,
                     const struct read_limits *limits, struct arena *arena, uint64_t *matches,
                     struct err *err);
+/* The condition on ids that all that match fulfil, or NULL. */
+const struct filter *select_ids(const struct filter *filter);
 /* How many ids the filter names, if all that match are among them; else UINT64_MAX. */
 uint64_t select_ids_named(const struct filter *filter);
 

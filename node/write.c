@@ -101,6 +101,8 @@ void write_op_destroy(struct write_op *op)
     struct node *node = op->c->node;
 
     tombstones_release(op->c, op->tombstones);
+    cold_set_drop(op->cold);
+    mem_free(op->cold_lsns);
     node_collection_unpin(op->c);
     buf_free(&op->record);
     mem_free(op->overlay);

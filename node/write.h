@@ -23,6 +23,8 @@ struct write_op {
     size_t counted;                      /* what the answer says */
     uint32_t *slots;                     /* of an upsert */
     struct docid *ids;                   /* of a delete: those it logs; borrow from the request */
+    struct cold_set *cold;               /* the same: held while it is wanted what is there */
+    uint64_t *cold_lsns;                 /* of `wanted` in it, 0: not there */
     struct tombstones_batch *tombstones; /* of a delete under S3Only: what it puts */
     struct overlay_entry *overlay;
     struct buf record;

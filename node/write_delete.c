@@ -1,18 +1,36 @@
 /* The way of a delete: under the sequencer's lock all at once. */
-#include "node/cold.h"
+#include "node/cold_exec.h"
+#include "node/cold_reads.h"
 #include "node/write.h"
+
+/* Whether an id that is not in the head is there all the same. A delete with a turn names those
+ * alone that are. */
+static bool is_cold(const struct write_op *op, size_t at)
+{
+    uint64_t deleted;
+
+    if (op->cold_lsns == NULL)
+        return op->terms.turn != NULL && cold_is(op->c);
+    return op->cold_lsns[at] != 0 &&
+           !(tombstones_find(op->c, &op->wanted[at], &deleted) && deleted > op->cold_lsns[at]);
+}
 
 /* Whether the delete names this id in its record, and whether it counts: inside an epoch guard. An
  * id that a delete in flight takes out is logged once more, uncounted: were that delete refused
  * after we had said that nothing is there, the document would be back. */
-static bool delete_takes_locked(const struct write_op *op, const struct docid *id, bool *counts)
+static bool delete_takes_locked(const struct write_op *op, size_t at, bool *counts)
 {
+    const struct docid *id = &op->wanted[at];
     const struct overlay_entry *e = write_overlay_find_locked(op->c, id);
 
-    *counts = e != NULL ? e->present : slots_find(op->c->slots, id) != SLOT_NONE;
+    if (e != NULL)
+        *counts = e->present;
+    else
+        *counts = slots_find(op->c->slots, id) != SLOT_NONE || is_cold(op, at);
     if (e != NULL && e >= op->overlay && e < op->overlay + op->count)
         return false; /* named twice in one request */
-    return e != NULL || *counts || op->terms.absent_too || op->tombstones != NULL;
+    return e != NULL || *counts || op->terms.absent_too ||
+           (op->tombstones != NULL && op->cold_lsns == NULL);
 }
 
 /* Under S3Only an id that is not in RAM may be elsewhere. */
@@ -44,7 +62,7 @@ static status delete_locked(struct write_op *op, struct turn_list *come, struct 
         const struct docid *id = &op->wanted[i];
         bool counts;
 
-        if (!delete_takes_locked(op, id, &counts))
+        if (!delete_takes_locked(op, i, &counts))
             continue;
         op->ids[op->count] = *id;
         write_overlay_add_locked(op, op->count, id, false);
@@ -110,6 +128,54 @@ static void sequence_delete(struct write_op *op)
     }
 }
 
+/* --- under S3Only --- */
+
+/* Which ids the set has, which is held until the lsn is given: what the head says then of those it
+ * has a record of goes before it. */
+static status ask_cold(struct write_op *op, struct err *err)
+{
+    struct cold_reads r;
+    status st;
+
+    op->cold_lsns = mem_zero_array(op->wanted_count, sizeof *op->cold_lsns);
+    if (op->cold_lsns == NULL)
+        return err_set(err, ST_NOMEM, "out of memory for a delete of %zu ids", op->wanted_count);
+    st = cold_reads_begin(op->c, &(struct read_limits){.stop = &op->c->node->stopping}, &r, err);
+    r.terms.newer = NULL;
+    if (st == ST_OK && r.set != NULL)
+        st = cold_set_find(r.set, op->wanted, op->wanted_count, &r.terms, op->cold_lsns, err);
+    op->cold = r.set;
+    return st;
+}
+
+static task_state run_cold(struct task *task)
+{
+    struct write_op *op = (struct write_op *)(void *)task;
+    struct err err = {0};
+    status st = ask_cold(op, &err);
+
+    if (st == ST_OK)
+        sequence_delete(op);
+    else
+        write_op_refuse(op, st, &err);
+    return TASK_DONE;
+}
+
+static void delete_cold(struct write_op *op)
+{
+    struct err err = {0};
+    status st;
+
+    op->task = (struct task){.run = run_cold, .fair_key = op->c->fair_key};
+    if (node_cold_thread()) {
+        (void)run_cold(&op->task);
+        return;
+    }
+    st = node_cold_resubmit(op->c->node, &op->task, &err);
+    if (st != ST_OK)
+        write_op_refuse(op, st, &err);
+}
+
 void delete_on_terms(struct collection *c, const struct docid *ids, size_t count,
                      const struct write_terms *terms, node_write_fn *done, void *arg)
 {
@@ -135,7 +201,10 @@ void delete_on_terms(struct collection *c, const struct docid *ids, size_t count
         write_op_refuse(op, st, &err);
         return;
     }
-    sequence_delete(op);
+    if (cold_is(c) && terms->turn == NULL)
+        delete_cold(op);
+    else
+        sequence_delete(op);
 }
 
 void node_delete(struct collection *c, const struct docid *ids, size_t count, node_write_fn *done,

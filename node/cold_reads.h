@@ -1,0 +1,63 @@
+/* cold_reads.h - what reads of a collection under S3Only share: the cold set, held for as long as
+ * one of them runs, and what of it counts beside the head.
+ *
+ * Order      a set is held first, its rows are asked, then the head: whatever is published in
+ *            between, an id that is there all the time is in the one or the other, and who is in
+ *            both counts with its newer record.
+ * Threads    cold threads, or any that may wait for the network; inside no epoch guard.
+ * Failure    as tiering/cache.h; ST_UNAVAILABLE also where no set was opened since the start. */
+#ifndef NODE_COLD_READS_H
+#define NODE_COLD_READS_H
+
+#include "node/cold.h"
+#include "node/keep.h"
+
+enum { COLD_WAIT_MS = 30000 }; /* of a read that has no deadline of its own */
+
+struct cold_reads {
+    struct collection *c;
+    struct cold_set *set; /* NULL: no cold segments */
+    struct cold_terms terms;
+    struct cold_stats stats;
+};
+/* limits may be NULL. _end() after a failed _begin() too. */
+NODISCARD
+status cold_reads_begin(struct collection *c, const struct read_limits *limits,
+                        struct cold_reads *out, struct err *err);
+void cold_reads_end(struct cold_reads *r);
+
+/* Bit for each vector field. */
+static inline uint64_t cold_all_fields(const struct collection *c)
+{
+    return c->field_count == 0 ? 0 : UINT64_MAX >> (64 - c->field_count);
+}
+
+/* --- documents by id: cold_docs.c --- */
+
+struct cold_doc {
+    bool found;
+    bool in_head; /* was; document is a copy all the same */
+    struct document document;
+};
+/* One for each id. `vector` is not filled. */
+NODISCARD
+status cold_docs(struct cold_reads *r, const struct docid *ids, size_t count,
+                 const struct read_want *want, struct arena *arena, struct cold_doc *out,
+                 struct err *err);
+/* Of rows that are known, one wave. */
+NODISCARD
+status cold_docs_at(struct cold_reads *r, struct cold_row *rows, size_t count,
+                    const struct read_want *want, struct arena *arena, struct document *out,
+                    struct err *err);
+
+/* --- rows that match: cold_rows.c --- */
+
+/* Whether the filter asks which vectors a row has. */
+bool cold_asks_vectors(const struct filter *filter);
+/* Of the cold rows that match, the first `max` by id, from `from` on (NULL: from the first). */
+NODISCARD
+status cold_first(struct cold_reads *r, const struct filter *filter, const struct docid *from,
+                  size_t max, struct arena *arena, struct cold_row **out, size_t *count,
+                  struct err *err);
+
+#endif
