@@ -135,6 +135,13 @@ void cold_vector_at(const struct cold_footer *f, uint16_t position, struct slice
 uint32_t cold_payload_block(const struct cold_footer *f, uint32_t ordinal);
 void cold_payload_range(const struct cold_footer *f, uint32_t block, uint64_t *offset,
                         uint64_t *bytes);
+/* What is checked of a block before anybody looks into it: its checksum and header. */
+NODISCARD
+status cold_payload_check(const struct cold_footer *f, uint32_t block, struct slice bytes,
+                          struct err *err);
+NODISCARD
+status cold_id_check(const struct cold_footer *f, uint32_t block, struct slice bytes,
+                     struct err *err);
 struct cold_payload_row {
     struct slice external_id, payload;
     uint64_t inserted_at_ns;

@@ -89,8 +89,8 @@ static status row_read(const struct cold_footer *f, uint32_t block, uint32_t ord
     return why == NULL ? ST_OK : payload_bad(block, why, err);
 }
 
-static status payload_header(const struct cold_footer *f, uint32_t block, struct slice bytes,
-                             struct err *err)
+status cold_payload_check(const struct cold_footer *f, uint32_t block, struct slice bytes,
+                          struct err *err)
 {
     const uint8_t *at = bytes.data;
     uint32_t rows = f->payload_first[block + 1] - f->payload_first[block];
@@ -123,7 +123,7 @@ status cold_payload_each(const struct cold_footer *f, uint32_t block, struct sli
     status st;
 
     assert(block < f->payload_blocks);
-    st = payload_header(f, block, bytes, err);
+    st = cold_payload_check(f, block, bytes, err);
     if (st != ST_OK)
         return st;
     packed = slice_make(bytes.data + PAYLOAD_HEADER_BYTES, bytes.bytes - PAYLOAD_HEADER_BYTES);
@@ -163,8 +163,8 @@ static status ids_bad(uint32_t block, const char *why, struct err *err)
     return err_set(err, ST_CORRUPT, "cold segment id block %" PRIu32 ": %s", block, why);
 }
 
-static status ids_header(const struct cold_footer *f, uint32_t block, struct slice bytes,
-                         struct err *err)
+status cold_id_check(const struct cold_footer *f, uint32_t block, struct slice bytes,
+                     struct err *err)
 {
     const uint8_t *at = bytes.data;
     size_t used;
@@ -205,7 +205,7 @@ status cold_id_each(const struct cold_footer *f, uint32_t block, struct slice by
     status st;
 
     assert(block < f->id_blocks);
-    st = ids_header(f, block, bytes, err);
+    st = cold_id_check(f, block, bytes, err);
     if (st != ST_OK)
         return st;
     r = rd_make(slice_make(bytes.data + IDS_HEADER_BYTES, le_u16(bytes.data + IDS_AT_USED)));

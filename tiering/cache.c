@@ -78,6 +78,8 @@ static void count_one(const struct call *call, const struct cache_want *w)
     struct cache_account *a = call->terms->account;
     struct cache_counts *counts = call->terms->counts;
 
+    if (w->gap)
+        return;
     if (counts != NULL && w->hit)
         counts->hits++;
     else if (counts != NULL)
@@ -122,6 +124,18 @@ static bool follows(const struct cache_want *w, const struct cache_want *before)
            memcmp(w->object, before->object, 16) == 0;
 }
 
+/* Whether the want at `at` goes into a GET that ends before it. */
+static bool goes_on(const struct call *call, size_t at, uint64_t bytes)
+{
+    const struct cache_want *w = &call->wants[at];
+
+    if (!follows(w, w - 1) || bytes + w->bytes > OBJSTORE_OBJECT_BYTES_MAX)
+        return false;
+    if (w->gap)
+        return at + 1 < call->count && !w[1].gap && goes_on(call, at + 1, bytes + w->bytes);
+    return cache_find(call->cache, w, cache_hash(w->object, w->offset, w->bytes)) == NULL;
+}
+
 static void no_memory(struct call *call, struct cache_want *w)
 {
     w->st = ST_NOMEM;
@@ -139,22 +153,19 @@ static struct cache_block *make_block(struct call *call, const struct cache_want
 }
 
 /* The wants from `first` on that are one GET; returns how many, at least one. */
-static size_t take_missing(struct call *call, size_t first, uint64_t hash)
+static size_t take_missing(struct call *call, size_t first)
 {
     struct cache *c = call->cache;
     struct cache_block *blocks[RUN_MAX];
-    uint64_t bytes = 0;
+    uint64_t bytes = 0, hash;
     uint32_t count = 0;
 
     while (count < RUN_MAX && first + count < call->count) {
         struct cache_want *w = &call->wants[first + count];
 
-        if (count > 0) {
-            hash = cache_hash(w->object, w->offset, w->bytes);
-            if (!follows(w, w - 1) || bytes + w->bytes > OBJSTORE_OBJECT_BYTES_MAX ||
-                cache_find(c, w, hash) != NULL)
-                break;
-        }
+        if (count > 0 && !goes_on(call, first + count, bytes))
+            break;
+        hash = cache_hash(w->object, w->offset, w->bytes);
         blocks[count] = make_block(call, w, hash);
         if (blocks[count] == NULL)
             break;
@@ -184,12 +195,15 @@ static void take_all(struct call *call)
 {
     for (size_t i = 0; i < call->count;) {
         struct cache_want *w = &call->wants[i];
-        uint64_t hash = cache_hash(w->object, w->offset, w->bytes);
 
-        if (take_known(call, w, hash))
+        if (w->gap) {
+            w->st = ST_OK;
             i++;
-        else
-            i += take_missing(call, i, hash);
+        } else if (take_known(call, w, cache_hash(w->object, w->offset, w->bytes))) {
+            i++;
+        } else {
+            i += take_missing(call, i);
+        }
     }
     if (call->reader.left > 0)
         cache_send_queued(call->cache);

@@ -65,6 +65,8 @@ struct cache_want {
     enum cache_class class;
     bool joined; /* begins where the want before it ends, of the same object: one GET may have both.
                   * Small blocks are cheap to keep, GETs are not */
+    bool gap;    /* nobody wants it: it is read over where one GET has what lies on both sides, else
+                  * left out. ST_OK without a body */
     /* Checks (and may change in place, not in length) what came, before anybody sees it; ST_CORRUPT
      * says why not. On the caller's thread or another reader's. NULL: nothing to check. */
     status (*check)(void *arg, uint8_t *body, size_t bytes, struct err *err);

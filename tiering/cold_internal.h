@@ -34,6 +34,7 @@ struct cold_graves {
     _Atomic uint32_t refs;
     struct object_ref object; /* zero: none are dead, and bits is NULL */
     struct cold_dead dead;
+    uint64_t charged;
     struct cache *cache;
 };
 struct cold_member {
@@ -47,7 +48,8 @@ struct cold_set {
     uint8_t collection[16];
     uint64_t floor_lsn, rows;
     struct lock lock; /* LOCK_RANK_LEAF: who is told when it is free */
-    struct cold_free_call *on_free;
+    void (*on_free)(void *arg);
+    void *on_free_arg;
     uint16_t field_count;
     uint16_t fields[COLD_FIELDS_MAX]; /* ids, in the collection's order */
     uint32_t count;
@@ -76,11 +78,24 @@ struct cold_span {
 };
 /* class: of the kind; scan: CACHE_SCAN instead. want->joined is left to the caller. */
 void cold_want(const struct cold_span *span, bool scan, struct cache_want *want);
+/* What lies between two wants of one object, where reading over it is cheaper than another GET:
+ * nobody looks at it and nothing is kept. False: they adjoin, or are too far apart. */
+enum { COLD_GAP_BYTES = 16 * 1024 };
+bool cold_want_gap(const struct cache_want *before, const struct cache_want *next,
+                   struct cache_want *gap);
+/* Records are kept in blocks of a fine cell, so that the ranges of different queries have them in
+ * common. Splits [first, first + count) of a field, widened to whole cells, into spans in order;
+ * all but the first adjoin the one before. spans NULL: how many there are. */
+size_t cold_cell_spans(const struct cold_segment *s, uint16_t position, uint32_t first,
+                       uint32_t count, struct cold_span *spans);
 /* cache_read() with the set's account; counts a wave, GETs, bytes, hits and misses in stats (NULL:
  * not). */
 NODISCARD
 status cold_read(struct cold_set *s, const struct cold_terms *terms, struct cache_want *wants,
                  size_t count, struct cold_stats *stats, struct err *err);
+
+/* The bytes of an id, in the arena; false: no memory. */
+bool cold_copy_id(struct arena *arena, struct docid *id);
 
 /* --- filters --- */
 /* Which rows of a segment a filter lets through, by ordinal; dead ones may be among them. */

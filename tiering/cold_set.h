@@ -5,6 +5,7 @@
  * while the set is held. All that is handed over has passed it.
  *
  * Threads    any, beside each other; calls block on the network (cold threads, never workers).
+ *            cold_set_when_free() before the set is shared.
  * Ownership  counted: cold_set_hold / _drop. Results live in the caller's arena.
  * Memory     footers and dead rows, pinned in the cache; short codes in the cache where they fit;
  *            one wave a call.
@@ -34,7 +35,7 @@ status cold_set_open(const struct cold_set_options *options, struct cold_set **o
                      struct err *err);
 struct cold_set *cold_set_hold(struct cold_set *s);
 void cold_set_drop(struct cold_set *s); /* accepts NULL */
-/* on_free runs when the last holder is gone (on its thread; must not wait). */
+/* on_free runs when the last holder is gone (on its thread; must not wait). One a set. */
 void cold_set_when_free(struct cold_set *s, void (*on_free)(void *arg), void *arg);
 uint64_t cold_set_floor(const struct cold_set *s); /* lsn: S of docs/s3only.md */
 uint64_t cold_set_rows(const struct cold_set *s);  /* not dead, before `newer` */
@@ -87,13 +88,14 @@ struct cold_row {
     uint32_t segment, ordinal;
 };
 enum { COLD_PAYLOAD = 1 }; /* what; vectors by the mask */
-/* Rows by id: at most two waves. Absent ones have found = false. */
+/* Rows by id: two waves, and a third where vectors of fields but the first are asked for. Absent
+ * ones have found = false. */
 NODISCARD
 status cold_set_get(struct cold_set *s, const struct docid *ids, size_t count, unsigned what,
                     uint64_t vectors, const struct cold_terms *terms, struct arena *arena,
                     struct cold_row *out, struct cold_stats *stats, struct err *err);
-/* The rest of rows whose segment and ordinal are known (out[i].segment, .ordinal; id and lsn are
- * filled already): one wave. */
+/* The rest of rows whose segment and ordinal are known (rows[i].segment, .ordinal; id and lsn are
+ * filled already): one wave, or two as above. found = false: something newer came meanwhile. */
 NODISCARD
 status cold_set_rows_at(struct cold_set *s, struct cold_row *rows, size_t count, unsigned what,
                         uint64_t vectors, const struct cold_terms *terms, struct arena *arena,

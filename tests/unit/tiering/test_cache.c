@@ -58,6 +58,39 @@ static void what_adjoins_comes_in_one_get(void **state)
     case_close(&c);
 }
 
+/* What lies between is read over, not kept, and not asked for where one side is there. */
+static void a_gap_is_read_over_between_two_that_are_missing(void **state)
+{
+    struct cache_want wants[5];
+    struct cache_terms terms;
+    struct cache_case c;
+
+    (void)state;
+    case_open(&c, 20 * CASE_COST);
+    terms = case_terms(&c);
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < 5; i++) {
+            wants[i] = case_want(0, i);
+            wants[i].joined = i > 0;
+            wants[i].gap = i % 2 == 1;
+            wants[i].class = wants[i].gap ? CACHE_SCAN : CACHE_ROWS;
+        }
+        assert_int_equal(cache_read(c.cache, &terms, wants, 5, NULL), ST_OK);
+        for (unsigned i = 0; i < 5; i += 2)
+            case_check_body(&wants[i]);
+        cache_give_back(c.cache, wants, 5);
+        assert_int_equal(case_gets(&c), 1);
+        assert_int_equal(case_bytes(&c), 3 * CASE_COST);
+    }
+    (void)cache_forget(c.cache, wants[0].object);
+    assert_false(case_touch(&c, 0, 2));
+    assert_int_equal(cache_read(c.cache, &terms, wants, 5, NULL), ST_OK); /* 0; 4 */
+    cache_give_back(c.cache, wants, 5);
+    assert_int_equal(case_gets(&c), 4);
+    assert_int_equal(c.account.get_bytes, 8 * CASE_BLOCK);
+    case_close(&c);
+}
+
 static void the_longest_unused_goes_first(void **state)
 {
     struct cache_case c;
@@ -314,6 +347,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_block_is_fetched_once_and_then_a_hit),
         cmocka_unit_test(what_adjoins_comes_in_one_get),
+        cmocka_unit_test(a_gap_is_read_over_between_two_that_are_missing),
         cmocka_unit_test(the_longest_unused_goes_first),
         cmocka_unit_test(ghosts_are_of_twice_the_size),
         cmocka_unit_test(a_scan_uses_what_is_there_and_evicts_nothing),

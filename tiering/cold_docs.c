@@ -1,0 +1,486 @@
+/* Documents by id, and the rest of rows that are known by segment and ordinal. */
+#include "base/mem.h"
+#include "tiering/cold_internal.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { WAVE_BLOCKS = 1024 }; /* id blocks of one wave: 4 MiB */
+
+/* --- which ids are where --- */
+
+struct lookup { /* an id that a segment's filter lets through */
+    uint32_t member, block;
+    size_t index;
+};
+struct where { /* the newest row of an id */
+    bool found;
+    uint32_t member, ordinal;
+    uint64_t lsn;
+};
+struct finding {
+    struct cold_set *set;
+    const struct docid *ids;
+    size_t count;
+    const struct cold_terms *terms;
+    struct where *where;
+    struct lookup *lookups;
+    size_t lookup_count;
+    struct cold_span *spans; /* WAVE_BLOCKS of both */
+    struct cache_want *wants;
+    const struct lookup *at, *end; /* those of the block that is walked */
+};
+
+static int compare_lookups(const void *a, const void *b, void *ids)
+{
+    const struct lookup *x = a, *y = b;
+
+    if (x->member != y->member)
+        return x->member < y->member ? -1 : 1;
+    if (x->block != y->block)
+        return x->block < y->block ? -1 : 1;
+    return docid_compare(&((const struct docid *)ids)[x->index],
+                         &((const struct docid *)ids)[y->index]);
+}
+
+static status plan_lookups(struct finding *f, struct err *err)
+{
+    size_t room = f->count * f->set->count;
+
+    f->lookups = mem_alloc_array(room > 0 ? room : 1, sizeof *f->lookups);
+    f->spans = mem_alloc_array(WAVE_BLOCKS, sizeof *f->spans);
+    f->wants = mem_alloc_array(WAVE_BLOCKS, sizeof *f->wants);
+    if (f->lookups == NULL || f->spans == NULL || f->wants == NULL)
+        return err_set(err, ST_NOMEM, "out of memory for finding ids");
+    for (uint32_t m = 0; m < f->set->count; m++) {
+        const struct cold_footer *footer = &f->set->members[m].segment->footer;
+
+        for (size_t i = 0; i < f->count; i++)
+            if (cold_id_may(footer, &f->ids[i]))
+                f->lookups[f->lookup_count++] = (struct lookup){
+                    .member = m, .block = cold_id_block(footer, &f->ids[i]), .index = i};
+    }
+    qsort_r(f->lookups, f->lookup_count, sizeof *f->lookups, compare_lookups,
+            (void *)(uintptr_t)f->ids);
+    return ST_OK;
+}
+
+static void found(struct finding *f, const struct lookup *l, uint32_t ordinal, uint64_t lsn)
+{
+    struct where *w = &f->where[l->index];
+
+    if (cold_member_dead(&f->set->members[l->member], ordinal) || (w->found && w->lsn >= lsn) ||
+        cold_newer_than(f->terms, &f->ids[l->index], lsn))
+        return;
+    *w = (struct where){.found = true, .member = l->member, .ordinal = ordinal, .lsn = lsn};
+}
+
+/* Both sides rise. */
+static status match_entry(void *arg, const struct docid *id, uint32_t ordinal, uint64_t lsn,
+                          struct err *err)
+{
+    struct finding *f = arg;
+
+    (void)err;
+    while (f->at < f->end && docid_compare(&f->ids[f->at->index], id) < 0)
+        f->at++;
+    /* One id may have been asked for twice. */
+    for (const struct lookup *l = f->at; l < f->end && docid_equal(&f->ids[l->index], id); l++)
+        found(f, l, ordinal, lsn);
+    return ST_OK;
+}
+
+static bool same_block(const struct lookup *a, const struct lookup *b)
+{
+    return a->member == b->member && a->block == b->block;
+}
+
+/* Makes the wants of the blocks from *at on, at most a wave of them. */
+static size_t next_blocks(struct finding *f, size_t *at)
+{
+    size_t count = 0;
+
+    while (count < WAVE_BLOCKS && *at < f->lookup_count) {
+        const struct lookup *l = &f->lookups[*at];
+        struct cold_span *span = &f->spans[count];
+
+        *span = (struct cold_span){.segment = f->set->members[l->member].segment,
+                                   .kind = COLD_ID_BLOCK,
+                                   .first = l->block};
+        cold_want(span, false, &f->wants[count]);
+        f->wants[count].joined = count > 0 && f->spans[count - 1].segment == span->segment &&
+                                 f->spans[count - 1].first + 1 == span->first;
+        count++;
+        while (*at < f->lookup_count && same_block(&f->lookups[*at], l))
+            (*at)++;
+    }
+    return count;
+}
+
+static status walk_blocks(struct finding *f, size_t from, size_t count, struct err *err)
+{
+    status st = ST_OK;
+
+    for (size_t i = 0; st == ST_OK && i < count; i++) {
+        size_t to = from;
+
+        while (to < f->lookup_count && same_block(&f->lookups[to], &f->lookups[from]))
+            to++;
+        f->at = &f->lookups[from];
+        f->end = &f->lookups[to];
+        st = cold_id_each(&f->spans[i].segment->footer, f->spans[i].first, f->wants[i].body,
+                          match_entry, f, err);
+        if (st != ST_OK)
+            (void)err_wrap(err, st, "cold segment %s", f->spans[i].segment->key);
+        from = to;
+    }
+    return st;
+}
+
+/* Where the newest rows of the ids are, that are neither dead nor overridden. */
+static status find(struct finding *f, struct cold_stats *stats, struct err *err)
+{
+    status st = plan_lookups(f, err);
+
+    for (size_t at = 0; st == ST_OK && at < f->lookup_count;) {
+        size_t from = at, count = next_blocks(f, &at);
+
+        st = cold_read(f->set, f->terms, f->wants, count, stats, err);
+        if (st == ST_OK)
+            st = walk_blocks(f, from, count, err);
+        cache_give_back(f->set->cache, f->wants, count);
+    }
+    mem_free(f->lookups);
+    mem_free(f->spans);
+    mem_free(f->wants);
+    return st;
+}
+
+status cold_set_find(struct cold_set *s, const struct docid *ids, size_t count,
+                     const struct cold_terms *terms, uint64_t *lsns, struct err *err)
+{
+    struct finding f = {.set = s,
+                        .ids = ids,
+                        .count = count,
+                        .terms = terms,
+                        .where = mem_zero_array(count + 1, sizeof *f.where)};
+    status st = f.where != NULL ? find(&f, NULL, err)
+                                : err_set(err, ST_NOMEM, "out of memory for finding ids");
+
+    for (size_t i = 0; st == ST_OK && i < count; i++)
+        lsns[i] = f.where[i].found ? f.where[i].lsn : 0;
+    mem_free(f.where);
+    return st;
+}
+
+/* --- the rest of a row --- */
+
+struct piece { /* what is fetched of a row: its payload block, or a vector */
+    size_t row, want;
+    uint32_t ordinal;
+    struct cold_span span;
+    uint16_t place; /* of a vector, in the collection's list */
+};
+struct rest {
+    struct cold_set *set;
+    struct cold_row *rows;
+    unsigned what;
+    uint64_t vectors;
+    const struct cold_terms *terms;
+    struct arena *arena;
+    struct piece *pieces; /* sorted by where they lie */
+    struct cache_want *wants;
+    size_t count, want_count;
+    struct buf unpacked;
+    const struct piece *at, *end; /* those of the payload block that is walked */
+    struct piece *later;          /* vectors whose positions a payload block has told */
+    size_t later_count;
+};
+
+static int compare_pieces(const void *a, const void *b)
+{
+    const struct piece *x = a, *y = b;
+
+    if (x->span.segment != y->span.segment)
+        return x->span.segment < y->span.segment ? -1 : 1;
+    if (x->span.kind != y->span.kind)
+        return x->span.kind < y->span.kind ? -1 : 1;
+    if (x->span.position != y->span.position)
+        return x->span.position < y->span.position ? -1 : 1;
+    if (x->span.first != y->span.first)
+        return x->span.first < y->span.first ? -1 : 1;
+    return x->ordinal < y->ordinal ? -1 : x->ordinal > y->ordinal;
+}
+
+static bool same_kind(const struct piece *a, const struct piece *b)
+{
+    return a->span.segment == b->span.segment && a->span.kind == b->span.kind &&
+           a->span.position == b->span.position;
+}
+
+/* joined: of one kind with the want before it. */
+static void add_want(struct rest *r, const struct cold_span *span, bool joined)
+{
+    struct cache_want want;
+
+    cold_want(span, false, &want);
+    want.joined = joined;
+    if (joined && cold_want_gap(&r->wants[r->want_count - 1], &want, &r->wants[r->want_count]))
+        r->want_count++;
+    r->wants[r->want_count++] = want;
+}
+
+/* Pieces of the same bytes have one want. */
+static status read_pieces(struct rest *r, struct cold_stats *stats, struct err *err)
+{
+    qsort(r->pieces, r->count, sizeof *r->pieces, compare_pieces);
+    r->want_count = 0;
+    for (size_t i = 0; i < r->count; i++) {
+        const struct piece *before = i > 0 ? &r->pieces[i - 1] : NULL;
+        struct piece *p = &r->pieces[i];
+        bool same = before != NULL && same_kind(before, p);
+
+        if (!same || before->span.first != p->span.first)
+            add_want(r, &p->span, same);
+        p->want = r->want_count - 1;
+    }
+    return cold_read(r->set, r->terms, r->wants, r->want_count, stats, err);
+}
+
+static status no_memory(struct err *err)
+{
+    return err_set(err, ST_NOMEM, "out of memory for documents");
+}
+
+static bool copy_slice(struct arena *arena, struct slice from, struct slice *to)
+{
+    uint8_t *at = arena_alloc(arena, from.bytes + 1);
+
+    if (at == NULL)
+        return false;
+    if (from.bytes > 0)
+        memcpy(at, from.data, from.bytes);
+    *to = slice_make(at, from.bytes);
+    return true;
+}
+
+bool cold_copy_id(struct arena *arena, struct docid *id)
+{
+    return id->kind != DOCID_BYTES || copy_slice(arena, id->bytes, &id->bytes);
+}
+
+/* Vectors of fields but the first: where they are is known now. */
+static void note_positions(struct rest *r, const struct piece *piece,
+                           const struct cold_payload_row *row)
+{
+    const struct cold_segment *s = piece->span.segment;
+
+    for (uint16_t place = 0; place < r->set->field_count; place++) {
+        int position = s->position_of[place];
+
+        if ((r->vectors >> place & 1) == 0 || position <= 0 ||
+            row->positions[position] == UINT32_MAX)
+            continue;
+        r->later[r->later_count++] = (struct piece){.row = piece->row,
+                                                    .ordinal = piece->ordinal,
+                                                    .place = place,
+                                                    .span = {.segment = s,
+                                                             .kind = COLD_VECTORS,
+                                                             .position = (uint16_t)position,
+                                                             .first = row->positions[position],
+                                                             .count = 1}};
+    }
+}
+
+static status take_row(struct rest *r, const struct piece *piece,
+                       const struct cold_payload_row *row, struct err *err)
+{
+    struct cold_row *out = &r->rows[piece->row];
+
+    if (row->lsn != out->lsn || !docid_equal(&row->id, &out->id))
+        return err_set(err, ST_CORRUPT, "row %" PRIu32 " is another than its index says",
+                       piece->ordinal);
+    note_positions(r, piece, row);
+    if ((r->what & COLD_PAYLOAD) == 0)
+        return ST_OK;
+    out->inserted_at_ns = row->inserted_at_ns;
+    if (!copy_slice(r->arena, row->external_id, &out->external_id) ||
+        !copy_slice(r->arena, row->payload, &out->payload))
+        return no_memory(err);
+    return ST_OK;
+}
+
+/* Both sides rise; a row may be asked for twice. */
+static status take_payload(void *arg, uint32_t ordinal, const struct cold_payload_row *row,
+                           struct err *err)
+{
+    struct rest *r = arg;
+    status st = ST_OK;
+
+    while (st == ST_OK && r->at < r->end && r->at->ordinal == ordinal)
+        st = take_row(r, r->at++, row, err);
+    return st;
+}
+
+static status take_vector(struct rest *r, const struct piece *p, struct slice body, struct err *err)
+{
+    const struct cold_footer *f = &p->span.segment->footer;
+    float *values = arena_array(r->arena, f->fields[p->span.position].dim, sizeof *values);
+
+    if (values == NULL)
+        return no_memory(err);
+    cold_vector_at(f, p->span.position, body, 0, values);
+    r->rows[p->row].vectors[p->place] = values;
+    return ST_OK;
+}
+
+static status take_pieces(struct rest *r, struct err *err)
+{
+    status st = ST_OK;
+
+    for (size_t i = 0, next; st == ST_OK && i < r->count; i = next) {
+        const struct piece *p = &r->pieces[i];
+        struct slice body = r->wants[p->want].body;
+
+        for (next = i + 1; next < r->count && r->pieces[next].want == p->want;)
+            next++;
+        r->at = p;
+        r->end = r->pieces + next;
+        for (; st == ST_OK && p->span.kind == COLD_VECTORS && r->at < r->end; r->at++)
+            st = take_vector(r, r->at, body, err);
+        if (st == ST_OK && p->span.kind != COLD_VECTORS)
+            st = cold_payload_each(&p->span.segment->footer, p->span.first, body, &r->unpacked,
+                                   take_payload, r, err);
+        if (st != ST_OK)
+            (void)err_wrap(err, st, "cold segment %s", p->span.segment->key);
+    }
+    return st;
+}
+
+static void plan_row(struct rest *r, size_t index)
+{
+    const struct cold_row *row = &r->rows[index];
+    const struct cold_segment *s = r->set->members[row->segment].segment;
+    bool payload = (r->what & COLD_PAYLOAD) != 0;
+
+    for (uint16_t place = 0; place < r->set->field_count; place++) {
+        int position = s->position_of[place];
+
+        if ((r->vectors >> place & 1) == 0 || position < 0)
+            continue;
+        payload = payload || position > 0;
+        if (position == 0 && row->ordinal < s->footer.fields[0].rows)
+            r->pieces[r->count++] = (struct piece){
+                .row = index,
+                .ordinal = row->ordinal,
+                .place = place,
+                .span = {.segment = s, .kind = COLD_VECTORS, .first = row->ordinal, .count = 1}};
+    }
+    if (payload)
+        r->pieces[r->count++] =
+            (struct piece){.row = index,
+                           .ordinal = row->ordinal,
+                           .span = {.segment = s,
+                                    .kind = COLD_PAYLOAD_BLOCK,
+                                    .first = cold_payload_block(&s->footer, row->ordinal)}};
+}
+
+static status prepare_rows(struct rest *r, size_t count, struct err *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct cold_row *row = &r->rows[i];
+
+        if (!row->found)
+            continue;
+        row->vectors = arena_zero(r->arena, (r->set->field_count + 1u) * sizeof *row->vectors);
+        if (row->vectors == NULL)
+            return no_memory(err);
+        plan_row(r, i);
+    }
+    return ST_OK;
+}
+
+static status read_and_take(struct rest *r, struct cold_stats *stats, struct err *err)
+{
+    status st = read_pieces(r, stats, err);
+
+    if (st == ST_OK)
+        st = take_pieces(r, err);
+    cache_give_back(r->set->cache, r->wants, r->want_count);
+    return st;
+}
+
+/* Of rows with found = true. */
+static status fill_rows(struct rest *r, size_t count, struct cold_stats *stats, struct err *err)
+{
+    size_t room = count * (r->set->field_count + 1u) + 1;
+    struct piece *first, *later;
+    status st;
+
+    first = r->pieces = mem_alloc_array(room, sizeof *r->pieces);
+    later = r->later = mem_alloc_array(room, sizeof *r->later);
+    r->wants = mem_alloc_array(2 * room, sizeof *r->wants);
+    buf_init(&r->unpacked, COLD_PAYLOAD_BLOCK_BYTES_MAX);
+    st = first == NULL || later == NULL || r->wants == NULL ? no_memory(err)
+                                                            : prepare_rows(r, count, err);
+    if (st == ST_OK)
+        st = read_and_take(r, stats, err);
+    if (st == ST_OK && r->later_count > 0) {
+        r->pieces = later;
+        r->count = r->later_count;
+        st = read_and_take(r, stats, err);
+    }
+    buf_free(&r->unpacked);
+    mem_free(r->wants);
+    mem_free(later);
+    mem_free(first);
+    return st;
+}
+
+status cold_set_rows_at(struct cold_set *s, struct cold_row *rows, size_t count, unsigned what,
+                        uint64_t vectors, const struct cold_terms *terms, struct arena *arena,
+                        struct cold_stats *stats, struct err *err)
+{
+    struct rest r = {
+        .set = s, .rows = rows, .what = what, .vectors = vectors, .terms = terms, .arena = arena};
+    status st;
+
+    for (size_t i = 0; i < count; i++)
+        if (rows[i].segment >= s->count ||
+            rows[i].ordinal >= s->members[rows[i].segment].segment->footer.rows)
+            return err_set(err, ST_BUG, "a row of another set");
+    for (size_t i = 0; i < count; i++)
+        rows[i].found = true;
+    st = fill_rows(&r, count, stats, err);
+    for (size_t i = 0; st == ST_OK && i < count; i++)
+        rows[i].found = !cold_member_dead(&s->members[rows[i].segment], rows[i].ordinal) &&
+                        !cold_newer_than(terms, &rows[i].id, rows[i].lsn);
+    return st;
+}
+
+status cold_set_get(struct cold_set *s, const struct docid *ids, size_t count, unsigned what,
+                    uint64_t vectors, const struct cold_terms *terms, struct arena *arena,
+                    struct cold_row *out, struct cold_stats *stats, struct err *err)
+{
+    struct finding f = {.set = s,
+                        .ids = ids,
+                        .count = count,
+                        .terms = terms,
+                        .where = mem_zero_array(count + 1, sizeof *f.where)};
+    struct rest r = {
+        .set = s, .rows = out, .what = what, .vectors = vectors, .terms = terms, .arena = arena};
+    status st = f.where != NULL ? find(&f, stats, err) : no_memory(err);
+
+    for (size_t i = 0; st == ST_OK && i < count; i++) {
+        out[i] = (struct cold_row){.found = f.where[i].found,
+                                   .id = ids[i],
+                                   .lsn = f.where[i].lsn,
+                                   .segment = f.where[i].member,
+                                   .ordinal = f.where[i].ordinal};
+        if (!cold_copy_id(arena, &out[i].id))
+            st = no_memory(err);
+    }
+    mem_free(f.where);
+    return st == ST_OK ? fill_rows(&r, count, stats, err) : st;
+}

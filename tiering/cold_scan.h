@@ -1,0 +1,19 @@
+/* cold_scan.h - all payload of a segment, in order, past the cache: for scans and filters. */
+#ifndef TIERING_COLD_SCAN_H
+#define TIERING_COLD_SCAN_H
+
+#include "tiering/cold_internal.h"
+
+/* A row is valid during fn; its status but ST_OK ends the scan. */
+typedef cold_payload_fn cold_scan_fn;
+NODISCARD
+status cold_scan_payload(struct cold_set *s, const struct cold_segment *segment,
+                         const struct cold_terms *terms, cold_scan_fn *fn, void *arg,
+                         struct cold_stats *stats, struct err *err);
+
+/* What a filter is, as 128 bits: equal filters, equal keys. Filters that differ in nothing but
+ * spelling may have two. */
+NODISCARD
+status cold_filter_key(const struct filter *f, uint64_t key[2], struct err *err);
+
+#endif
