@@ -83,6 +83,8 @@ static void send(struct fetch *f, struct place *p)
                                    .pool = OBJSTORE_BULK,
                                    .key = p->item.key,
                                    .bytes_max = p->item.bytes_max,
+                                   .range_offset = p->item.offset,
+                                   .range_bytes = p->item.part ? p->item.bytes : 0,
                                    .fresh_connection = ask_fresh(&f->ask, &p->tries),
                                    .done = on_done,
                                    .arg = p};

@@ -25,7 +25,9 @@ struct fetch_item {
     char key[FETCH_KEY_BYTES];
     uint64_t bytes;   /* 0: not known */
     size_t bytes_max; /* a longer object is wrong */
-    uint64_t tag;     /* the caller's */
+    bool part;        /* [offset, offset + bytes) of it; a shorter body is the caller's to find */
+    uint64_t offset;
+    uint64_t tag; /* the caller's */
 };
 /* The next object to fetch; false: there are no more. Called on the thread of fetch_next(). */
 typedef bool fetch_source_fn(void *arg, struct fetch_item *out);

@@ -58,24 +58,40 @@ struct fold_options {
 struct fold_report {
     struct publish_report publish;
     uint32_t merged, segments;
-    uint64_t rows_written, rows_dead;
+    uint64_t rows_written;
+    uint64_t rows_dead; /* from now on, in segments that stay */
+    uint64_t requests;  /* about */
 };
 NODISCARD
 status fold_run(const struct fold_options *options, const struct manifest *before,
                 struct manifest *after, struct fold_report *out, struct err *err);
 
-/* Every row of a manifest's cold segments that is not dead, streaming: merging, restoring into RAM,
- * verify. Bulk GETs, several in flight; at most 64 MiB of them. */
+/* Every row of a cold segment that is not dead, in order of ordinals, streaming: merging, restoring
+ * into RAM. Several GETs in flight. Vectors of fields but the first lie in another order and wait
+ * in `scratch_dir` meanwhile, or in RAM. */
+struct ask;
+struct cold_stream_options {
+    const struct ask *ask;
+    const uint8_t *collection;
+    const struct manifest_cold *segment;
+    const struct catalog_collection *schema; /* fields by its list */
+    struct fs *fs;
+    const char *scratch_dir;  /* is there; NULL: in RAM */
+    uint64_t bytes_in_flight; /* 0: 64 MiB */
+    uint32_t window;          /* requests in flight; 0: 8 */
+};
 struct cold_stream_row {
-    struct fold_row row;
+    struct fold_row row; /* valid during the call */
     uint32_t ordinal;
 };
-struct ask;
+struct cold_stream_report { /* of a failure too */
+    uint64_t rows, bytes, requests;
+};
+/* ST_CORRUPT names the object; its rows before the damage were handed over. */
 NODISCARD
-status cold_stream(const struct ask *ask, const uint8_t collection[16],
-                   const struct manifest_cold *segment, const struct catalog_collection *schema,
+status cold_stream(const struct cold_stream_options *options,
                    status (*fn)(void *arg, const struct cold_stream_row *row, struct err *err),
-                   void *arg, struct err *err);
+                   void *arg, struct cold_stream_report *report, struct err *err);
 /* Reads everything and checks what the sections say about each other: `verify`. */
 NODISCARD
 status cold_verify(const struct ask *ask, const uint8_t collection[16],

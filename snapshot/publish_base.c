@@ -133,6 +133,7 @@ status publish_base(struct publisher *p, struct err *err)
     assert(p->options->field_count <= RECORD_FIELDS_MAX);
     p->now.segment_count = 0;
     p->now.cold_count = 0; /* their rows are in RAM again */
+    p->now.rows = slots_live_count(p->options->slots);
     while (st == ST_OK && b.slot < b.end)
         st = write_segment(&b, err);
     if (st == ST_OK)

@@ -308,6 +308,41 @@ static status read_segments(struct runner *r, struct err *err)
     return st;
 }
 
+/* --- cold segments --- */
+
+static void cold_progress(void *arg, uint64_t bytes)
+{
+    progress(arg, bytes);
+}
+
+static bool reads_colds(const struct runner *r)
+{
+    return r->plan->has_manifest && !r->options->without_colds;
+}
+
+static status read_colds(struct runner *r, struct err *err)
+{
+    const struct restore_cold to = {.options = r->options,
+                                    .ask = &r->ask,
+                                    .deep = r->deep,
+                                    .on_row = r->sink->on_row != NULL ? hand_row : NULL,
+                                    .progress = cold_progress,
+                                    .arg = r};
+    struct restore_cold_report report = {.bytes = 0};
+    status st;
+
+    if (!reads_colds(r))
+        return ST_OK;
+    st = restore_cold_read(&to, &r->plan->manifest, &report, err);
+    r->report.requests += report.requests;
+    r->report.segment_bytes += report.bytes;
+    for (size_t i = 0; to.on_row == NULL && i < r->plan->manifest.cold_count; i++)
+        r->report.rows += r->plan->manifest.colds[i].rows - r->plan->manifest.colds[i].dead_rows;
+    return st;
+}
+
+/* --- groups --- */
+
 struct expected { /* a group, and what the log before it says of it */
     const struct runner *r;
     uint64_t epoch, seq;
@@ -455,6 +490,8 @@ static void begin(struct runner *r)
     r->use_image = plan->has_manifest && plan->manifest.image_count > 0 &&
                    !r->options->without_image && (r->deep || r->sink->on_slot != NULL);
     r->objects = plan->manifest.segment_count + plan->groups;
+    if (reads_colds(r))
+        r->objects += plan->manifest.cold_count;
     for (size_t i = 0; r->use_image && i < plan->manifest.image_count; i++)
         r->objects += (uint64_t)is_wanted(&slots, &plan->manifest.images[i]) +
                       (r->sink->on_node != NULL && is_wanted(&nodes, &plan->manifest.images[i]));
@@ -470,6 +507,8 @@ static status run(struct runner *r, struct err *err)
 
     if (r->use_image)
         st = read_image(r, false, err);
+    if (st == ST_OK)
+        st = read_colds(r, err);
     if (st == ST_OK)
         st = fetch_open(&r->ask, fetch_window(r), fetch_bytes(r), name_next, r, &r->fetch, err);
     if (st == ST_OK)
@@ -492,9 +531,6 @@ status restore_run_deep(const struct restore_options *options, const struct rest
         .options = options, .plan = plan, .sink = sink, .ask = restore_ask(options), .deep = deep};
     status st = restore_plan_check(plan, err);
 
-    if (st == ST_OK && plan->has_manifest && plan->manifest.cold_count > 0)
-        st = err_set(err, ST_UNSUPPORTED, "its %zu cold segments cannot be loaded yet",
-                     plan->manifest.cold_count);
     if (st != ST_OK)
         return st;
     begin(&r);

@@ -2,6 +2,9 @@
  * groups, in the order docs/protocol.md says ("Publishing"), fetched ahead and handed over one at a
  * time.
  *
+ * Cold segments are read like others, unless the options leave them where they are: then what comes
+ * is the head of an S3Only collection (docs/s3only.md).
+ *
  * The caller places rows (snapshot/restore_rows.h does it for slots and vindexes). Rows of
  * segments, then records, each by the rule of docs/formats/checkpoint.md, come to the exact state,
  * with or without an image: an image only says in which slot a row is to lie, so that its links
@@ -18,6 +21,7 @@
 #define SNAPSHOT_RESTORE_H
 
 #include "base/clock.h"
+#include "base/fs.h"
 #include "base/rand.h"
 #include "objstore/objstore.h"
 #include "segment/group.h"
@@ -35,7 +39,8 @@ struct restore_plan { /* what there is: root, manifest, and the end of the log *
     } * runs;
     size_t run_count;
     uint64_t groups;
-    uint64_t bytes; /* of segments, images and manifest; groups where a listing told */
+    uint64_t bytes;      /* of segments, images and manifest; groups where a listing told */
+    uint64_t cold_bytes; /* of bytes: cold segments */
 };
 struct restore_options {
     struct objstore *store;
@@ -46,6 +51,10 @@ struct restore_options {
     uint32_t fetch_ahead;       /* requests in flight; 0: 8 */
     uint64_t give_up_ms;        /* transient failures for so long end it; 0: 60,000 */
     bool without_image;         /* nothing rests on one: what is left when it is damaged */
+    bool without_colds;         /* rows of cold segments stay where they are: S3Only */
+    struct fs *fs;              /* with scratch_dir */
+    const char *scratch_dir;    /* is there; vectors of cold segments of several fields wait there
+                                 * until their row comes; NULL: in RAM */
     const _Atomic bool *stop;
 };
 NODISCARD

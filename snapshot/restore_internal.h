@@ -1,4 +1,5 @@
-/* restore_internal.h - what restore.c, restore_plan.c and restore_verify.c share. */
+/* restore_internal.h - what restore.c, restore_cold.c, restore_plan.c and restore_verify.c share.
+ */
 #ifndef SNAPSHOT_RESTORE_INTERNAL_H
 #define SNAPSHOT_RESTORE_INTERNAL_H
 
@@ -20,6 +21,22 @@ status restore_get(const struct ask *ask, const char *key, size_t bytes_max, uns
 /* Length and checksum are what the manifest says. */
 NODISCARD
 status restore_ref_check(const struct object_ref *ref, struct slice bytes, struct err *err);
+
+/* The cold segments of a manifest, one after the other. */
+struct restore_cold {
+    const struct restore_options *options;
+    const struct ask *ask;
+    bool deep;
+    status (*on_row)(void *arg, const struct segment_row *row, struct err *err); /* NULL: no one */
+    void (*progress)(void *arg, uint64_t bytes);                                 /* after each */
+    void *arg;
+};
+struct restore_cold_report { /* added to */
+    uint64_t bytes, requests;
+};
+NODISCARD
+status restore_cold_read(const struct restore_cold *to, const struct manifest *m,
+                         struct restore_cold_report *report, struct err *err);
 
 /* Something is missing or damaged. Where the root says now that it may have been collected since
  * the plan's root was read, ST_UNAVAILABLE: begin again (dropped: ST_NOT_FOUND); else st as it is.

@@ -144,7 +144,9 @@ static status read_manifest(struct planner *p, struct err *err)
         plan->bytes += plan->manifest.segments[i].object.bytes;
     for (size_t i = 0; i < plan->manifest.image_count; i++)
         plan->bytes += plan->manifest.images[i].object.bytes;
-    plan->bytes += manifest_cold_bytes(&plan->manifest);
+    if (!p->options->without_colds)
+        plan->cold_bytes = manifest_cold_bytes(&plan->manifest);
+    plan->bytes += plan->cold_bytes;
     return ST_OK;
 }
 

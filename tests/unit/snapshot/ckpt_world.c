@@ -96,7 +96,7 @@ static void row_texts(uint32_t id, uint64_t lsn, char external[64], struct buf *
     }
 }
 
-static struct docid docid_of(uint32_t id)
+struct docid world_docid(uint32_t id)
 {
     struct docid d = docid_u64(id);
 
@@ -115,7 +115,7 @@ static struct docid docid_of(uint32_t id)
 
 static void apply_row(struct world *w, uint32_t id, uint64_t lsn)
 {
-    struct docid docid = docid_of(id);
+    struct docid docid = world_docid(id);
     float vector[WORLD_DIM];
     char external[64];
     struct buf payload;
@@ -136,7 +136,7 @@ static void apply_row(struct world *w, uint32_t id, uint64_t lsn)
 static void apply(struct world *w, const struct world_op *op)
 {
     for (unsigned i = 0; i < op->count; i++) {
-        struct docid docid = docid_of(op->ids[i]);
+        struct docid docid = world_docid(op->ids[i]);
 
         if (op->is_delete)
             (void)slots_erase(w->slots, &docid);
@@ -224,7 +224,7 @@ status world_checkpoint(struct world *w, struct checkpoint_info *info, struct er
 
 static void put_record_row(struct record_writer *writer, uint32_t id, uint64_t lsn)
 {
-    struct docid docid = docid_of(id);
+    struct docid docid = world_docid(id);
     float vector[WORLD_DIM];
     const struct record_vector v = {.field = 0, .dim = WORLD_DIM, .values = vector};
     char external[64];
@@ -242,7 +242,7 @@ void world_record(const struct world_op *op, struct buf *out)
 
     record_begin(&writer, out, op->is_delete ? RECORD_DELETE : RECORD_UPSERT, op->lsn * 1000);
     for (unsigned i = 0; i < op->count; i++) {
-        struct docid docid = docid_of(op->ids[i]);
+        struct docid docid = world_docid(op->ids[i]);
 
         if (op->is_delete)
             record_put_id(&writer, &docid);
@@ -269,7 +269,7 @@ void world_replay(struct world *w, uint64_t start_lsn)
         if (op->lsn <= start_lsn)
             continue;
         for (unsigned k = 0; k < op->count; k++) {
-            struct docid docid = docid_of(op->ids[k]);
+            struct docid docid = world_docid(op->ids[k]);
             uint32_t slot = slots_find(w->slots, &docid);
             struct row row = {.lsn = 0};
 
@@ -302,7 +302,7 @@ uint64_t world_restart(struct world *w)
 
 static void check_row(struct world *w, uint32_t id)
 {
-    struct docid docid = docid_of(id);
+    struct docid docid = world_docid(id);
     uint32_t slot = slots_find(w->slots, &docid);
     float vector[WORLD_DIM];
     char external[64];

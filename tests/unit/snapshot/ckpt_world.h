@@ -56,6 +56,7 @@ void world_replay(struct world *w, uint64_t start_lsn);
 /* All of the above; without a checkpoint the whole log is replayed. Returns the start lsn. */
 uint64_t world_restart(struct world *w);
 void world_check(struct world *w);
+struct docid world_docid(uint32_t id);
 /* The payload of an operation's record, as the log has it. */
 void world_record(const struct world_op *op, struct buf *out);
 /* What is expected after lsn: `expected` of then. */

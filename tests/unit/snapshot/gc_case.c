@@ -8,7 +8,7 @@ struct gc_case gc;
 
 static const uint8_t US[16] = {7};
 
-static void name(uint64_t n, uint8_t out[16])
+void gc_name(uint64_t n, uint8_t out[16])
 {
     memset(out, 0, 16);
     memcpy(out, &n, sizeof n);
@@ -34,7 +34,7 @@ void gc_data(uint64_t n)
     char key[OBJKEY_BYTES];
     uint8_t uuid[16];
 
-    name(n, uuid);
+    gc_name(n, uuid);
     objkey_data(GC_ID, uuid, key);
     gc_has(key, GC_NOON_NS);
 }
@@ -52,9 +52,9 @@ struct manifest *gc_manifest(uint64_t revision, uint64_t parent, uint64_t n, uin
     m->revision = revision;
     m->parent_revision = parent;
     m->floor = floor;
-    name(segment, s.object.uuid);
+    gc_name(segment, s.object.uuid);
     assert_int_equal(manifest_add_segment(m, &s, &err), ST_OK);
-    name(n, uuid);
+    gc_name(n, uuid);
     memcpy(m->collection, uuid, 16); /* the tests' way to find it by its name */
     objkey_manifest(GC_ID, revision, uuid, key);
     gc_has(key, modified_ns);
@@ -65,8 +65,8 @@ void gc_cold(struct manifest *m, uint64_t n, uint64_t dead)
 {
     struct manifest_cold c = {.rows = 2, .dead_rows = dead == 0 ? 0 : 1};
 
-    name(n, c.object.uuid);
-    name(dead, c.dead.uuid);
+    gc_name(n, c.object.uuid);
+    gc_name(dead, c.dead.uuid);
     c.dead.bytes = c.dead_rows * 64ull;
     assert_int_equal(manifest_add_cold(m, &c, NULL), ST_OK);
 }
@@ -75,7 +75,7 @@ void gc_root_names(uint64_t revision, uint64_t n, struct log_floor floor)
 {
     gc.root.has_manifest = true;
     gc.root.manifest_revision = revision;
-    name(n, gc.root.manifest.uuid);
+    gc_name(n, gc.root.manifest.uuid);
     gc.root.floor = floor;
     gc.root.revision = revision + 1;
 }
@@ -87,8 +87,8 @@ void gc_pin(uint64_t n, uint64_t revision, uint64_t manifest_name, uint64_t epoc
 
     *p = (struct pin){
         .root_revision = revision, .manifest_revision = revision, .epoch = epoch, .seq = seq};
-    name(n, p->id);
-    name(manifest_name, p->manifest.uuid);
+    gc_name(n, p->id);
+    gc_name(manifest_name, p->manifest.uuid);
     objkey_pin(GC_ID, p->id, key);
     gc_has(key, GC_NOON_NS);
 }
@@ -152,7 +152,7 @@ bool gc_data_there(uint64_t n)
     char key[OBJKEY_BYTES];
     uint8_t uuid[16];
 
-    name(n, uuid);
+    gc_name(n, uuid);
     objkey_data(GC_ID, uuid, key);
     return gc_there(key);
 }
@@ -162,7 +162,7 @@ bool gc_manifest_there(uint64_t revision, uint64_t n)
     char key[OBJKEY_BYTES];
     uint8_t uuid[16];
 
-    name(n, uuid);
+    gc_name(n, uuid);
     objkey_manifest(GC_ID, revision, uuid, key);
     return gc_there(key);
 }

@@ -47,6 +47,7 @@ int gc_teardown(void **state);
 #define GC_TRIAL(f) cmocka_unit_test_setup_teardown(f, gc_setup, gc_teardown)
 
 /* What is in the bucket. Objects are named by small numbers. */
+void gc_name(uint64_t n, uint8_t uuid[16]);
 void gc_has(const char *key, uint64_t modified_ns);
 void gc_group(uint64_t epoch, uint64_t seq);
 void gc_data(uint64_t n);

@@ -96,6 +96,26 @@ static void orphans_go_and_shorten_nothing(void **state)
     assert_false(gc_data_there(33));
 }
 
+/* What replaced the base: a cold segment with dead rows, one without; other ones are orphans. */
+static void cold_segments_and_their_dead_rows_are_kept(void **state)
+{
+    struct manifest_cold with = {.object = {.bytes = 1}, .dead = {.bytes = 1}};
+    struct manifest_cold without = {.object = {.bytes = 1}};
+
+    (void)state;
+    gc_two_versions();
+    gc_name(41, with.object.uuid);
+    gc_name(42, with.dead.uuid);
+    gc_name(43, without.object.uuid);
+    assert_int_equal(manifest_add_cold(&gc.manifests[1], &with, NULL), ST_OK);
+    assert_int_equal(manifest_add_cold(&gc.manifests[1], &without, NULL), ST_OK);
+    for (uint64_t n = 41; n <= 45; n++)
+        gc_data(n);
+    assert_int_equal(gc_run(), OBJSTORE_OK);
+    assert_true(gc_data_there(41) && gc_data_there(42) && gc_data_there(43));
+    assert_false(gc_data_there(44) || gc_data_there(45));
+}
+
 static void the_mark_never_goes_back(void **state)
 {
     (void)state;
@@ -430,6 +450,7 @@ int main(void)
         GC_TRIAL(age_counts_from_the_replacement),
         GC_TRIAL(a_store_without_time_keeps_by_age),
         GC_TRIAL(orphans_go_and_shorten_nothing),
+        GC_TRIAL(cold_segments_and_their_dead_rows_are_kept),
         GC_TRIAL(the_mark_never_goes_back),
         GC_TRIAL(zombies_groups_go_and_open_epochs_stay),
         GC_TRIAL(a_pin_keeps_what_it_needs),
