@@ -328,7 +328,7 @@ static status frames_take(struct room *room, const uint8_t *frames, struct cold_
 
 static status arrays_take(const struct found *found, struct cold_footer *f, struct err *err)
 {
-    struct room room;
+    struct room room = {.u16 = NULL};
     status st = room_make(f, &room, err);
 
     if (st != ST_OK)
