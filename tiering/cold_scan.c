@@ -3,6 +3,7 @@
 #include "tiering/cold_scan.h"
 #include "base/mem.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -88,6 +89,7 @@ struct scan {
     /* With vectors alone: rows of a batch, and what they are read with. */
     struct arena batch;
     struct pending *pending; /* WAVE_ROWS, as spans; twice as many wants */
+    struct pending **sorted;
     struct cold_span *spans;
     struct cache_want *wants;
     size_t count;
@@ -98,31 +100,44 @@ static status no_memory(struct err *err)
     return err_set(err, ST_NOMEM, "out of memory for a scan");
 }
 
-/* The vectors of one field of the batch: positions of rows that lie beside each other do so too in
- * the first field, and seldom in others. */
+static int by_place(const void *a, const void *b, void *at)
+{
+    uint16_t position = *(uint16_t *)at;
+    uint32_t x = (*(struct pending *const *)a)->positions[position];
+    uint32_t y = (*(struct pending *const *)b)->positions[position];
+
+    return x < y ? -1 : x > y;
+}
+
+/* The vectors of one field of the batch. Rows that lie beside each other do so too in the first
+ * field, in others by chance: as they lie there, with what little is between. */
 static size_t plan_vectors(struct scan *s, const struct cold_segment *segment, uint16_t position)
 {
     uint64_t run = 0;
     size_t count = 0;
 
+    for (size_t i = 0; i < s->count; i++)
+        s->sorted[i] = &s->pending[i];
+    qsort_r(s->sorted, s->count, sizeof *s->sorted, by_place, &position);
     for (size_t i = 0; i < s->count; i++) {
+        struct pending *p = s->sorted[i];
         struct cold_span *span = &s->spans[i];
         struct cache_want want;
 
-        s->pending[i].want = SIZE_MAX;
-        if (s->pending[i].positions[position] == UINT32_MAX)
+        p->want = SIZE_MAX;
+        if (p->positions[position] == UINT32_MAX)
             continue;
         *span = (struct cold_span){.segment = segment,
                                    .kind = COLD_VECTORS,
                                    .position = position,
-                                   .first = s->pending[i].positions[position],
+                                   .first = p->positions[position],
                                    .count = 1};
         cold_want(span, true, &want);
         want.joined = count > 0 && run + want.bytes <= GET_BYTES;
         if (want.joined && cold_want_gap(&s->wants[count - 1], &want, &s->wants[count]))
             run += s->wants[count++].bytes;
         run = want.joined ? run + want.bytes : want.bytes;
-        s->pending[i].want = count;
+        p->want = count;
         s->wants[count++] = want;
     }
     return count;
@@ -241,9 +256,12 @@ static status scan_prepare(struct scan *s, struct err *err)
     if (s->vectors == 0)
         return ST_OK;
     s->pending = mem_alloc_array(WAVE_ROWS, sizeof *s->pending);
+    s->sorted = mem_alloc_array(WAVE_ROWS, sizeof *s->sorted);
     s->spans = mem_alloc_array(WAVE_ROWS, sizeof *s->spans);
     s->wants = mem_alloc_array(2 * (size_t)WAVE_ROWS, sizeof *s->wants);
-    return s->pending == NULL || s->spans == NULL || s->wants == NULL ? no_memory(err) : ST_OK;
+    return s->pending == NULL || s->sorted == NULL || s->spans == NULL || s->wants == NULL
+               ? no_memory(err)
+               : ST_OK;
 }
 
 status cold_set_each(struct cold_set *set, const struct filter *filter, unsigned what,
@@ -271,6 +289,7 @@ status cold_set_each(struct cold_set *set, const struct filter *filter, unsigned
     arena_free(&s.batch);
     mem_free(s.no_vectors);
     mem_free(s.pending);
+    mem_free(s.sorted);
     mem_free(s.spans);
     mem_free(s.wants);
     return st;
