@@ -183,9 +183,9 @@ status cold_id_check(const struct cold_footer *f, uint32_t block, struct slice b
     return ST_OK;
 }
 
-/* Ids rise, and are those the fences say. */
+/* Ids rise: so all are those the fences say if the first and the last one are. */
 static const char *id_problem(const struct cold_footer *f, uint32_t block, const struct docid *id,
-                              const struct docid *before, uint32_t ordinal, uint64_t lsn)
+                              const struct docid *before, bool last, uint32_t ordinal, uint64_t lsn)
 {
     if (!cold_id_fits_form(f->id_form, id))
         return "an id of another kind";
@@ -193,7 +193,9 @@ static const char *id_problem(const struct cold_footer *f, uint32_t block, const
         return "ids out of order";
     if (ordinal >= f->rows || lsn < f->lsn_min || lsn > f->lsn_max)
         return "an ordinal or a lsn out of range";
-    return cold_id_block(f, id) == block ? NULL : "an id of another block";
+    if ((before == NULL || last) && cold_id_block(f, id) != block)
+        return "an id of another block";
+    return NULL;
 }
 
 status cold_id_each(const struct cold_footer *f, uint32_t block, struct slice bytes, cold_id_fn *fn,
@@ -215,7 +217,8 @@ status cold_id_each(const struct cold_footer *f, uint32_t block, struct slice by
         uint32_t ordinal = rd_u32(&r);
         uint64_t lsn = rd_u64(&r);
         const char *why = r.bad ? "an entry is cut short"
-                                : id_problem(f, block, &id, i == 0 ? NULL : &before, ordinal, lsn);
+                                : id_problem(f, block, &id, i == 0 ? NULL : &before,
+                                             i + 1 == entries, ordinal, lsn);
 
         st = why == NULL ? fn(arg, &id, ordinal, lsn, err) : ids_bad(block, why, err);
         before = id;

@@ -393,6 +393,37 @@ static void what_is_newer_is_refused_as_such(void **state)
     cold_case_free(&c);
 }
 
+/* As many rows as there can be, of the longest vectors: places are beyond 32 bits. */
+static void places_of_the_largest_segment_do_not_wrap(void **state)
+{
+    const uint64_t ends[] = {0, UINT64_C(1) << 40};
+    struct cold_footer f = {.rows = UINT32_MAX,
+                            .id_bytes = 66,
+                            .field_count = 2,
+                            .payload_blocks = 1,
+                            .payload_offsets = ends,
+                            .id_blocks = UINT32_MAX};
+    const struct cold_field field = {
+        .dim = RECORD_DIM_MAX, .short_bits = 4, .rows = UINT32_MAX, .coarse = 1000};
+    uint64_t offset, bytes, end;
+
+    (void)state;
+    f.fields[0] = f.fields[1] = field;
+    end = cold_place_sections(&f);
+    assert_int_equal(f.fields[0].record_bytes, 12 + 66 + 65535 + 8);
+    assert_int_equal(f.fields[1].record_bytes, 12 + 66 + 65535 + 8 + 4);
+    cold_records_range(&f, 0, UINT32_MAX - 1, 1, &offset, &bytes);
+    assert_true(offset == 32 + (uint64_t)(UINT32_MAX - 1) * (12 + 66 + 65535 + 8));
+    assert_true(offset + bytes == f.fields[0].codes_at);
+    cold_vectors_range(&f, 1, UINT32_MAX - 1, 1, &offset, &bytes);
+    assert_true(bytes == 4 + 4 * (uint64_t)RECORD_DIM_MAX);
+    assert_true(offset + bytes == f.payload_at);
+    assert_true(f.fields[0].vectors_at - f.fields[0].codes_at ==
+                8 * UINT64_C(1000) + (uint64_t)UINT32_MAX * (32768 + 8));
+    assert_true(f.ids_at == f.payload_at + ends[1]);
+    assert_true(end == f.ids_at + (uint64_t)UINT32_MAX * 4096);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -402,6 +433,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(each_lie_of_the_rows_is_found),
         cmocka_unit_test(each_lie_of_the_table_is_found),
         cmocka_unit_test(what_is_newer_is_refused_as_such),
+        cmocka_unit_test(places_of_the_largest_segment_do_not_wrap),
     };
 
     if (argc > 1)
