@@ -92,29 +92,33 @@ static void count_one(const struct call *call, const struct cache_want *w)
         a->misses++;
 }
 
-/* Joins what is there or under way. */
-static bool take_known(struct call *call, struct cache_want *w, uint64_t hash)
+static void join(struct call *call, struct cache_want *w, struct cache_block *b)
 {
-    struct cache *c = call->cache;
-    struct cache_block *b = cache_find(c, w, hash);
-
-    if (b == NULL)
-        return false;
-    if (w->class != CACHE_SCAN && !call->loose)
-        cache_block_adopt(c, b);
-    cache_block_hold(c, b);
+    cache_block_hold(call->cache, b);
     w->block = b;
     w->hit = b->ready;
     count_one(call, w);
     if (b->ready) {
         w->st = ST_OK;
         w->body = slice_make(b->data, (size_t)b->bytes);
-        return true;
+        return;
     }
     w->reader = &call->reader;
     w->next = b->waiting;
     b->waiting = w;
     call->reader.left++;
+}
+
+/* Joins what is there or under way. */
+static bool take_known(struct call *call, struct cache_want *w, uint64_t hash)
+{
+    struct cache_block *b = cache_find(call->cache, w, hash);
+
+    if (b == NULL)
+        return false;
+    if (w->class != CACHE_SCAN && !call->loose)
+        cache_block_adopt(call->cache, b);
+    join(call, w, b);
     return true;
 }
 
@@ -143,10 +147,22 @@ static void no_memory(struct call *call, struct cache_want *w)
     (void)err_set(&call->reader.err, ST_NOMEM, "get %s: out of memory", w->key);
 }
 
+/* What is read over nobody checks, so nobody finds it either. */
+static struct cache_block *make_gap(struct call *call, const struct cache_want *w, uint64_t hash)
+{
+    struct cache_block *b = cache_block_make(call->cache, w, hash, true, NULL);
+
+    if (b != NULL)
+        cache_block_unlist(call->cache, b);
+    return b;
+}
+
 static struct cache_block *make_block(struct call *call, const struct cache_want *w, uint64_t hash)
 {
     struct cache_account *a = call->terms->account;
 
+    if (w->gap)
+        return make_gap(call, w, hash);
     if (w->class != CACHE_SCAN && cache_ghost_take(call->cache, hash) && a != NULL)
         a->ghost_hits++;
     return cache_block_make(call->cache, w, hash, call->loose || w->class == CACHE_SCAN, a);
@@ -183,11 +199,8 @@ static size_t take_missing(struct call *call, size_t first)
         call->terms->counts->gets++;
         call->terms->counts->get_bytes += bytes;
     }
-    for (uint32_t i = 0; i < count; i++) {
-        struct cache_want *w = &call->wants[first + i];
-
-        (void)take_known(call, w, blocks[i]->hash);
-    }
+    for (uint32_t i = 0; i < count; i++)
+        join(call, &call->wants[first + i], blocks[i]);
     return count;
 }
 

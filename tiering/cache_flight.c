@@ -129,7 +129,7 @@ static void block_ready(struct cache *c, struct cache_block *b, uint8_t *data)
     while (w != NULL) {
         struct cache_want *next = w->next;
 
-        w->body = slice_make(b->data, (size_t)b->bytes);
+        w->body = slice_make(b->data, w->gap ? 0 : (size_t)b->bytes);
         cache_want_end(w, ST_OK, NULL);
         w = next;
     }
@@ -240,6 +240,8 @@ static status take_part(const struct cache_flight *f, struct slice bytes, struct
         if (*data == NULL)
             return err_set(why, ST_NOMEM, "get %s: out of memory", f->key);
         *body = (struct buf){0};
+    } else if (w->gap) {
+        return ST_OK;
     } else {
         *data = mem_alloc(bytes.bytes);
         if (*data == NULL)

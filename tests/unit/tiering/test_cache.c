@@ -78,6 +78,7 @@ static void a_gap_is_read_over_between_two_that_are_missing(void **state)
         assert_int_equal(cache_read(c.cache, &terms, wants, 5, NULL), ST_OK);
         for (unsigned i = 0; i < 5; i += 2)
             case_check_body(&wants[i]);
+        assert_false(case_has(&c, 0, 1)); /* nobody has checked it */
         cache_give_back(c.cache, wants, 5);
         assert_int_equal(case_gets(&c), 1);
         assert_int_equal(case_bytes(&c), 3 * CASE_COST);
