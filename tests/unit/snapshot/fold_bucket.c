@@ -108,10 +108,19 @@ static status each_tombstone(void *arg,
     return st;
 }
 
+static void step(void *arg)
+{
+    struct fold_bucket *f = arg;
+
+    if (f->stop_at > 0 && --f->stop_at == 0)
+        f->b.stop = true;
+    bucket_step(&f->b);
+}
+
 status fold_bucket_fold(struct fold_bucket *f, struct fold_report *report, struct err *err)
 {
     struct head head = {.f = f, .s = f->b.shipped_lsn};
-    const struct fold_tuning tuning = {.publish = {.step = bucket_step, .arg = &f->b},
+    const struct fold_tuning tuning = {.publish = {.step = step, .arg = f},
                                        .part_bytes = f->part_bytes};
     struct fold_options options = {
         .head = {.each_row = each_row, .each_tombstone = each_tombstone, .arg = &head},

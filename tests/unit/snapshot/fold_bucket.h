@@ -14,6 +14,7 @@ struct fold_bucket {
     uint64_t head_floor; /* what is above it is in the head */
     bool all;
     uint32_t part_bytes;
+    unsigned stop_at; /* the step from now on at which *stop becomes true; 0: never */
 };
 void fold_bucket_open(struct fold_bucket *f, uint64_t seed);
 void fold_bucket_close(struct fold_bucket *f);

@@ -116,6 +116,33 @@ static void a_stop_at_every_request_leaves_the_old_or_the_new_state(void **state
     assert_true(stopped >= 6);
 }
 
+static void a_stop_at_every_step_leaves_the_old_state(void **state)
+{
+    unsigned stopped = 0;
+    bool more = true;
+
+    (void)state;
+    for (unsigned n = 1; more; n++) {
+        struct fold_report report;
+        struct fold_bucket f;
+        struct fold_kept before;
+        struct err err = {0};
+        status st;
+
+        open_full(&f);
+        fold_kept_take(&f, &before);
+        f.stop_at = n;
+        st = fold_bucket_fold(&f, &report, &err);
+        more = f.stop_at == 0;
+        assert_int_equal(st, more ? ST_CLOSED : ST_OK);
+        stopped += more;
+        f.stop_at = 0;
+        check_after(&f, &before, st);
+        fold_bucket_close(&f);
+    }
+    assert_true(stopped >= 4);
+}
+
 /* The process dies at each effect on the disk: the next one clears up. */
 static void a_crash_at_every_effect_on_the_disk_leaves_the_old_state(void **state)
 {
@@ -427,6 +454,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_fold_of_these_tests_merges_one_and_leaves_one),
         cmocka_unit_test(a_stop_at_every_request_leaves_the_old_or_the_new_state),
+        cmocka_unit_test(a_stop_at_every_step_leaves_the_old_state),
         cmocka_unit_test(a_crash_at_every_effect_on_the_disk_leaves_the_old_state),
         cmocka_unit_test(each_call_of_the_disk_that_fails_ends_it_without_a_trace),
         cmocka_unit_test(what_the_store_answers_for_now_is_asked_again),

@@ -2,6 +2,7 @@
  * metric, ids of each kind and length, payloads of any size, objects in parts. What comes back is
  * what was written, to the last byte, whether side vectors wait on disk or in RAM. */
 #include "base/json.h"
+#include "base/mem.h"
 #include "objstore/memory.h"
 #include "snapshot/fold_internal.h"
 #include "snapshot/restore.h"
@@ -16,7 +17,7 @@
 
 #include <cmocka.h>
 
-enum { IDS = 400, FIELDS = 3, DIM_MAX = 130 };
+enum { IDS = 6000, FIELDS = 3, DIM_MAX = 130, U64_STEP = 1000003 };
 static uint64_t seed = 20261122;
 static const uint8_t ID[16] = {9, 9, 1};
 
@@ -30,6 +31,7 @@ struct shape {
     uint32_t ids; /* that are used */
     size_t text_bytes;
     unsigned folds;
+    unsigned change_percent; /* in a fold but the first; 0: 20 */
     uint32_t part_bytes;
 };
 struct trial {
@@ -47,6 +49,8 @@ struct trial {
     uint64_t rows[IDS]; /* lsn, 0: none */
     uint64_t head[IDS]; /* lsn of what is in the head, 0: nothing */
     uint32_t seen;
+    size_t most_segments;
+    uint64_t dead;
 };
 
 /* --- what a row is follows from its id and lsn --- */
@@ -63,7 +67,7 @@ static uint64_t mix(uint64_t a, uint64_t b)
 static struct docid docid_of(const struct shape *s, uint32_t id, char text[600])
 {
     unsigned kinds[3], count = 0;
-    struct docid out = docid_u64((uint64_t)id * 1000003);
+    struct docid out = docid_u64((uint64_t)id * U64_STEP);
 
     if (s->u64)
         kinds[count++] = DOCID_U64;
@@ -186,9 +190,10 @@ static status each_tombstone(void *arg,
 static void write_some(struct trial *t, unsigned fold)
 {
     struct rand_source *rand = &t->rand.source;
+    unsigned percent = t->shape->change_percent == 0 ? 20 : t->shape->change_percent;
 
     for (uint32_t id = 0; id < t->shape->ids; id++) {
-        if (fold > 0 && rand_below(rand, 100) < 80)
+        if (fold > 0 && rand_below(rand, 100) >= percent)
             continue;
         t->lsn += 1 + rand_below(rand, 3);
         t->head[id] = t->lsn;
@@ -246,6 +251,8 @@ static void fold(struct trial *t, struct fold_report *report)
     assert_int_equal(fs_stat(o.publish.fs, "fold/1", &found, NULL), ST_NOT_FOUND);
     manifest_free(&t->manifest);
     t->manifest = after;
+    t->dead += report->rows_dead;
+    t->most_segments = after.cold_count > t->most_segments ? after.cold_count : t->most_segments;
     memset(t->head, 0, sizeof t->head);
 }
 
@@ -277,22 +284,52 @@ static void check_row(struct trial *t, uint32_t id, const struct fold_row *row)
     }
 }
 
+static uint32_t number_of(const struct shape *s, const struct docid *id)
+{
+    uint32_t first = id->kind == DOCID_U64 ? (uint32_t)(id->u64 / U64_STEP) : 0;
+
+    for (uint32_t at = first; at < s->ids; at++) {
+        char text[600];
+        struct docid docid = docid_of(s, at, text);
+
+        if (docid_equal(&docid, id))
+            return at;
+    }
+    fail_msg("%s: an id that nobody wrote", s->name);
+    return 0;
+}
+
 static status on_row(void *arg, const struct cold_stream_row *row, struct err *err)
 {
     struct trial *t = arg;
 
     (void)err;
-    for (uint32_t id = 0; id < t->shape->ids; id++) {
-        char text[600];
-        struct docid docid = docid_of(t->shape, id, text);
+    check_row(t, number_of(t->shape, &row->row.id), &row->row);
+    t->seen++;
+    return ST_OK;
+}
 
-        if (!docid_equal(&docid, &row->row.id))
-            continue;
-        check_row(t, id, &row->row);
-        t->seen++;
-        return ST_OK;
+static status on_restored(void *arg, const struct segment_row *row, struct err *err)
+{
+    struct trial *t = arg;
+    float vectors[FIELDS][DIM_MAX];
+    const float *pointers[FIELDS];
+    struct fold_row out = {.lsn = row->lsn,
+                           .inserted_at_ns = row->inserted_at_ns,
+                           .id = row->row.id,
+                           .external_id = row->row.external_id,
+                           .payload = row->row.payload,
+                           .vectors = pointers};
+
+    for (size_t i = 0; i < t->shape->fields; i++) {
+        status st =
+            record_row_vector(&row->row, t->fields[i].id, vectors[i], t->shape->dims[i], err);
+
+        assert_true(st == ST_OK || st == ST_NOT_FOUND);
+        pointers[i] = st == ST_OK ? vectors[i] : NULL;
     }
-    fail_msg("%s: an id that nobody wrote", t->shape->name);
+    check_row(t, number_of(t->shape, &out.id), &out);
+    t->seen++;
     return ST_OK;
 }
 
@@ -304,10 +341,43 @@ static struct ask ask_of(struct trial *t)
                         .policy = objstore_retry_background(1, 2, 1)};
 }
 
+static uint32_t rows_of(const struct trial *t)
+{
+    uint32_t rows = 0;
+
+    for (uint32_t id = 0; id < t->shape->ids; id++)
+        rows += t->rows[id] != 0;
+    return rows;
+}
+
+/* As rows of a restore into RAM. */
+static void restore(struct trial *t)
+{
+    struct restore_plan *plan = mem_zero(sizeof *plan);
+    const struct restore_sink sink = {.arg = t, .on_row = on_restored};
+    struct restore_options o = {
+        .store = &t->counting.store, .clock = clock_real(), .rand = &t->rand.source};
+    struct restore_report report;
+    struct err err = {0};
+
+    assert_non_null(plan);
+    memcpy(o.collection, ID, 16);
+    plan->root = t->root;
+    plan->has_manifest = true;
+    plan->manifest = t->manifest;
+    t->seen = 0;
+    if (restore_run(&o, plan, &sink, &report, &err) != ST_OK)
+        fail_msg("%s: %s seed=%llu", t->shape->name, err.text, (unsigned long long)seed);
+    assert_int_equal(t->seen, rows_of(t));
+    assert_int_equal(report.rows, t->seen);
+    assert_int_equal(report.objects, t->manifest.cold_count);
+    assert_int_equal(report.last_lsn, t->lsn);
+    mem_free(plan);
+}
+
 static void read_back(struct trial *t, bool on_disk)
 {
     struct ask ask = ask_of(t);
-    uint32_t rows = 0;
 
     t->seen = 0;
     assert_int_equal(fs_mkdir(fs_sim_fs(t->sim), "side", NULL), ST_OK);
@@ -328,10 +398,9 @@ static void read_back(struct trial *t, bool on_disk)
             fail_msg("%s: %s seed=%llu", t->shape->name, err.text, (unsigned long long)seed);
     }
     assert_int_equal(fs_remove_all(fs_sim_fs(t->sim), "side", NULL), ST_OK);
-    for (uint32_t id = 0; id < t->shape->ids; id++)
-        rows += t->rows[id] != 0;
-    assert_int_equal(t->seen, rows);
-    assert_int_equal(t->manifest.rows, rows);
+    assert_int_equal(t->seen, rows_of(t));
+    assert_int_equal(t->manifest.rows, t->seen);
+    restore(t);
 }
 
 static void open_trial(struct trial *t, const struct shape *s)
@@ -376,10 +445,10 @@ static void close_trial(struct trial *t)
     fs_sim_destroy(t->sim);
 }
 
-static void run_shape(const struct shape *s, struct counting_store *counted)
+static void run_shape(const struct shape *s, struct trial *last)
 {
     struct fold_report report;
-    struct trial t;
+    static struct trial t; /* large */
 
     open_trial(&t, s);
     for (unsigned i = 0; i < s->folds; i++) {
@@ -387,8 +456,8 @@ static void run_shape(const struct shape *s, struct counting_store *counted)
         fold(&t, &report);
         read_back(&t, i % 2 == 0);
     }
-    if (counted != NULL)
-        *counted = t.counting;
+    if (last != NULL)
+        *last = t;
     close_trial(&t);
 }
 
@@ -436,12 +505,33 @@ static void a_large_object_goes_in_parts(void **state)
                             .u64 = true,
                             .text_bytes = 3000000,
                             .part_bytes = OBJSTORE_PART_BYTES_MIN};
-    struct counting_store counted;
+    static struct trial t;
 
     (void)state;
-    run_shape(&s, &counted);
-    assert_true(counted.counts[OBJSTORE_UPLOAD_PART] >= 3);
-    assert_true(counted.counts[OBJSTORE_UPLOAD_COMPLETE] >= 1);
+    run_shape(&s, &t);
+    assert_true(t.counting.counts[OBJSTORE_UPLOAD_PART] >= 3);
+    assert_true(t.counting.counts[OBJSTORE_UPLOAD_COMPLETE] >= 1);
+}
+
+/* Ids are asked for in many blocks, here and there, of a segment that is not read. */
+static void a_segment_of_many_id_blocks_stays(void **state)
+{
+    const struct shape s = {.name = "stays",
+                            .folds = 6,
+                            .change_percent = 2,
+                            .fields = 1,
+                            .dims = {3},
+                            .metrics = {VMETRIC_L2},
+                            .with_percent = {100},
+                            .ids = IDS,
+                            .u64 = true,
+                            .text_bytes = 40};
+    static struct trial t;
+
+    (void)state;
+    run_shape(&s, &t);
+    assert_true(t.most_segments >= 2);
+    assert_true(t.dead > 400);
 }
 
 int main(int argc, char **argv)
@@ -458,6 +548,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(one_row),
         cmocka_unit_test(payloads_larger_than_a_block),
         cmocka_unit_test(a_large_object_goes_in_parts),
+        cmocka_unit_test(a_segment_of_many_id_blocks_stays),
     };
 
     if (argc > 1)
