@@ -39,6 +39,8 @@ const struct route API_ROUTES[] = {
 
     {METHOD_GET, ROUTE_READ, "/api/v1/collections/{id}/tier", handle_tier},
     {METHOD_POST, ROUTE_WRITE, "/api/v1/collections/{id}/tier", handle_tier_change},
+    {METHOD_POST, ROUTE_READ, "/api/v1/collections/{id}/warm", handle_warm},
+    {METHOD_POST, ROUTE_READ, "/api/v1/collections/{id}/unload", handle_unload},
     {METHOD_POST, ROUTE_WRITE, "/admin/collections/{id}/take-ownership", handle_take_ownership},
     {METHOD_POST, ROUTE_PROBE, "/admin/circuit-breaker/reset", handle_breaker_reset},
     {METHOD_POST, ROUTE_WRITE, "/admin/bucket/probe", handle_probe_store},
@@ -56,8 +58,6 @@ const struct route API_ROUTES[] = {
     {METHOD_GET, ROUTE_PROBE, "/admin/collections/{id}/dlq/{entry}", handle_letter},
     {METHOD_GET, ROUTE_READ, "/admin/collections/{id}/dlq/{entry}/export", handle_letter_export},
 
-    {METHOD_POST, ROUTE_UNSUPPORTED, "/api/v1/collections/{id}/warm", NULL},
-    {METHOD_POST, ROUTE_UNSUPPORTED, "/api/v1/collections/{id}/unload", NULL},
     {METHOD_POST, ROUTE_UNSUPPORTED, "/api/v1/collections/{id}/branch", NULL},
     {METHOD_GET, ROUTE_UNSUPPORTED, "/api/v1/tenants", NULL},
     {METHOD_POST, ROUTE_UNSUPPORTED, "/api/v1/tenants", NULL},

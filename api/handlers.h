@@ -31,6 +31,8 @@ task_state handle_snapshot(struct request *req);
 task_state handle_compact(struct request *req);
 task_state handle_tier(struct request *req);
 task_state handle_tier_change(struct request *req);
+task_state handle_warm(struct request *req);
+task_state handle_unload(struct request *req);
 task_state handle_take_ownership(struct request *req);
 task_state handle_breaker_reset(struct request *req);
 task_state handle_probe_store(struct request *req);
@@ -86,6 +88,8 @@ task_state fail_parse(struct request *req, const struct parse *p);
 void fail_write(struct request *req, status st, const struct err *err);
 /* What it would answer with. */
 enum problem problem_of_write(struct request *req, status st);
+/* What a failure is of something that needs the bucket itself. */
+enum problem problem_of_bucket(struct request *req, status st);
 /* As fail_write() for what needs the bucket itself. */
 void fail_bucket(struct request *req, status st, const struct err *err);
 

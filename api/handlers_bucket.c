@@ -60,7 +60,7 @@ void fail_write(struct request *req, status st, const struct err *err)
     reply_problem(req, p, "%s", err == NULL ? status_name(st) : err->text);
 }
 
-static enum problem bucket_problem(struct request *req, status st)
+enum problem problem_of_bucket(struct request *req, status st)
 {
     struct collection_info info = {0};
     struct node_status s;
@@ -81,7 +81,7 @@ static enum problem bucket_problem(struct request *req, status st)
 void fail_bucket(struct request *req, status st, const struct err *err)
 {
     bool refined = st == ST_CONFLICT || st == ST_UNAVAILABLE || st == ST_UNSUPPORTED;
-    enum problem p = refined ? bucket_problem(req, st) : problem_of_status(st);
+    enum problem p = refined ? problem_of_bucket(req, st) : problem_of_status(st);
 
     if (p == problem_of_status(st))
         fail_write(req, st, err);
@@ -226,15 +226,40 @@ task_state handle_compact(struct request *req)
 
 /* --- tiers --- */
 
-static void print_tier(struct buf *out, const struct collection_info *info)
+/* Of what is not resident. */
+static void print_cold(struct buf *out, const struct node_cold_state *s)
 {
+    buf_put_text(out, ",\"cold\":");
+    if (!s->waits) {
+        buf_put_text(out, "null");
+        return;
+    }
+    buf_put_text(out, "{\"open\":");
+    buf_put_text(out, s->is_open ? "true" : "false");
+    print_u64(out, false, "rows", s->rows);
+    print_u64(out, false, "segments", s->segments);
+    print_u64(out, false, "footer_bytes", s->resident_bytes);
+    print_u64(out, false, "cached_bytes", s->cached_bytes);
+    print_u64(out, false, "cache_ghost_hits", s->ghost_hits);
+    buf_put_text(out, "}");
+}
+
+static void print_tier(const struct request *req, struct buf *out,
+                       const struct collection_info *info)
+{
+    struct node_cold_state cold = {0};
+
+    if (req->collection != NULL)
+        node_cold_state(req->collection, &cold);
     buf_put_text(out, "{\"tier\":{");
     print_text(out, true, "collection_id", info->id);
     print_text(out, false, "tiering_policy", info->policy);
     print_text(out, false, "durability", info->durability);
     print_text(out, false, "state", info->state);
     print_u64(out, false, "resident_bytes", info->memory_bytes);
-    buf_put_text(out, ",\"cache_hits\":0,\"cache_misses\":0"); /* all of it is resident */
+    print_u64(out, false, "cache_hits", cold.hits);
+    print_u64(out, false, "cache_misses", cold.misses);
+    print_cold(out, &cold);
     print_bool(out, "switching", info->switching);
     print_bucket_state(out, info);
     buf_put_text(out, "}}\n");
@@ -247,7 +272,7 @@ task_state handle_tier(struct request *req)
     if (!request_parameters(req, NO_PARAMETERS) || !request_pin_collection(req))
         return TASK_DONE;
     node_collection_info(req->collection, &info);
-    print_tier(reply_begin(req), &info);
+    print_tier(req, reply_begin(req), &info);
     reply_send(req, 200);
     return TASK_DONE;
 }
@@ -261,7 +286,7 @@ static void on_tier(void *arg, status st, const struct collection_info *info, co
         fail_bucket(req, st, err);
         return;
     }
-    print_tier(reply_begin(req), info);
+    print_tier(req, reply_begin(req), info);
     reply_send(req, info->switching ? 202 : 200);
 }
 
@@ -287,6 +312,57 @@ task_state handle_tier_change(struct request *req)
     return TASK_DONE;
 }
 
+/* --- the cache by hand --- */
+
+static task_state reply_cached(struct request *req, const char *what, status st, uint64_t bytes,
+                               const struct err *err)
+{
+    struct buf *out;
+
+    if (st == ST_UNSUPPORTED) {
+        reply_problem(req, PROBLEM_INVALID, "%s", err->text);
+        return TASK_DONE;
+    }
+    if (st != ST_OK) {
+        fail_bucket(req, st, err);
+        return TASK_DONE;
+    }
+    out = reply_begin(req);
+    buf_put_text(out, "{");
+    print_text(out, true, "collection_id", collection_id_text(req->collection));
+    print_u64(out, false, what, bytes);
+    reply_put_latency(req, out);
+    buf_put_text(out, "}\n");
+    reply_send(req, 200);
+    return TASK_DONE;
+}
+
+task_state handle_warm(struct request *req)
+{
+    struct err err = {0};
+    uint64_t bytes = 0;
+    status st;
+
+    if (!request_parameters(req, NO_PARAMETERS) || !request_no_members(req) ||
+        !request_pin_collection(req))
+        return TASK_DONE;
+    st = node_cold_warm(req->collection, req->deadline_ns, &req->gone, &bytes, &err);
+    return reply_cached(req, "warmed_bytes", st, bytes, &err);
+}
+
+task_state handle_unload(struct request *req)
+{
+    struct err err = {0};
+    uint64_t bytes = 0;
+    status st;
+
+    if (!request_parameters(req, NO_PARAMETERS) || !request_no_members(req) ||
+        !request_pin_collection(req))
+        return TASK_DONE;
+    st = node_cold_unload(req->collection, &bytes, &err);
+    return reply_cached(req, "unloaded_bytes", st, bytes, &err);
+}
+
 /* A node that was behind the old owner owns the collection, and loads it anew from the bucket: 202.
  */
 static void on_taken(void *arg, status st, const struct collection_info *info,
@@ -296,7 +372,7 @@ static void on_taken(void *arg, status st, const struct collection_info *info,
 
     if (st == ST_OK && (strcmp(info->state, "loading") == 0 || info->arriving ||
                         (info->phase != NULL && strcmp(info->phase, "diverged") == 0))) {
-        print_tier(reply_begin(req), info);
+        print_tier(req, reply_begin(req), info);
         reply_send(req, 202);
         return;
     }

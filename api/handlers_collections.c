@@ -190,7 +190,7 @@ bool parse_policy(struct parse *p, struct jval v, enum node_policy *out)
         return parse_fail(p, PROBLEM_INVALID,
                           "`tiering_policy` is `%.*s`, it must be \"Memory\" or \"MemoryS3\"",
                           (int)text.bytes, (const char *)text.data);
-    if (policy == NODE_S3_ONLY)
+    if (policy == NODE_S3_ONLY && !NODE_SERVES_S3_ONLY)
         return parse_fail(
             p, PROBLEM_NOT_SUPPORTED,
             "`tiering_policy` \"S3Only\" is not supported by this version, \"Memory\" "

@@ -241,6 +241,19 @@ static void print_match(struct buf *out, const struct match *m, const struct one
     buf_put_text(out, "}");
 }
 
+static void print_cold(struct buf *out, const struct query_cold_stats *s)
+{
+    buf_put_text(out, ",\"cold\":{");
+    print_u64(out, true, "gets", s->gets);
+    print_u64(out, false, "waves", s->waves);
+    print_u64(out, false, "bytes", s->bytes);
+    print_u64(out, false, "cells", s->cells);
+    print_u64(out, false, "cache_hits", s->hits);
+    print_u64(out, false, "cache_misses", s->misses);
+    print_u64(out, false, "rows_scored", s->rows);
+    buf_put_text(out, "}");
+}
+
 /* The words of the guides: candidates considered, distance calculations, vectors scanned, what the
  * filter let through. */
 static void print_explain(struct request *req, struct buf *out, const struct one_query *q,
@@ -261,6 +274,8 @@ static void print_explain(struct request *req, struct buf *out, const struct one
     json_put_f64(out, r->selectivity);
     print_u64(out, false, "filter_rows_examined", r->filter_rows);
     print_u64(out, false, "filter_indexes_used", r->filter_indexes);
+    if (r->cold.asked)
+        print_cold(out, &r->cold);
     buf_printf(out,
                ",\"cost_estimate_ms\":%.3f,\"parse_ms\":%.3f,\"filter_ms\":%.3f,"
                "\"search_ms\":%.3f}",
@@ -278,6 +293,8 @@ static void print_result(struct request *req, struct buf *out, const struct one_
         print_match(out, &r->matches[i], q, req->collection);
     }
     buf_put_text(out, "]");
+    if (r->partial)
+        print_bool(out, "partial", true);
     if (q->explain)
         print_explain(req, out, q, r, search_ns);
 }

@@ -174,6 +174,10 @@ status query_nearest(struct query_run *run, const struct level *level, uint64_t 
     points.without = examples.leave_out;
     points.without_count = examples.leave_out_count;
     st = node_query(run->req->collection, vector, &options, run->scratch, &result, err);
+    if (st == ST_OK && result.partial) /* this dialect has no word for it */
+        st = err_set(err, ST_TIMEOUT,
+                     "not all of the collection could be read in time; a longer timeout helps, or "
+                     "warming it");
     if (st == ST_OK)
         st = take_matches(run, &result, out, err);
     if (st == ST_OK)

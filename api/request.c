@@ -2,6 +2,7 @@
 
 #include "api/download.h"
 #include "api/grpc.h"
+#include "api/handlers.h"
 #include "api/qdrant_door.h"
 #include "base/log.h"
 #include "node/cold_exec.h"
@@ -324,11 +325,19 @@ void reply_status(struct request *req, status st, const struct err *err)
     reply_retry(req, st, err, 0);
 }
 
+/* Of a collection that waits for the network it is the bucket that does not answer. */
+static enum problem problem_of(struct request *req, status st)
+{
+    if (st == ST_UNAVAILABLE && req->collection != NULL && node_collection_waits(req->collection))
+        return problem_of_bucket(req, st);
+    return problem_of_status(st);
+}
+
 void reply_retry(struct request *req, status st, const struct err *err, uint64_t retry_after_ns)
 {
     if (st == ST_LIMIT)
         metrics_refused(req->api->metrics);
-    request_set_problem(req, problem_of_status(st), err == NULL ? status_name(st) : err->text);
+    request_set_problem(req, problem_of(req, st), err == NULL ? status_name(st) : err->text);
     if (retry_after_ns > 0)
         req->retry_after_s = (uint32_t)((retry_after_ns + 999999999u) / 1000000000u);
     give_back(req);

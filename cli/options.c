@@ -32,6 +32,16 @@ status cli_open_store(const struct config *c, struct stats *stats, struct objsto
     return st == ST_OK ? ST_OK : err_wrap(err, st, "storage.s3_bucket");
 }
 
+/* docs/configuration.md: vectors of 4 KiB, and what is pinned beside them. */
+static uint64_t cache_bytes(const struct config *c)
+{
+    enum { VECTOR_BYTES = 4096, PINNED_BYTES = 64 * 1024 * 1024 };
+
+    return c->storage.cache_bytes != 0
+               ? c->storage.cache_bytes
+               : PINNED_BYTES + (uint64_t)c->storage.cache_size * VECTOR_BYTES;
+}
+
 static status set_bucket_options(const struct config *c, struct node_options *out, struct err *err)
 {
     if (!node_durability_parse(c->storage.durability, &out->durability))
@@ -50,6 +60,7 @@ static status set_bucket_options(const struct config *c, struct node_options *ou
     out->keep_versions = c->storage.retention_keep_versions;
     out->keep_ms = (uint64_t)c->storage.retention_keep_days * 24 * 3600 * 1000;
     out->grace_ms = (uint64_t)c->storage.retention_grace_secs * 1000;
+    out->cache_bytes = cache_bytes(c);
     out->no_background_compaction = !c->storage.enable_background_compaction;
     /* The rest of a request's time is for what comes before and behind the bucket. */
     out->remote_wait_ms = (uint64_t)c->server.timeout_seconds * 1000 * 2 / 3;

@@ -70,7 +70,9 @@ struct config {
         char *s3_bucket; /* "": there is none */
         char *s3_region, *s3_endpoint, *s3_ca_file;
         char *s3_addressing;
-        char *pinned_owner; /* "": none */
+        char *pinned_owner;   /* "": none */
+        uint32_t cache_size;  /* vectors */
+        uint64_t cache_bytes; /* 0: cache_size decides */
         char *durability;
         uint32_t rpo_ms;
         bool enable_background_compaction;

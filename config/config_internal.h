@@ -6,6 +6,7 @@
 #define CONFIG_CONFIG_INTERNAL_H
 
 #include "config/config.h"
+#include "node/node.h"
 
 enum config_kind { CONFIG_TEXT, CONFIG_NUMBER, CONFIG_BOOL, CONFIG_CHOICE, CONFIG_LIST };
 

@@ -105,7 +105,7 @@ static status check_tier(const struct config *c, struct err *err)
     const struct config_entry *policy = entry_of(c, "storage", "tiering_policy");
     bool memory = strcmp(c->storage.tiering_policy, "Memory") == 0;
 
-    if (strcmp(c->storage.tiering_policy, "S3Only") == 0)
+    if (!NODE_SERVES_S3_ONLY && strcmp(c->storage.tiering_policy, "S3Only") == 0)
         return err_set(
             err, ST_INVALID,
             "%s: storage.tiering_policy = \"S3Only\": not part of this version; right is "

@@ -81,7 +81,7 @@ status node_check_range(const char *what, uint64_t value, uint64_t low, uint64_t
 
 status node_check_policy(struct node *node, enum node_policy policy, struct err *err)
 {
-    if (policy == NODE_S3_ONLY)
+    if (policy == NODE_S3_ONLY && !NODE_SERVES_S3_ONLY)
         return err_set(err, ST_UNSUPPORTED,
                        "tiering_policy S3Only is not part of this version; it has Memory and "
                        "MemoryS3");

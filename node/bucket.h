@@ -120,6 +120,24 @@ void node_probe_store(struct node *node, bool accept, node_probe_fn *done, void 
 /* Names of breaker states before and after; NULL without a bucket. */
 void node_breaker_reset(struct node *node, const char **before, const char **after);
 
+/* Of a collection under S3Only: its cold set, and what the cache has of it. */
+struct node_cold_state {
+    bool waits; /* it is under S3Only */
+    bool is_open;
+    uint64_t rows, segments, resident_bytes; /* of the set; resident: footers */
+    uint64_t cached_bytes;
+    uint64_t hits, misses,
+        ghost_hits; /* blocks; ghost: misses that twice the cache would have had */
+};
+void node_cold_state(struct collection *c, struct node_cold_state *out);
+/* Into the cache as far as it fits, and out of it; bytes of what went. Waits for the network: cold
+ * threads. ST_UNSUPPORTED: not under S3Only. */
+NODISCARD
+status node_cold_warm(struct collection *c, uint64_t deadline_ns, const _Atomic bool *stop,
+                      uint64_t *bytes, struct err *err);
+NODISCARD
+status node_cold_unload(struct collection *c, uint64_t *bytes, struct err *err);
+
 /* An alias stands for one collection of its database; setting one that exists moves it. */
 void node_alias_set(struct node *node, const char *alias, struct collection *c, node_admin_fn *done,
                     void *arg);

@@ -1,5 +1,5 @@
 /* What is told of the bucket: status, health, information on collections, metrics. */
-#include "node/node_internal.h"
+#include "node/cold_internal.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -194,6 +194,8 @@ void bucket_collect(struct collection *c, struct collection_stats *s)
     stats_set(s->seed[1], (double)(before.retries + t.retries));
     stats_set(s->seed[2], (double)(before.permanent_failures + t.permanent_failures));
     stats_set(s->seed[3], (double)atomic_load(&c->compactions));
+    stats_set(s->seed[4], (double)atomic_load(&c->cold->account.hits));
+    stats_set(s->seed[5], (double)atomic_load(&c->cold->account.misses));
     stats_set(s->seed[6], (double)counts.letters);
     stats_set(s->seed[7], (double)t.queued);
 }

@@ -32,6 +32,8 @@ struct node;
 struct objstore;
 struct collection; /* counted: node_collection_pin / _unpin */
 
+/* Whether this version serves S3Only: what the doors and the configuration refuse goes by it. */
+enum { NODE_SERVES_S3_ONLY = 0 };
 enum node_policy { NODE_MEMORY = 1, NODE_MEMORY_S3 = 2, NODE_S3_ONLY = 3 };
 const char *node_policy_name(enum node_policy p); /* "Memory", "MemoryS3", "S3Only" */
 NODISCARD
@@ -87,6 +89,7 @@ struct node_options {
     uint32_t keep_versions;        /* [storage.retention]; 0: nothing is deleted from the bucket */
     uint64_t keep_ms;              /* a version that was replaced stays so long */
     uint64_t grace_ms;             /* readers of the bucket without a pin have so long */
+    uint64_t cache_bytes;          /* of cold segments, in RAM; 0: 256 MiB */
     uint64_t remote_wait_ms;       /* a `remote` write is answered as local after it; 0: 20,000 */
     int wal_twin; /* tests only: 0, or enum wal_sync of a broken twin; needs TIERVEC_BROKEN_TWIN */
 };

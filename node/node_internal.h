@@ -140,6 +140,7 @@ struct collection_stats {
     struct epoch_retired retired;
     struct stats_metric *inserts, *vectors, *search_seconds, *insert_seconds, *snapshot_timestamp;
     struct stats_metric *seed[8];
+    _Atomic(struct stats_metric *) cold_seconds; /* searches under S3Only; NULL until the first */
     size_t seed_count;
 };
 
@@ -971,6 +972,8 @@ status node_stats_open(struct node *node, struct err *err);
 /* NULL when memory is out. */
 struct collection_stats *collection_stats_create(struct node *node, const char *id_text,
                                                  const char *name);
+/* Of c's own, inside a guard. */
+struct stats_metric *collection_stats_cold(struct collection *c, struct collection_stats *s);
 void collection_stats_destroy(struct collection_stats *s); /* accepts NULL */
 void collection_stats_replace(struct collection *c, struct collection_stats *fresh);
 uint64_t node_memory_limit(void); /* of the cgroup or of RAM, in bytes */

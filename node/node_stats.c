@@ -276,6 +276,25 @@ struct collection_stats *collection_stats_create(struct node *node, const char *
     return s;
 }
 
+struct stats_metric *collection_stats_cold(struct collection *c, struct collection_stats *s)
+{
+    struct stats_metric *m = atomic_load_explicit(&s->cold_seconds, memory_order_acquire);
+    char name[CATALOG_NAME_BYTES_MAX + 1];
+    const char *const tier[] = {name, "cold", NULL};
+    struct stats_metric *fresh;
+
+    if (m != NULL)
+        return m;
+    lock_take(&c->node->table.lock);
+    memcpy(name, c->table.name, sizeof name);
+    lock_drop(&c->node->table.lock);
+    fresh = stats_metric_hold(c->node->search_seconds, tier);
+    if (atomic_compare_exchange_strong(&s->cold_seconds, &m, fresh))
+        return fresh;
+    stats_metric_drop(fresh);
+    return m;
+}
+
 void collection_stats_destroy(struct collection_stats *s)
 {
     if (s == NULL)
@@ -284,6 +303,8 @@ void collection_stats_destroy(struct collection_stats *s)
     stats_metric_drop(s->snapshot_timestamp);
     stats_metric_drop(s->vectors);
     stats_metric_drop(s->search_seconds);
+    if (atomic_load(&s->cold_seconds) != NULL)
+        stats_metric_drop(atomic_load(&s->cold_seconds));
     stats_metric_drop(s->insert_seconds);
     for (size_t i = 0; i < s->seed_count; i++)
         stats_metric_drop(s->seed[i]);

@@ -102,8 +102,9 @@ static void observe(struct collection *c, uint64_t started_ns)
 {
     struct node *node = c->node;
     struct epoch_guard guard = epoch_enter(node->epoch);
+    struct collection_stats *s = atomic_load_explicit(&c->stats, memory_order_acquire);
 
-    stats_observe(atomic_load_explicit(&c->stats, memory_order_acquire)->search_seconds,
+    stats_observe(cold_is(c) ? collection_stats_cold(c, s) : s->search_seconds,
                   (double)(clock_mono_ns(node->options.clock) - started_ns) * 1e-9);
     epoch_leave(node->epoch, guard);
 }

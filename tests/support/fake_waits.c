@@ -28,6 +28,41 @@ void fake_node_refuse_waits(struct node *n, status st)
     atomic_store(&n->refuse_waits, (int)st);
 }
 
+void node_cold_state(struct collection *c, struct node_cold_state *out)
+{
+    *out = (struct node_cold_state){.waits = node_collection_waits(c)};
+    if (out->waits)
+        *out = (struct node_cold_state){.waits = true,
+                                        .is_open = true,
+                                        .rows = 5,
+                                        .segments = 1,
+                                        .resident_bytes = 64,
+                                        .cached_bytes = 128,
+                                        .hits = 2,
+                                        .misses = 3};
+}
+
+status node_cold_warm(struct collection *c, uint64_t deadline_ns, const _Atomic bool *stop,
+                      uint64_t *bytes, struct err *err)
+{
+    status st;
+
+    (void)deadline_ns;
+    (void)stop;
+    *bytes = 4096;
+    if (!node_collection_waits(c))
+        return err_set(err, ST_UNSUPPORTED, "it is all in memory");
+    lock_take(&c->node->s.lock);
+    st = fake_refusal_of_bucket_locked(c->node);
+    lock_drop(&c->node->s.lock);
+    return st == ST_OK ? st : err_set(err, st, "the bucket is away, says the test");
+}
+
+status node_cold_unload(struct collection *c, uint64_t *bytes, struct err *err)
+{
+    return node_cold_warm(c, 0, NULL, bytes, err);
+}
+
 bool node_cold_thread(void)
 {
     return exec_worker_index() >= EXEC_WORKERS_MAX;

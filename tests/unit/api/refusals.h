@@ -25,7 +25,8 @@ static const struct {
     {"GET", "/health?x=1", NULL, 400, "unknown_parameter", "`x`"},
     {"GET", C_DOCS "?x=%0", NULL, 400, "malformed_path", "hex"},
     {"GET", "/api/v1/tenants", NULL, 400, "not_supported_yet", "/api/v1/tenants"},
-    {"POST", "/api/v1/collections/c/warm", NULL, 400, "not_supported_yet", "warm"},
+    {"POST", "/api/v1/collections/c/warm", NULL, 400, "invalid_request", "all in memory"},
+    {"POST", "/api/v1/collections/c/branch", NULL, 400, "not_supported_yet", "branch"},
     {"POST", "/api/v1/collections/c/branch", "{}", 400, "not_supported_yet", "branch"},
 
     /* JSON */

@@ -69,7 +69,7 @@ static void a_tier_is_switched_while_it_serves(void **state)
           "\"tiering_policy\":\"Memory\",\"durability\":\"local\",\"state\":\"serving\",\"resident_"
           "bytes\":0,\"cache_"
           "hits\":"
-          "0,\"cache_misses\":0,\"switching\":false,\"bucket\":null}}");
+          "0,\"cache_misses\":0,\"cold\":null,\"switching\":false,\"bucket\":null}}");
     check("POST", "/api/v1/collections/here/tier", "{\"tiering_policy\":\"MemoryS3\"}", 202,
           "\"switching\":true,\"bucket\":{\"phase\":\"creating\"");
     fake_node_fail_bucket(world.node, ST_CONFLICT);

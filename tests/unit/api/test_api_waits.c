@@ -152,12 +152,37 @@ static void a_full_queue_refuses(void **state)
     expect(&world, "GET", "/api/v1/collections/away/docs", NULL, 200);
 }
 
+static void the_cache_by_hand(void **state)
+{
+    struct answer a;
+
+    (void)state;
+    a = ask(&world, "POST", "/api/v1/collections/away/warm", NULL);
+    assert_int_equal(a.status, 200);
+    assert_non_null(strstr(a.body, "\"warmed_bytes\":4096,\"latency_ms\":"));
+    answer_free(&a);
+    a = ask(&world, "POST", "/api/v1/collections/away/unload", NULL);
+    assert_int_equal(a.status, 200);
+    assert_non_null(strstr(a.body, "\"unloaded_bytes\":4096,"));
+    answer_free(&a);
+    expect(&world, "POST", "/api/v1/collections/here/warm", NULL, 400);
+    expect(&world, "POST", "/api/v1/collections/away/warm", "{\"x\":1}", 400);
+    fake_node_fail_bucket(world.node, ST_IO);
+    expect(&world, "POST", "/api/v1/collections/away/warm", NULL, 500);
+    a = ask(&world, "GET", "/api/v1/collections/away/tier", NULL);
+    assert_non_null(strstr(a.body, "\"cache_hits\":2,\"cache_misses\":3,\"cold\":{\"open\":true,"
+                                   "\"rows\":5,\"segments\":1,\"footer_bytes\":64,"
+                                   "\"cached_bytes\":128,\"cache_ghost_hits\":0}"));
+    answer_free(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(answers_are_those_of_any, open_world, close_world),
         cmocka_unit_test_setup_teardown(a_lookup_moves_the_request, open_world, close_world),
         cmocka_unit_test_setup_teardown(a_full_queue_refuses, open_world, close_world),
+        cmocka_unit_test_setup_teardown(the_cache_by_hand, open_world, close_world),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

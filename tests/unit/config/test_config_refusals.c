@@ -174,7 +174,7 @@ static void later_keys_are_refused_by_name(void **state)
         else if (key->kind == CONFIG_CHOICE)
             value = "\"remote\"";
         if (key->kind == CONFIG_NUMBER && key->min > 3)
-            value = "9000000";
+            value = "90000000";
         (void)snprintf(name, sizeof name, "%s.%s: ", key->section, key->key);
         (void)snprintf(other, sizeof other, "[%s]\n%s = %s\n", key->section, key->key, value);
         config_case_refused(&(struct config_case){.file = other}, name,
