@@ -120,7 +120,7 @@ NODISCARD
 status cells_plan(struct cells_query *const *parts, size_t part_count,
                   const struct cells_plan_options *options, const struct cells_range **out,
                   size_t *count, struct err *err);
-/* The likeliest cells with at most about rows_max rows together, as runs of positions (by part,
+/* The likeliest cells with about rows_max rows together, as runs of positions (by part,
  * rising; gaps are never read over): which short codes a query looks at. */
 NODISCARD
 status cells_plan_likely(struct cells_query *const *parts, size_t part_count, uint64_t rows_max,
@@ -134,6 +134,8 @@ status cells_query_best_reset(struct cells_query *q, uint32_t best, struct err *
 void cells_query_best_add(struct cells_query *q, uint32_t coarse, uint32_t first,
                           const uint8_t *codes, uint32_t count,
                           bool (*keep)(void *arg, uint32_t position), void *keep_arg);
+/* A row that is wanted whatever its code says. */
+void cells_query_best_put(struct cells_query *q, uint32_t position);
 NODISCARD
 status cells_plan_best(struct cells_query *const *parts, size_t part_count,
                        const struct cells_plan_options *options, const struct cells_range **out,

@@ -270,10 +270,18 @@ status cells_plan_likely(struct cells_query *const *parts, size_t part_count, ui
                          size_t *count, struct err *err)
 {
     struct planner p = {.o = options};
-    uint64_t rows = 0;
+    uint64_t rows = 0, all = 1, fine = 0;
     uint32_t runs = 0, some = 0;
     struct cells_range *ranges;
-    status st = cells_rank(parts, part_count, options, 0, &p.units, &p.count, err);
+    status st;
+
+    for (size_t i = 0; i < part_count; i++) {
+        all += parts[i]->c->rows;
+        fine += parts[i]->c->fine;
+    }
+    /* So many usual cells and some more; all where that is not less. */
+    fine = rows_max < all ? fine * (rows_max * 5 / 4) / all + 64 : 0;
+    st = cells_rank(parts, part_count, options, (uint32_t)fine, &p.units, &p.count, err);
 
     for (; st == ST_OK && some < p.count && rows < rows_max; some++)
         rows += p.units[some].end - p.units[some].first;

@@ -196,6 +196,12 @@ void cells_query_best_add(struct cells_query *q, uint32_t coarse, uint32_t first
     }
 }
 
+void cells_query_best_put(struct cells_query *q, uint32_t position)
+{
+    if (q->best_max > 0)
+        take(q, (struct cells_best){0, position});
+}
+
 /* --- keys --- */
 static float key_of(const struct cells_query *q, float est, float base)
 {
