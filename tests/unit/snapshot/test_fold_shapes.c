@@ -8,6 +8,7 @@
 #include "snapshot/restore.h"
 #include "tests/support/fs_sim.h"
 #include "tests/unit/snapshot/counting_store.h"
+#include "tests/unit/snapshot/fold_codes.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -396,6 +397,7 @@ static void read_back(struct trial *t, bool on_disk)
         if (cold_stream(&o, on_row, t, &report, &err) != ST_OK ||
             cold_verify(&ask, ID, &t->manifest.colds[i], &bytes, &err) != ST_OK)
             fail_msg("%s: %s seed=%llu", t->shape->name, err.text, (unsigned long long)seed);
+        (void)fold_codes_check(&ask, ID, &t->manifest.colds[i]);
     }
     assert_int_equal(fs_remove_all(fs_sim_fs(t->sim), "side", NULL), ST_OK);
     assert_int_equal(t->seen, rows_of(t));
