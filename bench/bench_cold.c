@@ -1,13 +1,17 @@
 /* bench_cold - a cold set over a bucket in memory that answers as slowly as one does (the lan and
  * s3 profiles of objstore/faults.h): opening, documents by id, pages, scans, warming, hits.
  *
- *   bench_cold [rows [dim [lan|s3|none]]]
+ *   bench_cold [rows [dim [lan|s3|none|URL]]]
+ *
+ * A URL (objstore/open.h) is a store of its own, e.g. of `scripts/s3_servers run minio`: what it
+ * names is written there.
  *
  * One segment of drawn rows, a payload of some 40 bytes. Times are wall times of one caller. */
 #include "base/mem.h"
 #include "index/vindex.h"
 #include "objstore/faults.h"
 #include "objstore/memory.h"
+#include "objstore/open.h"
 #include "tests/support/cold_make.h"
 #include "tiering/cold_set.h"
 
@@ -243,8 +247,12 @@ int main(int argc, char **argv)
     struct err err = {0};
 
     rand_seeded_init(&b.rand, 1);
-    must(objstore_memory_open("bench", NULL, &b.memory, &err), &err);
-    objstore_memory_forget("bench");
+    if (strchr(name, ':') != NULL) {
+        must(objstore_open(&(struct objstore_options){.url = name}, &b.memory, &err), &err);
+    } else {
+        must(objstore_memory_open("bench", NULL, &b.memory, &err), &err);
+        objstore_memory_forget("bench");
+    }
     must(objstore_faults_open(b.memory, 1, &b.faults, &err), &err);
     manifest_init(&b.manifest);
     b.manifest.schema.fields = &b.field;
