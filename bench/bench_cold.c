@@ -1,5 +1,6 @@
 /* bench_cold - a cold set over a bucket in memory that answers as slowly as one does (the lan and
- * s3 profiles of objstore/faults.h): opening, documents by id, pages, scans, warming, hits.
+ * s3 profiles of objstore/faults.h): opening, documents by id, pages, scans, queries, warming,
+ * hits.
  *
  *   bench_cold [rows [dim [lan|s3|none|URL]]]
  *
@@ -219,6 +220,37 @@ static void warm(struct bench *b)
     report(b, "warm: codes and rows", 1, &stats);
 }
 
+static void query_some(struct bench *b, const char *what, bool cold)
+{
+    struct cold_terms terms = {.newer = NULL};
+    struct cold_stats stats = {0};
+    struct err err = {0};
+    struct arena arena;
+
+    arena_init(&arena, SIZE_MAX);
+    for (unsigned i = 0; i < TRIES; i++) {
+        const struct cold_query query = {
+            .vector = b->rows.rows[rand_below(&b->rand.source, b->rows.count)].vectors[0],
+            .limit = 10};
+        struct cold_hit *hits = NULL;
+        uint32_t count = 0;
+        bool partial = false;
+        double from;
+
+        if (cold)
+            (void)cold_set_unload(b->set);
+        from = now_ms();
+        must(cold_set_query(b->set, &query, &terms, &arena, &hits, &count, &partial, &stats, &err),
+             &err);
+        b->ms[i] = now_ms() - from;
+        if (count != query.limit || partial)
+            die("an answer is short");
+        arena_reset(&arena);
+    }
+    report(b, what, TRIES, &stats);
+    arena_free(&arena);
+}
+
 static void hit(struct bench *b)
 {
     struct cold_terms terms = {.newer = NULL};
@@ -270,7 +302,10 @@ int main(int argc, char **argv)
     page_some(&b);
     scan(&b, "all, payload", 0);
     scan(&b, "all, payload and vectors", 1);
+    query_some(&b, "query, nothing in the cache", true);
+    query_some(&b, "query, cache as it is", false);
     warm(&b);
+    query_some(&b, "query, warm", false);
     hit(&b);
     (void)printf("hedges: %" PRIu64 " of %" PRIu64 " GETs\n", b.account.hedges, b.account.gets);
     cold_set_drop(b.set);
