@@ -60,4 +60,23 @@ status cold_first(struct cold_reads *r, const struct filter *filter, const struc
                   size_t max, struct arena *arena, struct cold_row **out, size_t *count,
                   struct err *err);
 
+/* --- which rows of the head were counted in the set already: cold_seen.c --- */
+
+/* Those of the set's own lsn, which the head has not given up yet; and those written while the set
+ * was read: their ids are remembered, up to COLD_SEEN_MAX. */
+enum { COLD_SEEN_MAX = 1 << 20 };
+struct cold_seen {
+    uint64_t *hashes;
+    size_t count, room;
+    uint64_t floor, lsn;
+};
+/* Before the set is read. */
+NODISCARD
+status cold_seen_begin(struct cold_reads *r, struct arena *arena, struct cold_seen *out,
+                       struct err *err);
+void cold_seen_add(struct cold_seen *seen, const struct docid *id);
+/* Takes them out of what was selected; inside the guard of that. */
+struct selected;
+void cold_seen_leave_out(struct cold_seen *seen, const struct collection *c, struct selected *rows);
+
 #endif

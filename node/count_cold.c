@@ -8,12 +8,7 @@
 #include "node/count_internal.h"
 #include "node/select.h"
 
-#include "base/hash.h"
-
-#include <stdatomic.h>
-#include <stdlib.h>
-
-enum { IDS_AT_ONCE = 4096, REMEMBERED_MAX = 1 << 20, EXACT_HEAD_MAX = 16384 };
+enum { IDS_AT_ONCE = 4096, EXACT_HEAD_MAX = 16384 };
 
 /* --- all --- */
 
@@ -130,8 +125,8 @@ static status count_all(struct cold_reads *r, uint64_t *out, struct err *err)
 /* --- those that match --- */
 
 struct matching {
-    uint64_t *hashes; /* of the ids, while they are few */
-    uint64_t count, remembered;
+    struct cold_seen seen;
+    uint64_t count;
 };
 
 static status count_row(void *arg, const struct cold_row *row, struct err *err)
@@ -139,38 +134,9 @@ static status count_row(void *arg, const struct cold_row *row, struct err *err)
     struct matching *m = arg;
 
     (void)err;
-    if (m->remembered < REMEMBERED_MAX)
-        m->hashes[m->remembered++] = docid_hash(&row->id);
+    cold_seen_add(&m->seen, &row->id);
     m->count++;
     return ST_OK;
-}
-
-static int by_hash(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-    return (x > y) - (x < y);
-}
-
-/* Selected rows that are younger than the reading of the set, of ids that were counted there. */
-static uint64_t counted_twice(const struct collection *c, struct matching *m,
-                              const struct selected *rows, uint64_t lsn)
-{
-    uint64_t twice = 0;
-
-    if (m->remembered == 0)
-        return 0;
-    qsort(m->hashes, m->remembered, sizeof *m->hashes, by_hash);
-    for (uint32_t slot = 0; (slot = selected_next(rows, slot)) != SLOT_NONE; slot++) {
-        struct row row;
-        uint64_t hash;
-
-        slots_row(c->slots, slot, &row);
-        hash = docid_hash(&row.id);
-        twice += row.lsn > lsn &&
-                 bsearch(&hash, m->hashes, m->remembered, sizeof *m->hashes, by_hash) != NULL;
-    }
-    return twice;
 }
 
 static status count_matching(struct cold_reads *r, const struct filter *filter,
@@ -178,24 +144,21 @@ static status count_matching(struct cold_reads *r, const struct filter *filter,
                              struct err *err)
 {
     struct collection *c = r->c;
-    uint64_t lsn = atomic_load_explicit(&c->applied_lsn, memory_order_acquire);
-    uint64_t rows = cold_set_rows(r->set);
     struct matching m = {0};
     struct selected selected;
     struct epoch_guard guard;
-    status st;
+    status st = cold_seen_begin(r, arena, &m.seen, err);
 
-    m.hashes = arena_array(arena, (size_t)(rows < REMEMBERED_MAX ? rows : REMEMBERED_MAX) + 1,
-                           sizeof *m.hashes);
-    if (m.hashes == NULL)
-        return err_set(err, ST_NOMEM, "out of memory to count");
-    st = cold_set_each(r->set, filter, 0, 0, &r->terms, count_row, &m, &r->stats, err);
+    if (st == ST_OK)
+        st = cold_set_each(r->set, filter, 0, 0, &r->terms, count_row, &m, &r->stats, err);
     if (st != ST_OK)
         return st;
     guard = epoch_enter(c->node->epoch);
     st = select_make(c, filter, limits, arena, &selected, err);
-    if (st == ST_OK)
-        *out = m.count + selected.count - counted_twice(c, &m, &selected, lsn);
+    if (st == ST_OK) {
+        cold_seen_leave_out(&m.seen, c, &selected);
+        *out = m.count + selected.count;
+    }
     epoch_leave(c->node->epoch, guard);
     return st;
 }

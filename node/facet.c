@@ -31,6 +31,7 @@ struct faceting {
     uint32_t slot;      /* being looked at */
     uint64_t values;    /* that an index told */
     bool no_memory;
+    struct cold_seen seen; /* of cold rows */
 };
 
 /* --- the tallies --- */
@@ -120,6 +121,7 @@ static status look_at_cold(void *arg, const struct cold_row *row, struct err *er
     struct faceting *f = arg;
     struct jbin_value root = jbin_root(row->payload);
 
+    cold_seen_add(&f->seen, &row->id);
     f->slot++;
     (void)filter_each_value(f->key, &root, look, f);
     return f->no_memory ? err_set(err, ST_NOMEM, "out of memory for a facet of so many values")
@@ -136,6 +138,8 @@ static status count_cold_rows(struct faceting *f, const struct filter *filter,
 
     f->uuids = st == ST_OK && index.type == PINDEX_UUID;
     st = cold_reads_begin(f->c, limits, &r, err);
+    if (st == ST_OK && r.set != NULL)
+        st = cold_seen_begin(&r, f->arena, &f->seen, err);
     if (st == ST_OK && r.set != NULL)
         st =
             cold_set_each(r.set, filter, COLD_PAYLOAD, 0, &r.terms, look_at_cold, f, &r.stats, err);
@@ -286,7 +290,7 @@ static status make_hits(struct faceting *f, uint32_t limit, struct facet_hit **o
 }
 
 static status facet(struct faceting *f, const struct filter *filter,
-                    const struct read_limits *limits, struct err *err)
+                    const struct read_limits *limits, struct cold_seen *seen, struct err *err)
 {
     struct pindex_info index;
     struct selected rows;
@@ -294,6 +298,8 @@ static status facet(struct faceting *f, const struct filter *filter,
 
     if (st != ST_OK)
         return st;
+    if (seen->hashes != NULL)
+        cold_seen_leave_out(seen, f->c, &rows);
     st = collection_index_on(f->c, f->key, &index, err);
     if (st == ST_OK) {
         f->uuids = index.type == PINDEX_UUID;
@@ -327,7 +333,7 @@ status node_facet(struct collection *c, const struct path *key, const struct fil
     if (st != ST_OK)
         return st;
     guard = epoch_enter(c->node->epoch);
-    st = facet(&f, filter, limits, err);
+    st = facet(&f, filter, limits, &cold.seen, err);
     if (st == ST_OK)
         st = add_tallies(&f, &cold, err);
     if (st == ST_OK)

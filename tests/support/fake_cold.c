@@ -1,6 +1,6 @@
 #include "tests/support/fake_cold.h"
 
-#include "base/lock.h"
+#include "base/exec.h"
 #include "index/codes.h"
 
 #include <assert.h>
@@ -191,6 +191,8 @@ static status begin(struct cold_set *s, const struct cold_terms *terms, struct c
         return ST_OK;
     atomic_fetch_add(&w->calls, 1);
     atomic_fetch_add(&w->gets, 1);
+    if (exec_worker_index() >= 0 && exec_worker_index() < EXEC_WORKERS_MAX)
+        atomic_fetch_add(&w->on_workers, 1);
     for (uint32_t i = atomic_load(&w->delay_ms); i > 0 && !is_over(terms); i--)
         (void)nanosleep(&ms, NULL);
     if (is_over(terms))

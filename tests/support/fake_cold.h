@@ -29,7 +29,8 @@ struct fake_cold_ways {
     _Atomic bool keep_failing;
     _Atomic bool partial; /* queries say so, and leave every second hit out */
     _Atomic uint32_t calls, gets;
-    _Atomic uint32_t inside; /* sets that are held */
+    _Atomic uint32_t on_workers; /* calls from threads that must not wait */
+    _Atomic uint32_t inside;     /* sets that are held */
 };
 
 struct cold_set *fake_cold_create(const struct fake_cold_field *fields, size_t count,
