@@ -1,6 +1,6 @@
 /* Changes of the catalog, one at a time on the meta thread (the order of their steps and what a
  * crash leaves: catalog_store.c). */
-#include "node/node_internal.h"
+#include "node/cold_internal.h"
 
 #include <assert.h>
 #include <stdatomic.h>
@@ -81,15 +81,12 @@ status node_check_range(const char *what, uint64_t value, uint64_t low, uint64_t
 
 status node_check_policy(struct node *node, enum node_policy policy, struct err *err)
 {
-    if (policy == NODE_S3_ONLY && !NODE_SERVES_S3_ONLY)
-        return err_set(err, ST_UNSUPPORTED,
-                       "tiering_policy S3Only is not part of this version; it has Memory and "
-                       "MemoryS3");
-    if (policy == NODE_MEMORY_S3 && node->tier == NULL)
+    if (policy_has_bucket((uint8_t)policy) && node->tier == NULL)
         return err_set(err, ST_INVALID,
-                       "tiering_policy MemoryS3 needs a bucket, and this node was started without "
-                       "one: set [storage] s3_bucket");
-    return policy == NODE_MEMORY_S3 ? bucket_check_refused(node, err) : ST_OK;
+                       "tiering_policy %s needs a bucket, and this node was started without one: "
+                       "set [storage] s3_bucket",
+                       node_policy_name(policy));
+    return policy_has_bucket((uint8_t)policy) ? bucket_check_refused(node, err) : ST_OK;
 }
 
 /* Takes back a create whose catalog is certainly not on disk. What stays is found by its intent at
@@ -147,6 +144,8 @@ static status create_steps(struct node *node, struct catalog *next,
     st = collection_create(node, entry, &c, err);
     if (st == ST_OK)
         st = collection_open_log(c, err);
+    if (st == ST_OK && entry->policy == NODE_S3_ONLY)
+        st = cold_begin(c, err);
     if (st == ST_OK && policy_has_bucket(entry->policy))
         told = (st = create_in_bucket(c, entry, err)) == ST_OK;
     if (st == ST_OK)

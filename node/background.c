@@ -6,6 +6,7 @@
  * are made anew, one at a time, so that an image is never written while lists are rebuilt or
  * another graph comes to serve */
 #include "filter/pindex.h"
+#include "node/cold.h"
 #include "node/fields.h"
 
 #include <inttypes.h>
@@ -147,7 +148,7 @@ static uint64_t trim_lsn(struct collection *c, uint64_t start_lsn)
 
     if (!policy_has_bucket(atomic_load(&c->policy)))
         return start_lsn;
-    limit = ship_trim_limit(c);
+    limit = cold_is(c) ? 0 : ship_trim_limit(c); /* a fold trims */
     return limit < start_lsn ? limit : start_lsn;
 }
 
@@ -163,6 +164,8 @@ status checkpoint_run(struct collection *c, const _Atomic bool *stop, struct err
 
     if (atomic_load(&c->seq.state) != COLLECTION_SERVING)
         return err_set(err, ST_DENIED, "checkpoint: the collection is not serving writes");
+    if (cold_instead_of_checkpoint(c))
+        return ST_OK;
     if (start_lsn == atomic_load(&c->snapshot_lsn) && !atomic_load(&c->graph_news))
         return ST_OK; /* nothing new */
     st = collection_paths(c, wal_dir, snapshot_dir, err);
@@ -260,8 +263,9 @@ static void checkpoints_due(struct node *node, struct collection **items, size_t
         total += bytes;
         if (!has_news(items[i]))
             continue;
-        if (fold_due(items[i]) || now_ns - atomic_load(&items[i]->checkpoint_mono_ns) >=
-                                      node->options.checkpoint_interval_ns) {
+        if (!cold_is(items[i]) &&
+            (fold_due(items[i]) || now_ns - atomic_load(&items[i]->checkpoint_mono_ns) >=
+                                       node->options.checkpoint_interval_ns)) {
             if (fold_due(items[i]))
                 atomic_fetch_add(&items[i]->compactions, 1);
             checkpoint_told(items[i], &node->stopping);
@@ -282,6 +286,8 @@ static bool repair_due(struct collection *c)
     uint64_t all = (uint64_t)slots_live_count(c->slots) + dead;
 
     if (dead > 0 && atomic_exchange(&c->room_wanted, false))
+        return true;
+    if (cold_repair_due(c, dead))
         return true;
     return dead >= NODE_REPAIR_DEAD_MIN && dead * (uint64_t)100 >= all * NODE_REPAIR_DEAD_PERCENT;
 }
@@ -347,7 +353,7 @@ static void checkpoints_at_stop(struct node *node)
     if (table_snapshot(node, &items, &count, NULL) != ST_OK)
         return;
     for (size_t i = 0; i < count && clock_mono_ns(node->options.clock) < deadline_ns; i++) {
-        if (has_news(items[i]))
+        if (has_news(items[i]) && !cold_is(items[i]))
             checkpoint_told(items[i], &never);
     }
     table_snapshot_free(items, count);

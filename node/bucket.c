@@ -1,5 +1,6 @@
 /* Snapshots and compaction by command, ownership by command, and the breaker. What waits for the
  * network runs on the publish thread. */
+#include "node/cold.h"
 #include "node/fields.h"
 #include "snapshot/pin.h"
 
@@ -132,6 +133,25 @@ static bool worth_a_base(struct collection *c)
     return marks.log_bytes + marks.segment_bytes > live + live / 10 + 4096;
 }
 
+/* Compaction leaves one segment; a snapshot without a name has the head in the bucket's segments.
+ */
+static void run_fold(struct snapshot_job *job)
+{
+    struct collection *c = job->c;
+    struct publish_report report = {0};
+    struct tier_stream_status s;
+    struct err err = {0};
+    status st = cold_fold_now(c, job->compact, &report, &err);
+
+    publish_told(c, st, &report, &err);
+    if (st == ST_OK && ship_status(c, &s))
+        job->result.lsn = s.shipped_lsn;
+    job->result.objects = report.objects;
+    job->result.bytes = report.bytes;
+    job->result.revision = report.revision;
+    snapshot_end(job, st, &err);
+}
+
 static void run_publish(struct meta_job *base)
 {
     struct snapshot_job *job = (struct snapshot_job *)(void *)base;
@@ -144,6 +164,11 @@ static void run_publish(struct meta_job *base)
     struct err err = {0};
     status st;
 
+    if (cold_is(c) && (job->compact || job->name[0] == '\0') &&
+        (!ship_status(c, &s) || !s.switching)) {
+        run_fold(job);
+        return;
+    }
     ship_marks(c, &marks);
     fields_counts(c, &counts);
     if (counts.linked > 0 && (marks.changed_rows > 0 || marks.image_rows == 0 || job->anew))
@@ -264,6 +289,10 @@ static status do_again(void *arg, struct err *err)
 
     if (st != ST_OK)
         return st;
+    if (cold_is(c) && ship_status(c, &s) && s.phase == STREAM_ROOT_LOST)
+        return err_set(err, ST_UNSUPPORTED,
+                       "its rows are in the bucket, under the root that is lost: put the root back "
+                       "(an older version of the object, where the bucket keeps versions)");
     if (ship_status(c, &s) && s.phase == STREAM_ROOT_LOST)
         st = recreate(c, err);
     if (st == ST_OK && ship_status(c, &s) && s.switching)

@@ -1,10 +1,11 @@
 /* A node's bucket: who we are to it, its letters, and the shell that ships. */
 #include "node/node_internal.h"
+#include "tiering/cache.h"
 
 #include <stdio.h>
 #include <unistd.h>
 
-enum { INSTANCE_TEXT_BYTES = UUID_TEXT_BYTES };
+enum { INSTANCE_TEXT_BYTES = UUID_TEXT_BYTES, NODE_CACHE_BYTES = 256 * 1024 * 1024 };
 
 static status read_instance(struct node *node, const char *path, uint8_t out[16], struct err *err)
 {
@@ -98,6 +99,19 @@ static status open_tier(struct node *node, struct err *err)
     return tier_open(&options, &node->tier, err);
 }
 
+static status open_cache(struct node *node, struct err *err)
+{
+    const struct node_options *o = &node->options;
+    const struct cache_options options = {
+        .store = o->store,
+        .clock = o->clock,
+        .rand = o->rand,
+        .bytes_max = or_else(o->cache_bytes, NODE_CACHE_BYTES),
+    };
+
+    return cache_open(&options, &node->cache, err);
+}
+
 status bucket_open(struct node *node, struct err *err)
 {
     const struct dlq_options letters = {
@@ -117,6 +131,8 @@ status bucket_open(struct node *node, struct err *err)
         st = bucket_probe_open(node, err);
     if (st == ST_OK)
         st = open_tier(node, err);
+    if (st == ST_OK)
+        st = open_cache(node, err);
     if (st == ST_OK && node->letters_damaged > 0)
         node_add_reason(node, "some dead letters cannot be read; what they stood for is still in "
                               "the log and is tried again");
@@ -126,6 +142,7 @@ status bucket_open(struct node *node, struct err *err)
 void bucket_close(struct node *node)
 {
     tier_close(node->tier);
+    cache_close(node->cache);
     bucket_probe_close(node);
     dlq_close(node->dlq);
     mem_free(node->owner_id);

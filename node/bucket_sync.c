@@ -1,6 +1,6 @@
 /* What the bucket's catalog says, taken over on the meta thread: at the start, and when something
  * waited for a load. What cannot be taken over is left as it is here, and health says so. */
-#include "node/node_internal.h"
+#include "node/cold.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -193,6 +193,7 @@ static void show_settings(struct node *node)
         if (c == NULL)
             continue;
         atomic_store(&c->durability, entry->durability);
+        cold_follow(c, entry->policy);
         collection_take_hnsw(c, entry);
         collection_settings_take(c, entry);
         if (strcmp(c->table.name, entry->name) != 0 &&

@@ -4,7 +4,8 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
-static const char NOT_YET[] = "the bucket was not reached since the start";
+static const char NOT_YET[] = "what the collection has in the bucket is not known yet: the bucket "
+                              "was not reached since the start";
 
 status cold_create(struct collection *c, struct err *err)
 {
@@ -21,12 +22,24 @@ status cold_create(struct collection *c, struct err *err)
 
 void cold_destroy(struct collection *c)
 {
-    if (c->cold == NULL)
+    struct cold *cold = c->cold;
+
+    if (cold == NULL)
         return;
-    tombstones_destroy(c->cold->tombstones);
-    lock_fini(&c->cold->set.lock);
-    lock_fini(&c->cold->apply);
-    mem_free(c->cold);
+    cold_spool_drop(c);
+    cold_set_drop(cold->set.now);
+    while (cold->past != NULL) { /* free: each had a pin */
+        struct cold_past *past = cold->past;
+
+        cold->past = past->next;
+        mem_free(past);
+    }
+    if (c->node != NULL && c->node->cache != NULL)
+        cache_account_leave(c->node->cache, &cold->account);
+    tombstones_destroy(cold->tombstones);
+    lock_fini(&cold->set.lock);
+    lock_fini(&cold->apply);
+    mem_free(cold);
     c->cold = NULL;
 }
 
@@ -45,6 +58,8 @@ void cold_apply_end(struct collection *c)
     lock_drop(&c->cold->apply);
 }
 
+/* --- the set --- */
+
 status cold_hold(struct collection *c, struct cold_set **out, struct err *err)
 {
     struct cold *cold = c->cold;
@@ -55,6 +70,54 @@ status cold_hold(struct collection *c, struct cold_set **out, struct err *err)
         (void)err_set(err, ST_UNAVAILABLE, "%s", cold->set.reason);
     lock_drop(&cold->set.lock);
     return *out == NULL ? ST_UNAVAILABLE : ST_OK;
+}
+
+static void on_free(void *arg)
+{
+    struct cold_past *past = arg;
+    struct collection *c = past->c;
+
+    atomic_store(&past->free, true); /* it is the publish thread's from here on */
+    node_collection_unpin(c);
+}
+
+status cold_swap(struct collection *c, struct cold_set *set, uint64_t floor, struct err *err)
+{
+    struct cold *cold = c->cold;
+    struct cold_past *past = mem_zero(sizeof *past);
+    struct cold_set *old;
+
+    if (past == NULL)
+        return err_set(err, ST_NOMEM, "out of memory");
+    lock_take(&cold->set.lock);
+    old = cold->set.now;
+    past->floor = cold->set.floor;
+    cold->set.now = set;
+    cold->set.floor = floor;
+    lock_drop(&cold->set.lock);
+    if (old == NULL) {
+        mem_free(past);
+        return ST_OK;
+    }
+    past->c = c;
+    past->next = cold->past;
+    cold->past = past;
+    collection_pin(c);
+    cold_set_when_free(old, on_free, past);
+    cold_set_drop(old);
+    return ST_OK;
+}
+
+status cold_begin(struct collection *c, struct err *err)
+{
+    struct manifest none;
+    status st;
+
+    manifest_init(&none);
+    memcpy(none.collection, c->id, sizeof none.collection);
+    st = cold_open_set(c, &none, err);
+    manifest_free(&none);
+    return st;
 }
 
 /* The row first, then the tombstones: who deletes goes the other way. */

@@ -13,12 +13,14 @@
 #define NODE_COLD_H
 
 #include "node/node_internal.h"
+#include "snapshot/fold.h"
 #include "tiering/cold_set.h"
 
 /* --- state: cold.c, tombstones.c --- */
 bool cold_is(const struct collection *c); /* S3Only: documents may be elsewhere than in RAM */
-/* The set now, held; drop it with cold_set_drop(). ST_UNAVAILABLE with the reason and Retry-After's
- * meaning: the bucket was not reached since the start. *out NULL with ST_OK: no cold segments. */
+/* The set now, held; drop it with cold_set_drop(), and keep the collection pinned until then. Hold
+ * it before the head is asked: what is missing there is in this set, or in none. ST_UNAVAILABLE
+ * with the reason: what the bucket has is not known yet. */
 NODISCARD
 status cold_hold(struct collection *c, struct cold_set **out, struct err *err);
 /* cold_terms.newer: arg is the collection. */
@@ -42,15 +44,36 @@ status tombstones_replay(void *collection, uint64_t lsn, const struct docid *id,
 void cold_apply_begin(struct collection *c);
 void cold_apply_end(struct collection *c);
 
-/* --- start and folds: cold_start.c, cold_fold.c --- */
-/* Opens the set of the manifest the root names; retried in the background while the bucket is away.
- */
+/* --- start and folds: cold_start.c, cold_fold.c, cold_head.c --- */
+/* The root may name another manifest than the set's: it is looked at again, until it could be. */
 void cold_want_open(struct collection *c);
 /* What the publish thread does for it in a turn: opens, folds when due, gives up rows. True: a fold
  * ran. */
 bool cold_turn(struct collection *c);
+/* On the publish thread. all: everything into one segment. Nothing to do: ST_OK, nothing in *out.
+ */
 NODISCARD
 status cold_fold_now(struct collection *c, bool all, struct publish_report *out, struct err *err);
+
+/* The upkeep thread's. True: no checkpoint is written; a fold is wanted. */
+bool cold_instead_of_checkpoint(struct collection *c);
+/* Rows were given up, and so many are dead still: their memory is wanted back. */
+bool cold_repair_due(struct collection *c, uint32_t dead);
+
+/* --- the policy: cold_policy.c; the meta thread's --- */
+/* Before the catalog says S3Only; what can fail. */
+NODISCARD
+status cold_enter_check(struct collection *c, struct err *err);
+void cold_enter(struct collection *c); /* it says so */
+/* Before it says another policy: no writes any more, and all of it in the bucket. Waits for the
+ * network, NODE_BUCKET_WAIT_MS a step. */
+NODISCARD
+status cold_leave_begin(struct collection *c, struct err *err);
+void cold_leave_undo(struct collection *c); /* it does not say so */
+void cold_leave(struct collection *c);      /* it says so: loaded anew, as rows of RAM */
+void cold_follow(struct collection *c, uint8_t policy); /* as the catalog has it by now */
+/* It left S3Only, and the bucket's manifest has cold segments still. */
+bool cold_left(struct collection *c);
 
 /* --- documents, wherever they are: cold_read.c (cold threads) --- */
 struct cold_document {

@@ -5,6 +5,16 @@
 #include "node/cold.h"
 
 struct tombstones;
+struct cold_spool;
+
+/* A set that another took the place of: as long as somebody holds it the head keeps what is above
+ * its floor. */
+struct cold_past {
+    struct cold_past *next; /* the publish thread's */
+    struct collection *c;   /* pinned until it is free */
+    uint64_t floor;
+    _Atomic bool free;
+};
 
 struct cold {
     struct lock apply; /* LOCK_RANK_COLD_APPLY */
@@ -17,11 +27,84 @@ struct cold {
         uint64_t floor;       /* of `now` */
         char reason[256];     /* why there is none */
     } set;
+
+    /* Records up to it may have been applied without tombstones: a fold lies behind it. */
+    _Atomic uint64_t barrier_lsn;
+    _Atomic bool fold_wanted; /* whatever the thresholds say */
+    _Atomic bool open_wanted; /* the root may name another manifest */
+    _Atomic bool repair;      /* rows were given up and are dead still */
+    _Atomic bool checkpoint;  /* one is to be written all the same: of rows the log has not */
+    _Atomic bool leaving;     /* it is to be RAM's: no writes any more */
+    _Atomic bool left;        /* another takes its place */
+    uint64_t loaded_floor;    /* the loader's: of the manifest's cold segments */
+    struct cold_spool *spool; /* the loader's: records behind the floor, for the new log */
+
+    /* The publish thread's; before that, who loads. */
+    struct cold_past *past;
+    uint64_t given_up_lsn; /* the head has everything above it */
+    uint64_t committed;    /* the largest floor that a root was seen to name */
+    uint64_t trimmed;      /* the log, up to this */
+    uint64_t settle_next_ms;
+    bool merge_due; /* dead rows of the segments say so */
+    bool went_back; /* the bucket's floor is behind ours */
+    uint64_t open_next_ms, fold_next_ms;
+    uint32_t open_failures;
 };
 
 NODISCARD
 status cold_create(struct collection *c, struct err *err);
 void cold_destroy(struct collection *c); /* nobody holds a set; after a failed _create too */
+/* `set` is what is read from now on; it is c's then. The publish thread, or before any reader. */
+NODISCARD
+status cold_swap(struct collection *c, struct cold_set *set, uint64_t floor, struct err *err);
+/* A set of no segments over a floor of 0: what there is, is the head. */
+NODISCARD
+status cold_begin(struct collection *c, struct err *err);
+
+/* cold_start.c */
+/* Before a log is replayed: the floor that is known here, which the head lies above. 0: a
+ * checkpoint, if there is one, counts. */
+uint64_t cold_start(struct collection *c);
+/* What the floor of a manifest says of cold rows; NULL: there is none. */
+uint64_t cold_floor_of(const struct manifest *m);
+NODISCARD
+status cold_open_set(struct collection *c, const struct manifest *m, struct err *err);
+void cold_open_turn(struct collection *c);
+/* The bucket names less than it did: rows between are nowhere. */
+NODISCARD
+status cold_check_floor(struct collection *c, uint64_t floor, struct err *err);
+
+/* cold_head.c: what the head gives up */
+void cold_count_head(struct collection *c,
+                     uint64_t log_bytes); /* it was loaded: for the next fold */
+void cold_give_up_turn(struct collection *c);
+NODISCARD
+status cold_settle_log(struct collection *c, struct err *err);
+uint64_t cold_head_rows(struct collection *c);
+/* fold_source, of what lies above one lsn and at or below another. */
+struct cold_source {
+    struct collection *c;
+    uint64_t above; /* what is at or below is in a segment already, and not given up yet */
+    uint64_t lsn;
+};
+status cold_each_row(void *source, status (*fn)(void *, const struct fold_row *, struct err *),
+                     void *fn_arg, struct err *err);
+status cold_each_tombstone(void *source,
+                           status (*fn)(void *, const struct docid *, uint64_t, struct err *),
+                           void *fn_arg, struct err *err);
+
+/* cold_spool.c; the load thread's. Between _begin and _append, which may be repeated. */
+#define COLD_SCRATCH "fold" /* in the data directory; removed at every start */
+NODISCARD
+status cold_spool_begin(struct collection *c, uint64_t floor, struct err *err);
+/* Nothing without _begin. */
+NODISCARD
+status cold_spool_put(struct collection *c, uint64_t lsn, struct slice payload, struct err *err);
+/* Into the log, which is open and empty behind the floor; lsns up to last_lsn. */
+NODISCARD
+status cold_spool_append(struct collection *c, uint64_t last_lsn, struct err *err);
+void cold_spool_drop(struct collection *c);
+bool cold_spool_floor(const struct collection *c, uint64_t *floor); /* false: there is none */
 
 /* tombstones.c */
 NODISCARD

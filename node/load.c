@@ -10,6 +10,7 @@
  *   intent out, stream open: writes are taken
  *
  * Nothing is acknowledged before the intent is out, so a crash anywhere loses nothing. */
+#include "node/cold_internal.h"
 #include "node/fields.h"
 #include "snapshot/restore_rows.h"
 
@@ -17,7 +18,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
-static const char RESTORE[] = "restore/";
 enum { LOAD_AGAIN_MS = 1000 };
 
 /* --- intents --- */
@@ -64,12 +64,12 @@ bool intent_stands(struct node *node, const char *kind, const uint8_t id[16])
 
 static status load_intend(struct node *node, const uint8_t id[16], struct err *err)
 {
-    return intent_write(node, RESTORE, id, err);
+    return intent_write(node, LOAD_INTENT, id, err);
 }
 
 bool load_intended(struct node *node, const uint8_t id[16])
 {
-    return intent_stands(node, RESTORE, id);
+    return intent_stands(node, LOAD_INTENT, id);
 }
 
 /* --- steps of other threads --- */
@@ -114,9 +114,44 @@ static void on_reclaim(void *arg)
 
 static status on_record(void *arg, uint64_t lsn, struct slice payload, struct err *err)
 {
-    const struct load_terms *terms = ((struct reading *)arg)->terms;
+    const struct reading *reading = arg;
+    const struct load_terms *terms = reading->terms;
+    status st = ST_OK;
 
-    return terms->on_record(terms->arg, lsn, payload, err);
+    if (terms->on_record != NULL)
+        st = terms->on_record(terms->arg, lsn, payload, err);
+    return st == ST_OK ? cold_spool_put(reading->c, lsn, payload, err) : st;
+}
+
+static status on_delete(void *arg, uint64_t lsn, const struct docid *id, struct err *err)
+{
+    struct collection *c = ((struct reading *)arg)->c;
+
+    return cold_is(c) ? tombstones_replay(c, lsn, id, err) : ST_OK;
+}
+
+/* Rows that are in cold segments stay there: what the log has behind them is the head, and goes
+ * into the local log. With base segments, before its first fold, it is loaded as any collection is.
+ */
+static status read_as_head(struct collection *c, const struct restore_plan *plan, struct err *err)
+{
+    const struct manifest *m = &plan->manifest;
+    uint64_t floor = plan->has_manifest ? m->floor.lsn : plan->root.floor.lsn;
+    struct cold *cold = c->cold;
+
+    tombstones_give_up(c, UINT64_MAX);
+    cold_spool_drop(c);
+    cold->given_up_lsn = 0;
+    cold->committed = 0;
+    cold->loaded_floor = plan->has_manifest && m->cold_count > 0 ? floor : 0;
+    atomic_store(&cold->checkpoint, true);
+    if (!cold_is(c) || (plan->has_manifest && m->segment_count > 0))
+        return ST_OK;
+    atomic_store(&cold->checkpoint, false);
+    cold->given_up_lsn = floor;
+    cold->committed = floor;
+    cold->loaded_floor = floor;
+    return cold_spool_begin(c, floor, err);
 }
 
 static status check_root(const struct root *root, struct err *err)
@@ -152,7 +187,8 @@ status load_read_rows(struct collection *c, const struct load_terms *terms,
         .field_count = fields_list(c, fields),
         .epoch = node->epoch,
         .reclaim = on_reclaim,
-        .on_record = terms->on_record != NULL ? on_record : NULL,
+        .on_record = on_record,
+        .on_delete = on_delete,
         .arg = &reading,
     };
     struct restore_plan plan = {0};
@@ -164,6 +200,10 @@ status load_read_rows(struct collection *c, const struct load_terms *terms,
         st = check_root(&plan.root, err);
     if (st == ST_OK) {
         memcpy(owner, plan.root.node_id, ROOT_NODE_ID_BYTES);
+        st = read_as_head(c, &plan, err);
+    }
+    if (st == ST_OK) {
+        options.without_colds = cold_is(c);
         st = restore_into(&options, &plan, &rows, report, err);
     }
     restore_plan_free(&plan);
@@ -175,13 +215,13 @@ static status settle_here(struct load_job *load, struct err *err)
 {
     status st = ship_store_marks(load->c, err);
 
-    if (st == ST_OK)
+    if (st == ST_OK && atomic_load(&load->c->cold->checkpoint))
         st = jobs_run(&load->node->upkeep, do_checkpoint, load, err);
     if (st == ST_OK && load->adopt)
         st = jobs_run(&load->node->meta, do_adopt, load, err);
     if (st == ST_OK && load->adopt) /* for what changed there meanwhile */
         atomic_store(&load->node->sync_wanted, true);
-    return st == ST_OK ? intent_clear(load->node, RESTORE, load->c->id, err) : st;
+    return st == ST_OK ? intent_clear(load->node, LOAD_INTENT, load->c->id, err) : st;
 }
 
 static bool worth_another_try(const struct load_job *load, status st)
@@ -231,8 +271,12 @@ static status read_with_patience(struct load_job *load, struct restore_into_repo
 /* A tail that a healing had kept goes back to where it was, behind what came from the bucket. */
 static status load_open_log(struct collection *c, uint64_t lsn, struct err *err)
 {
-    status st = collection_open_log_at(c, lsn, err);
+    uint64_t floor;
+    bool spooled = cold_spool_floor(c, &floor);
+    status st = collection_open_log_at(c, spooled ? floor : lsn, err);
 
+    if (st == ST_OK && spooled)
+        st = cold_spool_append(c, lsn, err);
     if (st == ST_OK)
         st = heal_tail_append(c, lsn, err);
     if (st != ST_OK)
@@ -295,6 +339,7 @@ static void note_marks(struct load_job *load, const struct restore_into_report *
                                        .log_bytes = report->log_bytes,
                                        .segment_bytes = report->segment_bytes,
                                        .image_lsn = report->image_lsn,
+                                       .cold_floor = c->cold->loaded_floor,
                                        .image_rows = into->nodes,
                                        .changed_rows =
                                            into->live > into->nodes ? into->live - into->nodes : 0,
@@ -353,6 +398,8 @@ void load_finish(struct load_job *load, const struct restore_into_report *report
     struct err err = {0};
     status st;
 
+    cold_spool_drop(c);
+    cold_count_head(c, report->bucket.log_bytes);
     serve(load, &report->bucket);
     if (!load->heals)
         atomic_fetch_sub(&c->node->loading, 1);

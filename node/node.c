@@ -1,6 +1,6 @@
 #include "node/node.h"
 
-#include "node/node_internal.h"
+#include "node/cold_internal.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -154,6 +154,15 @@ static void init_plain(struct node *node)
                                                         : node_memory_limit());
 }
 
+/* Of folds and loads that did not come to an end. */
+static status remove_scratch(struct node *node, struct err *err)
+{
+    char dir[FS_PATH_BYTES];
+    status st = fs_join(dir, node->data_dir, COLD_SCRATCH, err);
+
+    return st == ST_OK ? fs_remove_all(node->options.fs, dir, err) : st;
+}
+
 status node_open(const struct node_options *options, struct node **out, struct err *err)
 {
     struct node *node = mem_zero(sizeof *node);
@@ -173,6 +182,8 @@ status node_open(const struct node_options *options, struct node **out, struct e
         st = open_paths(node, err);
     if (st == ST_OK)
         st = lock_directories(node, err);
+    if (st == ST_OK)
+        st = remove_scratch(node, err);
     if (st == ST_OK)
         st = open_stores(node, err);
     if (st == ST_OK)

@@ -121,8 +121,9 @@ struct bucket_marks {
     uint64_t changed_rows; /* since the image, about */
     uint64_t published_lsn, published_at_ns;
     uint32_t segments;
-    bool foreign;   /* the root was another node's when it was last seen */
-    bool switching; /* the base is not known to be published: a start asks the root */
+    uint64_t cold_floor; /* of the cold segments the manifest names; 0: none */
+    bool foreign;        /* the root was another node's when it was last seen */
+    bool switching;      /* the base is not known to be published: a start asks the root */
 };
 
 struct shipped_counts { /* of streams that were closed since the start */
@@ -354,7 +355,8 @@ struct node {
     struct job_queue load;       /* collections that come from the bucket */
     struct kv_writer *kv_writer; /* LMDB writes */
     struct dlq *dlq;
-    struct tier *tier; /* NULL: no bucket */
+    struct tier *tier;   /* NULL: no bucket */
+    struct cache *cache; /* of cold segments; NULL: no bucket */
     uint8_t session[16];
     char *owner_id;            /* who we are to the bucket (docs/decisions/owner-identity.md) */
     _Atomic bool catalog_seen; /* the bucket's, since the start */
@@ -885,6 +887,7 @@ status intent_write(struct node *node, const char *kind, const uint8_t id[16], s
 NODISCARD
 status intent_clear(struct node *node, const char *kind, const uint8_t id[16], struct err *err);
 bool load_intended(struct node *node, const uint8_t id[16]);
+#define LOAD_INTENT "restore/"
 
 struct load_job {
     struct meta_job job;

@@ -5,7 +5,7 @@
  * a collection that others take for shipped and this node does not ship: until the base is
  * published the root says `switching`, and a start that finds it so goes on (docs/protocol.md,
  * "Catalog"). */
-#include "node/node_internal.h"
+#include "node/cold.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -161,6 +161,33 @@ static void tell_bucket(struct patch_job *job)
     atomic_store(&job->node->sync_wanted, true);
 }
 
+/* --- to S3Only and back: cold.h --- */
+
+/* Nothing has changed yet; what can fail does so here. */
+static status before_switch(struct patch_job *job, struct err *err)
+{
+    if (job->patch.policy == NODE_S3_ONLY)
+        return cold_enter_check(job->c, err);
+    return cold_is(job->c) ? cold_leave_begin(job->c, err) : ST_OK;
+}
+
+/* What became of it the bucket's catalog says, if it is not known. */
+static void not_switched(struct patch_job *job, status st)
+{
+    if (st == ST_UNKNOWN)
+        atomic_store(&job->node->sync_later, true);
+    else
+        cold_leave_undo(job->c);
+}
+
+static void after_switch(struct patch_job *job)
+{
+    if (job->patch.policy == NODE_S3_ONLY)
+        cold_enter(job->c);
+    else if (cold_is(job->c))
+        cold_leave(job->c);
+}
+
 /* --- the change --- */
 
 static void show(struct patch_job *job, struct collection_stats **stats)
@@ -266,13 +293,18 @@ static void run_patch(struct meta_job *base)
         st = rebuild_reserve(job->c, catalog_find_id(&next, job->c->id), &job->room, &err);
     if (st == ST_OK && backed)
         st = catalog_fits(&next, &err);
-    if (st == ST_OK && backed)
-        st = change_there(job, &err);
     if (st == ST_OK && switches)
+        st = before_switch(job, &err);
+    if (st == ST_OK && backed) {
+        st = change_there(job, &err);
+        if (st != ST_OK && switches)
+            not_switched(job, st);
+    }
+    if (st == ST_OK && switches && !backed)
         st = begin_switch(job->c, &err);
     if (st == ST_OK) {
         st = catalog_store_write(node, &next, &err);
-        if (st != ST_OK && st != ST_UNKNOWN && switches)
+        if (st != ST_OK && st != ST_UNKNOWN && switches && !backed)
             switch_back(job->c);
         if (st != ST_OK && backed)
             st = catalog_store_missed(node, &err);
@@ -280,8 +312,10 @@ static void run_patch(struct meta_job *base)
     catalog_free(&next);
     if (st == ST_OK) {
         show(job, &stats);
-        if (switches)
+        if (switches && !backed)
             tell_bucket(job);
+        if (switches)
+            after_switch(job);
     }
     rebuild_settle(job->c, &job->room, st == ST_OK);
     collection_stats_destroy(stats);

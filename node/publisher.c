@@ -4,7 +4,8 @@
  * publishes what is due, one collection at a time (docs/protocol.md, "Publishing"), and does what
  * operators ask of snapshots. What fails is tried again later and later; what a person has to look
  * at is a dead letter. */
-#include "node/fields.h"
+#include "node/cold.h"
+#include "node/publish_step.h"
 
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -15,9 +16,6 @@ enum {
     PUBLISH_RETRY_MS_MIN = 5000,
     PUBLISH_RETRY_MS_MAX = 300000,
     PUBLISH_FLUSH_MS = 60000,
-    PUBLISH_COMMIT_MS = 120000,
-    PUBLISH_SETTLE_TRIES = 50,
-    PUBLISH_SETTLE_MS = 20,
     PUBLISH_READY_MS = 10000, /* an empty node waits so long for the bucket before it is ready */
 };
 
@@ -28,119 +26,30 @@ static uint64_t now_ms(struct node *node)
 
 /* --- one publish --- */
 
-struct publishing {
-    struct collection *c;
+struct publishing_now {
+    struct publishing p;
     uint32_t graphs_made; /* when the checkpoint was asked for */
-    struct catalog_collection schema;
-    struct root root;
-    unsigned what; /* the wish's, or more */
-    struct manifest before;
-    bool has_before;
+    unsigned what;        /* the wish's, or more */
 };
-
-static status do_copy_schema(void *arg, struct err *err)
-{
-    struct publishing *p = arg;
-    const struct catalog_collection *entry = catalog_find_id(&p->c->node->catalog, p->c->id);
-
-    if (entry == NULL)
-        return err_set(err, ST_NOT_FOUND, "the collection was dropped");
-    return catalog_collection_copy(entry, &p->schema, err);
-}
 
 static status do_checkpoint(void *arg, struct err *err)
 {
-    struct publishing *p = arg;
-
-    return checkpoint_run(p->c, &p->c->node->stopping, err);
-}
-
-static status read_manifest(struct publishing *p, struct err *err)
-{
-    struct node *node = p->c->node;
-    char key[OBJKEY_BYTES];
-    struct objstore_req req = {
-        .op = OBJSTORE_GET, .pool = OBJSTORE_BULK, .key = key, .bytes_max = MANIFEST_BYTES_MAX};
-    status st;
-
-    if (!p->root.has_manifest)
-        return ST_OK;
-    objkey_manifest(p->c->id, p->root.manifest_revision, p->root.manifest.uuid, key);
-    st = objstore_wait(node->options.store, &req, err);
-    if (st == ST_OK)
-        st = manifest_decode(buf_slice(&req.result.body), p->c->id, &p->before, err);
-    objstore_result_fini(&req.result);
-    p->has_before = st == ST_OK;
-    return st == ST_OK ? ST_OK : err_wrap(err, st, "read %s", key);
-}
-
-struct commit {
-    uint64_t revision;
-    const struct object_ref *manifest;
-    const struct log_floor *floor;
-    size_t lineages;
-    bool base_complete;
-};
-
-static void start_commit(struct tier_stream *s, tier_done_fn *done, void *arg, const void *what)
-{
-    const struct commit *commit = what;
-
-    tier_stream_commit(s, commit->revision, commit->manifest, commit->floor, commit->lineages,
-                       commit->base_complete, done, arg);
-}
-
-static status on_commit(void *arg, uint64_t revision, const struct object_ref *manifest,
-                        const struct log_floor *floor, size_t lineages_absorbed, bool base_complete,
-                        struct err *err)
-{
-    const struct commit commit = {revision, manifest, floor, lineages_absorbed, base_complete};
-
-    return ship_call(arg, start_commit, &commit, PUBLISH_COMMIT_MS, err);
-}
-
-/* Rows that died before they were read are in no segment; what killed them has to be in the bucket
- * before the segments count. A record is applied a moment before the stream hears of it, so one
- * flush may not be enough. */
-static status on_settle(void *arg, uint64_t *lsn, struct err *err)
-{
     struct collection *c = arg;
-    uint64_t applied = atomic_load_explicit(&c->applied_lsn, memory_order_acquire);
-    struct tier_stream_status s;
 
-    for (unsigned i = 0; i < PUBLISH_SETTLE_TRIES; i++) {
-        status st = ship_flush(c, PUBLISH_FLUSH_MS, err);
-
-        if (st != ST_OK)
-            return st;
-        if (ship_status(c, &s) && s.shipped_lsn >= applied) {
-            *lsn = applied;
-            return ST_OK;
-        }
-        bucket_pause(c->node, PUBLISH_SETTLE_MS);
-    }
-    return err_set(err, ST_UNAVAILABLE, "what was applied is not in the bucket yet");
-}
-
-bool publish_root(struct collection *c, struct root *out)
-{
-    bool has;
-
-    lock_take(&c->seq.lock);
-    has = c->seq.stream != NULL && tier_stream_root(c->seq.stream, out);
-    lock_drop(&c->seq.lock);
-    return has;
+    return checkpoint_run(c, &c->node->stopping, err);
 }
 
 /* All of a collection is here: what the damaged manifest named is not needed for segments that hold
  * every row, with the floor behind all groups there are. */
-static status go_on_without(struct publishing *p, status st, struct err *err)
+static status go_on_without(struct publishing_now *now, status st, struct err *err)
 {
-    if (st != ST_CORRUPT && (st != ST_NOT_FOUND || (p->what & PUBLISH_BASE) == 0))
+    struct collection *c = now->p.c;
+
+    if (cold_is(c) || (st != ST_CORRUPT && (st != ST_NOT_FOUND || (now->what & PUBLISH_BASE) == 0)))
         return st;
     log_error("a manifest is damaged; the collection is written to the bucket anew",
-              "collection_id=%s err=%s", p->c->id_text, err == NULL ? "" : err->text);
-    p->what |= PUBLISH_BASE;
+              "collection_id=%s err=%s", c->id_text, err == NULL ? "" : err->text);
+    now->what |= PUBLISH_BASE;
     return ST_OK;
 }
 
@@ -162,6 +71,7 @@ static void note_marks(const void *arg, struct bucket_marks *marks)
     if ((p->what & PUBLISH_BASE) != 0) {
         marks->log_bytes = 0;
         marks->switching = false;
+        marks->cold_floor = 0; /* of rows in RAM: what it names is theirs */
     }
     if ((p->what & PUBLISH_IMAGE) != 0) {
         marks->image_rows = image_is_old ? 0 : slots_live_count(p->c->slots);
@@ -178,13 +88,13 @@ static void note_marks(const void *arg, struct bucket_marks *marks)
 }
 
 /* What was published, for the next decision and for those who ask. */
-static void publish_note(const struct publishing *from, const struct manifest *m,
+static void publish_note(const struct publishing_now *now, const struct manifest *m,
                          const struct publish_report *r, uint64_t lsn)
 {
-    struct collection *c = from->c;
-    unsigned what = from->what;
+    struct collection *c = now->p.c;
+    unsigned what = now->what;
     const struct published p = {
-        .c = c, .what = what, .graphs_made = from->graphs_made, .m = m, .r = r, .lsn = lsn};
+        .c = c, .what = what, .graphs_made = now->graphs_made, .m = m, .r = r, .lsn = lsn};
 
     ship_change_marks(c, note_marks, &p);
     ship_remember(c);
@@ -197,81 +107,60 @@ static void publish_note(const struct publishing *from, const struct manifest *m
              (what & PUBLISH_IMAGE) != 0 ? "true" : "false");
 }
 
-static status run(struct publishing *p, struct publish_report *out, struct err *err)
+static status run(struct publishing_now *now, struct publish_report *out, struct err *err)
 {
-    struct collection *c = p->c;
-    struct node *node = c->node;
-    const struct node_options *o = &node->options;
-    struct checkpoint_field fields[NODE_FIELDS_MAX];
-    struct tier_stream_status s;
+    struct publishing *p = &now->p;
     struct manifest after;
-    char wal_dir[FS_PATH_BYTES];
-    char snapshot_dir[FS_PATH_BYTES];
-    struct publish_options options = {
-        .store = o->store,
-        .clock = o->clock,
-        .rand = o->rand,
-        .fs = o->fs,
-        .slots = c->slots,
-        .fields = fields,
-        .field_count = fields_list(c, fields),
-        .epoch = node->epoch,
-        .checkpoint_dir = snapshot_dir,
-        .schema = &p->schema,
-        .root = &p->root,
-        .max_retries = o->max_retries,
-        .base_backoff_ms = o->base_backoff_ms != 0 ? o->base_backoff_ms : 1000,
-        .max_backoff_ms = o->max_backoff_ms != 0 ? o->max_backoff_ms : 64000,
-        .stop = &node->stopping,
-        .settle = on_settle,
-        .settle_arg = c,
-        .commit = on_commit,
-        .commit_arg = c,
-    };
-    status st = collection_paths(c, wal_dir, snapshot_dir, err);
+    struct publish_options options;
+    status st = publishing_open(p, &options, err);
 
-    if (st == ST_OK &&
-        (!ship_status(c, &s) || s.phase != STREAM_OWNED || !publish_root(c, &p->root)))
-        st = err_set(err, ST_UNAVAILABLE, "this node does not own the collection now");
-    if (st == ST_OK && atomic_load_explicit(&c->applied_lsn, memory_order_acquire) < s.shipped.lsn)
-        st = err_set(err, ST_UNAVAILABLE, "what was shipped is not applied yet");
     if (st == ST_OK)
-        st = go_on_without(p, read_manifest(p, err), err);
+        st = go_on_without(now, publishing_read(p, err), err);
     if (st != ST_OK)
         return st;
-    options.what = p->what;
-    memcpy(options.collection, c->id, sizeof options.collection);
-    options.shipped = s.shipped;
-    options.lsn = s.shipped_lsn;
+    options.what = now->what;
     st = publish_run(&options, p->has_before ? &p->before : NULL, &after, out, err);
     if (st == ST_OK) {
-        publish_note(p, &after, out, s.shipped_lsn);
+        publish_note(now, &after, out, p->stream.shipped_lsn);
         manifest_free(&after);
     }
     return st;
 }
 
+/* Under S3Only folds write rows; a base is for the switch from Memory alone. */
+static unsigned wished(struct collection *c, const struct publish_wish *wish)
+{
+    struct tier_stream_status s;
+
+    if (!cold_is(c))
+        return wish->what;
+    return ship_status(c, &s) && s.switching ? wish->what & PUBLISH_BASE : 0;
+}
+
 status publish_now(struct collection *c, const struct publish_wish *wish,
                    struct publish_report *out, struct err *err)
 {
-    struct publishing p = {.c = c, .what = wish->what, .graphs_made = atomic_load(&c->graphs_made)};
-    struct node *node = c->node;
+    struct publishing_now *now;
     status st = ship_own(c, NODE_BUCKET_WAIT_MS, err);
+    unsigned what = wished(c, wish);
 
     memset(out, 0, sizeof *out);
     if (st == ST_OK && wish->flush)
         st = ship_flush(c, PUBLISH_FLUSH_MS, err);
-    if (st == ST_OK && (wish->what & PUBLISH_IMAGE) != 0)
-        st = jobs_run(&node->upkeep, do_checkpoint, &p, err);
-    if (st != ST_OK || (wish->what == 0 && !wish->manifest_anyway))
+    if (st != ST_OK || (what == 0 && !wish->manifest_anyway))
         return st;
-    st = jobs_run(&node->meta, do_copy_schema, &p, err);
-    if (st == ST_OK) {
-        manifest_init(&p.before);
-        st = run(&p, out, err);
-        manifest_free(&p.before);
-        catalog_collection_free(&p.schema);
-    }
+    now = mem_zero(sizeof *now);
+    if (now == NULL)
+        return err_set(err, ST_NOMEM, "out of memory");
+    now->p.c = c;
+    now->what = what;
+    now->graphs_made = atomic_load(&c->graphs_made);
+    if ((what & PUBLISH_IMAGE) != 0)
+        st = jobs_run(&c->node->upkeep, do_checkpoint, c, err);
+    if (st == ST_OK)
+        st = run(now, out, err);
+    publishing_close(&now->p);
+    mem_free(now);
     return st;
 }
 
@@ -382,7 +271,8 @@ static bool may_publish(struct collection *c, struct tier_stream_status *s)
     return policy_has_bucket(atomic_load(&c->policy)) &&
            atomic_load_explicit(&c->seq.state, memory_order_acquire) == COLLECTION_SERVING &&
            now_ms(c->node) >= c->publish_next_ms && ship_status(c, s) &&
-           (s->phase == STREAM_OWNED || (s->phase == STREAM_IDLE && s->switching)) &&
+           (s->phase == STREAM_OWNED ||
+            (s->phase == STREAM_IDLE && (s->switching || cold_left(c)))) &&
            s->parked == 0;
 }
 
@@ -402,6 +292,7 @@ static void publish_due_now(struct collection *c)
     wish.what = publish_due(&facts, &wish.manifest_anyway);
     if (c->node->options.no_background_compaction && !facts.switching)
         wish.what &= ~(unsigned)PUBLISH_BASE;
+    wish.what = cold_left(c) ? wish.what | PUBLISH_BASE : wished(c, &wish);
     if (wish.what == 0 && !wish.manifest_anyway)
         return;
     st = publish_now(c, &wish, &report, &err);
@@ -421,6 +312,7 @@ static void tick(struct node *node)
         return;
     for (size_t i = 0; i < count && !atomic_load(&node->stopping); i++) {
         publish_due_now(items[i]);
+        cold_turn(items[i]);
         collector_turn(items[i]);
     }
     table_snapshot_free(items, count);

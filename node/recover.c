@@ -2,6 +2,7 @@
  * (snapshot/replay.h). What
  * cannot be loaded whole is served as far as it is whole, read-only, and health says so; what
  * cannot be loaded at all answers 503 with the reason while the rest of the node serves. */
+#include "node/cold_internal.h"
 #include "node/fields.h"
 #include "snapshot/replay.h"
 
@@ -21,7 +22,31 @@ static bool make_room(void *arg)
     return true;
 }
 
-static status open_log(struct collection *c, struct replay *r, uint64_t replay_from,
+/* Under S3Only what lies at or below the floor is in cold segments: a log may begin before it. */
+struct replaying {
+    struct replay r;
+    uint64_t floor;
+    uint64_t bytes;
+};
+
+static status replay_one(void *arg, uint64_t lsn, struct slice payload, struct err *err)
+{
+    struct replaying *p = arg;
+
+    if (lsn <= p->floor)
+        return ST_OK;
+    p->bytes += payload.bytes;
+    return replay_record(&p->r, lsn, payload, err);
+}
+
+static status on_delete(void *arg, uint64_t lsn, const struct docid *id, struct err *err)
+{
+    struct collection *c = arg;
+
+    return cold_is(c) ? tombstones_replay(c, lsn, id, err) : ST_OK;
+}
+
+static status open_log(struct collection *c, struct replaying *r, uint64_t replay_from,
                        uint64_t expect_lsn, struct wal_report *report, struct err *err)
 {
     char wal_dir[FS_PATH_BYTES];
@@ -31,7 +56,7 @@ static status open_log(struct collection *c, struct replay *r, uint64_t replay_f
         .dir = wal_dir,
         .replay_from = replay_from,
         .expect_lsn = expect_lsn,
-        .replay = replay_record,
+        .replay = replay_one,
         .replay_arg = r,
         .on_cut = write_on_cut,
         .cut_arg = c,
@@ -83,7 +108,7 @@ static status log_must_be_there(struct fs *fs, const char *dir, struct err *err)
  * before it is in the catalog. */
 status collection_open_log(struct collection *c, struct err *err)
 {
-    struct replay r = {0}; /* there is nothing to replay */
+    struct replaying r = {0}; /* there is nothing to replay */
     struct wal_report report;
     status st = open_log(c, &r, 1, 0, &report, err);
 
@@ -96,7 +121,7 @@ status collection_open_log(struct collection *c, struct err *err)
 
 status collection_open_log_at(struct collection *c, uint64_t lsn, struct err *err)
 {
-    struct replay r = {0};
+    struct replaying r = {0};
     struct wal_report report;
     status st = open_log(c, &r, lsn + 1, 0, &report, err);
 
@@ -153,11 +178,11 @@ static status load_checkpoint(struct collection *c, const char *dir, uint64_t *s
 }
 
 /* What is missing when the log does not reach back to where the rows in RAM end. */
-static bool has_hole(struct collection *c, const struct replay *r, uint64_t start_lsn,
+static bool has_hole(struct collection *c, const struct replaying *p, uint64_t start_lsn,
                      uint64_t *first)
 {
-    *first = r->first_lsn != 0 ? r->first_lsn : wal_next_lsn(c->seq.wal);
-    return start_lsn == 0 && *first > 1;
+    *first = p->r.first_lsn != 0 ? p->r.first_lsn : wal_next_lsn(c->seq.wal);
+    return start_lsn == 0 && *first > p->floor + 1;
 }
 
 /* A collection whose files are not there, or are to be thrown away, comes from the bucket. */
@@ -199,7 +224,7 @@ static status load(struct collection *c, uint64_t *reach, struct err *err)
     char wal_dir[FS_PATH_BYTES];
     char snapshot_dir[FS_PATH_BYTES];
     struct checkpoint_field fields[NODE_FIELDS_MAX];
-    struct replay r = {.epoch = c->node->epoch, .fields = fields};
+    struct replaying p = {.r = {.epoch = c->node->epoch, .fields = fields}};
     struct wal_report report = {0};
     struct err damage = {0};
     uint64_t start_lsn = 0;
@@ -210,33 +235,36 @@ static status load(struct collection *c, uint64_t *reach, struct err *err)
 
     if (st == ST_OK)
         st = log_must_be_there(c->node->options.fs, wal_dir, err);
-    if (st == ST_OK)
+    p.floor = cold_start(c);
+    if (st == ST_OK && p.floor == 0)
         st = load_checkpoint(c, snapshot_dir, &start_lsn, &lsn_max, &damage, err);
     lsn_max = at_least_what_was_shipped(c, lsn_max);
     *reach = lsn_max;
-    r.field_count = fields_list(c, fields); /* a damaged checkpoint leaves others than there were */
-    r.slots = c->slots;
-    r.make_room = make_room;
-    r.arg = c;
+    p.r.field_count = fields_list(c, fields); /* a damaged checkpoint leaves others */
+    p.r.slots = c->slots;
+    p.r.make_room = make_room;
+    p.r.on_delete = on_delete;
+    p.r.arg = c;
     if (st == ST_OK)
-        st = replay_init(&r, err);
+        st = replay_init(&p.r, err);
     if (st == ST_OK)
-        st = open_log(c, &r, start_lsn == 0 ? 0 : start_lsn + 1, lsn_max, &report, err);
-    replay_fini(&r);
+        st = open_log(c, &p, start_lsn == 0 ? 0 : start_lsn + 1, lsn_max, &report, err);
+    replay_fini(&p.r);
     if (st != ST_OK)
         return st;
+    cold_count_head(c, p.bytes);
 
     log_info("collection loaded",
              "collection_id=%s documents=%u checkpoint_lsn=%" PRIu64 " replayed=%" PRIu64
              " last_lsn=%" PRIu64 " torn=%s",
-             c->id_text, slots_live_count(c->slots), start_lsn, r.records, c->seq.last_lsn,
+             c->id_text, slots_live_count(c->slots), start_lsn, p.r.records, c->seq.last_lsn,
              report.torn ? "true" : "false");
     if (report.corrupt) {
         (void)snprintf(reason, sizeof reason,
                        "its log is damaged, read-only up to lsn %" PRIu64 ": %.160s",
                        report.last_lsn, report.text);
         is_damaged(c, COLLECTION_READ_ONLY, c->seq.last_lsn, reason);
-    } else if (has_hole(c, &r, start_lsn, &first)) {
+    } else if (has_hole(c, &p, start_lsn, &first)) {
         (void)snprintf(reason, sizeof reason,
                        "documents before lsn %" PRIu64 " are missing, read-only: %.140s", first,
                        damage.text[0] != '\0' ? damage.text : "its checkpoint is gone");

@@ -69,9 +69,10 @@ status schema_entry(struct node *node, const struct collection_spec *spec,
     enum node_policy policy = spec->policy != 0 ? spec->policy
                               : o->policy != 0  ? o->policy
                                                 : NODE_MEMORY;
-    enum node_durability durability = spec->durability != 0 ? spec->durability
-                                      : o->durability != 0  ? o->durability
-                                                            : NODE_LOCAL;
+    enum node_durability durability = spec->durability != 0    ? spec->durability
+                                      : policy == NODE_S3_ONLY ? NODE_REMOTE
+                                      : o->durability != 0     ? o->durability
+                                                               : NODE_LOCAL;
     status st = catalog_name_check(spec->name, strlen(spec->name), err);
 
     *entry = (struct catalog_collection){

@@ -7,7 +7,7 @@
 #include <stdatomic.h>
 
 static const char MARKS[] = "ship/";
-enum { MARKS_KEY_BYTES = 5 + 16, MARKS_VERSION = 1, MARKS_BYTES_MAX = 256 };
+enum { MARKS_KEY_BYTES = 5 + 16, MARKS_VERSION = 1, MARKS_COLD_BYTES = 8, MARKS_BYTES_MAX = 256 };
 
 static void marks_key(const uint8_t id[16], uint8_t key[MARKS_KEY_BYTES])
 {
@@ -36,6 +36,7 @@ static void marks_encode(const struct bucket_marks *of, struct buf *out)
     buf_put_u8(&value, m.foreign);
     buf_put_u8(&value, m.hint_loaded);
     buf_put_u8(&value, m.switching);
+    buf_put_u64(&value, m.cold_floor);
     *out = value;
 }
 
@@ -108,6 +109,8 @@ void ship_marks_read(struct collection *c, struct bucket_marks *out)
             m.foreign = rd_u8(&r) != 0;
             m.hint_loaded = rd_u8(&r) != 0;
             m.switching = rd_u8(&r) != 0;
+            if (rd_left(&r) >= MARKS_COLD_BYTES) /* of an earlier program: none */
+                m.cold_floor = rd_u64(&r);
             if (!r.bad)
                 *out = m;
         }

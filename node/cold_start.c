@@ -1,0 +1,243 @@
+/* The cold set of the manifest that the root names, opened when the bucket answers. Until then the
+ * collection takes writes and has its head; what needs to know all of it is told why it cannot. */
+#include "node/cold_internal.h"
+
+#include "snapshot/ask.h"
+#include "snapshot/fold.h"
+
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+enum {
+    OPEN_RETRY_MS_MIN = 1000,
+    OPEN_RETRY_MS_MAX = 60000,
+    OPEN_GIVE_UP_MS = 3000, /* other collections wait meanwhile */
+    OPEN_SET_MS = 60000,
+    OPEN_TRIES_HARD = 1,
+};
+
+static uint64_t now_ms(struct node *node)
+{
+    return clock_mono_ns(node->options.clock) / 1000000;
+}
+
+uint64_t cold_floor_of(const struct manifest *m)
+{
+    /* Base segments are rows of the head: nothing of theirs is cold. */
+    return m == NULL || m->segment_count > 0 ? 0 : m->floor.lsn;
+}
+
+status cold_check_floor(struct collection *c, uint64_t floor, struct err *err)
+{
+    struct cold *cold = c->cold;
+    struct bucket_marks marks;
+    uint64_t known = cold->given_up_lsn;
+
+    ship_marks(c, &marks);
+    known = marks.cold_floor > known ? marks.cold_floor : known;
+    if (floor >= known)
+        return ST_OK;
+    return err_set(err, ST_CORRUPT,
+                   "the bucket has gone back: its manifest holds rows up to lsn %" PRIu64
+                   ", and one up to %" PRIu64
+                   " was known here; put the root back that names it (docs/operator.md)",
+                   floor, known);
+}
+
+/* Once a fold was noted no checkpoint counts: it goes before the log is trimmed to the fold. */
+uint64_t cold_start(struct collection *c)
+{
+    struct bucket_marks marks;
+
+    if (!cold_is(c))
+        return 0;
+    ship_marks_read(c, &marks);
+    c->cold->given_up_lsn = marks.cold_floor;
+    c->cold->committed = marks.cold_floor;
+    atomic_store(&c->cold->fold_wanted, marks.cold_floor == 0 && marks.segments > 0);
+    return marks.cold_floor;
+}
+
+/* --- reading --- */
+
+static status read_root(struct collection *c, const struct ask *ask, struct root *out,
+                        struct err *err)
+{
+    char key[OBJKEY_BYTES];
+    struct buf bytes;
+    status st;
+
+    objkey_root(c->id, key);
+    buf_init(&bytes, ROOT_BYTES_MAX);
+    st = ask_get(ask, key, ROOT_BYTES_MAX, &bytes, NULL, err);
+    if (st == ST_OK)
+        st = root_decode(buf_slice(&bytes), c->id, out, err);
+    buf_free(&bytes);
+    return st;
+}
+
+static status read_manifest(struct collection *c, const struct ask *ask, const struct root *root,
+                            struct manifest *out, struct err *err)
+{
+    char key[OBJKEY_BYTES];
+    struct buf bytes;
+    status st;
+
+    objkey_manifest(c->id, root->manifest_revision, root->manifest.uuid, key);
+    buf_init(&bytes, MANIFEST_BYTES_MAX);
+    st = ask_get(ask, key, MANIFEST_BYTES_MAX, &bytes, NULL, err);
+    if (st == ST_OK)
+        st = manifest_decode(buf_slice(&bytes), c->id, out, err);
+    buf_free(&bytes);
+    return st == ST_OK ? ST_OK : err_wrap(err, st, "read %s", key);
+}
+
+static status read_now(struct collection *c, struct manifest *out, struct err *err)
+{
+    struct node *node = c->node;
+    const struct ask ask = {
+        .store = node->options.store,
+        .clock = node->options.clock,
+        .rand = node->options.rand,
+        .stop = &node->stopping,
+        .policy = objstore_retry_background(100, 1000, OPEN_TRIES_HARD),
+        .give_up_ms = OPEN_GIVE_UP_MS,
+    };
+    struct root *root = mem_alloc(sizeof *root);
+    status st =
+        root == NULL ? err_set(err, ST_NOMEM, "out of memory") : read_root(c, &ask, root, err);
+
+    if (st == ST_OK && root->has_manifest)
+        st = read_manifest(c, &ask, root, out, err);
+    mem_free(root);
+    return st;
+}
+
+/* --- opening --- */
+
+/* Whether dead rows alone are worth a fold. */
+static bool merge_due(const struct manifest *m)
+{
+    const struct fold_facts facts = {.segments = m->colds, .segment_count = m->cold_count};
+    bool *merge = mem_zero_array(m->cold_count, sizeof *merge);
+    bool due = false;
+
+    if (merge == NULL)
+        return false;
+    fold_plan(&facts, merge);
+    for (size_t i = 0; i < m->cold_count; i++)
+        due = due || merge[i];
+    mem_free(merge);
+    return due;
+}
+
+status cold_open_set(struct collection *c, const struct manifest *m, struct err *err)
+{
+    struct cold *cold = c->cold;
+    struct cold_set_options options = {
+        .cache = c->node->cache,
+        .account = &cold->account,
+        .manifest = m,
+        .before = cold->set.now, /* this thread alone changes it */
+        .deadline_ns = clock_mono_ns(c->node->options.clock) + (uint64_t)OPEN_SET_MS * 1000000,
+        .stop = &c->node->stopping,
+    };
+    struct cold_set *set = NULL;
+    status st;
+
+    if (options.cache == NULL)
+        return err_set(err, ST_UNAVAILABLE,
+                       "its rows are in a bucket and this node was started without one: set "
+                       "[storage] s3_bucket");
+    memcpy(options.collection, c->id, sizeof options.collection);
+    st = cold_set_open(&options, &set, err);
+    if (st == ST_OK)
+        st = cold_swap(c, set, cold_floor_of(m), err);
+    if (st != ST_OK) {
+        cold_set_drop(set);
+        return st;
+    }
+    if (cold_floor_of(m) > cold->committed)
+        cold->committed = cold_floor_of(m);
+    cold->merge_due = merge_due(m);
+    return ST_OK;
+}
+
+static void tell(struct collection *c, const char *why)
+{
+    lock_take(&c->cold->set.lock);
+    (void)snprintf(c->cold->set.reason, sizeof c->cold->set.reason,
+                   "what the collection has in the bucket cannot be read now: %.180s", why);
+    lock_drop(&c->cold->set.lock);
+}
+
+/* What lies between is nowhere: nothing is written on top of it. */
+static void gone_back(struct collection *c, const struct err *err)
+{
+    if (c->cold->went_back)
+        return;
+    c->cold->went_back = true;
+    log_error("the bucket has gone back behind what it had", "collection_id=%s err=%s", c->id_text,
+              err->text);
+    if (atomic_load(&c->seq.state) == COLLECTION_SERVING)
+        collection_set_state(c, COLLECTION_READ_ONLY, err->text);
+}
+
+static void back_again(struct collection *c)
+{
+    if (!c->cold->went_back)
+        return;
+    c->cold->went_back = false;
+    if (atomic_load(&c->seq.state) == COLLECTION_READ_ONLY)
+        collection_set_state(c, COLLECTION_SERVING, NULL);
+}
+
+static status open_now(struct collection *c, struct err *err)
+{
+    struct manifest m;
+    status st;
+
+    manifest_init(&m);
+    memcpy(m.collection, c->id, sizeof m.collection);
+    st = read_now(c, &m, err);
+    if (st == ST_OK && (st = cold_check_floor(c, cold_floor_of(&m), err)) != ST_OK)
+        gone_back(c, err);
+    if (st == ST_OK)
+        st = cold_open_set(c, &m, err);
+    if (st == ST_OK)
+        back_again(c);
+    manifest_free(&m);
+    return st;
+}
+
+void cold_want_open(struct collection *c)
+{
+    atomic_store(&c->cold->open_wanted, true);
+}
+
+void cold_open_turn(struct collection *c)
+{
+    struct cold *cold = c->cold;
+    uint64_t now = now_ms(c->node);
+    uint64_t wait = OPEN_RETRY_MS_MIN;
+    struct err err = {0};
+    bool wanted = atomic_load(&cold->open_wanted);
+
+    if ((cold->set.now != NULL && !wanted) || now < cold->open_next_ms)
+        return;
+    if (open_now(c, &err) == ST_OK) {
+        atomic_store(&cold->open_wanted, false);
+        cold->open_failures = 0;
+        cold->open_next_ms = 0;
+        return;
+    }
+    for (uint32_t i = 0; i < cold->open_failures && wait < OPEN_RETRY_MS_MAX; i++)
+        wait *= 2;
+    cold->open_failures++;
+    cold->open_next_ms = now_ms(c->node) + wait;
+    tell(c, err.text);
+    if (cold->open_failures == 1)
+        log_warn("a collection's cold segments cannot be opened, it is tried again",
+                 "collection_id=%s err=%s", c->id_text, err.text);
+}
