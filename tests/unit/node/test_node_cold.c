@@ -96,7 +96,7 @@ static void a_start_replays_the_head_and_nothing_else(void **state)
     assert_true(first > 1 && first <= 201);
     facts = nhead_facts(c);
     assert_int_equal(facts.live, 11);
-    assert_int_equal(facts.tombstones, 21);
+    assert_int_equal(facts.tombstones, 11); /* of those that were there */
     nhead_open(c);
     nhead_has_range(c, 1, 149, 1);
     nhead_has_range(c, 150, 160, 2);
@@ -130,7 +130,7 @@ static void a_lost_machine_has_head_and_segments_again(void **state)
         nhead_open(c);
         facts = nhead_facts(c);
         assert_int_equal(facts.live, 21);
-        assert_int_equal(facts.tombstones, 5);
+        assert_int_equal(facts.tombstones, round == 0 ? 5 : 0);
         nhead_has_range(c, 1, 5, 0);
         nhead_has_range(c, 6, 49, 1);
         nhead_has_range(c, 50, 70, 2);
@@ -144,7 +144,7 @@ static void a_lost_machine_has_head_and_segments_again(void **state)
             nworld_close(&w);
             nworld_open(&w);
             c = npin(&w, "docs");
-            assert_int_equal(nhead_facts(c).tombstones, 7);
+            assert_int_equal(nhead_facts(c).tombstones, 6);
             nhead_folded(c);
             nhead_has_range(c, 1, 5, 0);
             nhead_has_range(c, 50, 70, 2);
@@ -198,12 +198,13 @@ static void with_the_bucket_away_the_head_serves_and_takes_writes(void **state)
     nstate(c, "serving", "");
     assert_int_equal(cold_hold(c, &set, &err), ST_UNAVAILABLE);
     nput_range(c, 51, 60, 1);
-    assert_int_equal(nhead_delete(c, 1, 2, NULL), ST_OK);
+    assert_int_equal(nhead_delete(c, 1, 2, NULL), ST_UNAVAILABLE); /* are they there? */
     assert_int_equal(slots_live_count(c->slots), 20);
     neventually(cold_hold(c, &set, &err) == ST_UNAVAILABLE &&
                 strstr(err.text, "cannot be read now") != NULL);
     objstore_faults_clear(w.bucket);
     nhead_open(c);
+    assert_int_equal(nhead_delete(c, 1, 2, NULL), ST_OK);
     nhead_has_range(c, 1, 2, 0);
     nhead_has_range(c, 3, 60, 1);
     node_collection_unpin(c);
