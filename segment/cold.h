@@ -157,6 +157,12 @@ typedef status cold_payload_fn(void *arg, uint32_t ordinal, const struct cold_pa
 NODISCARD
 status cold_payload_each(const struct cold_footer *f, uint32_t block, struct slice bytes,
                          struct buf *unpacked, cold_payload_fn *fn, void *arg, struct err *err);
+/* Some rows of the block alone, ordinals rising: the others are passed over, and what lies behind
+ * the last is not looked at. */
+NODISCARD
+status cold_payload_some(const struct cold_footer *f, uint32_t block, struct slice bytes,
+                         const uint32_t *ordinals, size_t count, struct buf *unpacked,
+                         cold_payload_fn *fn, void *arg, struct err *err);
 /* Ids. May: false is certain. */
 bool cold_id_may(const struct cold_footer *f, const struct docid *id);
 uint32_t cold_id_block(const struct cold_footer *f,

@@ -67,8 +67,10 @@ static const char *positions_read(const struct cold_footer *f, uint32_t ordinal,
     return NULL;
 }
 
-static status row_read(const struct cold_footer *f, uint32_t block, uint32_t ordinal, struct rd *r,
-                       struct cold_payload_row *row, uint32_t *positions, struct err *err)
+/* full: else it is passed over, and nobody looks at its payload. */
+static status row_read(const struct cold_footer *f, uint32_t block, uint32_t ordinal, bool full,
+                       struct rd *r, struct cold_payload_row *row, uint32_t *positions,
+                       struct err *err)
 {
     const char *why;
 
@@ -84,7 +86,7 @@ static status row_read(const struct cold_footer *f, uint32_t block, uint32_t ord
         why = "lsn out of range";
     if (why == NULL && !cold_id_fits_form(f->id_form, &row->id))
         why = "an id of another kind";
-    if (why == NULL && row->payload.bytes > 0 && jbin_check(row->payload, err) != ST_OK)
+    if (why == NULL && full && row->payload.bytes > 0 && jbin_check(row->payload, err) != ST_OK)
         why = "a payload that is none";
     return why == NULL ? ST_OK : payload_bad(block, why, err);
 }
@@ -113,39 +115,74 @@ status cold_payload_check(const struct cold_footer *f, uint32_t block, struct sl
     return ST_OK;
 }
 
+/* Checked, and its rows as they were packed. */
+static status unpack(const struct cold_footer *f, uint32_t block, struct slice bytes,
+                     struct buf *unpacked, struct slice *rows, struct err *err)
+{
+    struct slice packed;
+    status st = cold_payload_check(f, block, bytes, err);
+
+    if (st != ST_OK)
+        return st;
+    packed = slice_make(bytes.data + PAYLOAD_HEADER_BYTES, bytes.bytes - PAYLOAD_HEADER_BYTES);
+    *rows = packed;
+    if (bytes.data[PAYLOAD_AT_FORM] == PAYLOAD_ZSTD) {
+        buf_reset(unpacked);
+        st = decompress_block(packed, le_u32(bytes.data + PAYLOAD_AT_UNPACKED), unpacked, err);
+        if (st != ST_OK)
+            return err_wrap(err, st, "cold segment payload block %" PRIu32, block);
+        *rows = buf_slice(unpacked);
+    } else if (packed.bytes != le_u32(bytes.data + PAYLOAD_AT_UNPACKED)) {
+        return payload_bad(block, "its header is not its length", err);
+    }
+    return ST_OK;
+}
+
 status cold_payload_each(const struct cold_footer *f, uint32_t block, struct slice bytes,
                          struct buf *unpacked, cold_payload_fn *fn, void *arg, struct err *err)
 {
-    struct slice packed, rows;
+    struct slice rows = {0};
     uint32_t positions[COLD_FIELDS_MAX];
     struct cold_payload_row row;
     struct rd r;
     status st;
 
     assert(block < f->payload_blocks);
-    st = cold_payload_check(f, block, bytes, err);
-    if (st != ST_OK)
-        return st;
-    packed = slice_make(bytes.data + PAYLOAD_HEADER_BYTES, bytes.bytes - PAYLOAD_HEADER_BYTES);
-    rows = packed;
-    if (bytes.data[PAYLOAD_AT_FORM] == PAYLOAD_ZSTD) {
-        buf_reset(unpacked);
-        st = decompress_block(packed, le_u32(bytes.data + PAYLOAD_AT_UNPACKED), unpacked, err);
-        if (st != ST_OK)
-            return err_wrap(err, st, "cold segment payload block %" PRIu32, block);
-        rows = buf_slice(unpacked);
-    } else if (packed.bytes != le_u32(bytes.data + PAYLOAD_AT_UNPACKED)) {
-        return payload_bad(block, "its header is not its length", err);
-    }
+    st = unpack(f, block, bytes, unpacked, &rows, err);
     r = rd_make(rows);
     for (uint32_t i = f->payload_first[block]; st == ST_OK && i < f->payload_first[block + 1];
          i++) {
-        st = row_read(f, block, i, &r, &row, positions, err);
+        st = row_read(f, block, i, true, &r, &row, positions, err);
         if (st == ST_OK)
             st = fn(arg, i, &row, err);
     }
     if (st == ST_OK && rd_left(&r) > 0)
         st = payload_bad(block, "bytes follow its last row", err);
+    return st;
+}
+
+status cold_payload_some(const struct cold_footer *f, uint32_t block, struct slice bytes,
+                         const uint32_t *ordinals, size_t count, struct buf *unpacked,
+                         cold_payload_fn *fn, void *arg, struct err *err)
+{
+    struct slice rows = {0};
+    uint32_t positions[COLD_FIELDS_MAX];
+    struct cold_payload_row row;
+    uint32_t at;
+    struct rd r;
+    status st;
+
+    assert(block < f->payload_blocks);
+    st = unpack(f, block, bytes, unpacked, &rows, err);
+    r = rd_make(rows);
+    at = f->payload_first[block];
+    for (size_t i = 0; st == ST_OK && i < count; i++) {
+        assert(ordinals[i] >= at && ordinals[i] < f->payload_first[block + 1]);
+        for (; st == ST_OK && at <= ordinals[i]; at++)
+            st = row_read(f, block, at, at == ordinals[i], &r, &row, positions, err);
+        if (st == ST_OK)
+            st = fn(arg, ordinals[i], &row, err);
+    }
     return st;
 }
 

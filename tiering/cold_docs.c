@@ -193,6 +193,7 @@ struct rest {
     struct cache_want *wants;
     size_t count, want_count;
     struct buf unpacked;
+    uint32_t *ordinals;           /* of one block, room for all */
     const struct piece *at, *end; /* those of the payload block that is walked */
     struct piece *later;          /* vectors whose positions a payload block has told */
     size_t later_count;
@@ -335,6 +336,18 @@ static status take_vector(struct rest *r, const struct piece *p, struct slice bo
     return ST_OK;
 }
 
+static status take_block(struct rest *r, struct slice body, struct err *err)
+{
+    const struct cold_span *span = &r->at->span;
+    size_t count = 0;
+
+    for (const struct piece *p = r->at; p < r->end; p++)
+        if (count == 0 || r->ordinals[count - 1] != p->ordinal)
+            r->ordinals[count++] = p->ordinal;
+    return cold_payload_some(&span->segment->footer, span->first, body, r->ordinals, count,
+                             &r->unpacked, take_payload, r, err);
+}
+
 static status take_pieces(struct rest *r, struct err *err)
 {
     status st = ST_OK;
@@ -350,8 +363,7 @@ static status take_pieces(struct rest *r, struct err *err)
         for (; st == ST_OK && p->span.kind == COLD_VECTORS && r->at < r->end; r->at++)
             st = take_vector(r, r->at, body, err);
         if (st == ST_OK && p->span.kind != COLD_VECTORS)
-            st = cold_payload_each(&p->span.segment->footer, p->span.first, body, &r->unpacked,
-                                   take_payload, r, err);
+            st = take_block(r, body, err);
         if (st != ST_OK)
             (void)err_wrap(err, st, "cold segment %s", p->span.segment->key);
     }
@@ -421,9 +433,11 @@ static status fill_rows(struct rest *r, size_t count, struct cold_stats *stats, 
     first = r->pieces = mem_alloc_array(room, sizeof *r->pieces);
     later = r->later = mem_alloc_array(room, sizeof *r->later);
     r->wants = mem_alloc_array(2 * room, sizeof *r->wants);
+    r->ordinals = mem_alloc_array(count + 1, sizeof *r->ordinals);
     buf_init(&r->unpacked, COLD_PAYLOAD_BLOCK_BYTES_MAX);
-    st = first == NULL || later == NULL || r->wants == NULL ? no_memory(err)
-                                                            : prepare_rows(r, count, err);
+    st = first == NULL || later == NULL || r->wants == NULL || r->ordinals == NULL
+             ? no_memory(err)
+             : prepare_rows(r, count, err);
     if (st == ST_OK)
         st = read_and_take(r, stats, err);
     if (st == ST_OK && r->later_count > 0) {
@@ -432,6 +446,7 @@ static status fill_rows(struct rest *r, size_t count, struct cold_stats *stats, 
         st = read_and_take(r, stats, err);
     }
     buf_free(&r->unpacked);
+    mem_free(r->ordinals);
     mem_free(r->wants);
     mem_free(later);
     mem_free(first);
