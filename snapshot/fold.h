@@ -3,9 +3,10 @@
  * Runs on the node's publish thread and waits for the network there; objects first, the manifest,
  * then the root (options.publish.commit), as snapshot/publish.h.
  *
- * Memory     about 100 bytes a row that is written, the id filters and id blocks asked by the
- *            resolver, buffers of an upload. Rows lie in a scratch file meanwhile: `scratch_dir`
- *            needs their bytes in full.
+ * Memory     about 150 bytes a row that is written (and what ids of bytes have), the id filter and
+ *            id blocks of one segment at a time, four parts of an upload, 64 MiB of a segment that
+ *            is merged. Rows lie in scratch files meanwhile, and then the object: `scratch_dir`
+ *            needs some 2.5 times the rows' bytes.
  * Failure    as publish.h. Nothing the manifest before names is touched. */
 #ifndef SNAPSHOT_FOLD_H
 #define SNAPSHOT_FOLD_H

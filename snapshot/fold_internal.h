@@ -3,11 +3,13 @@
  * fold.c           the order of things
  * fold_spool.c     rows on the local disk, ids in RAM
  * fold_resolve.c   which rows of segments that stay are dead from now on
- * fold_write.c     cells, the object, the upload */
+ * fold_order.c     which row lies where in the new segment: cells, ids
+ * fold_write.c     the object, the upload */
 #ifndef SNAPSHOT_FOLD_INTERNAL_H
 #define SNAPSHOT_FOLD_INTERNAL_H
 
 #include "base/arena.h"
+#include "index/cells.h"
 #include "segment/cold.h"
 #include "snapshot/fold.h"
 #include "snapshot/publish_internal.h"
@@ -115,5 +117,34 @@ status fold_resolve(struct fold *f, size_t at, struct err *err);
 /* The rows of the spool as a segment in the bucket, added to p.now. */
 NODISCARD
 status fold_write(struct fold *f, struct err *err);
+
+/* --- fold_order.c --- */
+struct fold_field { /* the rows of a vector field */
+    struct cells_build build;
+    bool built;
+    uint32_t rows;
+    uint32_t *items; /* by number while cells are made, then by position */
+};
+struct fold_order { /* which row lies where in a segment */
+    const struct spool *s;
+    const struct catalog_collection *schema;
+    uint32_t rows;
+    uint64_t lsn_min, lsn_max;
+    enum cold_id_form id_form;
+    uint8_t id_bytes;
+    uint32_t *by_id, *by_ordinal; /* items */
+    uint32_t *ordinal_of;         /* of an item */
+    uint32_t *place_of;           /* of an item: block of the id index; NULL: none needs one */
+    uint32_t **position_of;       /* of fields but the first, of an item */
+    struct fold_field *fields;
+    struct cold_field *cold_fields; /* for the writer; arrays are those of the cells */
+};
+/* The kept rows of a spool, in cells. ST_CORRUPT: an id is there twice. *out is to be freed
+ * whatever came. */
+NODISCARD
+status fold_order_make(const struct spool *s, const struct catalog_collection *schema,
+                       uint64_t seed, const _Atomic bool *stop, struct fold_order *out,
+                       struct err *err);
+void fold_order_free(struct fold_order *o);
 
 #endif

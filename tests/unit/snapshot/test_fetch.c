@@ -97,6 +97,50 @@ static void take_all(struct fetch *f)
     assert_int_equal(fetch_next(f, &item, &body, NULL), ST_NOT_FOUND);
 }
 
+/* Object 3 in pieces of 100 bytes, beginning at 50; the last one ends behind it. */
+static bool name_piece(void *arg, struct fetch_item *out)
+{
+    struct bin *b = arg;
+
+    if (50 + 100 * b->named >= bytes_of(3))
+        return false;
+    *out = (struct fetch_item){.bytes = 100,
+                               .bytes_max = 100,
+                               .part = true,
+                               .offset = 50 + 100 * b->named,
+                               .tag = b->named};
+    key_of(3, out->key);
+    b->named++;
+    return true;
+}
+
+static void parts_of_an_object_are_fetched_like_objects(void **state)
+{
+    uint64_t bytes = 0;
+    struct fetch *f;
+    struct bin b;
+
+    (void)state;
+    bin_open(&b);
+    assert_int_equal(fetch_open(&b.ask, 3, 250, name_piece, &b, &f, NULL), ST_OK);
+    for (;;) {
+        struct fetch_item item;
+        struct buf body;
+        status st = fetch_next(f, &item, &body, NULL);
+
+        if (st == ST_NOT_FOUND)
+            break;
+        assert_int_equal(st, ST_OK);
+        assert_int_equal(item.offset, 50 + bytes);
+        assert_true(body.bytes == 100 || item.offset + body.bytes == bytes_of(3));
+        bytes += body.bytes;
+        buf_free(&body);
+    }
+    assert_int_equal(bytes, bytes_of(3) - 50);
+    fetch_close(f);
+    bin_close(&b);
+}
+
 static void objects_come_in_order_whatever_the_window(void **state)
 {
     static const uint32_t windows[] = {0, 1, 2, 7, 64, 1000};
@@ -326,6 +370,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(objects_come_in_order_whatever_the_window),
+        cmocka_unit_test(parts_of_an_object_are_fetched_like_objects),
         cmocka_unit_test(no_more_is_fetched_than_there_is_room_for),
         cmocka_unit_test(unknown_sizes_are_guessed_and_then_known),
         cmocka_unit_test(large_objects_are_learned_about),
