@@ -570,6 +570,38 @@ static void garbage(void **state)
     nreq_end(&q, "collect garbage, five groups behind a new base");
 }
 
+static bool vacuumed(struct node_vacuum *v)
+{
+    return node_vacuum_shown(q.w.node, v) && !v->running;
+}
+
+static void vacuum(bool dry_run, const char *operation)
+{
+    static struct node_vacuum v;
+
+    nreq_begin(&q);
+    assert_int_equal(node_vacuum(q.w.node, dry_run, NULL), ST_OK);
+    neventually(vacuumed(&v));
+    assert_int_equal(v.st, ST_OK);
+    nreq_end_now(&q, operation);
+}
+
+static void vacuums(void **state)
+{
+    (void)state;
+    nreq_docs(&q, 5, NREQ_NO_GRAPH, NODE_LOCAL);
+    for (uint32_t version = 2; version < 6; version++) {
+        nreq_put(&q, 1, 5, version);
+        nreq_until(&q, nshipped(q.c));
+    }
+    assert_int_equal(nreq_create(&q, "more", NREQ_NO_GRAPH, NODE_LOCAL), ST_OK);
+    assert_int_equal(ndrop(&q.w, q.c, NULL), ST_OK);
+    q.w.node->options.keep_versions = 1; /* from here on something may be deleted */
+    vacuum(true, "vacuum, dry run: an empty collection, and one with five groups dropped");
+    vacuum(false, "vacuum: an empty collection, and one with five groups dropped");
+    vacuum(false, "vacuum once more");
+}
+
 /* --- the bucket read whole --- */
 
 static void verify(void **state)
@@ -619,6 +651,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(tiers, begin, end),
         cmocka_unit_test_setup_teardown(letters, begin, end),
         cmocka_unit_test_setup_teardown(garbage, begin, end),
+        cmocka_unit_test_setup_teardown(vacuums, begin, end),
         cmocka_unit_test_setup_teardown(verify, begin, end),
         cmocka_unit_test(the_page_has_no_row_nobody_counted),
     };
