@@ -1,5 +1,7 @@
 /* Folds over random histories: what was folded, the head and the log together are what was written,
  * whatever is written meanwhile. Prints its seed and takes it as an argument. */
+#include "segment/objkey.h"
+#include "snapshot/collect_run.h"
 #include "tests/unit/snapshot/fold_bucket.h"
 
 #include <setjmp.h>
@@ -127,6 +129,67 @@ static void what_was_folded_and_is_replayed_is_written_once(void **state)
     fold_bucket_close(&f);
 }
 
+/* --- what folds leave is collected --- */
+
+static status on_mark(void *arg, uint64_t revision, struct err *err)
+{
+    struct bucket *b = arg;
+
+    (void)err;
+    if (revision != b->root.gc_mark) {
+        b->root.gc_mark = revision;
+        bucket_root_put(b);
+    }
+    return ST_OK;
+}
+
+static void collect(struct fold_bucket *f)
+{
+    struct collect_options options = {.keep_versions = 1, .batch = 5};
+    struct collect_shell shell = {.ask = {.store = f->b.store,
+                                          .clock = clock_real(),
+                                          .rand = &f->b.w.rand.source,
+                                          .policy = objstore_retry_background(1, 2, 1)},
+                                  .mark = on_mark,
+                                  .arg = &f->b};
+    struct collect *c = calloc(1, sizeof *c);
+    struct err err = {0};
+    uint64_t again_ms = 1;
+
+    assert_non_null(c);
+    memcpy(options.collection, f->b.root.collection, 16);
+    memcpy(options.session, f->b.root.session, 16);
+    collect_init(c, &options);
+    while (again_ms > 0)
+        bucket_ok(collect_turn(c, &shell, &again_ms, &err), &err, &f->b);
+    collect_fini(c);
+    free(c);
+}
+
+static bool is_named(const struct manifest *m, const uint8_t uuid[16])
+{
+    for (size_t i = 0; i < m->cold_count; i++)
+        if (memcmp(m->colds[i].object.uuid, uuid, 16) == 0 ||
+            (m->colds[i].dead.bytes > 0 && memcmp(m->colds[i].dead.uuid, uuid, 16) == 0))
+            return true;
+    return false;
+}
+
+/* Data objects that the manifest does not name. */
+static unsigned orphans(struct fold_bucket *f)
+{
+    unsigned count = 0;
+    char *name;
+
+    for (size_t n = 0; (name = bucket_key(&f->b, n)) != NULL; n++) {
+        struct objkey key = objkey_parse(name);
+
+        count += key.kind == OBJKEY_IS_DATA && !is_named(&f->b.manifest, key.uuid);
+        free(name);
+    }
+    return count;
+}
+
 static void one_round(struct fold_bucket *f, struct fold_report *report)
 {
     struct rand_source *rand = &f->b.w.rand.source;
@@ -148,7 +211,7 @@ static void one_round(struct fold_bucket *f, struct fold_report *report)
 
 static void what_is_folded_is_what_was_written_over_random_histories(void **state)
 {
-    uint64_t merged = 0, dead = 0, most = 0;
+    uint64_t merged = 0, dead = 0, most = 0, collected = 0;
 
     (void)state;
     for (unsigned i = 0; i < HISTORIES; i++) {
@@ -164,10 +227,16 @@ static void what_is_folded_is_what_was_written_over_random_histories(void **stat
             most = report.segments > most ? report.segments : most;
             assert_int_equal(report.segments, f.b.manifest.cold_count);
             fold_bucket_check(&f);
+            if (round % 4 != 3)
+                continue;
+            collected += orphans(&f);
+            collect(&f);
+            assert_int_equal(orphans(&f), 0);
+            fold_bucket_check(&f);
         }
         fold_bucket_close(&f);
     }
-    assert_true(merged > HISTORIES && dead > HISTORIES && most >= 2);
+    assert_true(merged > HISTORIES && dead > HISTORIES && most >= 2 && collected > HISTORIES);
 }
 
 /* Under S3Only a start has the head alone. */
