@@ -75,6 +75,45 @@ NODISCARD
 status cold_run_exact(struct cold_run *r, struct err *err);
 
 /* --- ranges (cold_route.c) --- */
+/* What may be read. best: rows by short codes. */
+struct cold_caps {
+    uint32_t gets;
+    uint64_t bytes;
+    uint32_t best;
+};
+struct cold_wave {
+    struct cold_span *spans;
+    struct cache_want *wants;
+    uint32_t *part; /* of each want; UINT32_MAX: codes that come along */
+    size_t count, room;
+};
+struct cold_routing {
+    struct cold_run *r;
+    struct cold_wave wave;
+    uint32_t record_bytes; /* the largest of the parts */
+    const struct cells_range *ranges;
+    size_t range_count;
+    uint32_t gets_left; /* beyond one a range */
+};
+
+struct cold_caps cold_footer_caps(const struct cold_run *r);
+struct cold_caps cold_code_caps(const struct cold_run *r);
+struct cells_plan_options cold_plan_options(struct cold_routing *g, const struct cold_caps *c);
+NODISCARD
+status cold_wave_room(struct cold_wave *w, size_t more, struct err *err);
+/* Wants point to their spans: made when these stay where they are. */
+void cold_wave_wants(struct cold_routing *g);
+bool cold_wave_follows(const struct cold_span *a, const struct cold_span *b);
+
+/* --- short codes (cold_codes.c) --- */
+/* *used: the codes are there, and ranges were made around the best rows. */
+NODISCARD
+status cold_plan_by_codes(struct cold_routing *g, bool *used, struct err *err);
+/* Adds codes that are missing to a wave of records, from the first on, while all of them have room.
+ */
+NODISCARD
+status cold_load_codes(struct cold_routing *g, struct err *err);
+
 /* Chooses ranges, reads them, takes their rows. */
 NODISCARD
 status cold_run_route(struct cold_run *r, struct err *err);

@@ -9,37 +9,15 @@
 
 enum {
     LIMIT_USUAL = 10,
-    LIKELY_ROWS = 256 * 1024, /* whose short codes are looked at */
     GAP_BYTES = 64 * 1024,
-    SPLIT_BYTES = 1024 * 1024,    /* of one GET: beyond it, it is split while GETs are left */
-    FEW_ROWS = 64,                /* of a filter: read as they are */
-    LOAD_BYTES = 2 * 1024 * 1024, /* codes that come along with a query */
-    LOAD_GETS = 2,
+    SPLIT_BYTES = 1024 * 1024, /* of one GET: beyond it, it is split while GETs are left */
+    FEW_ROWS = 64,             /* of a filter: read as they are */
     GETS_MOST = 128,
-};
-
-struct caps {
-    uint32_t gets;
-    uint64_t bytes;
-    uint32_t best;
-};
-struct wave {
-    struct cold_span *spans;
-    struct cache_want *wants;
-    uint32_t *part; /* of each want; UINT32_MAX: codes that come along */
-    size_t count, room;
-};
-struct routing {
-    struct cold_run *r;
-    struct wave wave;
-    uint32_t record_bytes; /* the largest of the parts */
-    const struct cells_range *ranges;
-    size_t range_count;
-    uint32_t gets_left; /* beyond one a range */
+    SMALL_ROWS = 50000,
 };
 
 /* --- caps --- */
-static struct caps widened(struct caps c, uint32_t limit, uint64_t bytes_most)
+static struct cold_caps widened(struct cold_caps c, uint32_t limit, uint64_t bytes_most)
 {
     double times = limit > LIMIT_USUAL ? (double)limit / LIMIT_USUAL : 1;
     uint64_t gets = (uint64_t)(c.gets * sqrt(times)), bytes = (uint64_t)((double)c.bytes * times);
@@ -49,30 +27,30 @@ static struct caps widened(struct caps c, uint32_t limit, uint64_t bytes_most)
     return c;
 }
 
-static struct caps footer_caps(const struct cold_run *r)
+struct cold_caps cold_footer_caps(const struct cold_run *r)
 {
-    struct caps c = {24, 7500000, 0};
+    struct cold_caps c = {24, 7500000, 0};
 
-    if (r->rows <= 100000)
-        c = (struct caps){16, 5000000, 0};
+    if (r->rows <= SMALL_ROWS)
+        c = (struct cold_caps){16, 5000000, 0};
     if (r->part_count > 1 || r->parts[0].selection != NULL || r->query->recall > 0.95f)
-        c = (struct caps){32, 10000000, 0};
+        c = (struct cold_caps){32, 10000000, 0};
     if (r->query->recall >= 0.99f)
-        c = (struct caps){64, 40000000, 0};
+        c = (struct cold_caps){64, 40000000, 0};
     return widened(c, r->query->limit, 20000000);
 }
 
-static struct caps code_caps(const struct cold_run *r)
+struct cold_caps cold_code_caps(const struct cold_run *r)
 {
-    struct caps c = {16, 1000000, 50};
+    struct cold_caps c = {16, 1000000, 50};
     uint64_t best = 3 * (uint64_t)r->query->limit + 20;
 
     if (r->part_count > 1)
         c.gets = 32;
     if (r->parts[0].selection != NULL)
-        c = (struct caps){32, 4000000, 100};
+        c = (struct cold_caps){32, 4000000, 100};
     if (r->query->recall >= 0.99f)
-        c = (struct caps){32, c.bytes, 100};
+        c = (struct cold_caps){32, c.bytes, 100};
     best = best > c.best ? best : c.best;
     c.best = best < r->rows ? (uint32_t)best : (uint32_t)r->rows;
     return widened(c, r->query->limit, 16000000);
@@ -92,7 +70,7 @@ static bool any_counts(void *arg, uint32_t part, uint32_t first, uint32_t count)
     return false;
 }
 
-static struct cells_plan_options plan_options(struct routing *g, const struct caps *c)
+struct cells_plan_options cold_plan_options(struct cold_routing *g, const struct cold_caps *c)
 {
     return (struct cells_plan_options){.gets_max = c->gets,
                                        .bytes_max = c->bytes,
@@ -101,13 +79,8 @@ static struct cells_plan_options plan_options(struct routing *g, const struct ca
                                        .any_arg = g->r};
 }
 
-static bool position_counts(void *arg, uint32_t position)
-{
-    return cold_part_counts(arg, position);
-}
-
 /* --- the wave --- */
-static status wave_room(struct wave *w, size_t more, struct err *err)
+status cold_wave_room(struct cold_wave *w, size_t more, struct err *err)
 {
     size_t room = w->count + more;
 
@@ -132,16 +105,16 @@ static status wave_room(struct wave *w, size_t more, struct err *err)
     return ST_OK;
 }
 
-static status wave_ranges(struct routing *g, struct err *err)
+static status wave_ranges(struct cold_routing *g, struct err *err)
 {
-    struct wave *w = &g->wave;
+    struct cold_wave *w = &g->wave;
 
     for (size_t i = 0; i < g->range_count; i++) {
         const struct cells_range *range = &g->ranges[i];
         const struct cold_part *p = &g->r->parts[range->part];
         size_t count =
             cold_cell_spans(p->m->segment, p->position, range->first, range->count, NULL);
-        status st = wave_room(w, count, err);
+        status st = cold_wave_room(w, count, err);
 
         if (st != ST_OK)
             return st;
@@ -154,7 +127,7 @@ static status wave_ranges(struct routing *g, struct err *err)
     return ST_OK;
 }
 
-static bool follows(const struct cold_span *a, const struct cold_span *b)
+bool cold_wave_follows(const struct cold_span *a, const struct cold_span *b)
 {
     if (a->segment != b->segment || a->kind != b->kind || a->position != b->position)
         return false;
@@ -162,7 +135,7 @@ static bool follows(const struct cold_span *a, const struct cold_span *b)
 }
 
 /* Ranges that were widened to whole cells may have come to overlap: each cell once. */
-static void wave_once(struct wave *w)
+static void wave_once(struct cold_wave *w)
 {
     size_t kept = 0;
 
@@ -178,18 +151,30 @@ static void wave_once(struct wave *w)
     w->count = kept;
 }
 
-/* Wants point to their spans: made when these stay where they are. */
-static void wave_wants(struct routing *g)
+/* Rows that would push out what is worth more, codes above all, are read past the cache. */
+static bool wave_is_large(const struct cold_routing *g)
 {
-    struct wave *w = &g->wave;
+    uint64_t rows = 0;
+
+    for (size_t i = 0; i < g->wave.count; i++)
+        if (g->wave.spans[i].kind == COLD_RECORDS)
+            rows += g->wave.spans[i].count;
+    return rows * g->record_bytes > cache_room(g->r->set->cache) / 4;
+}
+
+void cold_wave_wants(struct cold_routing *g)
+{
+    struct cold_wave *w = &g->wave;
     uint64_t run = 0;
+    bool large;
 
     wave_once(w);
+    large = wave_is_large(g);
     for (size_t i = 0; i < w->count; i++) {
         struct cache_want *want = &w->wants[i];
 
-        cold_want(&w->spans[i], false, want);
-        want->joined = i > 0 && follows(&w->spans[i - 1], &w->spans[i]);
+        cold_want(&w->spans[i], large && w->spans[i].kind == COLD_RECORDS, want);
+        want->joined = i > 0 && cold_wave_follows(&w->spans[i - 1], &w->spans[i]);
         if (want->joined && run + want->bytes > SPLIT_BYTES && g->gets_left > 0) {
             want->joined = false;
             g->gets_left--;
@@ -198,13 +183,13 @@ static void wave_wants(struct routing *g)
     }
 }
 
-static status wave_read(struct routing *g, struct err *err)
+static status wave_read(struct cold_routing *g, struct err *err)
 {
-    struct wave *w = &g->wave;
+    struct cold_wave *w = &g->wave;
     uint32_t wanted = 0, done = 0;
     status st, worst = ST_OK;
 
-    wave_wants(g);
+    cold_wave_wants(g);
     st = cold_read(g->r->set, g->r->terms, w->wants, w->count, g->r->stats, err);
     for (size_t i = 0; i < w->count; i++) {
         if (w->part[i] == UINT32_MAX)
@@ -224,148 +209,12 @@ static status wave_read(struct routing *g, struct err *err)
     return cold_run_judge(g->r, worst == ST_OK ? st : worst);
 }
 
-/* --- with codes resident --- */
-static bool code_there(const struct cold_part *p, uint32_t coarse, uint64_t *bytes)
-{
-    const struct cold_segment *s = p->m->segment;
-    uint64_t offset;
-
-    cold_codes_range(&s->footer, p->position, coarse, &offset, bytes);
-    return cache_has(p->m->segment->cache, s->named.object.uuid, offset, *bytes);
-}
-
-/* Whether the codes of all these runs of rows are in the cache. */
-static bool codes_there(const struct cold_run *r, const struct cells_range *runs, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        const struct cold_part *p = &r->parts[runs[i].part];
-        uint32_t end = runs[i].first + runs[i].count;
-        uint64_t bytes;
-
-        for (uint32_t g = cells_coarse_of(p->cells, runs[i].first);
-             g < p->cells->coarse && p->cells->coarse_first_row[g] < end; g++)
-            if (!code_there(p, g, &bytes))
-                return false;
-    }
-    return true;
-}
-
-struct run_of_codes {
-    uint32_t part, coarse, first, count;
-};
-
-/* Short codes of rows [first, first + count), which lie in one coarse cell. */
-static status scan_codes(struct routing *g, const struct run_of_codes *run, struct slice body,
-                         struct err *err)
-{
-    struct cold_part *p = &g->r->parts[run->part];
-    struct rabitq_shape shape = {p->cells->dim, p->cells->short_bits};
-    uint32_t skipped = run->first - p->cells->coarse_first_row[run->coarse];
-    bool plain = p->selection == NULL && p->m->graves->dead.bits == NULL;
-    const uint8_t *codes;
-    status st =
-        cold_codes_check(&p->m->segment->footer, p->position, run->coarse, body, &codes, err);
-
-    if (st != ST_OK)
-        return st;
-    cells_query_best_add(p->query, run->coarse, run->first,
-                         codes + skipped * rabitq_code_bytes(shape), run->count,
-                         plain || !cold_part_ordered(p) ? NULL : position_counts, p);
-    g->r->stats->rows_scanned += run->count;
-    return ST_OK;
-}
-
-/* One block of codes at a time would be a wave each if they were gone: all at once. */
-static status read_codes(struct routing *g, const struct cells_range *runs, size_t count,
-                         struct err *err)
-{
-    struct wave *w = &g->wave;
-    status st = ST_OK;
-
-    for (size_t i = 0; st == ST_OK && i < count; i++) {
-        const struct cold_part *p = &g->r->parts[runs[i].part];
-        uint32_t end = runs[i].first + runs[i].count;
-
-        for (uint32_t c = cells_coarse_of(p->cells, runs[i].first);
-             st == ST_OK && c < p->cells->coarse && p->cells->coarse_first_row[c] < end; c++) {
-            bool again = w->count > 0 && w->part[w->count - 1] == runs[i].part &&
-                         w->spans[w->count - 1].first == c;
-
-            st = again ? ST_OK : wave_room(w, 1, err);
-            if (again || st != ST_OK)
-                continue;
-            w->spans[w->count] = (struct cold_span){
-                .segment = p->m->segment, .kind = COLD_CODES, .position = p->position, .first = c};
-            w->part[w->count++] = runs[i].part;
-        }
-    }
-    if (st != ST_OK)
-        return st;
-    wave_wants(g);
-    return cold_read(g->r->set, g->r->terms, w->wants, w->count, g->r->stats, err);
-}
-
-static status scan_runs(struct routing *g, const struct cells_range *runs, size_t count,
-                        struct err *err)
-{
-    const struct wave *w = &g->wave;
-    size_t at = 0;
-    status st = ST_OK;
-
-    for (size_t i = 0; st == ST_OK && i < count; i++) {
-        const struct cells *cells = g->r->parts[runs[i].part].cells;
-        uint32_t first = runs[i].first, end = first + runs[i].count;
-
-        for (uint32_t c = cells_coarse_of(cells, first); st == ST_OK && first < end; c++) {
-            uint32_t to =
-                cells->coarse_first_row[c + 1] < end ? cells->coarse_first_row[c + 1] : end;
-            struct run_of_codes run = {runs[i].part, c, first, to - first};
-
-            while (w->part[at] != run.part || w->spans[at].first != c)
-                at++;
-            st = scan_codes(g, &run, w->wants[at].body, err);
-            first = to;
-        }
-    }
-    return st;
-}
-
-/* *used: the codes are there, and ranges were made around the best rows. */
-static status plan_by_codes(struct routing *g, bool *used, struct err *err)
-{
-    struct cold_run *r = g->r;
-    struct caps caps = code_caps(r);
-    struct cells_plan_options o = plan_options(g, &caps);
-    const struct cells_range *runs;
-    size_t count;
-    status st = cells_plan_likely(r->queries, r->part_count, LIKELY_ROWS, &o, &runs, &count, err);
-
-    if (st != ST_OK || !codes_there(r, runs, count))
-        return st;
-    for (uint32_t i = 0; st == ST_OK && i < r->part_count; i++)
-        st = cells_query_best_reset(r->queries[i], caps.best, err);
-    if (st == ST_OK)
-        st = read_codes(g, runs, count, err);
-    if (st == ST_OK)
-        st = scan_runs(g, runs, count, err);
-    cache_give_back(r->set->cache, g->wave.wants, g->wave.count);
-    g->wave.count = 0;
-    if (st != ST_OK) /* went meanwhile, and could not be had again: without them */
-        return st == ST_NOMEM || st == ST_CLOSED ? st : ST_OK;
-    o.gap_bytes = GAP_BYTES;
-    st = cells_plan_best(r->queries, r->part_count, &o, &g->ranges, &g->range_count, err);
-    g->gets_left = caps.gets > g->range_count ? caps.gets - (uint32_t)g->range_count : 0;
-    *used = st == ST_OK;
-    r->stats->codes_resident = *used;
-    return st;
-}
-
 /* --- a filter that lets through few rows --- */
-static status plan_by_rows(struct routing *g, bool *used, struct err *err)
+static status plan_by_rows(struct cold_routing *g, bool *used, struct err *err)
 {
     struct cold_run *r = g->r;
-    struct caps caps = {GETS_MOST / 2, 10000000, FEW_ROWS};
-    struct cells_plan_options o = plan_options(g, &caps);
+    struct cold_caps caps = {GETS_MOST / 2, 10000000, FEW_ROWS};
+    struct cells_plan_options o = cold_plan_options(g, &caps);
     uint64_t matched = 0;
     status st = ST_OK;
 
@@ -392,52 +241,11 @@ static status plan_by_rows(struct routing *g, bool *used, struct err *err)
 }
 
 /* --- with footers only --- */
-/* Codes that are missing, from the first on, while all of them have room. */
-static status load_codes(struct routing *g, struct err *err)
+static status plan_by_footers(struct cold_routing *g, struct err *err)
 {
     struct cold_run *r = g->r;
-    uint64_t all = 0, run = 0, taken = 0;
-    uint32_t gets = 0;
-    struct wave *w = &g->wave;
-
-    for (uint32_t i = 0; i < r->part_count; i++)
-        all += (uint64_t)r->parts[i].cells->rows *
-               rabitq_code_bytes(
-                   (struct rabitq_shape){r->parts[i].cells->dim, r->parts[i].cells->short_bits});
-    if (all > cache_room(r->set->cache))
-        return ST_OK;
-    for (uint32_t i = 0; i < r->part_count; i++)
-        for (uint32_t c = 0; c < r->parts[i].cells->coarse; c++) {
-            const struct cold_part *p = &r->parts[i];
-            struct cold_span span = {
-                .segment = p->m->segment, .kind = COLD_CODES, .position = p->position, .first = c};
-            uint64_t bytes;
-            bool joins;
-            status st;
-
-            if (code_there(p, c, &bytes))
-                continue;
-            joins =
-                run > 0 && follows(&w->spans[w->count - 1], &span) && run + bytes <= SPLIT_BYTES;
-            gets += !joins;
-            taken += bytes;
-            if (gets > LOAD_GETS || taken > LOAD_BYTES)
-                return ST_OK;
-            st = wave_room(w, 1, err);
-            if (st != ST_OK)
-                return st;
-            w->spans[w->count] = span;
-            w->part[w->count++] = UINT32_MAX;
-            run = joins ? run + bytes : bytes;
-        }
-    return ST_OK;
-}
-
-static status plan_by_footers(struct routing *g, struct err *err)
-{
-    struct cold_run *r = g->r;
-    struct caps caps = footer_caps(r);
-    struct cells_plan_options o = plan_options(g, &caps);
+    struct cold_caps caps = cold_footer_caps(r);
+    struct cells_plan_options o = cold_plan_options(g, &caps);
     status st = cells_plan(r->queries, r->part_count, &o, &g->ranges, &g->range_count, err);
 
     if (st == ST_OK)
@@ -455,18 +263,18 @@ static bool luck(const struct cold_run *r)
     return false;
 }
 
-static bool needle(const struct routing *g)
+static bool needle(const struct cold_routing *g)
 {
     uint64_t matched = 0;
 
     for (uint32_t i = 0; i < g->r->part_count; i++)
         matched += g->r->parts[i].selection->matched;
-    return matched * 5 < g->r->rows && g->r->rows * g->record_bytes > footer_caps(g->r).bytes;
+    return matched * 5 < g->r->rows && g->r->rows * g->record_bytes > cold_footer_caps(g->r).bytes;
 }
 
 status cold_run_route(struct cold_run *r, struct err *err)
 {
-    struct routing g = {.r = r};
+    struct cold_routing g = {.r = r};
     bool used = false, by_luck = luck(r);
     status st;
 
@@ -480,13 +288,13 @@ status cold_run_route(struct cold_run *r, struct err *err)
         return cold_run_exact(r, err);
     st = plan_by_rows(&g, &used, err);
     if (st == ST_OK && !used && !by_luck)
-        st = plan_by_codes(&g, &used, err);
+        st = cold_plan_by_codes(&g, &used, err);
     if (st == ST_OK && !used)
         st = plan_by_footers(&g, err);
     if (st == ST_OK)
         st = wave_ranges(&g, err);
     if (st == ST_OK && !used)
-        st = load_codes(&g, err);
+        st = cold_load_codes(&g, err);
     if (st == ST_OK)
         st = wave_read(&g, err);
     mem_free(g.wave.spans);
