@@ -2,9 +2,31 @@
 #include "api/document.h"
 #include "api/handlers.h"
 
+#include "node/cold_exec.h"
 #include "node/points.h"
 
 #include <inttypes.h>
+
+/* Where it waits for the network, for as long as somebody waits for the answer. */
+static status read_one(struct request *req, const struct docid *id, struct document *out,
+                       struct err *err)
+{
+    const struct read_want want = {.payload = true,
+                                   .vectors = DOCUMENT_ALL_VECTORS,
+                                   .limits = {.deadline_ns = req->deadline_ns, .stop = &req->gone}};
+    struct document *found = NULL;
+    uint32_t count = 0;
+    status st;
+
+    if (!node_collection_waits(req->collection))
+        return node_get(req->collection, id, &req->arena, out, err);
+    st = node_retrieve(req->collection, id, 1, &want, &req->arena, &found, &count, err);
+    if (st == ST_OK && count == 0)
+        return ST_NOT_FOUND;
+    if (st == ST_OK)
+        *out = *found;
+    return st;
+}
 
 task_state handle_document(struct request *req)
 {
@@ -17,7 +39,7 @@ task_state handle_document(struct request *req)
 
     if (!request_parameters(req, none) || !request_pin_collection(req) || !request_doc_id(req, &id))
         return TASK_DONE;
-    st = node_get(req->collection, &id, &req->arena, &doc, &err);
+    st = read_one(req, &id, &doc, &err);
     if (st == ST_NOT_FOUND) {
         char text[DOCID_TEXT_BYTES];
 
@@ -193,7 +215,8 @@ static status read_page(struct request *req, const struct page *page, struct doc
     status st;
 
     *last = NULL;
-    if (page->filter == NULL && (page->vectors == 0 || page->vectors == DOCUMENT_ALL_VECTORS)) {
+    if (page->filter == NULL && !node_collection_waits(req->collection) &&
+        (page->vectors == 0 || page->vectors == DOCUMENT_ALL_VECTORS)) {
         st = node_list(req->collection, page->has_after ? &page->after : NULL, page->limit,
                        page->vectors != 0, &req->arena, docs, count, &more, err);
     } else {

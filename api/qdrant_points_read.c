@@ -116,7 +116,7 @@ static bool parse_retrieve(struct qd_parse *p, struct request *req, struct jval 
 /* The next few; false after an answer. */
 static bool print_some(struct request *req, struct retrieve *r)
 {
-    const struct read_want want = qd_read_want(&r->want);
+    struct read_want want = qd_read_want(&r->want);
     uint32_t page = points_page(req->collection, &r->want);
     size_t left = r->count - r->at;
     struct document *documents = NULL;
@@ -128,6 +128,7 @@ static bool print_some(struct request *req, struct retrieve *r)
     if (left < page)
         page = (uint32_t)left;
     arena_init(&arena, REQUEST_ARENA_BYTES_MAX);
+    want.limits = (struct read_limits){.deadline_ns = req->deadline_ns, .stop = &req->gone};
     st = node_retrieve(req->collection, r->ids + r->at, page, &want, &arena, &documents, &count,
                        &err);
     for (uint32_t i = 0; st == ST_OK && i < count; i++) {
@@ -208,6 +209,7 @@ task_state handle_qd_point(struct request *req)
         return qd_fail_parse(req, &p);
     want.vectors = qd_all_fields(req->collection);
     reads = qd_read_want(&want);
+    reads.limits = (struct read_limits){.deadline_ns = req->deadline_ns, .stop = &req->gone};
     st = node_retrieve(req->collection, &id, 1, &reads, &req->arena, &document, &count, &err);
     if (st == ST_OK && count == 1) {
         qd_print_record(qd_begin(req), req->collection, document, &want);

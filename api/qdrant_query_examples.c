@@ -84,7 +84,7 @@ static status copy_vector(struct query_run *run, const struct lookup *at, const 
 static status look_up(struct query_run *run, const struct level *level, const struct lookup *at,
                       struct query_examples *out, struct err *err)
 {
-    const struct read_want want = {.vectors = (uint64_t)1 << at->field};
+    const struct read_want want = {.vectors = (uint64_t)1 << at->field, .limits = run->limits};
     struct document *documents = NULL;
     uint32_t count = 0;
     status st;

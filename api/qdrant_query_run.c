@@ -283,7 +283,7 @@ static status run_fusion(struct query_run *run, const struct level *level, struc
 
 static status fetch(struct query_run *run, struct scored_list *list, struct err *err)
 {
-    const struct read_want want = query_want(run);
+    struct read_want want = query_want(run);
     struct docid *ids = arena_array(run->scratch, (size_t)list->count + 1, sizeof *ids);
     struct document *documents = NULL;
     uint32_t count = 0;
@@ -295,6 +295,7 @@ static status fetch(struct query_run *run, struct scored_list *list, struct err 
         return ST_OK;
     if (ids == NULL)
         return no_memory(err);
+    want.limits = run->limits;
     for (uint32_t i = 0; i < list->count; i++)
         ids[i] = list->items[i].id;
     st = node_retrieve(run->req->collection, ids, list->count, &want, run->scratch, &documents,

@@ -4,6 +4,18 @@
 
 #include <stdatomic.h>
 
+uint64_t cold_rows_now(struct collection *c)
+{
+    struct cold_set *set = NULL;
+    uint64_t rows;
+
+    if (!cold_is(c) || cold_hold(c, &set, NULL) != ST_OK || set == NULL)
+        return 0;
+    rows = cold_set_rows(set);
+    cold_set_drop(set);
+    return rows;
+}
+
 void node_cold_state(struct collection *c, struct node_cold_state *out)
 {
     const struct cache_account *a = &c->cold->account;

@@ -22,6 +22,12 @@ void cold_reads_end(struct cold_reads *r)
     r->set = NULL;
 }
 
+/* Doors ask for all there may be. */
+static uint64_t fields_of(const struct cold_reads *r, const struct read_want *want)
+{
+    return want->vectors & cold_all_fields(r->c);
+}
+
 static unsigned what_of(const struct read_want *want)
 {
     return want->payload ? COLD_PAYLOAD : 0;
@@ -83,7 +89,7 @@ static status from_set(struct cold_reads *r, const struct docid *ids, size_t cou
             asked[n++] = ids[i];
     if (n == 0)
         return ST_OK;
-    st = cold_set_get(r->set, asked, n, what_of(want), want->vectors, &r->terms, arena, rows,
+    st = cold_set_get(r->set, asked, n, what_of(want), fields_of(r, want), &r->terms, arena, rows,
                       &r->stats, err);
     for (size_t i = 0; st == ST_OK && i < count; i++) {
         if (out[i].found)
@@ -121,8 +127,8 @@ status cold_docs_at(struct cold_reads *r, struct cold_row *rows, size_t count,
     status st = ST_OK;
 
     if (count > 0)
-        st = cold_set_rows_at(r->set, rows, count, what_of(want), want->vectors, &r->terms, arena,
-                              &r->stats, err);
+        st = cold_set_rows_at(r->set, rows, count, what_of(want), fields_of(r, want), &r->terms,
+                              arena, &r->stats, err);
     for (size_t i = 0; st == ST_OK && i < count; i++)
         document_of(&rows[i], want, &out[i]);
     return st;

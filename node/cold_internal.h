@@ -51,6 +51,8 @@ struct cold {
     uint32_t open_failures;
 };
 
+/* Of the set, about: before what the head overrides. 0: none, or it is not open. */
+uint64_t cold_rows_now(struct collection *c);
 NODISCARD
 status cold_create(struct collection *c, struct err *err);
 void cold_destroy(struct collection *c); /* nobody holds a set; after a failed _create too */

@@ -520,7 +520,7 @@ void node_collection_info(struct collection *c, struct collection_info *out)
     fields_counts(c, &counts);
     if (c->field_count > 0)
         out->ef_search = vindex_ef_search(c->fields[0].vindex);
-    out->document_count = slots_live_count(c->slots);
+    out->document_count = slots_live_count(c->slots) + cold_rows_now(c);
     out->dead_rows = slots_dead_count(c->slots);
     out->pending_rows = counts.pending;
     out->linked_rows = counts.linked;

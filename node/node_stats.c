@@ -1,5 +1,6 @@
 /* The families of node/ on /metrics (docs/metrics.md), and what the machine lets us use. */
 #include "filter/pindex.h"
+#include "node/cold_internal.h"
 #include "node/fields.h"
 
 #include <assert.h>
@@ -84,7 +85,7 @@ static void collect_collection(struct collection *c)
     struct epoch_guard guard = epoch_enter(c->node->epoch);
     struct collection_stats *s = atomic_load_explicit(&c->stats, memory_order_acquire);
 
-    stats_set(s->vectors, slots_live_count(c->slots));
+    stats_set(s->vectors, (double)(slots_live_count(c->slots) + cold_rows_now(c)));
     stats_set(s->inserts, (double)atomic_load_explicit(&c->inserted, memory_order_relaxed));
     stats_set(s->snapshot_timestamp, (double)atomic_load(&c->checkpoint_wall_ns) * 1e-9);
     bucket_collect(c, s);
@@ -145,7 +146,7 @@ static void collect(void *arg)
         unindexed += pindex_any(c->pindex) ? pindex_pending(c->pindex) : 0;
         rebuild_info_of(c, &rebuild);
         rebuilding += rebuild.rows > rebuild.linked ? rebuild.rows - rebuild.linked : 0;
-        live += slots_live_count(c->slots);
+        live += slots_live_count(c->slots) + cold_rows_now(c);
         dead += slots_dead_count(c->slots);
         collect_collection(c);
     }

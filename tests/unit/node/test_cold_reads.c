@@ -554,7 +554,7 @@ static void read_some(struct pair *p)
                        .payload = below(p, 2) == 0,
                        .falling = below(p, 2) == 0,
                        .from = below(p, 2) == 0,
-                       .vectors = below(p, 4),
+                       .vectors = below(p, 5) == 0 ? UINT64_MAX : below(p, 4),
                        .limit = (uint32_t)below(p, below(p, 4) == 0 ? 2 * IDS : 12),
                        .id = id_of(below(p, IDS))};
     struct buf ram, cold;
