@@ -13,7 +13,7 @@ static void make(struct cold_case *c, uint32_t rows, uint16_t fields, enum cold_
                                         .fields = fields,
                                         .ids = ids,
                                         .payload_bytes = 60,
-                                        .missing = fields > 1};
+                                        .missing = fields > 2};
 
     cold_case_make(&o, c);
     c->writer.plain = true;
