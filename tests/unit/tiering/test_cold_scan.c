@@ -19,7 +19,7 @@ static uint64_t base_seed = 97;
 static struct cold_world_options small(void)
 {
     return (struct cold_world_options){.segments = 3,
-                                       .rows = 1500,
+                                       .rows = 600,
                                        .dim = 24,
                                        .seed = base_seed,
                                        .mixed_ids = true,
