@@ -29,7 +29,7 @@ struct aimd {
     uint64_t next_ns;   /* none is sent before */
     uint64_t cut_ns;    /* when the limit was last cut */
 };
-/* 16, 8 and 8 connections, say. Of foreground reads a quarter is kept whatever comes, and their gap
+/* 32, 8 and 8 connections, say. Of foreground reads a quarter is kept whatever comes, and their gap
  * stays short; a log is never stopped. */
 void aimd_init(struct aimd *a, enum objstore_pool pool, uint32_t limit_max);
 /* Whether one more may be sent beside `active`. */

@@ -35,7 +35,7 @@ struct objstore_options {
     struct clock *clock;
     struct rand_source *rand;
     struct stats *stats;                      /* tiervec_s3_*; NULL for none */
-    uint32_t connections_max[OBJSTORE_POOLS]; /* 0: 16, 8, 8 */
+    uint32_t connections_max[OBJSTORE_POOLS]; /* 0: 32, 8, 8 */
 };
 /* ST_INVALID: the URL is none of the above, and what it should look like. ST_UNSUPPORTED. A store
  * whose credentials cannot be found opens too, and every request is OBJSTORE_PERMANENT saying where

@@ -70,7 +70,8 @@ static status open_keys(struct s3 *s, const struct objstore_options *options, st
 
 static bool take_limits(struct s3 *s, const struct objstore_options *options)
 {
-    static const uint32_t defaults[OBJSTORE_POOLS] = {16, 8, 8};
+    /* A wave of a cold query is up to 32 GETs (docs/decisions/cold-layout.md). */
+    static const uint32_t defaults[OBJSTORE_POOLS] = {32, 8, 8};
     size_t total = 0;
 
     for (size_t pool = 0; pool < OBJSTORE_POOLS; pool++) {

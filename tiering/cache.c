@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum {
-    GETS_MAX = 64,
+    GETS_MAX = 64,  /* what the store cannot send at once waits there */
     RUN_MAX = 1024, /* blocks in one GET */
     BREAKER_BASE_MS = 100,
     BREAKER_MAX_MS = 2000,

@@ -5,7 +5,6 @@
  * while the set is held. All that is handed over has passed it.
  *
  * Threads    any, beside each other; calls block on the network (cold threads, never workers).
- *            cold_set_when_free() before the set is shared.
  * Ownership  counted: cold_set_hold / _drop. Results live in the caller's arena.
  * Memory     footers and dead rows, pinned in the cache; short codes in the cache where they fit;
  *            one wave a call.
@@ -35,7 +34,8 @@ status cold_set_open(const struct cold_set_options *options, struct cold_set **o
                      struct err *err);
 struct cold_set *cold_set_hold(struct cold_set *s);
 void cold_set_drop(struct cold_set *s); /* accepts NULL */
-/* on_free runs when the last holder is gone (on its thread; must not wait). One a set. */
+/* on_free runs when the last holder is gone (on its thread; must not wait). One a set; by somebody
+ * who holds it. */
 void cold_set_when_free(struct cold_set *s, void (*on_free)(void *arg), void *arg);
 uint64_t cold_set_floor(const struct cold_set *s); /* lsn: S of docs/s3only.md */
 uint64_t cold_set_rows(const struct cold_set *s);  /* not dead, before `newer` */
