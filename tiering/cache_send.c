@@ -47,6 +47,8 @@ static void note_answer(struct cache *c, struct cache_flight *f, struct flight_l
         c->trouble = r->err;
     if (r->class == OBJSTORE_THROTTLE)
         c->throttled_until_ns = now_ns + (uint64_t)THROTTLED_MS * 1000000;
+    if (r->class == OBJSTORE_OK)
+        objstore_retry_budget_success(&c->budget);
     if (r->class != OBJSTORE_OK || f->state != FLIGHT_OUT)
         return;
     cache_hedge_took(&c->hedge, f->bytes, now_ns - f->sent_ns);

@@ -89,13 +89,15 @@ bool cold_want_gap(const struct cache_want *before, const struct cache_want *nex
     return true;
 }
 
-status cold_read(struct cold_set *s, const struct cold_terms *terms, struct cache_want *wants,
-                 size_t count, struct cold_stats *stats, struct err *err)
+static status read_by(struct cold_set *s, const struct cold_terms *terms, enum objstore_pool pool,
+                      struct cache_want *wants, size_t count, struct cold_stats *stats,
+                      struct err *err)
 {
     struct cache_counts counts = {0};
     const struct cache_terms t = {.account = s->account,
                                   .deadline_ns = terms->deadline_ns,
                                   .stop = terms->stop,
+                                  .pool = pool,
                                   .counts = &counts};
     status st;
 
@@ -110,6 +112,15 @@ status cold_read(struct cold_set *s, const struct cold_terms *terms, struct cach
         stats->waves += counts.misses > 0;
     }
     return st;
+}
+
+/* What passes by the cache is long and does not hold up what is short. */
+status cold_read(struct cold_set *s, const struct cold_terms *terms, struct cache_want *wants,
+                 size_t count, struct cold_stats *stats, struct err *err)
+{
+    bool scan = count > 0 && wants[0].class == CACHE_SCAN;
+
+    return read_by(s, terms, scan ? OBJSTORE_BULK : OBJSTORE_FOREGROUND, wants, count, stats, err);
 }
 
 size_t cold_cell_spans(const struct cold_segment *s, uint16_t position, uint32_t first,
@@ -159,7 +170,7 @@ struct warming {
 static status warm_flush(struct warming *w, struct err *err)
 {
     struct cold_stats stats = {0};
-    status st = cold_read(w->set, w->terms, w->wants, w->count, &stats, err);
+    status st = read_by(w->set, w->terms, OBJSTORE_BULK, w->wants, w->count, &stats, err);
 
     cache_give_back(w->set->cache, w->wants, w->count);
     w->warmed += w->bytes;

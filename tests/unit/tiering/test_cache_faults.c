@@ -46,6 +46,24 @@ static void a_lost_answer_is_asked_for_again_by_another_way(void **state)
     case_close(&c);
 }
 
+/* Retries are few beside what goes well, and what goes well earns them back. */
+static void retries_are_earned_back(void **state)
+{
+    struct cache_case c;
+    uint32_t tokens;
+
+    (void)state;
+    case_open(&c, 300 * CASE_COST);
+    tokens = c.cache->budget.tokens;
+    case_fault(&c, fault_of(OBJSTORE_FAULT_LOSE, 1));
+    assert_int_equal(read_one(&c, 0, 0, NULL), ST_OK);
+    assert_in_range(c.cache->budget.tokens, tokens - 20, tokens - 2);
+    for (unsigned i = 1; i < 40; i++)
+        assert_int_equal(read_one(&c, i, 0, NULL), ST_OK);
+    assert_int_equal(c.cache->budget.tokens, tokens);
+    case_close(&c);
+}
+
 static void damaged_or_cut_bytes_are_right_the_second_time(void **state)
 {
     static const enum objstore_fault_kind kinds[] = {OBJSTORE_FAULT_CORRUPT,
@@ -352,6 +370,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_lost_answer_is_asked_for_again_by_another_way),
+        cmocka_unit_test(retries_are_earned_back),
         cmocka_unit_test(damaged_or_cut_bytes_are_right_the_second_time),
         cmocka_unit_test(bytes_that_are_wrong_twice_are_corrupt_and_not_kept),
         cmocka_unit_test(one_wrong_block_of_a_run_does_not_spoil_the_others),
