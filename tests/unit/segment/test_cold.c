@@ -145,6 +145,21 @@ static status see_row(void *arg, uint32_t ordinal, const struct cold_payload_row
     return ST_OK;
 }
 
+struct thirds {
+    struct walk walk;
+    size_t seen;
+};
+
+static status see_third(void *arg, uint32_t ordinal, const struct cold_payload_row *row,
+                        struct err *err)
+{
+    struct thirds *t = arg;
+
+    t->seen++;
+    t->walk.next = ordinal;
+    return see_row(&t->walk, ordinal, row, err);
+}
+
 static void payload_is_read(const struct cold_case *c, const struct cold_footer *f)
 {
     struct walk w = {.c = c, .f = f};
@@ -163,6 +178,41 @@ static void payload_is_read(const struct cold_case *c, const struct cold_footer 
     }
     assert_int_equal(w.next, c->options.rows);
     buf_free(&unpacked);
+}
+
+/* Every third row of each block, by themselves. */
+static void some_of_the_payload_is_read(const struct cold_case *c, const struct cold_footer *f)
+{
+    uint32_t *ordinals = calloc(c->options.rows, sizeof *ordinals);
+    struct buf unpacked;
+
+    buf_init(&unpacked, COLD_PAYLOAD_BLOCK_BYTES_MAX);
+    for (uint32_t b = 0; b < f->payload_blocks; b++) {
+        uint64_t offset, bytes;
+        size_t count = 0;
+
+        cold_payload_range(f, b, &offset, &bytes);
+        for (uint32_t i = f->payload_first[b] + b % 2; i < f->payload_first[b + 1]; i += 3)
+            ordinals[count++] = i;
+        for (size_t i = 0; i < count; i++) {
+            struct walk w = {.c = c, .f = f, .next = ordinals[i]};
+
+            assert_int_equal(cold_payload_some(f, b, cold_case_part(c, offset, bytes), &ordinals[i],
+                                               1, &unpacked, see_row, &w, NULL),
+                             ST_OK);
+            assert_int_equal(w.next, ordinals[i] + 1);
+        }
+        if (count > 1) {
+            struct thirds t = {.walk = {.c = c, .f = f}};
+
+            assert_int_equal(cold_payload_some(f, b, cold_case_part(c, offset, bytes), ordinals,
+                                               count, &unpacked, see_third, &t, NULL),
+                             ST_OK);
+            assert_int_equal(t.seen, count);
+        }
+    }
+    buf_free(&unpacked);
+    free(ordinals);
 }
 
 static status see_id(void *arg, const struct docid *id, uint32_t ordinal, uint64_t lsn,
@@ -215,6 +265,7 @@ static void everything_is_read(const struct cold_case *c)
         vectors_are_read(c, &f, i);
     }
     payload_is_read(c, &f);
+    some_of_the_payload_is_read(c, &f);
     ids_are_read(c, &f);
     cold_footer_free(&f);
     assert_int_equal(cold_case_check(c), ST_OK);
