@@ -54,7 +54,7 @@ status spool_file_put(struct spool_file *f, uint64_t offset, const void *data, s
         f->at = offset + bytes;
         return fs_pwrite(f->fs, f->file, data, bytes, offset, err);
     }
-    if (!buf_reserve(&f->pending, f->pending.capacity == 0 ? SPOOL_BUFFER_BYTES : bytes))
+    if (!buf_reserve(&f->pending, bytes))
         return err_set(err, ST_NOMEM, "out of memory for a fold's scratch file");
     buf_put(&f->pending, data, bytes);
     return ST_OK;

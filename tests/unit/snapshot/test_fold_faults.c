@@ -249,6 +249,37 @@ static void what_the_store_answers_for_now_is_asked_again(void **state)
     }
 }
 
+static void a_refusal_of_any_request_leaves_the_old_state(void **state)
+{
+    unsigned refused = 0;
+    uint64_t met = 1;
+
+    (void)state;
+    for (uint32_t n = 1; met > 0; n++) {
+        struct objstore_fault fault = objstore_fault_denied();
+        struct fold_report report;
+        struct fold_bucket f;
+        struct fold_kept before;
+        struct err err = {0};
+        unsigned id;
+        status st;
+
+        fault.nth = n;
+        open_full(&f);
+        fold_kept_take(&f, &before);
+        assert_int_equal(objstore_faults_add(f.b.faults, &fault, &id, NULL), ST_OK);
+        st = fold_bucket_fold(&f, &report, &err);
+        met = objstore_faults_met(f.b.faults, id);
+        objstore_faults_clear(f.b.faults);
+        assert_int_equal(st, met > 0 ? ST_DENIED : ST_OK);
+        refused += met > 0;
+        assert_false(fold_bucket_scratch_there(&f));
+        check_after(&f, &before, st);
+        fold_bucket_close(&f);
+    }
+    assert_true(refused >= 6);
+}
+
 static void a_permanent_answer_ends_it_with_what_a_letter_says(void **state)
 {
     struct objstore_fault denied = objstore_fault_denied();
@@ -458,6 +489,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_crash_at_every_effect_on_the_disk_leaves_the_old_state),
         cmocka_unit_test(each_call_of_the_disk_that_fails_ends_it_without_a_trace),
         cmocka_unit_test(what_the_store_answers_for_now_is_asked_again),
+        cmocka_unit_test(a_refusal_of_any_request_leaves_the_old_state),
         cmocka_unit_test(a_permanent_answer_ends_it_with_what_a_letter_says),
         cmocka_unit_test(a_refused_commit_leaves_everything_as_it_was),
         cmocka_unit_test(damage_of_a_segment_that_is_merged_names_it),
