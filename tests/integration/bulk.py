@@ -313,9 +313,7 @@ def a_stream_that_ends_early_goes_on():
     rng = random.Random(SEED + 9)
     rows = [[f32(at), f32(at % 7), *random_vector(rng, 6)] for at in range(16000)]
     documents = [{"doc_id": at, "vector": v} for at, v in enumerate(rows)]
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    port = support.refusing_port()
     with Folder("bulk") as folder, Node(folder, args=("--rest-port", str(port))) as node:
         node.start()
         put(f"{folder}/in.npy", npy_bytes(rows))
@@ -360,9 +358,7 @@ def a_node_that_starts_anew_is_waited_for():
     rng = random.Random(SEED + 4)
     documents = make_documents(rng, 2000, 16)
     with Folder("bulk") as folder:
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            port = s.getsockname()[1]
+        port = support.refusing_port()
         with Node(folder, args=["--rest-port", str(port)]) as node:
             node.start()
             write_lines(f"{folder}/in.ndjson", documents)

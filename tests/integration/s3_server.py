@@ -21,7 +21,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import ssl
 import subprocess
 import threading
@@ -30,6 +29,7 @@ import urllib.parse
 import xml.etree.ElementTree
 import zipfile
 
+import ports
 from s3_install import minio, rclone, seaweedfs, versitygw
 
 START_SECONDS = 120
@@ -38,14 +38,8 @@ REGION = "us-east-1"
 
 
 def free_ports(count):
-    """Ports nobody listens on just now; taken together, so they differ."""
-    held = [socket.socket() for _ in range(count)]
-    for s in held:
-        s.bind(("127.0.0.1", 0))
-    ports = [s.getsockname()[1] for s in held]
-    for s in held:
-        s.close()
-    return ports
+    """Ports nobody listens on, and nobody will as long as this process lives unless it does."""
+    return [ports.take() for _ in range(count)]
 
 
 def _quote(text, safe="-_.~"):

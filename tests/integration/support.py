@@ -10,13 +10,14 @@ import random
 import re
 import shutil
 import signal
-import socket
 import struct
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
+
+import ports
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SKIP_CODE = 77  # ctest's SKIP_RETURN_CODE
@@ -355,10 +356,8 @@ def resident_bytes(pid):
 
 
 def refusing_port():
-    """A port nobody listens on."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port nobody listens on, and nobody will unless this test does."""
+    return ports.take()
 
 
 def take_option(name, default, kind=int):
