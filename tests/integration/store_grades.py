@@ -51,12 +51,35 @@ def metric(client, name):
     return float(next(line.split()[1] for line in text.splitlines() if line.startswith(name + " ")))
 
 
+def vacuums(s3, kind, node, documents):
+    """What was dropped leaves a store of this kind, whose listings have a way of their own."""
+    client = node.client()
+    wait_for("a grade again, on an empty disk", lambda: store_of(client) == ("A", "full"), 180)
+    create(client, "gone", durability="remote")
+    Documents("gone", SEED).insert(client, 100)
+    gone = client.collection("gone")["collection_id"]
+    mine = lambda: [k.split(gone)[1] for k in s3.objects("data/") if gone in k]
+    s3.put("data/probe/lost/run/0-create", b"x")  # younger than an hour: stays
+    url = f"http://127.0.0.1:{node.port}"
+    told = lambda *words: json.loads(program(s3, "vacuum", "--json", "--url", url, *words)[1])["vacuum"]
+    check(told("--dry-run")["served"] == 2, f"{kind}: two collections")
+    client.ok("DELETE", "/api/v1/collections/gone")
+    before = mine()
+    seen = told("--dry-run")
+    check(seen["goes"]["objects"] == len(before) - 1 > 0 and seen["served"] == 1, f"{kind}: {before} and {seen}")
+    seen = told("--yes")
+    check(seen["deleted"] == len(before) - 1 and mine() == ["/root"], f"{kind}: left is {mine()}, {seen}")
+    check(told("--yes")["deleted"] == 0, f"{kind}: a second one finds nothing")
+    check(len(s3.objects("data/probe/lost/")) == 1, f"{kind}: a probe may be under way")
+    documents.compare(client)
+
+
 def serves_with_an_a(kind):
     with Folder("grades") as folder, KINDS[kind](os.path.join(folder, "s3")) as s3:
         if kind != "seaweedfs":  # takes half a minute for it, and does it below
             code, said = program(s3, "probe", "--json", s3.url("data"))
             check(code == 0 and json.loads(said)["grade"] == "A", f"{kind}: probe ended with {code}: {said}")
-        with node_on(s3, folder, "a", "a") as node:
+        with node_on(s3, folder, "a", "a", storage__retention__keep_days=0, storage__retention__grace_secs=0) as node:
             node.start()
             client = node.client()
             wait_for("a grade", lambda: store_of(client) == ("A", "full"), 180)
@@ -74,6 +97,7 @@ def serves_with_an_a(kind):
             wait_for("the collection", lambda: [c for c in client.get("/api/v1/collections")["collections"]
                                                 if c["document_count"] == 300])
             documents.compare(client)
+            vacuums(s3, kind, node, documents)
 
 
 def minio_gets_an_a_and_serves():
