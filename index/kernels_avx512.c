@@ -163,43 +163,78 @@ static float dot_f32(const float *a, const float *b, size_t dim)
     return _mm512_reduce_add_ps(_mm512_add_ps(s0, s1));
 }
 
-/* KERNEL_TILE rows beside `wide` points: each value is loaded once for four products. */
-static inline __attribute__((always_inline)) void tile_of(const float *const rows[KERNEL_TILE],
-                                                          const float *points, size_t dim,
-                                                          unsigned wide, size_t count, float *out)
+/* The sums of four registers in the lanes of one. */
+static inline __m128 sums_of_four_f32(__m512 a, __m512 b, __m512 c, __m512 d)
 {
-    __m512 sums[KERNEL_TILE][4];
+    __m512 ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+    __m512 cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+    __m512 all = _mm512_add_ps(
+        _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd))),
+        _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(ab), _mm512_castps_pd(cd))));
+    __m256 half = _mm256_add_ps(_mm512_castps512_ps256(all), _mm512_extractf32x8_ps(all, 1));
 
-    for (unsigned r = 0; r < KERNEL_TILE; r++)
-        for (unsigned p = 0; p < wide; p++)
-            sums[r][p] = _mm512_setzero_ps();
+    return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+}
+
+/* KERNEL_TILE rows beside four points, sums in registers: each value is loaded once for four
+ * products. out[r * 4 + p]. */
+static void tile_of_four(const float *const rows[KERNEL_TILE], const float *const points[4],
+                         size_t dim, float *out)
+{
+    __m512 s00 = _mm512_setzero_ps(), s01 = s00, s02 = s00, s03 = s00, s10 = s00, s11 = s00,
+           s12 = s00, s13 = s00, s20 = s00, s21 = s00, s22 = s00, s23 = s00, s30 = s00, s31 = s00,
+           s32 = s00, s33 = s00;
+
     for (size_t i = 0; i < dim; i += 16) {
         __mmask16 m = dim - i >= 16 ? (__mmask16)0xffff : tail_mask(dim - i);
-        __m512 x[4];
+        __m512 x0 = _mm512_maskz_loadu_ps(m, points[0] + i);
+        __m512 x1 = _mm512_maskz_loadu_ps(m, points[1] + i);
+        __m512 x2 = _mm512_maskz_loadu_ps(m, points[2] + i);
+        __m512 x3 = _mm512_maskz_loadu_ps(m, points[3] + i);
+        __m512 y;
 
-        for (unsigned p = 0; p < wide; p++)
-            x[p] = _mm512_maskz_loadu_ps(m, points + p * dim + i);
-        for (unsigned r = 0; r < KERNEL_TILE; r++) {
-            __m512 y = _mm512_maskz_loadu_ps(m, rows[r] + i);
-
-            for (unsigned p = 0; p < wide; p++)
-                sums[r][p] = _mm512_fmadd_ps(x[p], y, sums[r][p]);
-        }
+        y = _mm512_maskz_loadu_ps(m, rows[0] + i);
+        s00 = _mm512_fmadd_ps(x0, y, s00);
+        s01 = _mm512_fmadd_ps(x1, y, s01);
+        s02 = _mm512_fmadd_ps(x2, y, s02);
+        s03 = _mm512_fmadd_ps(x3, y, s03);
+        y = _mm512_maskz_loadu_ps(m, rows[1] + i);
+        s10 = _mm512_fmadd_ps(x0, y, s10);
+        s11 = _mm512_fmadd_ps(x1, y, s11);
+        s12 = _mm512_fmadd_ps(x2, y, s12);
+        s13 = _mm512_fmadd_ps(x3, y, s13);
+        y = _mm512_maskz_loadu_ps(m, rows[2] + i);
+        s20 = _mm512_fmadd_ps(x0, y, s20);
+        s21 = _mm512_fmadd_ps(x1, y, s21);
+        s22 = _mm512_fmadd_ps(x2, y, s22);
+        s23 = _mm512_fmadd_ps(x3, y, s23);
+        y = _mm512_maskz_loadu_ps(m, rows[3] + i);
+        s30 = _mm512_fmadd_ps(x0, y, s30);
+        s31 = _mm512_fmadd_ps(x1, y, s31);
+        s32 = _mm512_fmadd_ps(x2, y, s32);
+        s33 = _mm512_fmadd_ps(x3, y, s33);
     }
-    for (unsigned r = 0; r < KERNEL_TILE; r++)
-        for (unsigned p = 0; p < wide; p++)
-            out[r * count + p] = _mm512_reduce_add_ps(sums[r][p]);
+    _mm_storeu_ps(out, sums_of_four_f32(s00, s01, s02, s03));
+    _mm_storeu_ps(out + 4, sums_of_four_f32(s10, s11, s12, s13));
+    _mm_storeu_ps(out + 8, sums_of_four_f32(s20, s21, s22, s23));
+    _mm_storeu_ps(out + 12, sums_of_four_f32(s30, s31, s32, s33));
 }
 
 static void dot_tile(const float *const rows[KERNEL_TILE], const float *points, size_t dim,
                      size_t count, float *out)
 {
-    size_t p = 0;
+    for (size_t p = 0; p < count; p += 4) {
+        size_t here = count - p < 4 ? count - p : 4;
+        const float *four[4];
+        float sums[KERNEL_TILE * 4];
 
-    for (; p + 4 <= count; p += 4)
-        tile_of(rows, points + p * dim, dim, 4, count, out + p);
-    for (; p < count; p++)
-        tile_of(rows, points + p * dim, dim, 1, count, out + p);
+        for (size_t i = 0; i < 4; i++) /* the last one again where there are fewer */
+            four[i] = points + (p + (i < here ? i : here - 1)) * dim;
+        tile_of_four(rows, four, dim, sums);
+        for (size_t r = 0; r < KERNEL_TILE; r++)
+            for (size_t i = 0; i < here; i++)
+                out[r * count + p + i] = sums[r * 4 + i];
+    }
 }
 
 static float l2_f32(const float *a, const float *b, size_t dim)

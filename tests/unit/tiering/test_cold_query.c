@@ -489,6 +489,38 @@ static void what_cannot_be_read_makes_an_answer_partial(void **unused)
     world_close(&w);
 }
 
+/* A GET that hangs: at the deadline what the others brought is told. */
+static void a_deadline_makes_an_answer_partial(void **unused)
+{
+    struct cold_world w;
+    struct asking a;
+    struct cold_set *set;
+    struct objstore_fault hang = {.kind = OBJSTORE_FAULT_DELAY,
+                                  .ops = 1u << OBJSTORE_GET,
+                                  .nth = 2,
+                                  .times = OBJSTORE_FAULT_FOR_EVER,
+                                  .delay_ms = OBJSTORE_FAULT_HOLD};
+
+    (void)unused;
+    world_open(&w, &(struct cold_world_options){
+                       .segments = 2, .rows = 5000, .dim = 40, .seed = seed, .fields = 1});
+    set = world_set(&w, NULL);
+    asking_begin(&a, &w, set);
+    draw_query(&a, 3);
+    assert_int_equal(objstore_faults_add(w.faults, &hang, NULL, NULL), ST_OK);
+    /* Long enough for the first GET on a machine that is busy. */
+    a.terms.deadline_ns = clock_mono_ns(clock_real()) + UINT64_C(1500000000);
+    assert_int_equal(ask(&a), ST_OK);
+    assert_true(a.partial);
+    assert_true(a.count > 0);
+    (void)judged(&a, NULL);
+    objstore_faults_clear(w.faults);
+    (void)objstore_faults_release(w.faults);
+    asking_end(&a);
+    cold_set_drop(set);
+    world_close(&w);
+}
+
 static void a_stop_ends_a_query(void **unused)
 {
     struct cold_world w;
@@ -549,6 +581,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(limits_at_their_ends),
         cmocka_unit_test(without_the_bucket_the_status_says_so),
         cmocka_unit_test(what_cannot_be_read_makes_an_answer_partial),
+        cmocka_unit_test(a_deadline_makes_an_answer_partial),
         cmocka_unit_test(a_stop_ends_a_query),
         cmocka_unit_test(lost_memory_is_said),
     };
