@@ -93,7 +93,7 @@ void case_close(struct cache_case *c)
 
 uint64_t case_gets(const struct cache_case *c)
 {
-    return c->counts[OBJSTORE_GET];
+    return c->counts[OBJSTORE_GET] - c->account.hedges;
 }
 
 void case_fault(struct cache_case *c, struct objstore_fault fault)

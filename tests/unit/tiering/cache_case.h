@@ -26,7 +26,7 @@ struct cache_case {
 /* bytes_max: beside what it takes without a block. */
 void case_open(struct cache_case *c, uint64_t bytes_max);
 void case_close(struct cache_case *c);
-uint64_t case_gets(const struct cache_case *c);
+uint64_t case_gets(const struct cache_case *c); /* but for those sent once more */
 void case_fault(struct cache_case *c, struct objstore_fault fault);
 /* Block `index` of object `object`; its check looks at every byte. */
 struct cache_want case_want(unsigned object, unsigned index);

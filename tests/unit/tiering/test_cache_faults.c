@@ -287,18 +287,19 @@ static void a_slow_get_is_sent_once_more_and_the_first_answer_wins(void **state)
 {
     struct objstore_fault hang = fault_of(OBJSTORE_FAULT_DELAY, 1);
     struct cache_case c;
-    uint64_t gets;
+    uint64_t gets, hedges;
 
     (void)state;
     case_open(&c, 10 * CASE_COST);
     learn(&c, 100);
     gets = case_gets(&c);
+    hedges = c.account.hedges;
     c.cache->hedge.tokens = 500; /* on a busy machine they may have gone already */
     hang.delay_ms = OBJSTORE_FAULT_HOLD;
     case_fault(&c, hang);
     assert_int_equal(read_one(&c, 3, 0, NULL), ST_OK);
-    assert_true(case_gets(&c) >= gets + 2);
-    assert_true(c.account.hedges >= 1);
+    assert_int_equal(case_gets(&c), gets + 1);
+    assert_true(c.account.hedges > hedges);
     case_close(&c);
 }
 
@@ -324,7 +325,7 @@ static void hedges_are_five_in_a_hundred_at_most(void **state)
             objstore_faults_clear(c.faults);
     }
     print_message("%" PRIu64 " hedges of %" PRIu64 " GETs\n", c.account.hedges, case_gets(&c));
-    assert_true(c.account.hedges * 100 <= (case_gets(&c) - c.account.hedges) * CACHE_HEDGE_PERCENT);
+    assert_true(c.account.hedges * 100 <= case_gets(&c) * CACHE_HEDGE_PERCENT);
     case_close(&c);
 }
 
