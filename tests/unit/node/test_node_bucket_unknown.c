@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-enum what { CREATE, DROP, RENAME, ALIAS, SETTING, REPLACE, WHATS };
+enum what { CREATE, DROP, RENAME, ALIAS, SETTING, REPLACE, COLD, WHATS };
 
 static const char BEFORE[] = "docs=5/MemoryS3 fresh=2/MemoryS3 a>docs ";
 static const char *const AFTER[WHATS] = {
@@ -14,6 +14,7 @@ static const char *const AFTER[WHATS] = {
     [ALIAS] = "docs=5/MemoryS3 fresh=2/MemoryS3 a>docs b>docs ",
     [SETTING] = BEFORE,
     [REPLACE] = "docs=2/MemoryS3 a>docs ",
+    [COLD] = "docs=5/S3Only fresh=2/MemoryS3 a>docs ",
 };
 
 static void begin(struct nworld *w, const char *bucket, uint64_t seed)
@@ -43,6 +44,7 @@ static void ask(struct nworld *w, enum what what, struct call *call)
                                          .threshold = 64,
                                          .policy = NODE_MEMORY_S3};
     const struct collection_patch rename = {.name = "renamed"};
+    const struct collection_patch cold = {.policy = NODE_S3_ONLY};
     struct collection *docs = npin(w, "docs");
     struct collection *fresh = npin(w, "fresh");
 
@@ -65,6 +67,9 @@ static void ask(struct nworld *w, enum what what, struct call *call)
         break;
     case REPLACE:
         node_collection_replace(w->node, fresh, "docs", call_admin_done, call);
+        break;
+    case COLD:
+        node_collection_patch(w->node, docs, &cold, call_admin_done, call);
         break;
     case WHATS:
         fail();
