@@ -279,6 +279,33 @@ static void the_name_may_be_used_again_meanwhile(void **state)
     nworld_fini(&w);
 }
 
+static void what_was_cold_leaves_too(void **state)
+{
+    static struct node_vacuum t;
+    struct nworld w;
+    struct collection *c;
+
+    (void)state;
+    open_world(&w, "vacuum-cold", 10);
+    make(&w, "docs", 1);
+    make(&w, "gone", 2);
+    nsettled(&w);
+    c = npin(&w, "gone");
+    assert_int_equal(npatch_policy(&w, c, NODE_S3_ONLY, NULL), ST_OK);
+    node_collection_unpin(c);
+    c = npin(&w, "gone");
+    nput_range(c, 1, 30, 3);
+    assert_int_equal(ncompact(c, NULL, NULL), ST_OK);
+    node_collection_unpin(c);
+    drop_gone(&w);
+    assert_true(left(&w, "/g/") > 0);
+    assert_int_equal(vacuum(&w, false, &t), ST_OK);
+    assert_int_equal(t.failed, 0);
+    assert_int_equal(left(&w, "/"), 1);
+    docs_come_back(&w);
+    nworld_fini(&w);
+}
+
 static void it_stays_as_long_as_versions_are_kept(void **state)
 {
     static struct node_vacuum t;
@@ -440,6 +467,7 @@ int main(void)
         cmocka_unit_test(a_root_that_does_not_say_so_yet_is_made_to),
         cmocka_unit_test(a_named_snapshot_of_what_was_dropped_stays),
         cmocka_unit_test(the_name_may_be_used_again_meanwhile),
+        cmocka_unit_test(what_was_cold_leaves_too),
         cmocka_unit_test(it_stays_as_long_as_versions_are_kept),
         cmocka_unit_test(who_may_not_delete_is_refused),
         cmocka_unit_test(there_is_one_at_a_time),
