@@ -259,13 +259,14 @@ static status send_object(struct writing *w, struct manifest_cold *segment, stru
     uuid_make_v4(o->rand, segment->object.uuid);
     objkey_data(w->f->p.now.collection, segment->object.uuid, key);
     st = objstore_upload(o->store, &options, &report, err);
-    w->f->requests += report.requests;
     if (st != ST_OK) {
+        w->f->requests += report.requests;
         r->class = report.class;
         r->attempts = report.requests;
         (void)snprintf(r->key, sizeof r->key, "%s", key);
         return st;
     }
+    w->f->requests += report.requests - 1; /* one of them counts as an object */
     r->objects++;
     r->bytes += segment->object.bytes;
     r->rows += segment->rows;
