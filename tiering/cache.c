@@ -4,6 +4,7 @@
 #include "base/mem.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <string.h>
 
 enum {
@@ -133,7 +134,8 @@ static bool goes_on(const struct call *call, size_t at, uint64_t bytes)
 {
     const struct cache_want *w = &call->wants[at];
 
-    if (!follows(w, w - 1) || bytes + w->bytes > OBJSTORE_OBJECT_BYTES_MAX)
+    if (!follows(w, w - 1) || w->bytes == 0 || w->bytes > OBJSTORE_OBJECT_BYTES_MAX ||
+        bytes + w->bytes > OBJSTORE_OBJECT_BYTES_MAX)
         return false;
     if (w->gap)
         return at + 1 < call->count && !w[1].gap && goes_on(call, at + 1, bytes + w->bytes);
@@ -143,6 +145,8 @@ static bool goes_on(const struct call *call, size_t at, uint64_t bytes)
 static void no_memory(struct call *call, struct cache_want *w)
 {
     w->st = ST_NOMEM;
+    if (call->reader.st != ST_OK)
+        return;
     call->reader.st = ST_NOMEM;
     (void)err_set(&call->reader.err, ST_NOMEM, "get %s: out of memory", w->key);
 }
@@ -204,13 +208,27 @@ static size_t take_missing(struct call *call, size_t first)
     return count;
 }
 
+/* What no block is made of. */
+static bool take_nothing(struct call *call, struct cache_want *w)
+{
+    if (w->bytes > CACHE_BLOCK_BYTES_MAX) {
+        w->st = err_set(&call->reader.err, ST_CORRUPT, "get %s: %" PRIu64 " bytes in one piece",
+                        w->key, w->bytes);
+        call->reader.st = ST_CORRUPT;
+        return true;
+    }
+    if (w->bytes > 0 && !w->gap)
+        return false;
+    w->st = ST_OK;
+    return true;
+}
+
 static void take_all(struct call *call)
 {
     for (size_t i = 0; i < call->count;) {
         struct cache_want *w = &call->wants[i];
 
-        if (w->gap) {
-            w->st = ST_OK;
+        if (take_nothing(call, w)) {
             i++;
         } else if (take_known(call, w, cache_hash(w->object, w->offset, w->bytes))) {
             i++;
@@ -290,7 +308,7 @@ static uint64_t missing_bytes(struct call *call)
     uint64_t bytes = 0;
 
     for (size_t i = 0; i < call->count; i++)
-        bytes += call->wants[i].bytes;
+        bytes += call->wants[i].bytes <= CACHE_BLOCK_BYTES_MAX ? call->wants[i].bytes : 0;
     return bytes;
 }
 

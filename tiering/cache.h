@@ -32,7 +32,12 @@
 #include "base/stats.h"
 #include "objstore/objstore.h"
 
-enum { CACHE_HEDGE_PERCENT = 5, CACHE_HEDGE_MIN_MS = 5, CACHE_KEY_BYTES = 192 };
+enum {
+    CACHE_HEDGE_PERCENT = 5,
+    CACHE_HEDGE_MIN_MS = 5,
+    CACHE_KEY_BYTES = 192,
+    CACHE_BLOCK_BYTES_MAX = 1 << 30, /* what is said to be larger is ST_CORRUPT */
+};
 
 struct cache;
 struct cache_options {
@@ -59,9 +64,9 @@ struct cache_account {
 struct cache_block; /* counted */
 struct cache_want {
     /* The caller's. */
-    const uint8_t *object; /* 16 bytes, the uuid of its key: names the object in the cache */
-    const char *key;       /* of the store */
-    uint64_t offset, bytes;
+    const uint8_t *object;  /* 16 bytes, the uuid of its key: names the object in the cache */
+    const char *key;        /* of the store */
+    uint64_t offset, bytes; /* 0: ST_OK, and nothing is read */
     enum cache_class class;
     bool joined; /* begins where the want before it ends, of the same object: one GET may have both.
                   * Small blocks are cheap to keep, GETs are not */

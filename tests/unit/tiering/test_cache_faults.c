@@ -169,6 +169,34 @@ static void an_object_that_ends_early_is_corrupt(void **state)
     case_close(&c);
 }
 
+static void sizes_that_cannot_be_are_not_asked_for(void **state)
+{
+    struct cache_want wants[4];
+    struct cache_terms terms;
+    struct cache_case c;
+    struct err err = {0};
+
+    (void)state;
+    case_open(&c, 10 * CASE_COST);
+    terms = case_terms(&c);
+    for (unsigned i = 0; i < 4; i++)
+        wants[i] = case_want(0, i);
+    wants[1].bytes = UINT64_MAX - 10;
+    wants[2].bytes = 0; /* of a store it would be all */
+    wants[2].joined = true;
+    assert_int_equal(cache_read(c.cache, &terms, wants, 4, &err), ST_CORRUPT);
+    assert_true(strlen(err.text) > 0);
+    assert_int_equal(wants[1].st, ST_CORRUPT);
+    assert_int_equal(wants[2].st, ST_OK);
+    assert_int_equal(wants[2].body.bytes, 0);
+    case_check_body(&wants[0]);
+    case_check_body(&wants[3]);
+    cache_give_back(c.cache, wants, 4);
+    assert_int_equal(case_gets(&c), 2);
+    assert_int_equal(case_bytes(&c), 2 * CASE_COST);
+    case_close(&c);
+}
+
 static void what_a_person_must_mend_is_said_at_once(void **state)
 {
     struct cache_case c;
@@ -378,6 +406,7 @@ int main(void)
         cmocka_unit_test(one_wrong_block_of_a_run_does_not_spoil_the_others),
         cmocka_unit_test(an_object_that_is_not_there_is_asked_for_three_times),
         cmocka_unit_test(an_object_that_ends_early_is_corrupt),
+        cmocka_unit_test(sizes_that_cannot_be_are_not_asked_for),
         cmocka_unit_test(what_a_person_must_mend_is_said_at_once),
         cmocka_unit_test(a_bucket_that_is_away_is_unavailable_and_comes_back),
         cmocka_unit_test(a_pause_beyond_the_deadline_is_not_waited_for),
