@@ -75,24 +75,6 @@ void cold_follow(struct collection *c, uint8_t policy); /* as the catalog has it
 /* It left S3Only, and the bucket's manifest has cold segments still. */
 bool cold_left(struct collection *c);
 
-/* --- documents, wherever they are: cold_read.c (cold threads) --- */
-struct cold_document {
-    bool found;
-    bool in_head; /* then slot */
-    uint32_t slot;
-    struct cold_row row;
-};
-/* The newest rows of ids, from head and set. Inside no guard. */
-NODISCARD
-status cold_documents(struct collection *c, const struct docid *ids, size_t count, unsigned what,
-                      uint64_t vectors, uint64_t deadline_ns, const _Atomic bool *stop,
-                      struct arena *arena, struct cold_document *out, struct err *err);
-/* Which of them exist. */
-NODISCARD
-status cold_exist(struct collection *c, const struct docid *ids, size_t count, uint64_t deadline_ns,
-                  bool *out, struct err *err);
-/* Exact number of documents. */
-NODISCARD
-status cold_count(struct collection *c, uint64_t deadline_ns, uint64_t *out, struct err *err);
+/* Documents, wherever they are: cold_reads.h. */
 
 #endif

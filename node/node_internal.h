@@ -407,7 +407,7 @@ struct node {
     struct stats_metric *disk_free, *checkpoint_seconds, *unindexed;
     struct stats_metric *rebuild_seconds, *rebuild_rows;
     struct stats_metric *unshipped_seconds, *unshipped_bytes, *backpressure, *breaker;
-    struct stats_metric *store_grade, *store_pinned;
+    struct stats_metric *store_grade, *store_pinned, *cache_bytes;
     struct stats_metric *collect_runs_ok, *collect_runs_failed, *collect_objects, *collect_bytes;
     struct stats_family *search_seconds, *insert_seconds, *inserts, *snapshot_timestamp, *seed[8];
     size_t seed_count;

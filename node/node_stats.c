@@ -96,6 +96,7 @@ static void collect_bucket(struct node *node)
 {
     struct node_status s = {0};
     struct tier_status t = {0};
+    struct cache_status cached = {0};
     enum probe_grade grade;
     enum store_mode mode;
 
@@ -110,6 +111,9 @@ static void collect_bucket(struct node *node)
     grade = node->trust.shown.grade;
     mode = node->trust.shown.mode;
     lock_drop(&node->bucket.lock);
+    if (node->cache != NULL)
+        cache_status(node->cache, &cached);
+    stats_set(node->cache_bytes, (double)cached.bytes);
     stats_set(node->store_grade, (double)grade);
     stats_set(node->store_pinned, mode == STORE_PINNED ? 1.0 : 0.0);
 }
@@ -196,6 +200,8 @@ status node_stats_open(struct node *node, struct err *err)
                      NULL);
     node->disk_free = plain(node, "tiervec_disk_free_bytes", STATS_GAUGE,
                             "Free bytes where the data directory lies.");
+    node->cache_bytes = plain(node, "tiervec_cache_bytes", STATS_GAUGE,
+                              "Bytes of cold segments in memory, of all collections.");
     node->unshipped_seconds = plain(node, "tiervec_oldest_unshipped_write_seconds", STATS_GAUGE,
                                     "Age of the oldest write the bucket lacks; 0: it lacks none.");
     node->unshipped_bytes =
