@@ -97,6 +97,17 @@ status cold_read(struct cold_set *s, const struct cold_terms *terms, struct cach
 /* The bytes of an id, in the arena; false: no memory. */
 bool cold_copy_id(struct arena *arena, struct docid *id);
 
+/* --- ids --- */
+struct cold_where { /* the newest row of an id that is neither dead nor overridden */
+    bool found;
+    uint32_t member, ordinal;
+    uint64_t lsn;
+};
+NODISCARD
+status cold_find(struct cold_set *s, const struct docid *ids, size_t count,
+                 const struct cold_terms *terms, struct cold_where *where, struct cold_stats *stats,
+                 struct err *err);
+
 /* --- filters --- */
 /* Which rows of a segment a filter lets through, by ordinal; dead ones may be among them. */
 struct cold_selection {
