@@ -32,6 +32,5 @@ status change_read_cold(struct change_op *op, struct err *err)
     if (st == ST_OK)
         st = cold_docs(&r, op->batch.ids + op->batch.at, count, &want, &op->cold.arena,
                        op->cold.docs, err);
-    cold_reads_end(&r);
-    return st;
+    return cold_reads_end(&r, st, err);
 }

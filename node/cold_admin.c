@@ -56,10 +56,11 @@ status node_cold_warm(struct collection *c, uint64_t deadline_ns, const _Atomic 
     status st = begin(c, deadline_ns, stop, &r, err);
 
     *bytes = 0;
-    if (st == ST_OK && r.set != NULL)
+    if (st != ST_OK)
+        return st;
+    if (r.set != NULL)
         st = cold_set_warm(r.set, &r.terms, bytes, err);
-    cold_reads_end(&r);
-    return st;
+    return cold_reads_end(&r, st, err);
 }
 
 status node_cold_unload(struct collection *c, uint64_t *bytes, struct err *err)
@@ -68,8 +69,9 @@ status node_cold_unload(struct collection *c, uint64_t *bytes, struct err *err)
     status st = begin(c, 0, NULL, &r, err);
 
     *bytes = 0;
-    if (st == ST_OK && r.set != NULL)
+    if (st != ST_OK)
+        return st;
+    if (r.set != NULL)
         *bytes = cold_set_unload(r.set);
-    cold_reads_end(&r);
-    return st;
+    return cold_reads_end(&r, st, err);
 }

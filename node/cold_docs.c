@@ -16,10 +16,20 @@ status cold_reads_begin(struct collection *c, const struct read_limits *limits,
     return cold_hold(c, &out->set, err);
 }
 
-void cold_reads_end(struct cold_reads *r)
+status cold_reads_outcome(status st, struct err *err)
+{
+    if (st == ST_DENIED || st == ST_IO || st == ST_UNKNOWN)
+        return err_wrap(err, ST_UNAVAILABLE, "the bucket could not be read");
+    if (st == ST_NOT_FOUND)
+        return err_wrap(err, ST_CORRUPT, "a cold segment is not in the bucket");
+    return st;
+}
+
+status cold_reads_end(struct cold_reads *r, status st, struct err *err)
 {
     cold_set_drop(r->set);
     r->set = NULL;
+    return cold_reads_outcome(st, err);
 }
 
 /* Doors ask for all there may be. */

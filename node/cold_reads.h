@@ -24,7 +24,12 @@ struct cold_reads {
 NODISCARD
 status cold_reads_begin(struct collection *c, const struct read_limits *limits,
                         struct cold_reads *out, struct err *err);
-void cold_reads_end(struct cold_reads *r);
+/* What came of it, in the words of reads: that the store denies or fails is ST_UNAVAILABLE, that an
+ * object is not there ST_CORRUPT; neither is said of a document. */
+NODISCARD
+status cold_reads_outcome(status st, struct err *err);
+NODISCARD
+status cold_reads_end(struct cold_reads *r, status st, struct err *err);
 
 /* Bit for each vector field. */
 static inline uint64_t cold_all_fields(const struct collection *c)

@@ -181,6 +181,5 @@ status count_cold(struct collection *c, const struct filter *filter, bool exact,
         *out = cold_set_rows(r.set) + head;
     else if (st == ST_OK)
         st = count_all(&r, out, err);
-    cold_reads_end(&r);
-    return st;
+    return cold_reads_end(&r, st, err);
 }

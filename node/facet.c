@@ -143,8 +143,7 @@ static status count_cold_rows(struct faceting *f, const struct filter *filter,
     if (st == ST_OK && r.set != NULL)
         st =
             cold_set_each(r.set, filter, COLD_PAYLOAD, 0, &r.terms, look_at_cold, f, &r.stats, err);
-    cold_reads_end(&r);
-    return st;
+    return cold_reads_end(&r, st, err);
 }
 
 static status add_tallies(struct faceting *to, const struct faceting *from, struct err *err)

@@ -368,6 +368,5 @@ status query_cold(struct querying *q)
 
     if (st == ST_OK)
         st = run.reads.set == NULL ? query_head(q) : run_all(&run);
-    cold_reads_end(&run.reads);
-    return st;
+    return cold_reads_end(&run.reads, st, q->err);
 }

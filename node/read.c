@@ -58,7 +58,7 @@ static status get_cold(struct collection *c, const struct docid *id, struct aren
 
     if (st == ST_OK)
         st = cold_docs(&reads, id, 1, &want, arena, &doc, err);
-    cold_reads_end(&reads);
+    st = cold_reads_end(&reads, st, err);
     if (st == ST_OK && !doc.found)
         return err_set(err, ST_NOT_FOUND, "no document with this id");
     *out = doc.document;

@@ -113,6 +113,5 @@ status sample_cold(struct collection *c, const struct filter *filter, uint32_t c
         st = sample_head(c, filter, count, want, limits, arena, out, out_count, err);
     else if (st == ST_OK && count > 0)
         st = sample(&s, &r, filter, want, limits, out, out_count, err);
-    cold_reads_end(&r);
-    return st;
+    return cold_reads_end(&r, st, err);
 }

@@ -356,6 +356,5 @@ status scroll_cold(struct collection *c, const struct scroll *request, struct ar
 
     if (st == ST_OK)
         st = m.reads.set == NULL ? scroll_head(c, request, arena, out, err) : merge(&m, out);
-    cold_reads_end(&m.reads);
-    return st;
+    return cold_reads_end(&m.reads, st, err);
 }

@@ -145,7 +145,7 @@ static status ask_cold(struct write_op *op, struct err *err)
     if (st == ST_OK && r.set != NULL)
         st = cold_set_find(r.set, op->wanted, op->wanted_count, &r.terms, op->cold_lsns, err);
     op->cold = r.set;
-    return st;
+    return cold_reads_outcome(st, err);
 }
 
 static task_state run_cold(struct task *task)

@@ -159,6 +159,13 @@ static void damage_is_named(void **state)
     assert_int_equal(query(0, NULL, &r, &arena, &err), ST_CORRUPT);
     assert_non_null(strstr(err.text, "segment 0"));
     assert_int_equal(get(3, &err), ST_CORRUPT);
+    fails(ST_NOT_FOUND); /* of a segment, not of a document */
+    assert_int_equal(get(3, &err), ST_CORRUPT);
+    assert_int_equal(query(0, NULL, &r, &arena, &err), ST_CORRUPT);
+    fails(ST_DENIED); /* by the store, not by this node */
+    assert_int_equal(get(3, &err), ST_UNAVAILABLE);
+    assert_int_equal(ndelete(c, &(struct docid){.kind = DOCID_U64, .u64 = 3}, 1, NULL, &err),
+                     ST_UNAVAILABLE);
     fails(ST_OK);
     arena_free(&arena);
 }
