@@ -67,25 +67,19 @@ struct run_of_codes {
     uint32_t part, coarse, first, count;
 };
 
-/* Short codes of rows [first, first + count), which lie in one coarse cell. */
-static status scan_codes(struct cold_routing *g, const struct run_of_codes *run, struct slice body,
-                         struct err *err)
+/* Short codes of rows [first, first + count), which lie in one coarse cell. The block was checked
+ * as it came; its codes are its end. */
+static void scan_codes(struct cold_routing *g, const struct run_of_codes *run, struct slice body)
 {
     struct cold_part *p = &g->r->parts[run->part];
     struct rabitq_shape shape = {p->cells->dim, p->cells->short_bits};
-    uint32_t skipped = run->first - p->cells->coarse_first_row[run->coarse];
+    uint32_t end = p->cells->coarse_first_row[run->coarse + 1];
     bool plain = p->selection == NULL && p->m->graves->dead.bits == NULL;
-    const uint8_t *codes;
-    status st =
-        cold_codes_check(&p->m->segment->footer, p->position, run->coarse, body, &codes, err);
+    size_t behind = (end - run->first) * rabitq_code_bytes(shape);
 
-    if (st != ST_OK)
-        return st;
-    cells_query_best_add(p->query, run->coarse, run->first,
-                         codes + skipped * rabitq_code_bytes(shape), run->count,
-                         plain || !cold_part_ordered(p) ? NULL : position_counts, p);
+    cells_query_best_add(p->query, run->coarse, run->first, body.data + body.bytes - behind,
+                         run->count, plain || !cold_part_ordered(p) ? NULL : position_counts, p);
     g->r->stats->rows_scanned += run->count;
-    return ST_OK;
 }
 
 /* One block of codes at a time would be a wave each if they were gone: all at once. */
@@ -112,35 +106,34 @@ static status read_codes(struct cold_routing *g, const struct cells_range *runs,
             w->part[w->count++] = runs[i].part;
         }
     }
-    if (st != ST_OK)
+    if (st != ST_OK) {
+        w->count = 0; /* nothing was asked for */
         return st;
+    }
     cold_wave_wants(g);
     return cold_read(g->r->set, g->r->terms, w->wants, w->count, g->r->stats, err);
 }
 
-static status scan_runs(struct cold_routing *g, const struct cells_range *runs, size_t count,
-                        struct err *err)
+static void scan_runs(struct cold_routing *g, const struct cells_range *runs, size_t count)
 {
     const struct cold_wave *w = &g->wave;
     size_t at = 0;
-    status st = ST_OK;
 
-    for (size_t i = 0; st == ST_OK && i < count; i++) {
+    for (size_t i = 0; i < count; i++) {
         const struct cells *cells = g->r->parts[runs[i].part].cells;
         uint32_t first = runs[i].first, end = first + runs[i].count;
 
-        for (uint32_t c = cells_coarse_of(cells, first); st == ST_OK && first < end; c++) {
+        for (uint32_t c = cells_coarse_of(cells, first); first < end; c++) {
             uint32_t to =
                 cells->coarse_first_row[c + 1] < end ? cells->coarse_first_row[c + 1] : end;
             struct run_of_codes run = {runs[i].part, c, first, to - first};
 
             while (w->part[at] != run.part || w->spans[at].first != c)
                 at++;
-            st = scan_codes(g, &run, w->wants[at].body, err);
+            scan_codes(g, &run, w->wants[at].body);
             first = to;
         }
     }
-    return st;
 }
 
 status cold_plan_by_codes(struct cold_routing *g, bool *used, struct err *err)
@@ -160,7 +153,7 @@ status cold_plan_by_codes(struct cold_routing *g, bool *used, struct err *err)
     if (st == ST_OK)
         st = read_codes(g, runs, count, err);
     if (st == ST_OK)
-        st = scan_runs(g, runs, count, err);
+        scan_runs(g, runs, count);
     cache_give_back(r->set->cache, g->wave.wants, g->wave.count);
     g->wave.count = 0;
     if (st != ST_OK) /* went meanwhile, and could not be had again: without them */

@@ -549,6 +549,11 @@ static status ask_once(void *arg)
     return ask(a);
 }
 
+static status ask_again(void *arg)
+{
+    return ask(arg);
+}
+
 static void lost_memory_is_said(void **unused)
 {
     struct cold_world w;
@@ -562,6 +567,9 @@ static void lost_memory_is_said(void **unused)
     asking_begin(&a, &w, set);
     draw_query(&a, 1);
     assert_true(alloc_sweep(ask_once, &a) > 20);
+    assert_int_equal(ask(&a), ST_OK);
+    assert_true(alloc_sweep(ask_again, &a) > 20); /* with codes resident */
+    assert_true(a.stats.codes_resident);
     a.query.exact = true;
     assert_true(alloc_sweep(ask_once, &a) > 5);
     asking_end(&a);
