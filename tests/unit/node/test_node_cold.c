@@ -85,7 +85,7 @@ static void a_start_replays_the_head_and_nothing_else(void **state)
     nhead_folded(c);
     nput_range(c, 150, 160, 2);
     assert_int_equal(nhead_delete(c, 190, 210, NULL), ST_OK);
-    neventually(nconfirmed(c));
+    neventually(nshipped(c));
     assert_int_equal(nhead_facts(c).trimmed, 200);
     assert_false(nhead_has_checkpoint(&w, c));
     node_collection_unpin(c);
@@ -119,7 +119,7 @@ static void a_lost_machine_has_head_and_segments_again(void **state)
     nhead_folded(c);
     nput_range(c, 50, 70, 2);
     assert_int_equal(nhead_delete(c, 1, 5, NULL), ST_OK);
-    neventually(nconfirmed(c));
+    neventually(nshipped(c));
     node_collection_unpin(c);
     nlose_disk(&w);
     nworld_open(&w);
@@ -137,7 +137,7 @@ static void a_lost_machine_has_head_and_segments_again(void **state)
         assert_false(nhead_has_checkpoint(&w, c));
         assert_int_equal(nput(c, 100 + (uint64_t)round, 1, NULL), ST_OK);
         assert_int_equal(ndel(c, 100 + (uint64_t)round, NULL), ST_OK);
-        neventually(nconfirmed(c));
+        neventually(nshipped(c));
         assert_int_equal(nhead_delete(c, 100, 101, NULL), ST_OK);
         if (round == 0) {
             node_collection_unpin(c);
@@ -150,7 +150,7 @@ static void a_lost_machine_has_head_and_segments_again(void **state)
             nhead_has_range(c, 50, 70, 2);
             nput_range(c, 50, 70, 2);
             assert_int_equal(nhead_delete(c, 1, 5, NULL), ST_OK);
-            neventually(nconfirmed(c));
+            neventually(nshipped(c));
         }
         node_collection_unpin(c);
     }
@@ -163,7 +163,7 @@ static void before_its_first_fold_a_lost_machine_has_all_of_the_log(void **state
     (void)state;
     nput_range(c, 1, 30, 1);
     assert_int_equal(nhead_delete(c, 3, 4, NULL), ST_OK);
-    neventually(nconfirmed(c));
+    neventually(nshipped(c));
     node_collection_unpin(c);
     nlose_disk(&w);
     nworld_open(&w);
@@ -189,7 +189,7 @@ static void with_the_bucket_away_the_head_serves_and_takes_writes(void **state)
     nput_range(c, 1, 40, 1);
     nhead_folded(c);
     nput_range(c, 41, 50, 1);
-    neventually(nconfirmed(c));
+    neventually(nshipped(c));
     node_collection_unpin(c);
     nworld_close(&w);
     assert_int_equal(objstore_faults_add(w.bucket, &gone, NULL, NULL), ST_OK);
@@ -242,6 +242,204 @@ static void who_holds_the_set_before_misses_nothing(void **state)
     node_collection_unpin(c);
 }
 
+static bool is_read_only(void)
+{
+    struct collection *c = npin(&w, "docs");
+    bool is = strcmp(ninfo(c).state, "read_only") == 0;
+
+    node_collection_unpin(c);
+    return is;
+}
+
+static void copy_root(struct collection *c, struct buf *root, bool put)
+{
+    char key[OBJKEY_BYTES];
+    struct objstore_req req = {.op = put ? OBJSTORE_PUT : OBJSTORE_GET,
+                               .key = key,
+                               .body = put ? buf_slice(root) : slice_make(NULL, 0),
+                               .bytes_max = ROOT_BYTES_MAX};
+
+    objkey_root(c->id, key);
+    assert_int_equal(objstore_wait(w.bucket, &req, NULL), ST_OK);
+    if (!put)
+        buf_put_slice(root, buf_slice(&req.result.body));
+    objstore_result_fini(&req.result);
+}
+
+/* As when somebody restores an older version of the bucket. */
+static void a_bucket_that_has_gone_back_is_not_built_upon(void **state)
+{
+    struct collection *c = nhead_make(&w, "docs", NODE_LOCAL);
+    struct buf root;
+
+    (void)state;
+    buf_init(&root, ROOT_BYTES_MAX);
+    nput_batch(c, 1, 20, 1);
+    nhead_folded(c);
+    neventually(nshipped(c));
+    copy_root(c, &root, false);
+    nput_batch(c, 21, 40, 1);
+    nhead_folded(c);
+    assert_int_equal(nhead_facts(c).trimmed, 2);
+    node_collection_unpin(c);
+    nworld_close(&w);
+    c = NULL;
+    nworld_open(&w);
+    c = npin(&w, "docs");
+    nhead_open(c);
+    node_collection_unpin(c);
+    nworld_close(&w);
+    nworld_open(&w);
+    c = npin(&w, "docs");
+    copy_root(c, &root, true);
+    node_collection_unpin(c);
+    nworld_close(&w);
+    nworld_open(&w);
+    neventually(is_read_only());
+    c = npin(&w, "docs");
+    nstate(c, "read_only", "gone back");
+    assert_int_not_equal(nhead_fold(c, false, NULL), ST_OK);
+    node_collection_unpin(c);
+    buf_free(&root);
+}
+
+/* --- threads --- */
+
+static _Atomic bool over;
+static struct collection *shared;
+static _Atomic uint64_t looks;
+
+/* Ids 1 to 50 have some version all the time; 51 to 60 are gone for good. */
+static void read_all_the_time(void *arg)
+{
+    uint64_t last[51] = {0};
+
+    (void)arg;
+    while (!atomic_load(&over)) {
+        struct cold_set *set = NULL;
+
+        if (cold_hold(shared, &set, NULL) != ST_OK)
+            continue;
+        for (int round = 0; round < 2; round++) {
+            for (uint64_t id = 1; id <= 60; id++) {
+                uint32_t got = nhead_version_in(shared, set, id);
+
+                assert_true(id > 50 ? got == 0 : got >= 1);
+                if (id > 50)
+                    continue;
+                assert_true(got >= last[id]); /* never an older one */
+                last[id] = got;
+            }
+        }
+        cold_set_drop(set);
+        atomic_fetch_add(&looks, 1);
+    }
+}
+
+static void readers_see_every_document_beside_folds(void **state)
+{
+    struct thread readers[3] = {0};
+    struct err err = {0};
+
+    (void)state;
+    shared = nhead_make(&w, "docs", NODE_LOCAL);
+    nput_batch(shared, 1, 60, 1);
+    nhead_folded(shared);
+    assert_int_equal(nhead_delete(shared, 51, 60, NULL), ST_OK);
+    atomic_store(&over, false);
+    atomic_store(&looks, 0);
+    for (size_t i = 0; i < COUNT_OF(readers); i++)
+        assert_int_equal(
+            thread_start(&readers[i], "reader", THREAD_NORMAL, read_all_the_time, NULL, NULL),
+            ST_OK);
+    for (uint32_t round = 2; round < 40; round++) {
+        nput_batch(shared, 1 + round % 10, 30 + round % 20, round);
+        if (round % 3 == 0 && nhead_fold(shared, round % 4 == 0, &err) != ST_OK)
+            fail_msg("fold: %s", err.text);
+    }
+    atomic_store(&over, true);
+    for (size_t i = 0; i < COUNT_OF(readers); i++)
+        thread_join(&readers[i]);
+    assert_true(atomic_load(&looks) > 0);
+    neventually(nhead_facts(shared).past == 0);
+    node_collection_unpin(shared);
+}
+
+static void memory_bounds_the_head(void **state)
+{
+    const struct objstore_fault gone = objstore_fault_outage();
+    struct collection *c;
+    struct err err = {0};
+    uint64_t id = 1;
+    status st = ST_OK;
+
+    (void)state;
+    nworld_close(&w);
+    w.options.memory_bytes_max = UINT64_C(6) << 20;
+    nworld_open(&w);
+    c = nhead_make(&w, "docs", NODE_LOCAL);
+    assert_int_equal(objstore_faults_add(w.bucket, &gone, NULL, NULL), ST_OK);
+    for (; st == ST_OK && id < 200000; id++)
+        st = nput(c, id, 1, &err);
+    assert_int_equal(st, ST_NOSPACE);
+    objstore_faults_clear(w.bucket);
+    neventually(nhead_fold(c, false, &err) == ST_OK);
+    neventually(nput(c, id, 1, &err) == ST_OK); /* as soon as the memory is back */
+    nhead_has_range(c, 1, 20, 1);
+    nhead_has_range(c, id, id, 1);
+    node_collection_unpin(c);
+}
+
+/* --- another owner --- */
+
+static void who_takes_it_has_all_of_it(void **state)
+{
+    struct collection *c = nhead_make(&w, "docs", NODE_REMOTE);
+    struct nworld b;
+
+    (void)state;
+    nput_batch(c, 1, 30, 1);
+    nhead_folded(c);
+    nput_batch(c, 25, 35, 2);
+    assert_int_equal(nhead_delete(c, 1, 3, NULL), ST_OK);
+    node_collection_unpin(c);
+    nworld_close(&w);
+    nworld_init(&b, true, 812);
+    nworld_bucket(&b, "cold");
+    b.options.node_id = "other";
+    b.options.take_ownership = true;
+    nworld_open(&b);
+    nsettled(&b);
+    c = npin(&b, "docs");
+    nhead_open(c);
+    nhead_has_range(c, 1, 3, 0);
+    nhead_has_range(c, 4, 24, 1);
+    nhead_has_range(c, 25, 35, 2);
+    nput_batch(c, 30, 40, 3);
+    assert_int_equal(nhead_delete(c, 4, 5, NULL), ST_OK);
+    nhead_folded(c);
+    node_collection_unpin(c);
+    nworld_close(&b);
+    w.options.take_ownership = true; /* and back: its own log is behind */
+    nworld_open(&w);
+    nsettled(&w);
+    neventually(nphase_is(&w, "docs", "owned") && nstate_is(&w, "docs", "serving"));
+    nsettled(&w);
+    c = npin(&w, "docs");
+    nhead_open(c);
+    nhead_has_range(c, 1, 5, 0);
+    nhead_has_range(c, 6, 24, 1);
+    nhead_has_range(c, 25, 29, 2);
+    nhead_has_range(c, 30, 40, 3);
+    assert_int_equal(nput(c, 50, 1, NULL), ST_OK);
+    nhead_folded(c);
+    nhead_has_range(c, 1, 5, 0);
+    node_collection_unpin(c);
+    objstore_close(b.bucket);
+    b.bucket = NULL;
+    nworld_fini(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,6 +455,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(with_the_bucket_away_the_head_serves_and_takes_writes,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_holds_the_set_before_misses_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_bucket_that_has_gone_back_is_not_built_upon, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(readers_see_every_document_beside_folds, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(memory_bounds_the_head, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_takes_it_has_all_of_it, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -172,7 +172,7 @@ static void what_cannot_be_shipped_stays_as_it_is(void **state)
 
     (void)state;
     fill(c);
-    neventually(nconfirmed(c));
+    neventually(nshipped(c));
     assert_int_equal(objstore_faults_add(w.bucket, &gone, NULL, NULL), ST_OK);
     assert_int_equal(nput(c, 6, 2, NULL), ST_OK);
     assert_int_not_equal(npatch_policy(&w, c, NODE_MEMORY_S3, &err), ST_OK);
