@@ -375,7 +375,8 @@ static void memory_bounds_the_head(void **state)
 
     (void)state;
     nworld_close(&w);
-    w.options.memory_bytes_max = UINT64_C(6) << 20;
+    w.options.memory_bytes_max = UINT64_C(3) << 19;
+    w.options.wal_file_bytes = 0;
     nworld_open(&w);
     c = nhead_make(&w, "docs", NODE_LOCAL);
     assert_int_equal(objstore_faults_add(w.bucket, &gone, NULL, NULL), ST_OK);

@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { IDS = 50, BATCH_MAX = 12, RECORDS_MAX = 3000, STEPS = 50, SEEDS = 3, HELD = 3 };
+enum { IDS = 50, BATCH_MAX = 12, RECORDS_MAX = 3000, STEPS = 25, SEEDS = 1, HELD = 3 };
 
 struct rec {
     bool erase;
