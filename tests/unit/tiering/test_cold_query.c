@@ -521,6 +521,44 @@ static void a_deadline_makes_an_answer_partial(void **unused)
     world_close(&w);
 }
 
+/* One segment's payload hangs: the other's rows are told, in time. */
+static void a_filter_that_is_late_leaves_time_to_read(void **unused)
+{
+    struct cold_world w;
+    struct asking a;
+    struct cold_set *set;
+    struct filtering even;
+    char part[64] = "";
+    struct objstore_fault hang = {.kind = OBJSTORE_FAULT_DELAY,
+                                  .ops = 1u << OBJSTORE_GET,
+                                  .nth = 1,
+                                  .times = OBJSTORE_FAULT_FOR_EVER,
+                                  .delay_ms = OBJSTORE_FAULT_HOLD};
+
+    (void)unused;
+    world_open(&w, &(struct cold_world_options){
+                       .segments = 2, .rows = 2000, .dim = 24, .seed = seed, .fields = 1});
+    set = world_set(&w, NULL);
+    asking_begin(&a, &w, set);
+    filter_make(&even, "{\"must\":[{\"key\":\"even\",\"match\":{\"value\":true}}]}");
+    draw_query(&a, 3);
+    uuid_format(w.manifest.colds[1].object.uuid, part);
+    hang.key_part = part;
+    assert_int_equal(objstore_faults_add(w.faults, &hang, NULL, NULL), ST_OK);
+    a.query.filter = even.filter;
+    a.terms.deadline_ns = clock_mono_ns(clock_real()) + UINT64_C(2500000000);
+    assert_int_equal(ask(&a), ST_OK);
+    assert_true(a.partial);
+    assert_true(a.count > 0);
+    (void)judged(&a, is_even);
+    objstore_faults_clear(w.faults);
+    (void)objstore_faults_release(w.faults);
+    filter_free_all(&even);
+    asking_end(&a);
+    cold_set_drop(set);
+    world_close(&w);
+}
+
 static void a_stop_ends_a_query(void **unused)
 {
     struct cold_world w;
@@ -590,6 +628,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(without_the_bucket_the_status_says_so),
         cmocka_unit_test(what_cannot_be_read_makes_an_answer_partial),
         cmocka_unit_test(a_deadline_makes_an_answer_partial),
+        cmocka_unit_test(a_filter_that_is_late_leaves_time_to_read),
         cmocka_unit_test(a_stop_ends_a_query),
         cmocka_unit_test(lost_memory_is_said),
     };
