@@ -14,10 +14,10 @@ from support import Folder, Node, check, main, take_option
 EXAMPLES = take_option("--examples", 12)
 SEED = take_option("--seed", 1)
 
-# Their bodies are right or wrong by the collection (dimension, ids), by the node (no bucket here), or by what was given out
+# Their bodies are right or wrong by the collection (dimension, ids, tier), by the node (no bucket here), or by what was given out
 # before (cursors, keys). That an integer may not be written 3.0 is not said by a schema either.
 STATEFUL = ["create_collection", "patch_collection", "insert", "delete_documents", "delete_document",
-            "list_documents", "import", "export", "set_tier", "take_ownership", "probe_store", "vacuum", "snapshot", "list_letters", "discard_letters",
+            "list_documents", "import", "export", "set_tier", "warm", "unload", "take_ownership", "probe_store", "vacuum", "snapshot", "list_letters", "discard_letters",
             "retry_letters", "replay_letters", "split_letters", "get_letter", "export_letter", "set_alias", "remove_alias"]
 
 CONFIG = """
