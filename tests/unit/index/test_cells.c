@@ -438,7 +438,7 @@ static void keys_are_those_of_the_rows(void **unused)
                     sum += pow((double)(keys[p - 7] - want), 2);
                     scale += pow((double)want, 2);
                 }
-                if (sqrt(sum / scale) > (dims[d] < 64 ? 0.01 : 0.004))
+                if (sqrt(sum / scale) > (dims[d] < 64 ? 0.015 : 0.006))
                     fail_msg("metric %d, dim %u: error %g", metrics[m], dims[d], sqrt(sum / scale));
                 cells_query_destroy(q);
             }
