@@ -370,7 +370,9 @@ static float mean_value(double sum, uint32_t count)
 {
     double v = sum / count;
 
-    return v > (double)FLT_MAX ? FLT_MAX : v < -(double)FLT_MAX ? -FLT_MAX : (float)v;
+    if (!(v > -(double)FLT_MAX))
+        return v < 0 ? -FLT_MAX : 0; /* NaN: of what should not be there */
+    return v < (double)FLT_MAX ? (float)v : FLT_MAX;
 }
 
 static void measure_mean(const struct making *m, double *sum)

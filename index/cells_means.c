@@ -29,7 +29,9 @@ void means_free(struct means *m)
 
 static float clamped(double v)
 {
-    return v > (double)FLT_MAX ? FLT_MAX : v < -(double)FLT_MAX ? -FLT_MAX : (float)v;
+    if (!(v > -(double)FLT_MAX))
+        return v < 0 ? -FLT_MAX : 0; /* NaN: of what should not be there */
+    return v < (double)FLT_MAX ? (float)v : FLT_MAX;
 }
 
 void means_measure(struct means *m)
