@@ -269,6 +269,43 @@ static void a_cut_at_any_request_loses_nothing(void **state)
     }
 }
 
+/* The second fold: segments, dead rows, manifest, root. */
+static void cut_fold(uint64_t n, bool after_effect)
+{
+    struct collection *c = nhead_make(&w, "docs", NODE_REMOTE);
+
+    nput_batch(c, 1, 40, 1);
+    nhead_folded(c);
+    fill(c);
+    nkill_arm(&kill, n, after_effect);
+    atomic_store(&c->cold->fold_wanted, true);
+    for (int i = 0; i < 150 && !nkill_dead(&kill) && atomic_load(&c->cold->fold_wanted); i++)
+        npause_ms(10);
+    node_collection_unpin(c);
+    nkill_bury(&kill);
+    nworld_open(&w);
+    nsettled(&w);
+    c = npin(&w, "docs");
+    holds_in_segments(c);
+    nhead_folded(c);
+    holds_in_segments(c);
+    assert_int_equal(ndrop(&w, c, NULL), ST_OK);
+    node_collection_unpin(c);
+}
+
+static void a_fold_cut_at_any_request_is_done_or_nothing(void **state)
+{
+    (void)state;
+    nworld_close(&w);
+    nkill_init(&kill, &w);
+    nworld_open(&w);
+    for (uint64_t n = 1; n <= 3 * requests; n++) {
+        cut_fold(n, n % 2 == 0);
+        if (requests > 2)
+            cut_fold(n, n % 2 == 1);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -277,6 +314,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(back_in_memory_s3_all_rows_are_in_ram, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_cannot_be_shipped_stays_as_it_is, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_cut_at_any_request_loses_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_fold_cut_at_any_request_is_done_or_nothing, set_up,
+                                        tear_down),
     };
 
     if (argc > 1)
