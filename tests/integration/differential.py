@@ -170,10 +170,13 @@ class Table:
         self.model = Model({n: (size, metrics[n]) for n, size in fields.items()}, session.rules)
         self.indexed = {}
         self.plain = list(fields) == [""]
-        if self.random.maybe():
+        self.tier = tier
+        # Scanned in RAM: exact whether asked so or not.
+        self.scanned = self.plain and tier != "S3Only"
+        if tier or self.random.maybe():
             shape = {n: {"dimension": size, "metric": METRICS[metrics[n]]} for n, size in fields.items()}
             body = {"name": name, **(shape[""] if self.plain else {"vectors": shape, "hnsw": {"threshold": 10}})}
-            self.ask("POST", "/api/v1/collections", body, 201)
+            self.ask("POST", "/api/v1/collections", {**body, "tiering_policy": tier} if tier else body, 201)
             return
         shape = {n: {"size": size, "distance": metrics[n]} for n, size in fields.items()}
         body = {"vectors": shape[""] if self.plain else shape}
@@ -479,7 +482,7 @@ class Table:
         f, test = self.filter() if self.random.maybe(0.8) else (None, None)
         body = {"query": query, "using": name, "filter": f, "limit": self.random.rng.randint(1, 20), "with_vector": True, "with_payload": True}
         ranked = self.model.ranked(name, query, test)
-        exact = self.plain or self.random.maybe(0.6)
+        exact = self.scanned or self.random.maybe(0.6)
         if exact:
             body["params"] = {"exact": True}
             body["offset"] = self.random.one([None, 0, 2, 7])
@@ -569,7 +572,7 @@ class Table:
         found = self.ask("POST", self.own("/query"), body)["matches"]
         what = f"own query of {self.name} {json.dumps(body)}"
         ranked = self.model.ranked(name, query, test)
-        if self.plain or body["exact"]:
+        if self.scanned or body["exact"]:
             self.same_ranking([(m["score"], m["doc_id"]) for m in found], ranked[:k], name, query, what, [m["distance"] for m in found])
         else:
             agree(len(found), len(ranked[:k]), what)
@@ -583,16 +586,18 @@ class Table:
 class Session:
     """A node, its collections, and the alias."""
 
-    def __init__(self, node, seed, rules=None):
+    def __init__(self, node, seed, rules=None, tiers=(None,)):
         self.node, self.random, self.rules = node, Random(seed), rules or Rules()
         self.client = node.client()
         self.alias = None
         self.tables = []
         self.suffix = f"{seed & 0xFFFF:x}"
-        one = self.random.one(list(METRICS))
-        self.tables.append(Table(self, "plain", {"": 6}, {"": one}))
-        self.tables.append(Table(self, "named", {"a": 4, "b": 3}, {"a": "Cosine", "b": self.random.one(["Euclid", "Dot", "Manhattan"])}))
-        self.tables.append(Table(self, "mixed", {"n": 2, "": 3}, {"n": self.random.one(list(METRICS)), "": self.random.one(list(METRICS))}))
+        for tier in tiers:
+            one = self.random.one(list(METRICS))
+            shapes = {"plain": ({"": 6}, {"": one}), "named": ({"a": 4, "b": 3}, {"a": "Cosine", "b": self.random.one(["Euclid", "Dot", "Manhattan"])}),
+                      "mixed": ({"n": 2, "": 3}, {"n": self.random.one(list(METRICS)), "": self.random.one(list(METRICS))})}
+            for name, (fields, metrics) in shapes.items():
+                self.tables.append(Table(self, f"{name}-{tier}" if tier else name, fields, metrics, tier))
 
     def switch(self):
         self.alias = self.random.one(self.tables)
@@ -606,6 +611,8 @@ class Session:
                 self.switch()
             table = self.random.one(self.tables)
             table.act()
+            if table.tier == "S3Only" and self.random.maybe(0.1):
+                self.client.post(f"/admin/collections/{table.name}/compact?wait=true")
             for _ in range(self.random.rng.randint(0, 4)):
                 self.random.one(self.tables).look()
         for table in self.tables:
@@ -679,13 +686,14 @@ def the_node_and_the_model_agree_through_restarts():
         check(loaded or LIVES < 2, "no checkpoint was loaded")
 
 
-def the_node_and_the_model_agree_when_the_machine_is_lost():
+def the_node_and_the_model_agree_when_the_machine_is_lost(tiers=(None,)):
     with Folder("differential-bucket") as folder:
         url = f"file://{folder}/bucket"
-        args = ["--set", f"storage.s3_bucket={url}", "--set", "storage.tiering_policy=MemoryS3", "--set", "server.node_id=one"]
+        args = ["--set", f"storage.s3_bucket={url}", "--set", "storage.tiering_policy=MemoryS3", "--set", "server.node_id=one",
+                "--set", "storage.compaction.threshold_ops=40"]
         with Node(folder, args=args) as node:
             node.start()
-            session = Session(node, SEED + 1)
+            session = Session(node, SEED + 1, tiers=tiers)
             for life in range(max(1, LIVES - 1)):
                 session.live(STEPS)
                 for table in session.tables:
@@ -706,6 +714,23 @@ def the_node_and_the_model_agree_when_the_machine_is_lost():
             node.stop()
 
 
+def all_tiers_agree_with_the_model():
+    """Through restarts and kills; folds in between move documents of S3Only out of RAM."""
+    with Folder("differential-tiers") as folder:
+        args = ["--set", f"storage.s3_bucket=file://{folder}/bucket", "--set", "server.node_id=one", "--set", "storage.compaction.threshold_ops=40",
+                "--set", "wal.checkpoint_interval_secs=1"]
+        with Node(folder, args=args) as node:
+            node.start()
+            session = Session(node, SEED + 3, tiers=("Memory", "MemoryS3", "S3Only"))
+            for life in range(LIVES):
+                session.live(STEPS)
+                (session.end_graceful if life % 3 == 1 else session.end_hard)()
+            session.live(STEPS)
+            folds = [session.client.get(f"/api/v1/collections/{t.name}/tier") for t in session.tables if t.tier == "S3Only"]
+            print(f"at the end: {folds}", flush=True)
+            node.stop()
+
+
 def settled(collection):
     """It takes writes: what came from the bucket is on the local disk, and owned."""
     return collection["bucket"]["phase"] not in ("taking", "creating") and collection["state"] == "serving"
@@ -714,6 +739,10 @@ def settled(collection):
 def wait(condition):
     from bucketed import wait_for
     wait_for("the bucket", condition)
+
+
+def s3only_agrees_when_the_machine_is_lost():
+    the_node_and_the_model_agree_when_the_machine_is_lost(("S3Only",))
 
 
 # --- models that are wrong ---
@@ -771,4 +800,4 @@ def wrong_models_are_noticed():
 
 if __name__ == "__main__":
     support.main(the_node_and_the_model_agree_through_restarts, the_node_and_the_model_agree_when_the_machine_is_lost,
-                 wrong_models_are_noticed)
+                 all_tiers_agree_with_the_model, s3only_agrees_when_the_machine_is_lost, wrong_models_are_noticed)
