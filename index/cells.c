@@ -24,6 +24,8 @@ static status check_head(const struct cells *c, struct err *err)
         return wrong(err, "bits of short codes", c->short_bits);
     if (c->coarse > c->fine || c->fine > c->rows || (c->coarse == 0) != (c->rows == 0))
         return wrong(err, "number of cells", c->coarse);
+    if (c->rows == 0) /* nobody has this vector: there is nothing to look at */
+        return ST_OK;
     if (c->signs == NULL || c->mean == NULL || c->worth == NULL || c->coarse_first_fine == NULL ||
         c->coarse_first_row == NULL || c->coarse_codes == NULL || c->fine_codes == NULL ||
         c->fine_rows == NULL || c->fine_spread == NULL)
@@ -93,8 +95,9 @@ status cells_check(const struct cells *c, struct err *err)
 {
     status st = check_head(c, err);
 
-    if (st == ST_OK)
-        st = check_counts(c, err);
+    if (st != ST_OK || c->rows == 0)
+        return st;
+    st = check_counts(c, err);
     return st == ST_OK ? check_values(c, err) : st;
 }
 

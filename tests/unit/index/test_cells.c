@@ -348,6 +348,19 @@ static void spoil_factors(const struct cells *c, uint8_t bits, uint32_t count, s
     free(own);
 }
 
+static void a_field_that_no_row_has_needs_no_arrays(void **unused)
+{
+    struct cells c = {.dim = 3, .metric = VMETRIC_L2, .short_bits = 4};
+
+    (void)unused;
+    assert_int_equal(cells_check(&c, NULL), ST_OK);
+    c.fine = 1;
+    assert_int_equal(cells_check(&c, NULL), ST_CORRUPT);
+    c.fine = 0;
+    c.rows = 1;
+    assert_int_equal(cells_check(&c, NULL), ST_CORRUPT);
+}
+
 static void hostile_cells_are_refused(void **unused)
 {
     struct rows r = rows_make(3100, 9, VMETRIC_L2);
@@ -806,6 +819,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_row_of_65535_components_has_cells),
         cmocka_unit_test(making_cells_can_be_stopped_and_is_bounded),
         cmocka_unit_test(making_cells_without_memory_says_so),
+        cmocka_unit_test(a_field_that_no_row_has_needs_no_arrays),
         cmocka_unit_test(hostile_cells_are_refused),
         cmocka_unit_test(keys_are_those_of_the_rows),
         cmocka_unit_test(plans_find_what_is_near),
