@@ -42,7 +42,9 @@ static uint64_t hash_of(const struct filter_value *v)
         return hash_bytes(v->text.data, v->text.bytes, 1);
     if (v->type == JBIN_T_BOOL)
         return v->boolean ? 2 : 3;
-    return hash_bytes(&v->u64, sizeof v->u64, v->type == JBIN_T_I64 ? 4 : 5);
+    if (v->type == JBIN_T_I64)
+        return hash_bytes(&v->i64, sizeof v->i64, 4);
+    return hash_bytes(&v->u64, sizeof v->u64, 5);
 }
 
 static struct tally *place_of(struct tally *tallies, size_t room, const struct filter_value *v)
@@ -128,22 +130,22 @@ static status look_at_cold(void *arg, const struct cold_row *row, struct err *er
                         : ST_OK;
 }
 
-/* They are counted apart, as an index that tells of the head may have to begin anew. */
-static status count_cold_rows(struct faceting *f, const struct filter *filter,
-                              const struct read_limits *limits, struct err *err)
+/* They are counted apart, as an index that tells of the head may have to begin anew. r is held
+ * until the head was looked at. */
+static status count_cold_rows(struct faceting *f, const struct filter *filter, struct cold_reads *r,
+                              struct err *err)
 {
     struct pindex_info index;
-    struct cold_reads r;
     status st = collection_index_on(f->c, f->key, &index, NULL);
 
     f->uuids = st == ST_OK && index.type == PINDEX_UUID;
-    st = cold_reads_begin(f->c, limits, &r, err);
-    if (st == ST_OK && r.set != NULL)
-        st = cold_seen_begin(&r, f->arena, &f->seen, err);
-    if (st == ST_OK && r.set != NULL)
-        st =
-            cold_set_each(r.set, filter, COLD_PAYLOAD, 0, &r.terms, look_at_cold, f, &r.stats, err);
-    return cold_reads_end(&r, st, err);
+    if (r->set == NULL)
+        return ST_OK;
+    st = cold_seen_begin(r, f->arena, &f->seen, err);
+    if (st != ST_OK)
+        return st;
+    return cold_set_each(r->set, filter, COLD_PAYLOAD, 0, &r->terms, look_at_cold, f, &r->stats,
+                         err);
 }
 
 static status add_tallies(struct faceting *to, const struct faceting *from, struct err *err)
@@ -319,6 +321,7 @@ status node_facet(struct collection *c, const struct path *key, const struct fil
 {
     struct faceting f = {.c = c, .key = key, .arena = arena};
     struct faceting cold = f;
+    struct cold_reads reads = {0};
     struct epoch_guard guard;
     status st = collection_check_readable(c, err);
 
@@ -328,15 +331,17 @@ status node_facet(struct collection *c, const struct path *key, const struct fil
         return st;
     asker_init(&f.asker, c, NULL, limits);
     if (cold_is(c))
-        st = count_cold_rows(&cold, filter, limits, err);
-    if (st != ST_OK)
-        return st;
-    guard = epoch_enter(c->node->epoch);
-    st = facet(&f, filter, limits, &cold.seen, err);
+        st = cold_reads_begin(c, limits, &reads, err);
     if (st == ST_OK)
-        st = add_tallies(&f, &cold, err);
-    if (st == ST_OK)
-        st = make_hits(&f, limit, out, count, err);
-    epoch_leave(c->node->epoch, guard);
-    return st;
+        st = count_cold_rows(&cold, filter, &reads, err);
+    if (st == ST_OK) {
+        guard = epoch_enter(c->node->epoch);
+        st = facet(&f, filter, limits, &cold.seen, err);
+        if (st == ST_OK)
+            st = add_tallies(&f, &cold, err);
+        if (st == ST_OK)
+            st = make_hits(&f, limit, out, count, err);
+        epoch_leave(c->node->epoch, guard);
+    }
+    return cold_is(c) ? cold_reads_end(&reads, st, err) : st;
 }
