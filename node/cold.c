@@ -26,6 +26,8 @@ void cold_destroy(struct collection *c)
 
     if (cold == NULL)
         return;
+    if (c->node != NULL)
+        cold_decided(c);
     cold_spool_drop(c);
     cold_set_drop(cold->set.now);
     while (cold->past != NULL) { /* free: each had a pin */
@@ -95,6 +97,7 @@ status cold_swap(struct collection *c, struct cold_set *set, uint64_t floor, str
     cold->set.now = set;
     cold->set.floor = floor;
     lock_drop(&cold->set.lock);
+    cold_decided(c);
     if (old == NULL) {
         mem_free(past);
         return ST_OK;

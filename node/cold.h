@@ -47,6 +47,8 @@ void cold_apply_end(struct collection *c);
 /* --- start and folds: cold_start.c, cold_fold.c, cold_head.c --- */
 /* The root may name another manifest than the set's: it is looked at again, until it could be. */
 void cold_want_open(struct collection *c);
+/* Since the start no try to open it came to an end yet: worth waiting for. */
+bool cold_undecided(const struct collection *c);
 /* What the publish thread does for it in a turn: opens, folds when due, gives up rows. True: a fold
  * ran. */
 bool cold_turn(struct collection *c);

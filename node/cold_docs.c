@@ -1,6 +1,15 @@
 /* Documents by id, wherever they are. */
 #include "node/cold_reads.h"
 
+/* Who asks right behind the start waits for the bucket's first answer. */
+static void await_first_try(struct collection *c, const struct cold_terms *terms)
+{
+    while (cold_undecided(c) && !atomic_load(&c->node->stopping) &&
+           (terms->stop == NULL || !atomic_load(terms->stop)) &&
+           clock_mono_ns(c->node->options.clock) < terms->deadline_ns)
+        bucket_pause(c->node, COLD_FIRST_TRY_MS);
+}
+
 status cold_reads_begin(struct collection *c, const struct read_limits *limits,
                         struct cold_reads *out, struct err *err)
 {
@@ -13,6 +22,7 @@ status cold_reads_begin(struct collection *c, const struct read_limits *limits,
                                          .newer_arg = c,
                                          .deadline_ns = deadline_ns,
                                          .stop = limits == NULL ? NULL : limits->stop}};
+    await_first_try(c, &out->terms);
     return cold_hold(c, &out->set, err);
 }
 

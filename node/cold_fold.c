@@ -239,7 +239,6 @@ bool cold_turn(struct collection *c)
 
     if (!cold_is(c) || (state != COLLECTION_SERVING && state != COLLECTION_READ_ONLY))
         return false;
-    cold_open_turn(c);
     folded = fold_turn(c);
     settle_turn(c);
     cold_give_up_turn(c);

@@ -32,6 +32,7 @@ struct cold {
     _Atomic uint64_t barrier_lsn;
     _Atomic bool fold_wanted; /* whatever the thresholds say */
     _Atomic bool open_wanted; /* the root may name another manifest */
+    _Atomic bool undecided;   /* since the start no try to open it came to an end */
     _Atomic bool repair;      /* rows were given up and are dead still */
     _Atomic bool checkpoint;  /* one is to be written all the same: of rows the log has not */
     _Atomic bool leaving;     /* it is to be RAM's: no writes any more */
@@ -67,6 +68,10 @@ status cold_begin(struct collection *c, struct err *err);
 /* Before a log is replayed: the floor that is known here, which the head lies above. 0: a
  * checkpoint, if there is one, counts. */
 uint64_t cold_start(struct collection *c);
+/* A try is to come, which reads may wait for. */
+void cold_await(struct collection *c);
+/* The first try is over, one way or the other, or there will be none. */
+void cold_decided(struct collection *c);
 /* What the floor of a manifest says of cold rows; NULL: there is none. */
 uint64_t cold_floor_of(const struct manifest *m);
 NODISCARD

@@ -12,7 +12,10 @@
 #include "node/cold.h"
 #include "node/keep.h"
 
-enum { COLD_WAIT_MS = 30000 }; /* of a read that has no deadline of its own */
+enum {
+    COLD_WAIT_MS = 30000,  /* of a read that has no deadline of its own */
+    COLD_FIRST_TRY_MS = 2, /* how often one looks whether the set of a start is open */
+};
 
 struct cold_reads {
     struct collection *c;

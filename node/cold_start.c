@@ -45,6 +45,12 @@ status cold_check_floor(struct collection *c, uint64_t floor, struct err *err)
                    floor, known);
 }
 
+void cold_await(struct collection *c)
+{
+    if (!atomic_exchange(&c->cold->undecided, true))
+        atomic_fetch_add(&c->node->cold_undecided, 1);
+}
+
 /* Once a fold was noted no checkpoint counts: it goes before the log is trimmed to the fold. */
 uint64_t cold_start(struct collection *c)
 {
@@ -53,10 +59,22 @@ uint64_t cold_start(struct collection *c)
     if (!cold_is(c))
         return 0;
     ship_marks_read(c, &marks);
+    cold_await(c);
     c->cold->given_up_lsn = marks.cold_floor;
     c->cold->committed = marks.cold_floor;
     atomic_store(&c->cold->fold_wanted, marks.cold_floor == 0 && marks.segments > 0);
     return marks.cold_floor;
+}
+
+bool cold_undecided(const struct collection *c)
+{
+    return atomic_load(&c->cold->undecided);
+}
+
+void cold_decided(struct collection *c)
+{
+    if (atomic_exchange(&c->cold->undecided, false))
+        atomic_fetch_sub(&c->node->cold_undecided, 1);
 }
 
 /* --- reading --- */
@@ -223,7 +241,13 @@ void cold_open_turn(struct collection *c)
     uint64_t wait = OPEN_RETRY_MS_MIN;
     struct err err = {0};
     bool wanted = atomic_load(&cold->open_wanted);
+    enum collection_state state = atomic_load_explicit(&c->seq.state, memory_order_acquire);
 
+    if (!cold_is(c) || (state != COLLECTION_SERVING && state != COLLECTION_READ_ONLY)) {
+        if (state != COLLECTION_LOADING)
+            cold_decided(c);
+        return;
+    }
     if ((cold->set.now != NULL && !wanted) || now < cold->open_next_ms)
         return;
     if (open_now(c, &err) == ST_OK) {
@@ -237,6 +261,7 @@ void cold_open_turn(struct collection *c)
     cold->open_failures++;
     cold->open_next_ms = now_ms(c->node) + wait;
     tell(c, err.text);
+    cold_decided(c);
     if (cold->open_failures == 1)
         log_warn("a collection's cold segments cannot be opened, it is tried again",
                  "collection_id=%s err=%s", c->id_text, err.text);

@@ -145,6 +145,8 @@ static status read_as_head(struct collection *c, const struct restore_plan *plan
     cold->committed = 0;
     cold->loaded_floor = plan->has_manifest && m->cold_count > 0 ? floor : 0;
     atomic_store(&cold->checkpoint, true);
+    if (cold_is(c))
+        cold_await(c);
     if (!cold_is(c) || (plan->has_manifest && m->segment_count > 0))
         return ST_OK;
     atomic_store(&cold->checkpoint, false);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 enum { NODE_CLOSE_POLL_NS = 500000 };
+static const uint64_t READY_COLD_NS = UINT64_C(2000000000);
 
 /* --- open --- */
 
@@ -323,6 +324,19 @@ void node_close(struct node *node)
 
 /* --- state --- */
 
+/* A bucket that does not answer makes nobody unready for long. */
+static bool cold_sets_tried(struct node *node)
+{
+    uint64_t now = clock_mono_ns(node->options.clock);
+    uint64_t since = 0;
+
+    if (atomic_load(&node->cold_undecided) == 0)
+        return true;
+    if (atomic_compare_exchange_strong(&node->cold_await_ns, &since, now))
+        since = now;
+    return now - since >= READY_COLD_NS;
+}
+
 bool node_ready(struct node *node, double *progress)
 {
     uint32_t loading = atomic_load(&node->loading);
@@ -331,7 +345,8 @@ bool node_ready(struct node *node, double *progress)
     *progress = total == 0 ? 1.0 : 1.0 - (double)loading / (double)total;
     if (atomic_load(&node->load_first))
         *progress = 0.0;
-    return loading == 0 && !atomic_load(&node->load_first) && !atomic_load(&node->stopping);
+    return loading == 0 && !atomic_load(&node->load_first) && !atomic_load(&node->stopping) &&
+           cold_sets_tried(node);
 }
 
 void node_set_readonly(struct node *node, bool readonly)

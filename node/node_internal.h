@@ -306,6 +306,9 @@ struct node {
     _Atomic uint32_t ops;     /* writes under way; node_close() waits for them */
     _Atomic uint32_t loading; /* collections not loaded yet */
     _Atomic uint32_t loaded_total;
+    _Atomic uint32_t
+        cold_undecided; /* cold sets that no try since the start has opened, or failed to */
+    _Atomic uint64_t cold_await_ns; /* monotonic: since when nothing but these is waited for */
 
     struct {              /* guarded by lock */
         struct lock lock; /* LOCK_RANK_NODE */

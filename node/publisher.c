@@ -5,6 +5,7 @@
  * operators ask of snapshots. What fails is tried again later and later; what a person has to look
  * at is a dead letter. */
 #include "node/cold.h"
+#include "node/cold_internal.h"
 #include "node/publish_step.h"
 
 #include <inttypes.h>
@@ -13,6 +14,7 @@
 
 enum {
     PUBLISH_TICK_MS = 500,
+    PUBLISH_TICK_START_MS = 5, /* while queries wait for cold sets to be opened */
     PUBLISH_RETRY_MS_MIN = 5000,
     PUBLISH_RETRY_MS_MAX = 300000,
     PUBLISH_FLUSH_MS = 60000,
@@ -307,10 +309,13 @@ static void tick(struct node *node)
     struct collection **items = NULL;
     size_t count = 0;
 
-    if (atomic_load(&node->bucket_refused) || !bucket_writes_pass(node) ||
-        table_snapshot(node, &items, &count, NULL) != ST_OK)
+    if (table_snapshot(node, &items, &count, NULL) != ST_OK)
         return;
+    for (size_t i = 0; i < count && !atomic_load(&node->stopping); i++)
+        cold_open_turn(items[i]); /* reads alone, and first: queries wait for it */
     for (size_t i = 0; i < count && !atomic_load(&node->stopping); i++) {
+        if (atomic_load(&node->bucket_refused) || !bucket_writes_pass(node))
+            break;
         publish_due_now(items[i]);
         cold_turn(items[i]);
         collector_turn(items[i]);
@@ -375,13 +380,15 @@ void publish_loop(void *arg)
 
     while (!stopped) {
         struct meta_job *job;
+        uint64_t tick_ms;
 
         ask_catalog(node, &first);
         bucket_probe_step(node);
-        job = jobs_wait(&node->publish, (uint64_t)PUBLISH_TICK_MS * 1000000, &stopped);
+        tick_ms = atomic_load(&node->cold_undecided) > 0 ? PUBLISH_TICK_START_MS : PUBLISH_TICK_MS;
+        job = jobs_wait(&node->publish, tick_ms * 1000000, &stopped);
         if (job != NULL)
             job->run(job);
-        if (stopped || now_ms(node) - ticked_ms < PUBLISH_TICK_MS)
+        if (stopped || now_ms(node) - ticked_ms < tick_ms)
             continue;
         tick(node);
         ticked_ms = now_ms(node);
