@@ -432,7 +432,8 @@ class Table:
         agree([r["id"] for r in found], self.model.matching(None), f"ids of {self.name}")
         for record in found:
             self.same_record(record)
-        agree(self.ask("GET", f"/collections/{self.name}")["points_count"], len(self.model.points), "points_count")
+        if self.tier != "S3Only":  # told about: what the head overrides in the bucket is counted by who asks for it
+            agree(self.ask("GET", f"/collections/{self.name}")["points_count"], len(self.model.points), "points_count")
         self.own_pages(None, None, 1000)
         schema = self.ask("GET", f"/collections/{self.name}")["payload_schema"]
         agree({f: s["data_type"] for f, s in schema.items()}, self.indexed, "payload indexes")
@@ -727,7 +728,8 @@ def all_tiers_agree_with_the_model():
                 (session.end_graceful if life % 3 == 1 else session.end_hard)()
             session.live(STEPS)
             folds = [session.client.get(f"/api/v1/collections/{t.name}/tier") for t in session.tables if t.tier == "S3Only"]
-            print(f"at the end: {folds}", flush=True)
+            check(all(f["tier"]["cold"]["rows"] for f in folds), f"nothing was folded: {folds}")
+            print(f"cold rows at the end: {[f['tier']['cold']['rows'] for f in folds]}", flush=True)
             node.stop()
 
 
