@@ -323,6 +323,7 @@ status node_facet(struct collection *c, const struct path *key, const struct fil
     struct faceting cold = f;
     struct cold_reads reads = {0};
     struct epoch_guard guard;
+    const bool waits = cold_is(c);
     status st = collection_check_readable(c, err);
 
     (void)exact; /* they all are */
@@ -330,7 +331,7 @@ status node_facet(struct collection *c, const struct path *key, const struct fil
     if (st != ST_OK)
         return st;
     asker_init(&f.asker, c, NULL, limits);
-    if (cold_is(c))
+    if (waits)
         st = cold_reads_begin(c, limits, &reads, err);
     if (st == ST_OK)
         st = count_cold_rows(&cold, filter, &reads, err);
@@ -343,5 +344,5 @@ status node_facet(struct collection *c, const struct path *key, const struct fil
             st = make_hits(&f, limit, out, count, err);
         epoch_leave(c->node->epoch, guard);
     }
-    return cold_is(c) ? cold_reads_end(&reads, st, err) : st;
+    return waits ? cold_reads_end(&reads, st, err) : st;
 }

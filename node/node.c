@@ -10,6 +10,7 @@
 
 enum { NODE_CLOSE_POLL_NS = 500000 };
 static const uint64_t READY_COLD_NS = UINT64_C(2000000000);
+static const double READY_BUT_COLD = 0.99; /* of a start that waits for cold sets alone */
 
 /* --- open --- */
 
@@ -345,8 +346,12 @@ bool node_ready(struct node *node, double *progress)
     *progress = total == 0 ? 1.0 : 1.0 - (double)loading / (double)total;
     if (atomic_load(&node->load_first))
         *progress = 0.0;
-    return loading == 0 && !atomic_load(&node->load_first) && !atomic_load(&node->stopping) &&
-           cold_sets_tried(node);
+    if (loading > 0 || atomic_load(&node->load_first) || atomic_load(&node->stopping))
+        return false;
+    if (cold_sets_tried(node))
+        return true;
+    *progress = READY_BUT_COLD;
+    return false;
 }
 
 void node_set_readonly(struct node *node, bool readonly)
