@@ -188,13 +188,9 @@ bool parse_policy(struct parse *p, struct jval v, enum node_policy *out)
     take_choice(text, choice);
     if (!node_policy_parse(choice, &policy))
         return parse_fail(p, PROBLEM_INVALID,
-                          "`tiering_policy` is `%.*s`, it must be \"Memory\" or \"MemoryS3\"",
+                          "`tiering_policy` is `%.*s`, it must be \"Memory\", \"MemoryS3\" or "
+                          "\"S3Only\"",
                           (int)text.bytes, (const char *)text.data);
-    if (policy == NODE_S3_ONLY && !NODE_SERVES_S3_ONLY)
-        return parse_fail(
-            p, PROBLEM_NOT_SUPPORTED,
-            "`tiering_policy` \"S3Only\" is not supported by this version, \"Memory\" "
-            "and \"MemoryS3\" are");
     *out = policy;
     return true;
 }

@@ -10,7 +10,7 @@
 #define TIB (1024 * GIB)
 
 /* What later versions build, and what to do until then. */
-#define COLD       .later = "the S3Only tier is", .instead = "or use tiering_policy = \"MemoryS3\""
+#define DISK_CACHE .later = "a cache on disk is", .instead = "or use cache_bytes"
 #define TLS        .later = "TLS is", .instead = "or put a proxy that speaks TLS in front"
 #define KEYS       .later = "API keys are", .instead = "or let a proxy in front check callers"
 #define RATES      .later = "rate limits are", .instead = "or let a proxy in front limit callers"
@@ -24,10 +24,6 @@
 #define LIST(s, k)   .section = (s), .key = (k), .kind = CONFIG_LIST
 #define RANGE(a, b)  .min = (a), .max = (b)
 #define LATER        .use = CONFIG_LATER, .commented = true
-#define WITH_COLD    .use = NODE_SERVES_S3_ONLY ? CONFIG_BUILT : CONFIG_LATER, .commented = true
-#define POLICIES_DOC                                                                               \
-    "Where new collections live. Memory: RAM and the log on the local disk. MemoryS3: the same, "  \
-    "and everything is shipped to the bucket. "
 
 const struct config_key config_keys[] = {
     /* ---- server ---- */
@@ -137,9 +133,9 @@ const struct config_key config_keys[] = {
     /* ---- storage ---- */
     {CHOICE("storage", "tiering_policy"), FIELD(storage.tiering_policy),
      .choices = "Memory|MemoryS3|S3Only", .fallback = "Memory", .short_name = "tiering_policy",
-     .doc = NODE_SERVES_S3_ONLY ? POLICIES_DOC
-                "S3Only: in the bucket, larger than memory, with a cache in it."
-                                : POLICIES_DOC "S3Only is not part of this version."},
+     .doc = "Where new collections live. Memory: RAM and the log on the local disk. MemoryS3: the "
+            "same, and everything is shipped to the bucket. S3Only: in the bucket, larger than "
+            "memory, with a cache in it."},
     {TEXT("storage", "wal_path"), FIELD(storage.wal_path), .fallback = "",
      .doc = "The folder of the write-ahead logs. Empty: <data_dir>/wal."},
     {TEXT("storage", "snapshot_dir"), FIELD(storage.snapshot_dir), .fallback = "",
@@ -168,16 +164,16 @@ const struct config_key config_keys[] = {
             "ignores conditions of writes (`tiervec probe` says which do). Such a store does not "
             "keep two writers apart: nobody takes a collection over, and two processes of one "
             "node_id would destroy each other's data. Empty: such a store is refused."},
-    {NUMBER("storage", "cache_size"), FIELD(storage.cache_size), WITH_COLD, COLD,
-     RANGE(0, UINT32_MAX), .unit = "vectors", .fallback = "10000",
+    {NUMBER("storage", "cache_size"), FIELD(storage.cache_size), RANGE(0, UINT32_MAX),
+     .unit = "vectors", .fallback = "10000",
      .doc = "Vectors of S3Only collections kept in memory, 4 KiB each and 64 MiB beside them."},
-    {NUMBER("storage", "cache_bytes"), FIELD(storage.cache_bytes), WITH_COLD, COLD,
-     RANGE(16 * MIB, 1024 * TIB), .unit = "bytes", .zero = "cache_size decides", .fallback = "0",
-     .doc = "The same in bytes."},
-    {TEXT("storage", "disk_cache_path"), LATER, COLD, .fallback = "",
+    {NUMBER("storage", "cache_bytes"), FIELD(storage.cache_bytes), RANGE(16 * MIB, 1024 * TIB),
+     .unit = "bytes", .zero = "cache_size decides", .fallback = "0", .doc = "The same in bytes."},
+    {TEXT("storage", "disk_cache_path"), LATER, DISK_CACHE, .fallback = "",
      .doc = "A folder that caches what was read from the bucket."},
-    {NUMBER("storage", "disk_cache_bytes"), LATER, COLD, RANGE(1, 1024 * TIB), .unit = "bytes",
-     .zero = "no cache on disk", .fallback = "0", .doc = "How large that folder may grow."},
+    {NUMBER("storage", "disk_cache_bytes"), LATER, DISK_CACHE, RANGE(1, 1024 * TIB),
+     .unit = "bytes", .zero = "no cache on disk", .fallback = "0",
+     .doc = "How large that folder may grow."},
     {CHOICE("storage", "durability"), FIELD(storage.durability), .choices = "local|remote",
      .fallback = "local",
      .doc = "What a write to a new bucket-backed collection waits for: the local log, or the "

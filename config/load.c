@@ -105,17 +105,11 @@ static status check_tier(const struct config *c, struct err *err)
     const struct config_entry *policy = entry_of(c, "storage", "tiering_policy");
     bool memory = strcmp(c->storage.tiering_policy, "Memory") == 0;
 
-    if (!NODE_SERVES_S3_ONLY && strcmp(c->storage.tiering_policy, "S3Only") == 0)
-        return err_set(
-            err, ST_INVALID,
-            "%s: storage.tiering_policy = \"S3Only\": not part of this version; right is "
-            "\"MemoryS3\" or \"Memory\"",
-            policy->where);
     if (!memory && c->storage.s3_bucket[0] == '\0')
         return err_set(err, ST_INVALID,
-                       "%s: storage.tiering_policy = \"MemoryS3\" needs a bucket; say [storage] "
+                       "%s: storage.tiering_policy = \"%s\" needs a bucket; say [storage] "
                        "s3_bucket = \"s3://bucket/prefix\", or \"file:///path\" to try it out",
-                       policy->where);
+                       policy->where, c->storage.tiering_policy);
     if (!memory && strcmp(c->wal.sync, "none") == 0)
         return err_set(
             err, ST_INVALID,

@@ -32,8 +32,6 @@ struct node;
 struct objstore;
 struct collection; /* counted: node_collection_pin / _unpin */
 
-/* Whether this version serves S3Only: what the doors and the configuration refuse goes by it. */
-enum { NODE_SERVES_S3_ONLY = 0 };
 enum node_policy { NODE_MEMORY = 1, NODE_MEMORY_S3 = 2, NODE_S3_ONLY = 3 };
 const char *node_policy_name(enum node_policy p); /* "Memory", "MemoryS3", "S3Only" */
 NODISCARD

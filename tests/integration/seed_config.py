@@ -49,7 +49,6 @@ REFUSED = {
     'tiering_policy = "S3Only"': "tiering_policy",
     's3_bucket = "my-bucket"': "s3_bucket",
     's3_bucket = "http://admin:password@localhost:9000/akidb"': "s3_bucket",
-    "cache_size = 50000": "cache_size",
 }
 
 

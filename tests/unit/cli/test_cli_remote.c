@@ -228,7 +228,7 @@ static void tiers_owners_and_aliases(void **state)
     make_bucket_collection();
     cli_check(cli_tier, "tier c", CLI_OK, "phase          owned\n");
     cli_check(cli_tier, "tier none", CLI_NOT_FOUND, "no collection");
-    cli_check(cli_tier, "tier c S3Only", CLI_FAILED, "S3Only");
+    cli_check(cli_tier, "tier c Disk", CLI_FAILED, "S3Only");
     cli_check(cli_collections, "collections create here --dimension 3 --metric l2", CLI_OK,
               "created");
     cli_check(cli_tier, "tier here MemoryS3", CLI_OK, "switching      its base is on the way");
