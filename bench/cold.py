@@ -113,7 +113,7 @@ class Ours:
         dim = np.load(path, mmap_mode="r").shape[1]
         client.ok("POST", "/api/v1/collections", {"name": NAME, "dimension": dim, "metric": self.metric, "tiering_policy": "S3Only"}, 201)
         began = time.perf_counter()
-        subprocess.run([support.program(), "import", "--url", f"http://127.0.0.1:{self.timed.port}", NAME, path], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([support.program(), "import", "--url", f"http://127.0.0.1:{self.timed.port}", "--collection", NAME, path], check=True, stdout=subprocess.DEVNULL)
         took = time.perf_counter() - began
         began = time.perf_counter()
         client.post(f"/admin/collections/{NAME}/compact?wait=true")

@@ -156,6 +156,8 @@ class Documents:
             check(got["payload"] == want["payload"] and [f32(x) for x in got["vector"]] == want["vector"],
                   f"document {doc_id} is not as version {version} was sent: {got}")
         info = client.collection(self.name)
+        if info["tiering_policy"] == "S3Only":  # tells about how many; who asks for it is told exactly
+            info = {"document_count": client.ok("POST", f"/collections/{self.name}/points/count", {"exact": True})["result"]["count"]}
         check(info["document_count"] == len(found), f"document_count {info['document_count']}, listed {len(found)}")
         return found
 
