@@ -136,6 +136,7 @@ static status take_nearest(struct cold_query_run *run)
 
     ask.limit = room_for(q, QUERY_SPARE);
     for (;;) {
+        ask.spare = ask.limit - room_for(q, 0);
         st = cold_set_query(run->reads.set, &ask, &run->reads.terms, q->arena, &hits, &count,
                             &run->partial, &run->reads.stats, q->err);
         if (st != ST_OK || run->partial || ask.limit >= most ||

@@ -27,6 +27,11 @@ static struct cold_caps widened(struct cold_caps c, uint32_t limit, uint64_t byt
     return c;
 }
 
+static uint32_t wanted(const struct cold_run *r)
+{
+    return r->query->limit - r->query->spare;
+}
+
 struct cold_caps cold_footer_caps(const struct cold_run *r)
 {
     struct cold_caps c = {24, 7500000, 0};
@@ -37,13 +42,13 @@ struct cold_caps cold_footer_caps(const struct cold_run *r)
         c = (struct cold_caps){32, 10000000, 0};
     if (r->query->recall >= 0.99f)
         c = (struct cold_caps){64, 40000000, 0};
-    return widened(c, r->query->limit, 20000000);
+    return widened(c, wanted(r), 20000000);
 }
 
 struct cold_caps cold_code_caps(const struct cold_run *r)
 {
     struct cold_caps c = {16, 1000000, 50};
-    uint64_t best = 3 * (uint64_t)r->query->limit + 20;
+    uint64_t best = 3 * (uint64_t)wanted(r) + 20;
 
     if (r->part_count > 1)
         c.gets = 32;
@@ -53,7 +58,7 @@ struct cold_caps cold_code_caps(const struct cold_run *r)
         c = (struct cold_caps){32, c.bytes, 100};
     best = best > c.best ? best : c.best;
     c.best = best < r->rows ? (uint32_t)best : (uint32_t)r->rows;
-    return widened(c, r->query->limit, 16000000);
+    return widened(c, wanted(r), 16000000);
 }
 
 /* --- which cells and rows count --- */

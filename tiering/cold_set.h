@@ -56,6 +56,8 @@ struct cold_query {
     uint16_t field;      /* id of the vector field */
     const float *vector; /* normalised for cosine */
     uint32_t limit;      /* candidates wanted: offset + limit */
+    uint32_t spare;      /* so many of them are not wanted, but told if they are there: what is read
+                          * does not grow by them. Below limit */
     bool exact;
     float recall;                /* 0: the default caps; above 0.95 more may be read */
     const struct filter *filter; /* bound; NULL or all: none */

@@ -181,6 +181,45 @@ static void footers_alone_find_what_is_near(void **unused)
     world_close(&w);
 }
 
+static uint64_t rows_read(struct asking *a, uint32_t limit, uint32_t spare)
+{
+    uint64_t sum = 0;
+
+    a->query.limit = limit;
+    a->query.spare = spare;
+    for (uint32_t n = 0; n < QUERIES; n++) {
+        draw_query(a, n);
+        assert_int_equal(ask(a), ST_OK);
+        sum += a->stats.rows_scanned;
+    }
+    assert_true(a->stats.codes_resident);
+    return sum;
+}
+
+static void what_is_told_besides_costs_no_reading(void **unused)
+{
+    struct cold_world w;
+    struct asking a;
+    struct cold_set *set;
+    uint64_t ten;
+
+    (void)unused;
+    world_open(&w, &(struct cold_world_options){
+                       .segments = 1, .rows = 6000, .dim = 140, .seed = seed, .fields = 1});
+    set = world_set(&w, NULL);
+    asking_begin(&a, &w, set);
+    for (uint32_t n = 0; n < QUERIES; n++) { /* codes come along */
+        draw_query(&a, n);
+        assert_int_equal(ask(&a), ST_OK);
+    }
+    ten = rows_read(&a, 10, 0);
+    assert_true(rows_read(&a, 40, 0) > ten);
+    assert_int_equal(rows_read(&a, 40, 30), ten);
+    asking_end(&a);
+    cold_set_drop(set);
+    world_close(&w);
+}
+
 /* Codes come along with the first queries; then they say which rows. */
 static void codes_become_resident_and_spare_bytes(void **unused)
 {
@@ -619,6 +658,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(footers_alone_find_what_is_near),
+        cmocka_unit_test(what_is_told_besides_costs_no_reading),
         cmocka_unit_test(codes_become_resident_and_spare_bytes),
         cmocka_unit_test(filters_decide_what_counts),
         cmocka_unit_test(segments_answer_together),
