@@ -17,7 +17,7 @@ static const char help_text[] =
     "delete asks for the name; --yes answers it, --dry-run only says what would go.\n"
     "\n"
     "  --vectors JSON      named vectors: '{\"title\":{\"dimension\":384,\"metric\":\"cosine\"}}'\n"
-    "  --tiering-policy P  Memory or MemoryS3\n"
+    "  --tiering-policy P  Memory, MemoryS3 or S3Only\n"
     "  --durability D      local or remote\n"
     "  --string-ids        any text may be an id\n"
     "\n"

@@ -10,10 +10,11 @@
 enum { TAKE_POLL_MS = 200, TAKE_WAIT_MS = 120000 };
 
 static const char tier_help[] =
-    "usage: tiervec tier COLLECTION [Memory|MemoryS3]\n"
+    "usage: tiervec tier COLLECTION [Memory|MemoryS3|S3Only]\n"
     "\n"
     "Without a policy: how the collection stands, in the bucket too. With one: switches while it\n"
-    "serves; until its base is in the bucket it says `switching`.\n"
+    "serves; until its base is in the bucket it says `switching`. To S3Only its rows leave memory\n"
+    "with the next fold; back from there it takes no writes until all is in memory again.\n"
     "\n"
     "example: tiervec tier products MemoryS3\n"
     "\n" REMOTE_FLAGS_HELP;
