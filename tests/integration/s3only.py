@@ -2,6 +2,7 @@
 
     python3 tests/integration/s3only.py [--documents N] [--seed S] [name of a test below ...]
 """
+import base64
 import random
 
 import support
@@ -10,6 +11,7 @@ from support import check
 
 NAME = "docs"
 DIM = 256
+PAD_BYTES = 2400
 CACHE_BYTES = 16 << 20  # the least there is
 
 
@@ -25,13 +27,23 @@ def count(client):
     return client.ok("POST", f"/collections/{NAME}/points/count", {"exact": True})["result"]["count"]
 
 
+class Large(Documents):
+    """With payloads that do not compress, so that few rows are more than the cache holds."""
+
+    def body(self, doc_id, version):
+        document = super().body(doc_id, version)
+        pad = random.Random(f"{self.seed}/{doc_id}/{version}").randbytes(PAD_BYTES)
+        document["payload"]["pad"] = base64.b64encode(pad).decode()
+        return document
+
+
 def larger_than_its_cache():
     with World("s3only") as world:
         node = world.node("a", storage__cache_bytes=CACHE_BYTES, storage__compaction__threshold_ops=2000).start()
         client = node.client()
         create(client, NAME, dim=DIM, policy="S3Only")
         check(tier(client)["durability"] == "remote", tier(client))
-        documents = Documents(NAME, SEED, DIM)
+        documents = Large(NAME, SEED, DIM)
         for _ in range(4):  # folds go on beside it
             documents.insert(client, DOCUMENTS // 4, batch=250)
             documents.delete(client, random.Random(SEED).sample(sorted(documents.there), 20))
@@ -40,6 +52,8 @@ def larger_than_its_cache():
         check(tier(client)["cold"]["segments"] >= 1, tier(client))
         documents_there = len(documents.there)
         wait_for("all to be folded", lambda: tier(client)["cold"]["rows"] == documents_there)
+        stored = sum(world.keys("/g/").values())
+        check(stored > CACHE_BYTES * 5 // 4, f"{stored} bytes of segments are no more than a cache of {CACHE_BYTES}")
         check(count(client) == documents_there, f"{count(client)} counted, {documents_there} are there")
         before = documents.answers(client, 5)
         print(f"recall {documents.recall(client, 20):.3f}, {documents_there} documents, {tier(client)['cold']}")
@@ -52,7 +66,8 @@ def larger_than_its_cache():
         documents.recall(client, 20)
         asked = node.relay.table()
         check(all(op.startswith("GET") for op in asked), f"reads ask for more than objects: {asked}")
-        cached = Metrics.of(client).sum("tiervec_cache_bytes")
+        metrics = Metrics.of(client)
+        cached = metrics.sum("tiervec_cache_bytes")
         check(0 < cached <= CACHE_BYTES, f"{cached} bytes in a cache of {CACHE_BYTES}")
         check(client.get("/health")["status"] == "healthy", client.get("/health"))
         print(f"cached {cached} bytes; asked {asked}")
