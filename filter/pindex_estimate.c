@@ -134,8 +134,7 @@ static struct guess of_condition(const struct guessing *g, const struct filter *
         return nothing_known(g);
     if (f->kind == FILTER_IS_EMPTY || f->kind == FILTER_EXISTS)
         return of_presence(g, index, f);
-    if ((f->kind == FILTER_TEXT || (f->kind == FILTER_PHRASE && index->words.tokenizer == 0)) &&
-        f->word_count > 0 && parts_words_fit(index, f))
+    if (parts_words_help(index, f))
         return of_words(g, index, f);
     switch (parts_of(index, f, &parts)) {
     case VERDICT_EXACT:

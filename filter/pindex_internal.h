@@ -12,6 +12,7 @@
  *   pindex_bits.c      plain bits, for that
  *   pindex_estimate.c  a filter tree -> numbers
  *   pindex_order.c     order_by and facets
+ *   pindex_stored.c    indexes of which only a part was loaded
  *
  * The functions below change nothing but what they are given; what locks they need is pindex.c's to
  * know. Memory is charged before it is taken: `false` means there is none, and nothing changed. */
@@ -77,6 +78,13 @@ static_assert(sizeof(struct slot_set) == 16, "one of these a value");
 /* *added: it was not there yet. */
 bool slot_set_add(struct slot_set *s, uint32_t slot, bool *added, struct charge *charge);
 bool slot_set_remove(struct slot_set *s, uint32_t slot, struct charge *charge); /* it was there */
+/* Rising, and above all that are there. */
+bool slot_set_append(struct slot_set *s, const uint32_t *slots, uint32_t count,
+                     struct charge *charge);
+bool slot_set_fill(struct slot_set *s, uint32_t end, struct charge *charge); /* empty before */
+/* Of a stored index: how many there are is known, which is not. */
+void slot_set_make_absent(struct slot_set *s, uint32_t count);
+bool slot_set_is_absent(const struct slot_set *s);
 bool slot_set_has(const struct slot_set *s, uint32_t slot);
 void slot_set_free(struct slot_set *s, struct charge *charge);
 /* bit_count is above every slot of the set. */
@@ -99,6 +107,9 @@ struct tree { /* entries are (key, slot), each once, in order of key, then of sl
 };
 bool tree_insert(struct tree *t, uint64_t key, uint32_t slot, bool *added, struct charge *charge);
 bool tree_remove(struct tree *t, uint64_t key, uint32_t slot, struct charge *charge);
+/* Above all that is there; slots rising. */
+bool tree_append(struct tree *t, uint64_t key, const uint32_t *slots, uint32_t count,
+                 struct charge *charge);
 void tree_free(struct tree *t, struct charge *charge);
 /* Of keys from low to high, both included. */
 uint64_t tree_count(const struct tree *t, uint64_t low, uint64_t high);
@@ -163,6 +174,12 @@ struct pindex {
     uint64_t entries; /* values over all rows */
     struct value_map values;
     struct tree trees[TREE_COUNT];
+    struct pindex_loading { /* of a stored one */
+        uint32_t sets[4];   /* rows that `indexed`, `other`, `nulls` and `special` are to have */
+        uint8_t key[9];     /* the last of trees; its last row */
+        uint32_t row;
+        bool begun;
+    } loading;
 };
 
 struct pindex_set {
@@ -180,7 +197,26 @@ struct pindex_set {
     struct slot_set known;
     struct charge known_charge;
     uint32_t known_end; /* above every slot that any index names */
+    bool stored;        /* what is there was paid for: no lookup stops early */
 };
+
+/* What keys of a stored index begin with. */
+enum stored_key {
+    STORED_INDEXED,
+    STORED_OTHER,
+    STORED_NULLS,
+    STORED_SPECIAL,
+    STORED_SETS,
+    STORED_VALUES = 0x10,
+    STORED_TREES = 0x20, /* + the tree */
+};
+static inline struct slot_set *pindex_set_of(struct pindex *index, unsigned which)
+{
+    struct slot_set *const sets[STORED_SETS] = {&index->indexed, &index->other, &index->nulls,
+                                                &index->special};
+
+    return sets[which];
+}
 
 /* The READY index on a path, or NULL; `lock` is held. */
 const struct pindex *pindex_on_locked(const struct pindex_set *set, const struct path *path);
@@ -192,6 +228,10 @@ const struct pindex *pindex_on_locked(const struct pindex_set *set, const struct
 bool pindex_put_row(struct pindex *index, uint32_t slot, struct slice payload);
 void pindex_take_row(struct pindex *index, uint32_t slot, struct slice payload);
 void pindex_clear(struct pindex *index); /* all of it, the memory given back */
+
+/* The same told to fn, as keys of a stored index. */
+bool pindex_tell_row(const struct pindex *index, struct slice payload,
+                     bool (*fn)(void *arg, struct slice key), void *arg);
 
 /* Keys of trees: of numbers in the tree of their kind; ordered as the values are. */
 uint64_t key_of_double(double v);
@@ -219,6 +259,8 @@ enum verdict {
 enum verdict parts_of(const struct pindex *index, const struct filter *f, const struct parts *out);
 /* Whether the index cut its texts as the condition wants them cut. */
 bool parts_words_fit(const struct pindex *index, const struct filter *f);
+/* Whether rows that have all of f->words are what the condition wants. */
+bool parts_words_help(const struct pindex *index, const struct filter *f);
 /* The areas a geo condition may be in. */
 void geo_parts(const struct pindex *index, const struct filter *f, const struct parts *out);
 /* False: not on the map (beyond 90 or 180 degrees). */

@@ -121,13 +121,6 @@ static struct known all_words(struct lookup *l, const struct pindex *index, cons
     return k;
 }
 
-static bool words_help(const struct pindex *index, const struct filter *f)
-{
-    /* Of a phrase the whole words are wanted, which an index of beginnings may not have. */
-    return (f->kind == FILTER_TEXT || (f->kind == FILTER_PHRASE && index->words.tokenizer == 0)) &&
-           f->word_count > 0 && parts_words_fit(index, f);
-}
-
 /* Rows with any value but null are not empty; rows without one and without a null are. */
 static struct known is_empty(struct lookup *l, const struct pindex *index)
 {
@@ -175,7 +168,7 @@ static struct known condition(struct lookup *l, const struct filter *f)
         return is_empty(l, index);
     if (f->kind == FILTER_EXISTS)
         return exists(l, index);
-    if (words_help(index, f))
+    if (parts_words_help(index, f))
         return all_words(l, index, f);
     u.bits = lookup_take(l);
     if (u.bits == NULL)
@@ -334,7 +327,7 @@ static uint64_t weight_of(const struct lookup *l, const struct filter *f)
         weight += weight_of(l, f->children[i]);
     if (index == NULL)
         return weight;
-    if (!words_help(index, f)) {
+    if (!parts_words_help(index, f)) {
         (void)parts_of(index, f, &parts);
         return weight;
     }
@@ -380,7 +373,7 @@ static struct known all_of(struct lookup *l, const struct filter *f)
     struct known k;
 
     if (f->child_count > 1 && f->child_count <= WEIGHED_CHILDREN_MAX &&
-        l->set->known.count >= WEIGHED_ROWS_MIN)
+        l->set->known.count >= WEIGHED_ROWS_MIN && !l->set->stored)
         return all_of_weighed(l, f);
     k = f->child_count == 0 ? everything(l, true) : look(l, f->children[0]);
     for (size_t i = 1; i < f->child_count && !l->failed; i++)

@@ -276,6 +276,13 @@ bool parts_words_fit(const struct pindex *index, const struct filter *f)
            f->cut.min_bytes == index->words.min_bytes && f->cut.max_bytes == index->words.max_bytes;
 }
 
+bool parts_words_help(const struct pindex *index, const struct filter *f)
+{
+    /* Of a phrase the whole words are wanted, which an index of beginnings may not have. */
+    return (f->kind == FILTER_TEXT || (f->kind == FILTER_PHRASE && index->words.tokenizer == 0)) &&
+           f->word_count > 0 && parts_words_fit(index, f);
+}
+
 static enum verdict any_word(const struct pindex *index, const struct filter *f,
                              const struct parts *out)
 {

@@ -8,10 +8,14 @@
 #include "filter/geo.h"
 #include "filter/words.h"
 
+typedef bool pindex_tell_fn(void *arg, struct slice key);
+
 struct row_walk {
     struct pindex *index;
     uint32_t slot;
-    bool taking; /* out; else in */
+    bool taking;          /* out; else in */
+    pindex_tell_fn *tell; /* neither: what would be put in */
+    void *tell_arg;
     bool failed;
     bool indexed, other, null, special;
     uint32_t texts;
@@ -50,13 +54,35 @@ int64_t time_of_key(uint64_t key)
 
 /* --- one value --- */
 
+static void tell(struct row_walk *w, uint8_t what, struct slice rest)
+{
+    uint8_t key[1 + PINDEX_KEY_BYTES_MAX];
+
+    assert(rest.bytes <= PINDEX_KEY_BYTES_MAX);
+    key[0] = what;
+    if (rest.bytes > 0)
+        memcpy(key + 1, rest.data, rest.bytes);
+    w->failed = w->failed || !w->tell(w->tell_arg, slice_make(key, 1 + rest.bytes));
+}
+
+static void tell_tree(struct row_walk *w, int tree, uint64_t key)
+{
+    uint8_t bytes[sizeof key];
+
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (uint8_t)(key >> (56 - 8 * i));
+    tell(w, (uint8_t)(STORED_TREES + tree), slice_make(bytes, sizeof bytes));
+}
+
 static void put_tree(struct row_walk *w, int tree, uint64_t key)
 {
     struct pindex *x = w->index;
     bool changed = false;
 
     w->indexed = true;
-    if (w->taking)
+    if (w->tell != NULL)
+        tell_tree(w, tree, key);
+    else if (w->taking)
         changed = tree_remove(&x->trees[tree], key, w->slot, &x->charge);
     else if (!tree_insert(&x->trees[tree], key, w->slot, &changed, &x->charge))
         w->failed = true;
@@ -70,7 +96,9 @@ static void put_key(struct row_walk *w, struct slice key)
     bool changed = false;
 
     w->indexed = true;
-    if (w->taking)
+    if (w->tell != NULL)
+        tell(w, STORED_VALUES, key);
+    else if (w->taking)
         changed = value_map_remove(&x->values, key, w->slot, &x->charge);
     else if (!value_map_add(&x->values, key, w->slot, &changed, &x->charge))
         w->failed = true;
@@ -170,13 +198,17 @@ static bool on_value(void *arg, const struct jbin_value *v)
 
 /* --- the row --- */
 
-static void put_set(struct row_walk *w, struct slot_set *s, bool wanted)
+static void put_set(struct row_walk *w, uint8_t which, bool wanted)
 {
+    struct pindex *x = w->index;
+    struct slot_set *s = pindex_set_of(x, which);
     bool added;
 
     if (!wanted || w->failed)
         return;
-    if (w->taking)
+    if (w->tell != NULL)
+        tell(w, which, slice_make(NULL, 0));
+    else if (w->taking)
         (void)slot_set_remove(s, w->slot, &w->index->charge);
     else if (!slot_set_add(s, w->slot, &added, &w->index->charge))
         w->failed = true;
@@ -187,10 +219,10 @@ static bool walk_row(struct row_walk *w, struct slice payload)
     struct jbin_value root = jbin_root(payload);
 
     (void)filter_each_value(w->index->path, &root, on_value, w);
-    put_set(w, &w->index->indexed, w->indexed);
-    put_set(w, &w->index->other, w->other);
-    put_set(w, &w->index->nulls, w->null);
-    put_set(w, &w->index->special, w->special);
+    put_set(w, STORED_INDEXED, w->indexed);
+    put_set(w, STORED_OTHER, w->other);
+    put_set(w, STORED_NULLS, w->null);
+    put_set(w, STORED_SPECIAL, w->special);
     return !w->failed;
 }
 
@@ -206,6 +238,14 @@ void pindex_take_row(struct pindex *index, uint32_t slot, struct slice payload)
     struct row_walk w = {.index = index, .slot = slot, .taking = true};
 
     (void)walk_row(&w, payload);
+}
+
+bool pindex_tell_row(const struct pindex *index, struct slice payload, pindex_tell_fn *fn,
+                     void *arg)
+{
+    struct row_walk w = {.index = (struct pindex *)(uintptr_t)index, .tell = fn, .tell_arg = arg};
+
+    return walk_row(&w, payload);
 }
 
 void pindex_clear(struct pindex *index)

@@ -10,6 +10,7 @@
 
 enum {
     SLOT_SET_MAP = UINT32_MAX, /* `room` of a set that is a bitmap */
+    SLOT_SET_ABSENT = UINT32_MAX - 1,
     MANY_FIRST = 8,
     MANY_MAX = 256,
     MAP_BYTES = 160, /* of an empty one, about */
@@ -212,10 +213,55 @@ bool slot_set_remove(struct slot_set *s, uint32_t slot, struct charge *charge)
     return true;
 }
 
+/* --- sets of stored indexes --- */
+
+void slot_set_make_absent(struct slot_set *s, uint32_t count)
+{
+    *s = (struct slot_set){.count = count, .room = SLOT_SET_ABSENT};
+}
+
+bool slot_set_is_absent(const struct slot_set *s)
+{
+    return s->room == SLOT_SET_ABSENT;
+}
+
+bool slot_set_append(struct slot_set *s, const uint32_t *slots, uint32_t count,
+                     struct charge *charge)
+{
+    uint32_t i = 0;
+
+    for (; i < count && s->room != SLOT_SET_MAP; i++) {
+        bool added;
+
+        if (!slot_set_add(s, slots[i], &added, charge))
+            return false;
+    }
+    if (i == count)
+        return true;
+    roaring_bitmap_add_many(s->map->bits, count - i, slots + i);
+    s->count += count - i;
+    return s->count < s->map->check_at || map_check(s, charge);
+}
+
+bool slot_set_fill(struct slot_set *s, uint32_t end, struct charge *charge)
+{
+    bool added = false;
+
+    for (uint32_t i = 0; i < end && s->room != SLOT_SET_MAP; i++)
+        if (!slot_set_add(s, i, &added, charge))
+            return false;
+    if (s->room == SLOT_SET_MAP) {
+        roaring_bitmap_add_range(s->map->bits, 0, end);
+        s->count = end;
+    }
+    return true;
+}
+
 bool slot_set_has(const struct slot_set *s, uint32_t slot)
 {
     uint32_t at;
 
+    assert(s->room != SLOT_SET_ABSENT);
     if (s->room == SLOT_SET_MAP)
         return roaring_bitmap_contains(s->map->bits, slot);
     at = place_in(s, slot);
@@ -228,7 +274,7 @@ void slot_set_free(struct slot_set *s, struct charge *charge)
         charge_give(charge, s->map->bytes + sizeof *s->map);
         roaring_bitmap_free(s->map->bits);
         mem_free(s->map);
-    } else if (s->room != 0) {
+    } else if (s->room != 0 && s->room != SLOT_SET_ABSENT) {
         charge_give(charge, s->room * sizeof *s->many);
         mem_free(s->many);
     }
@@ -300,6 +346,7 @@ static uint64_t count_container(const roaring_array_t *ra, int32_t i, const uint
 
 void slot_set_or(const struct slot_set *s, uint64_t *bits, uint32_t bit_count)
 {
+    assert(s->room != SLOT_SET_ABSENT);
     if (s->room == SLOT_SET_MAP) {
         const roaring_array_t *ra = &s->map->bits->high_low_container;
 
@@ -315,6 +362,7 @@ uint64_t slot_set_count_in(const struct slot_set *s, const uint64_t *bits, uint3
 {
     uint64_t count = 0;
 
+    assert(s->room != SLOT_SET_ABSENT);
     if (s->room == SLOT_SET_MAP) {
         const roaring_array_t *ra = &s->map->bits->high_low_container;
 

@@ -265,6 +265,33 @@ bool tree_remove(struct tree *t, uint64_t key, uint32_t slot, struct charge *cha
     return true;
 }
 
+bool tree_append(struct tree *t, uint64_t key, const uint32_t *slots, uint32_t count,
+                 struct charge *charge)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct tree_top *last = t->leaves == 0 ? NULL : &t->tops[t->leaves - 1];
+
+        if (last == NULL || last->count == LEAF_MAX) {
+            struct tree_leaf *leaf = tops_grow(t, charge)
+                                         ? leaf_make(last == NULL ? LEAF_FIRST : LEAF_MAX, charge)
+                                         : NULL;
+
+            if (leaf == NULL)
+                return false;
+            top_put(t, t->leaves, leaf, 0);
+            last = &t->tops[t->leaves - 1];
+        } else if (last->count == last->leaf->room && !leaf_grow(last, charge)) {
+            return false;
+        }
+        last->leaf->keys[last->count] = key;
+        last->leaf->slots[last->count] = slots[i];
+        if (last->count++ == 0)
+            note_first(last);
+        t->count++;
+    }
+    return true;
+}
+
 void tree_free(struct tree *t, struct charge *charge)
 {
     for (uint32_t i = 0; i < t->leaves; i++)
