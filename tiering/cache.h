@@ -50,7 +50,9 @@ struct cache_options {
 };
 NODISCARD
 status cache_open(const struct cache_options *options, struct cache **out, struct err *err);
-void cache_close(struct cache *c); /* no reader inside; accepts NULL */
+/* No reader inside; accepts NULL. While something is borrowed, pinned or charged still it is not
+ * freed, so that nobody is left with memory that is gone: the log says so. */
+void cache_close(struct cache *c);
 
 enum cache_class { CACHE_PINNED, CACHE_CODES, CACHE_ROWS, CACHE_PAYLOAD, CACHE_IDS, CACHE_SCAN };
 

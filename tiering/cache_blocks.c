@@ -51,6 +51,12 @@ static uint32_t ghosts_for(uint64_t bytes_max)
     return max;
 }
 
+uint64_t cache_tables_bytes(const struct cache *c)
+{
+    return c->table_size * sizeof *c->table +
+           c->ghost_max * (sizeof *c->ghosts + sizeof *c->ghost_table);
+}
+
 status cache_tables_make(struct cache *c, struct err *err)
 {
     c->ghost_max = ghosts_for(c->bytes_max);
@@ -62,10 +68,7 @@ status cache_tables_make(struct cache *c, struct err *err)
         cache_tables_free(c);
         return err_set(err, ST_NOMEM, "out of memory for the cache's tables");
     }
-    cache_count(c,
-                c->table_size * sizeof *c->table +
-                    c->ghost_max * (sizeof *c->ghosts + sizeof *c->ghost_table),
-                false);
+    cache_count(c, cache_tables_bytes(c), false);
     c->newest.newer = c->newest.older = &c->newest;
     return ST_OK;
 }

@@ -107,6 +107,7 @@ bool cache_ghost_take(struct cache *c, uint64_t hash);
 NODISCARD
 status cache_tables_make(struct cache *c, struct err *err);
 void cache_tables_free(struct cache *c);
+uint64_t cache_tables_bytes(const struct cache *c);
 
 /* --- fetches: cache_flight.c (their course), cache_send.c (requests) --- */
 struct cache_reader { /* on the stack of cache_read() */

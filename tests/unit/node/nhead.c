@@ -186,16 +186,22 @@ static status note_first(void *arg, uint64_t lsn, struct slice payload, struct e
     return ST_OK;
 }
 
-/* Of a closed node. */
-uint64_t nhead_first_in_log(struct nworld *w, struct collection *c)
+struct nhead_log nhead_log(const struct collection *c)
 {
-    char wal_dir[FS_PATH_BYTES];
     char snapshot_dir[FS_PATH_BYTES];
+    struct nhead_log log;
+
+    assert_int_equal(collection_paths(c, log.dir, snapshot_dir, NULL), ST_OK);
+    memcpy(log.id, c->id, sizeof log.id);
+    return log;
+}
+
+uint64_t nhead_first_in_log(struct nworld *w, const struct nhead_log *log)
+{
     struct wal_salvage found;
     uint64_t first = 0;
 
-    assert_int_equal(collection_paths(c, wal_dir, snapshot_dir, NULL), ST_OK);
-    assert_int_equal(wal_salvage(nworld_fs(w), wal_dir, c->id, note_first, &first, &found, NULL),
+    assert_int_equal(wal_salvage(nworld_fs(w), log->dir, log->id, note_first, &first, &found, NULL),
                      ST_OK);
     return first;
 }

@@ -29,7 +29,13 @@ struct nhead_facts {
 };
 struct nhead_facts nhead_facts(struct collection *c);
 status nhead_delete(struct collection *c, uint64_t first, uint64_t last, struct err *err);
-uint64_t nhead_first_in_log(struct nworld *w, struct collection *c);
+struct nhead_log { /* where a collection's log lies */
+    char dir[FS_PATH_BYTES];
+    uint8_t id[16];
+};
+struct nhead_log nhead_log(const struct collection *c);
+/* Of a closed node: an open one trims it at any time. */
+uint64_t nhead_first_in_log(struct nworld *w, const struct nhead_log *log);
 bool nhead_has_checkpoint(struct nworld *w, struct collection *c);
 
 #endif

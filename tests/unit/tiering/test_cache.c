@@ -194,6 +194,36 @@ static void what_is_pinned_or_borrowed_stays(void **state)
     case_close(&c);
 }
 
+/* A node that ends with something borrowed does not take it away from who has it. */
+static void a_closed_cache_is_there_while_something_is_borrowed(void **state)
+{
+    struct cache_want w = case_want(0, 0);
+    struct cache_block *block;
+    struct cache_terms terms;
+    struct cache_case c;
+
+    (void)state;
+    case_open(&c, 4 * CASE_COST);
+    terms = case_terms(&c);
+    assert_int_equal(cache_read(c.cache, &terms, &w, 1, NULL), ST_OK);
+    block = w.block;
+    cache_close(c.cache); /* borrowed */
+    case_check_body(&w);
+    cache_pin(c.cache, &w);
+    cache_give_back(c.cache, &w, 1);
+    cache_close(c.cache); /* pinned */
+    cache_unpin(c.cache, block);
+    cache_charge(c.cache, 1);
+    cache_close(c.cache); /* charged */
+    cache_uncharge(c.cache, 1);
+    assert_int_equal(cache_read(c.cache, &terms, &w, 1, NULL), ST_OK);
+    (void)cache_forget(c.cache, w.object);
+    cache_close(c.cache); /* borrowed, and nobody finds it any more */
+    case_check_body(&w);
+    cache_give_back(c.cache, &w, 1);
+    case_close(&c);
+}
+
 /* More than there is room for goes through and leaves the rest alone. */
 static void a_read_of_more_than_there_is_goes_through_uncached(void **state)
 {
@@ -353,6 +383,7 @@ int main(void)
         cmocka_unit_test(ghosts_are_of_twice_the_size),
         cmocka_unit_test(a_scan_uses_what_is_there_and_evicts_nothing),
         cmocka_unit_test(what_is_pinned_or_borrowed_stays),
+        cmocka_unit_test(a_closed_cache_is_there_while_something_is_borrowed),
         cmocka_unit_test(a_read_of_more_than_there_is_goes_through_uncached),
         cmocka_unit_test(a_forgotten_object_leaves_what_is_borrowed),
         cmocka_unit_test(room_for_codes_is_half_of_what_is_not_pinned),
