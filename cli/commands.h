@@ -22,5 +22,7 @@ int cli_export(int argc, char **argv);         /* cli_export.c */
 int cli_restore(int argc, char **argv); /* cli_restore.c */
 int cli_verify(int argc, char **argv);  /* cli_verify.c */
 int cli_probe(int argc, char **argv);   /* cli_probe.c */
+/* Of two files. */
+int cli_bench(int argc, char **argv); /* cli_bench.c */
 
 #endif

@@ -36,6 +36,7 @@ static const char help_text[] =
     "  restore         a data directory made anew from a bucket\n"
     "  verify          checks a data directory and a bucket\n"
     "  probe           what a store can do, and whether a node can rely on it\n"
+    "  bench           the index alone, for who measures it\n"
     "\n"
     "Each command has --help. Everything else is REST: docs/api.md.\n";
 
@@ -71,7 +72,8 @@ int main(int argc, char **argv)
                     {"take-ownership", cli_take_ownership},
                     {"restore", cli_restore},
                     {"verify", cli_verify},
-                    {"probe", cli_probe}};
+                    {"probe", cli_probe},
+                    {"bench", cli_bench}};
 
     if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
                       strcmp(argv[1], "help") == 0)) {
