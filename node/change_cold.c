@@ -30,7 +30,9 @@ status change_read_cold(struct change_op *op, struct err *err)
         return err_set(err, ST_NOMEM, "out of memory for a change of %zu documents", count);
     st = cold_reads_begin(op->c, &(struct read_limits){.stop = &op->c->node->stopping}, &r, err);
     if (st == ST_OK)
-        st = cold_docs(&r, op->batch.ids + op->batch.at, count, &want, &op->cold.arena,
-                       op->cold.docs, err);
+        do
+            st = cold_docs(&r, op->batch.ids + op->batch.at, count, &want, &op->cold.arena,
+                           op->cold.docs, err);
+        while (cold_reads_again(&r, st));
     return cold_reads_end(&r, st, err);
 }

@@ -4,6 +4,8 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
+enum { WORK_POLL_MS = 5 };
+
 static const char NOT_YET[] = "what the collection has in the bucket is not known yet: the bucket "
                               "was not reached since the start";
 
@@ -50,6 +52,26 @@ bool cold_is(const struct collection *c)
     return atomic_load_explicit(&c->policy, memory_order_acquire) == NODE_S3_ONLY;
 }
 
+bool cold_work_try(struct collection *c)
+{
+    return !atomic_exchange_explicit(&c->cold->worked_on, true, memory_order_acquire);
+}
+
+bool cold_work_begin(struct collection *c)
+{
+    while (!cold_work_try(c)) {
+        if (atomic_load(&c->node->stopping))
+            return false;
+        bucket_pause(c->node, WORK_POLL_MS);
+    }
+    return true;
+}
+
+void cold_work_end(struct collection *c)
+{
+    atomic_store_explicit(&c->cold->worked_on, false, memory_order_release);
+}
+
 void cold_apply_begin(struct collection *c)
 {
     lock_take(&c->cold->apply);
@@ -74,12 +96,22 @@ status cold_hold(struct collection *c, struct cold_set **out, struct err *err)
     return *out == NULL ? ST_UNAVAILABLE : ST_OK;
 }
 
+bool cold_set_is(struct collection *c, const struct cold_set *set)
+{
+    bool is;
+
+    lock_take(&c->cold->set.lock);
+    is = c->cold->set.now == set;
+    lock_drop(&c->cold->set.lock);
+    return is;
+}
+
 static void on_free(void *arg)
 {
     struct cold_past *past = arg;
     struct collection *c = past->c;
 
-    atomic_store(&past->free, true); /* it is the publish thread's from here on */
+    atomic_store(&past->free, true); /* who works on the collection frees it */
     node_collection_unpin(c);
 }
 
@@ -113,6 +145,7 @@ status cold_swap(struct collection *c, struct cold_set *set, uint64_t floor, str
 
 status cold_begin(struct collection *c, struct err *err)
 {
+    struct tier_stream_status s;
     struct manifest none;
     status st;
 
@@ -120,6 +153,8 @@ status cold_begin(struct collection *c, struct err *err)
     memcpy(none.collection, c->id, sizeof none.collection);
     st = cold_open_set(c, &none, err);
     manifest_free(&none);
+    if (st == ST_OK && ship_status(c, &s)) /* what the root names has rows of the head */
+        atomic_store(&c->cold->revision, s.manifest_revision);
     return st;
 }
 

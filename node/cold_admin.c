@@ -59,7 +59,9 @@ status node_cold_warm(struct collection *c, uint64_t deadline_ns, const _Atomic 
     if (st != ST_OK)
         return st;
     if (r.set != NULL)
-        st = cold_set_warm(r.set, &r.terms, bytes, err);
+        do
+            st = cold_set_warm(r.set, &r.terms, bytes, err);
+        while (cold_reads_again(&r, st));
     return cold_reads_end(&r, st, err);
 }
 

@@ -106,6 +106,15 @@ static void note_marks(const void *arg, struct bucket_marks *marks)
     marks->cold_floor = cold_floor_of(&f->after);
 }
 
+static void forget_counted(struct folding *f)
+{
+    struct collection *c = f->p.c;
+
+    atomic_store(&c->cold->fold_wanted, false);
+    atomic_fetch_sub(&c->ops_since_fold, f->ops);
+    atomic_fetch_sub(&c->bytes_since_fold, f->bytes);
+}
+
 /* The root names it. */
 static void is_committed(struct folding *f)
 {
@@ -115,9 +124,7 @@ static void is_committed(struct folding *f)
     c->cold->committed = cold_floor_of(&f->after);
     ship_change_marks(c, note_marks, f);
     ship_remember(c);
-    atomic_store(&c->cold->fold_wanted, false);
-    atomic_fetch_sub(&c->ops_since_fold, f->ops);
-    atomic_fetch_sub(&c->bytes_since_fold, f->bytes);
+    forget_counted(f);
     atomic_fetch_add(&c->compactions, 1);
     log_info("folded",
              "collection_id=%s revision=%" PRIu64 " lsn=%" PRIu64 " rows=%" PRIu64 " dead=%" PRIu64
@@ -142,7 +149,7 @@ static status fold(struct folding *f, struct err *err)
     if (st != ST_OK)
         return st;
     if (!is_worth_it(f)) {
-        atomic_store(&c->cold->fold_wanted, false);
+        forget_counted(f);
         return ST_OK;
     }
     st = fold_run(&f->options, f->p.has_before ? &f->p.before : NULL, &f->after, &f->report, err);
@@ -151,7 +158,7 @@ static status fold(struct folding *f, struct err *err)
     return st;
 }
 
-status cold_fold_now(struct collection *c, bool all, struct publish_report *out, struct err *err)
+static status fold_now(struct collection *c, bool all, struct publish_report *out, struct err *err)
 {
     struct folding *f = mem_zero(sizeof *f);
     status st;
@@ -173,6 +180,18 @@ status cold_fold_now(struct collection *c, bool all, struct publish_report *out,
     publishing_close(&f->p);
     mem_free(f);
     return st == ST_OK ? ST_OK : err_wrap(err, st, "fold");
+}
+
+status cold_fold_now(struct collection *c, bool all, struct publish_report *out, struct err *err)
+{
+    status st;
+
+    memset(out, 0, sizeof *out);
+    if (!cold_work_begin(c))
+        return err_set(err, ST_CLOSED, "the node is stopping");
+    st = fold_now(c, all, out, err);
+    cold_work_end(c);
+    return st;
 }
 
 /* --- what is due --- */
@@ -209,7 +228,7 @@ static bool fold_turn(struct collection *c)
 
     if (!may_fold(c) || !fold_due(c))
         return false;
-    st = cold_fold_now(c, false, &report, &err);
+    st = fold_now(c, false, &report, &err);
     if (st != ST_CLOSED && !atomic_load(&c->node->stopping))
         publish_told(c, st, &report, &err);
     return st == ST_OK;
@@ -237,10 +256,12 @@ bool cold_turn(struct collection *c)
     enum collection_state state = atomic_load_explicit(&c->seq.state, memory_order_acquire);
     bool folded;
 
-    if (!cold_is(c) || (state != COLLECTION_SERVING && state != COLLECTION_READ_ONLY))
+    if (!cold_is(c) || (state != COLLECTION_SERVING && state != COLLECTION_READ_ONLY) ||
+        !cold_work_try(c))
         return false;
     folded = fold_turn(c);
     settle_turn(c);
     cold_give_up_turn(c);
+    cold_work_end(c);
     return folded;
 }

@@ -10,7 +10,7 @@ struct cold_spool;
 /* A set that another took the place of: as long as somebody holds it the head keeps what is above
  * its floor. */
 struct cold_past {
-    struct cold_past *next; /* the publish thread's */
+    struct cold_past *next; /* who works on it has it */
     struct collection *c;   /* pinned until it is free */
     uint64_t floor;
     _Atomic bool free;
@@ -40,7 +40,11 @@ struct cold {
     uint64_t loaded_floor;    /* the loader's: of the manifest's cold segments */
     struct cold_spool *spool; /* the loader's: records behind the floor, for the new log */
 
-    /* The publish thread's; before that, who loads. */
+    _Atomic uint64_t revision; /* of the manifest whose set this is */
+    _Atomic bool foreign;      /* the root named another node when it was last read */
+    _Atomic bool worked_on;    /* cold_work_try() */
+
+    /* Who works on it has these; before that, who loads. */
     struct cold_past *past;
     uint64_t given_up_lsn; /* the head has everything above it */
     uint64_t committed;    /* the largest floor that a root was seen to name */
@@ -48,18 +52,27 @@ struct cold {
     uint64_t settle_next_ms;
     bool merge_due; /* dead rows of the segments say so */
     bool went_back; /* the bucket's floor is behind ours */
-    uint64_t open_next_ms, fold_next_ms;
+    uint64_t open_next_ms;
+    uint64_t follow_due_ms;  /* while another node owns it */
+    uint64_t follow_next_ms; /* where an object was missing */
     uint32_t open_failures;
 };
+
+/* Sets are opened and folded and the head gives up by one at a time; true: by the caller, until
+ * cold_work_end(). Work takes long and waits for the network. */
+bool cold_work_try(struct collection *c);
+bool cold_work_begin(struct collection *c); /* waits; false: the node is stopping */
+void cold_work_end(struct collection *c);
 
 /* Of the set, about: before what the head overrides. 0: none, or it is not open. */
 uint64_t cold_rows_now(struct collection *c);
 NODISCARD
 status cold_create(struct collection *c, struct err *err);
 void cold_destroy(struct collection *c); /* nobody holds a set; after a failed _create too */
-/* `set` is what is read from now on; it is c's then. The publish thread, or before any reader. */
+/* `set` is what is read from now on; it is c's then. Who works on it, or before any reader. */
 NODISCARD
 status cold_swap(struct collection *c, struct cold_set *set, uint64_t floor, struct err *err);
+bool cold_set_is(struct collection *c, const struct cold_set *set); /* that is the one now */
 /* A set of no segments over a floor of 0: what there is, is the head. */
 NODISCARD
 status cold_begin(struct collection *c, struct err *err);
@@ -74,9 +87,18 @@ void cold_await(struct collection *c);
 void cold_decided(struct collection *c);
 /* What the floor of a manifest says of cold rows; NULL: there is none. */
 uint64_t cold_floor_of(const struct manifest *m);
+struct cold_open_terms {
+    uint64_t deadline_ns;
+    const _Atomic bool *stop;
+};
+struct cold_open_terms cold_open_patiently(const struct collection *c);
 NODISCARD
 status cold_open_set(struct collection *c, const struct manifest *m, struct err *err);
-void cold_open_turn(struct collection *c);
+/* What the root names, if that is another manifest; who works on it. */
+NODISCARD
+status cold_open_now(struct collection *c, const struct cold_open_terms *terms, struct err *err);
+void cold_open_failed(struct collection *c, const struct err *err); /* it is tried again later */
+void cold_open_turn(struct collection *c);                          /* cold_follow.c */
 /* The bucket names less than it did: rows between are nowhere. */
 NODISCARD
 status cold_check_floor(struct collection *c, uint64_t floor, struct err *err);

@@ -22,6 +22,7 @@ struct cold_reads {
     struct cold_set *set; /* NULL: no cold segments */
     struct cold_terms terms;
     struct cold_stats stats;
+    unsigned follows;
 };
 /* limits may be NULL. _end() after a failed _begin() too. */
 NODISCARD
@@ -31,6 +32,11 @@ status cold_reads_begin(struct collection *c, const struct read_limits *limits,
  * object is not there ST_CORRUPT; neither is said of a document. */
 NODISCARD
 status cold_reads_outcome(status st, struct err *err);
+/* What came of asking the set: an object of it was not there, as another owner's collector took it.
+ * True: it has given way to the set the root names by now, and all is to be asked anew. Waits for
+ * the network within the deadline; a GET or two and the new footers. cold_follow.c */
+NODISCARD
+bool cold_reads_again(struct cold_reads *r, status st);
 NODISCARD
 status cold_reads_end(struct cold_reads *r, status st, struct err *err);
 

@@ -111,25 +111,26 @@ static status read_manifest(struct collection *c, const struct ask *ask, const s
     return st == ST_OK ? ST_OK : err_wrap(err, st, "read %s", key);
 }
 
-static status read_now(struct collection *c, struct manifest *out, struct err *err)
+struct opening {
+    struct collection *c;
+    const struct cold_open_terms *terms;
+    uint64_t give_up_ms;
+    struct root root;
+    struct manifest manifest;
+};
+
+static struct ask ask_of(const struct opening *o)
 {
-    struct node *node = c->node;
-    const struct ask ask = {
+    const struct node *node = o->c->node;
+
+    return (struct ask){
         .store = node->options.store,
         .clock = node->options.clock,
         .rand = node->options.rand,
-        .stop = &node->stopping,
+        .stop = o->terms->stop,
         .policy = objstore_retry_background(100, 1000, OPEN_TRIES_HARD),
-        .give_up_ms = OPEN_GIVE_UP_MS,
+        .give_up_ms = o->give_up_ms,
     };
-    struct root *root = mem_alloc(sizeof *root);
-    status st =
-        root == NULL ? err_set(err, ST_NOMEM, "out of memory") : read_root(c, &ask, root, err);
-
-    if (st == ST_OK && root->has_manifest)
-        st = read_manifest(c, &ask, root, out, err);
-    mem_free(root);
-    return st;
 }
 
 /* --- opening --- */
@@ -150,16 +151,17 @@ static bool merge_due(const struct manifest *m)
     return due;
 }
 
-status cold_open_set(struct collection *c, const struct manifest *m, struct err *err)
+static status open_set(struct collection *c, const struct manifest *m,
+                       const struct cold_open_terms *terms, struct err *err)
 {
     struct cold *cold = c->cold;
     struct cold_set_options options = {
         .cache = c->node->cache,
         .account = &cold->account,
         .manifest = m,
-        .before = cold->set.now, /* this thread alone changes it */
-        .deadline_ns = clock_mono_ns(c->node->options.clock) + (uint64_t)OPEN_SET_MS * 1000000,
-        .stop = &c->node->stopping,
+        .before = cold->set.now, /* who works on it alone changes it */
+        .deadline_ns = terms->deadline_ns,
+        .stop = terms->stop,
     };
     struct cold_set *set = NULL;
     status st;
@@ -176,10 +178,25 @@ status cold_open_set(struct collection *c, const struct manifest *m, struct err 
         cold_set_drop(set);
         return st;
     }
+    atomic_store(&cold->revision, m->revision);
     if (cold_floor_of(m) > cold->committed)
         cold->committed = cold_floor_of(m);
     cold->merge_due = merge_due(m);
     return ST_OK;
+}
+
+struct cold_open_terms cold_open_patiently(const struct collection *c)
+{
+    return (struct cold_open_terms){.deadline_ns = clock_mono_ns(c->node->options.clock) +
+                                                   (uint64_t)OPEN_SET_MS * 1000000,
+                                    .stop = &c->node->stopping};
+}
+
+status cold_open_set(struct collection *c, const struct manifest *m, struct err *err)
+{
+    const struct cold_open_terms terms = cold_open_patiently(c);
+
+    return open_set(c, m, &terms, err);
 }
 
 static void tell(struct collection *c, const char *why)
@@ -211,58 +228,70 @@ static void back_again(struct collection *c)
         collection_set_state(c, COLLECTION_SERVING, NULL);
 }
 
-static status open_now(struct collection *c, struct err *err)
+/* What the root names, unless that is open. */
+static status open_named(struct opening *o, struct err *err)
 {
-    struct manifest m;
+    struct collection *c = o->c;
+    const struct ask ask = ask_of(o);
+    uint64_t revision = o->root.has_manifest ? o->root.manifest_revision : 0;
+    status st = ST_OK;
+
+    if (c->cold->set.now != NULL && revision == atomic_load(&c->cold->revision))
+        return ST_OK;
+    if (o->root.has_manifest)
+        st = read_manifest(c, &ask, &o->root, &o->manifest, err);
+    if (st == ST_OK && (st = cold_check_floor(c, cold_floor_of(&o->manifest), err)) != ST_OK)
+        gone_back(c, err);
+    return st == ST_OK ? open_set(c, &o->manifest, o->terms, err) : st;
+}
+
+static const char *own_name(const struct node *node)
+{
+    return node->owner_id != NULL ? node->owner_id : node->node_id;
+}
+
+status cold_open_now(struct collection *c, const struct cold_open_terms *terms, struct err *err)
+{
+    uint64_t now_ns = clock_mono_ns(c->node->options.clock);
+    struct opening *o = mem_zero(sizeof *o);
+    struct ask ask;
     status st;
 
-    manifest_init(&m);
-    memcpy(m.collection, c->id, sizeof m.collection);
-    st = read_now(c, &m, err);
-    if (st == ST_OK && (st = cold_check_floor(c, cold_floor_of(&m), err)) != ST_OK)
-        gone_back(c, err);
-    if (st == ST_OK)
-        st = cold_open_set(c, &m, err);
+    if (o == NULL)
+        return err_set(err, ST_NOMEM, "out of memory");
+    o->c = c;
+    o->terms = terms;
+    o->give_up_ms = terms->deadline_ns > now_ns ? (terms->deadline_ns - now_ns) / 1000000 + 1 : 1;
+    if (o->give_up_ms > OPEN_GIVE_UP_MS)
+        o->give_up_ms = OPEN_GIVE_UP_MS;
+    ask = ask_of(o);
+    manifest_init(&o->manifest);
+    memcpy(o->manifest.collection, c->id, sizeof o->manifest.collection);
+    st = read_root(c, &ask, &o->root, err);
+    if (st == ST_OK) {
+        atomic_store(&c->cold->foreign,
+                     strncmp(o->root.node_id, own_name(c->node), sizeof o->root.node_id) != 0);
+        st = open_named(o, err);
+    }
     if (st == ST_OK)
         back_again(c);
-    manifest_free(&m);
+    manifest_free(&o->manifest);
+    mem_free(o);
     return st;
 }
 
-void cold_want_open(struct collection *c)
-{
-    atomic_store(&c->cold->open_wanted, true);
-}
-
-void cold_open_turn(struct collection *c)
+void cold_open_failed(struct collection *c, const struct err *err)
 {
     struct cold *cold = c->cold;
-    uint64_t now = now_ms(c->node);
     uint64_t wait = OPEN_RETRY_MS_MIN;
-    struct err err = {0};
-    bool wanted = atomic_load(&cold->open_wanted);
-    enum collection_state state = atomic_load_explicit(&c->seq.state, memory_order_acquire);
 
-    if (!cold_is(c) || (state != COLLECTION_SERVING && state != COLLECTION_READ_ONLY)) {
-        if (state != COLLECTION_LOADING)
-            cold_decided(c);
-        return;
-    }
-    if ((cold->set.now != NULL && !wanted) || now < cold->open_next_ms)
-        return;
-    if (open_now(c, &err) == ST_OK) {
-        atomic_store(&cold->open_wanted, false);
-        cold->open_failures = 0;
-        cold->open_next_ms = 0;
-        return;
-    }
     for (uint32_t i = 0; i < cold->open_failures && wait < OPEN_RETRY_MS_MAX; i++)
         wait *= 2;
     cold->open_failures++;
     cold->open_next_ms = now_ms(c->node) + wait;
-    tell(c, err.text);
+    tell(c, err->text);
     cold_decided(c);
     if (cold->open_failures == 1)
         log_warn("a collection's cold segments cannot be opened, it is tried again",
-                 "collection_id=%s err=%s", c->id_text, err.text);
+                 "collection_id=%s err=%s", c->id_text, err->text);
 }

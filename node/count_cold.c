@@ -165,21 +165,33 @@ static status count_matching(struct cold_reads *r, const struct filter *filter,
 
 /* --- */
 
+static status count_both(struct cold_reads *r, const struct filter *filter, bool exact,
+                         const struct read_limits *limits, struct arena *arena, uint64_t *out,
+                         struct err *err)
+{
+    struct collection *c = r->c;
+    uint64_t head = slots_live_count(c->slots);
+
+    if (!filter_is_all(filter))
+        return count_matching(r, filter, limits, arena, out, err);
+    if (exact || head + tombstones_count(c) <= EXACT_HEAD_MAX)
+        return count_all(r, out, err);
+    *out = cold_set_rows(r->set) + head;
+    return ST_OK;
+}
+
 status count_cold(struct collection *c, const struct filter *filter, bool exact,
                   const struct read_limits *limits, struct arena *arena, uint64_t *out,
                   struct err *err)
 {
-    uint64_t head = slots_live_count(c->slots);
     struct cold_reads r;
     status st = cold_reads_begin(c, limits, &r, err);
 
     if (st == ST_OK && r.set == NULL)
         st = count_head(c, filter, exact, limits, arena, out, err);
-    else if (st == ST_OK && !filter_is_all(filter))
-        st = count_matching(&r, filter, limits, arena, out, err);
-    else if (st == ST_OK && !exact && head + tombstones_count(c) > EXACT_HEAD_MAX)
-        *out = cold_set_rows(r.set) + head;
     else if (st == ST_OK)
-        st = count_all(&r, out, err);
+        do
+            st = count_both(&r, filter, exact, limits, arena, out, err);
+        while (cold_reads_again(&r, st));
     return cold_reads_end(&r, st, err);
 }

@@ -319,8 +319,8 @@ status node_facet(struct collection *c, const struct path *key, const struct fil
                   uint32_t limit, bool exact, const struct read_limits *limits, struct arena *arena,
                   struct facet_hit **out, uint32_t *count, struct err *err)
 {
-    struct faceting f = {.c = c, .key = key, .arena = arena};
-    struct faceting cold = f;
+    const struct faceting fresh = {.c = c, .key = key, .arena = arena};
+    struct faceting f = fresh, cold = fresh;
     struct cold_reads reads = {0};
     struct epoch_guard guard;
     const bool waits = cold_is(c);
@@ -334,7 +334,10 @@ status node_facet(struct collection *c, const struct path *key, const struct fil
     if (waits)
         st = cold_reads_begin(c, limits, &reads, err);
     if (st == ST_OK)
-        st = count_cold_rows(&cold, filter, &reads, err);
+        do {
+            cold = fresh;
+            st = count_cold_rows(&cold, filter, &reads, err);
+        } while (cold_reads_again(&reads, st));
     if (st == ST_OK) {
         guard = epoch_enter(c->node->epoch);
         st = facet(&f, filter, limits, &cold.seen, err);

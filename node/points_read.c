@@ -74,7 +74,9 @@ static status retrieve_cold(struct collection *c, const struct docid *ids, size_
             once[asked++] = ids[i];
     st = cold_reads_begin(c, &want->limits, &reads, err);
     if (st == ST_OK)
-        st = cold_docs(&reads, once, asked, want, arena, docs, err);
+        do
+            st = cold_docs(&reads, once, asked, want, arena, docs, err);
+        while (cold_reads_again(&reads, st));
     st = cold_reads_end(&reads, st, err);
     for (size_t i = 0; st == ST_OK && i < asked; i++)
         if (docs[i].found)

@@ -41,8 +41,10 @@ static status on_commit(void *arg, uint64_t revision, const struct object_ref *m
                         struct err *err)
 {
     const struct commit commit = {revision, manifest, floor, lineages_absorbed, base_complete};
+    struct collection *c = arg;
+    uint64_t wait_ms = c->node->options.commit_wait_ms;
 
-    return ship_call(arg, start_commit, &commit, PUBLISH_COMMIT_MS, err);
+    return ship_call(c, start_commit, &commit, wait_ms != 0 ? wait_ms : PUBLISH_COMMIT_MS, err);
 }
 
 /* Rows that died before they were read are in no segment; what killed them has to be in the bucket

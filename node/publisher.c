@@ -4,7 +4,6 @@
  * publishes what is due, one collection at a time (docs/protocol.md, "Publishing"), and does what
  * operators ask of snapshots. What fails is tried again later and later; what a person has to look
  * at is a dead letter. */
-#include "node/cold.h"
 #include "node/cold_internal.h"
 #include "node/publish_step.h"
 
@@ -97,7 +96,10 @@ static void publish_note(const struct publishing_now *now, const struct manifest
     unsigned what = now->what;
     const struct published p = {
         .c = c, .what = what, .graphs_made = now->graphs_made, .m = m, .r = r, .lsn = lsn};
+    uint64_t open = now->p.root.has_manifest ? now->p.root.manifest_revision : 0;
 
+    if (cold_is(c)) /* the same cold segments as the one before, or none */
+        (void)atomic_compare_exchange_strong(&c->cold->revision, &open, r->revision);
     ship_change_marks(c, note_marks, &p);
     ship_remember(c);
     ship_base_done(c);

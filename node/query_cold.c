@@ -22,7 +22,7 @@ struct candidate {
 
 struct cold_query_run {
     struct querying *q;
-    struct cold_reads reads;
+    struct cold_reads *reads;
     const struct filter *filter;
     struct candidate *items;
     uint32_t count;
@@ -74,8 +74,8 @@ static status take_within(struct cold_query_run *run)
     if (rows == NULL || run->items == NULL)
         return no_memory(run);
     if (count > 0)
-        st = cold_set_get(run->reads.set, q->within, count, run->filter != NULL ? COLD_PAYLOAD : 0,
-                          vectors, &run->reads.terms, q->arena, rows, &run->reads.stats, q->err);
+        st = cold_set_get(run->reads->set, q->within, count, run->filter != NULL ? COLD_PAYLOAD : 0,
+                          vectors, &run->reads->terms, q->arena, rows, &run->reads->stats, q->err);
     for (size_t i = 0; st == ST_OK && i < count; i++)
         if (rows[i].found && admits(run, &rows[i]))
             add(run, &rows[i],
@@ -137,8 +137,8 @@ static status take_nearest(struct cold_query_run *run)
     ask.limit = room_for(q, QUERY_SPARE);
     for (;;) {
         ask.spare = ask.limit - room_for(q, 0);
-        st = cold_set_query(run->reads.set, &ask, &run->reads.terms, q->arena, &hits, &count,
-                            &run->partial, &run->reads.stats, q->err);
+        st = cold_set_query(run->reads->set, &ask, &run->reads->terms, q->arena, &hits, &count,
+                            &run->partial, &run->reads->stats, q->err);
         if (st != ST_OK || run->partial || ask.limit >= most ||
             !is_tied(run, hits, count, ask.limit))
             break;
@@ -277,7 +277,7 @@ static status answer(struct cold_query_run *run)
         if (run->items[i].match == NULL)
             rows[wanted++] = run->items[i].row;
     if (want.payload || want.vectors != 0)
-        st = cold_docs_at(&run->reads, rows, wanted, &want, q->arena, docs, q->err);
+        st = cold_docs_at(run->reads, rows, wanted, &want, q->arena, docs, q->err);
     if (st == ST_TIMEOUT) {
         keep_head_alone(run);
         st = ST_OK;
@@ -306,7 +306,7 @@ static const char *plan_name(const struct cold_query_run *run)
 
 static void tell_stats(struct cold_query_run *run)
 {
-    const struct cold_stats *s = &run->reads.stats;
+    const struct cold_stats *s = &run->reads->stats;
     struct query_result *out = run->q->out;
 
     out->plan = plan_name(run);
@@ -364,10 +364,18 @@ static status run_all(struct cold_query_run *run)
 
 status query_cold(struct querying *q)
 {
-    struct cold_query_run run = {.q = q};
-    status st = cold_reads_begin(q->c, &q->limits, &run.reads, q->err);
+    const struct query_result before = *q->out;
+    struct cold_query_run run;
+    struct cold_reads reads;
+    status st = cold_reads_begin(q->c, &q->limits, &reads, q->err);
 
-    if (st == ST_OK)
-        st = run.reads.set == NULL ? query_head(q) : run_all(&run);
-    return cold_reads_end(&run.reads, st, q->err);
+    if (st == ST_OK && reads.set == NULL)
+        st = query_head(q);
+    else if (st == ST_OK)
+        do {
+            *q->out = before;
+            run = (struct cold_query_run){.q = q, .reads = &reads};
+            st = run_all(&run);
+        } while (cold_reads_again(&reads, st));
+    return cold_reads_end(&reads, st, q->err);
 }

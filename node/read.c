@@ -57,7 +57,9 @@ static status get_cold(struct collection *c, const struct docid *id, struct aren
     status st = cold_reads_begin(c, NULL, &reads, err);
 
     if (st == ST_OK)
-        st = cold_docs(&reads, id, 1, &want, arena, &doc, err);
+        do
+            st = cold_docs(&reads, id, 1, &want, arena, &doc, err);
+        while (cold_reads_again(&reads, st));
     st = cold_reads_end(&reads, st, err);
     if (st == ST_OK && !doc.found)
         return err_set(err, ST_NOT_FOUND, "no document with this id");

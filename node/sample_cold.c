@@ -105,13 +105,16 @@ status sample_cold(struct collection *c, const struct filter *filter, uint32_t c
                    const struct read_want *want, const struct read_limits *limits,
                    struct arena *arena, struct document **out, uint32_t *out_count, struct err *err)
 {
-    struct sampling s = {.c = c, .arena = arena, .wanted = count};
+    struct sampling s;
     struct cold_reads r;
     status st = cold_reads_begin(c, limits, &r, err);
 
     if (st == ST_OK && r.set == NULL)
         st = sample_head(c, filter, count, want, limits, arena, out, out_count, err);
     else if (st == ST_OK && count > 0)
-        st = sample(&s, &r, filter, want, limits, out, out_count, err);
+        do {
+            s = (struct sampling){.c = c, .arena = arena, .wanted = count};
+            st = sample(&s, &r, filter, want, limits, out, out_count, err);
+        } while (cold_reads_again(&r, st));
     return cold_reads_end(&r, st, err);
 }

@@ -17,7 +17,7 @@ struct found {                 /* in the head or not */
 };
 
 struct merging {
-    struct cold_reads reads;
+    struct cold_reads *reads;
     const struct scroll *request;
     struct arena *arena;
     struct err *err;
@@ -183,7 +183,7 @@ static status take_row(void *arg, const struct cold_row *row, struct err *err)
 static status add_ordered(struct merging *m)
 {
     struct ordering o = {.m = m, .room = 2 * (m->limit + 1) + 256};
-    struct cold_reads *r = &m->reads;
+    struct cold_reads *r = m->reads;
     status st;
 
     o.items = arena_array(m->arena, o.room, sizeof *o.items);
@@ -212,7 +212,7 @@ static status add_rows(struct merging *m)
 {
     struct cold_row *rows = NULL;
     size_t count = 0;
-    status st = cold_first(&m->reads, m->request->filter, m->request->from, m->limit + 1, m->arena,
+    status st = cold_first(m->reads, m->request->filter, m->request->from, m->limit + 1, m->arena,
                            &rows, &count, m->err);
 
     if (st != ST_OK)
@@ -247,7 +247,7 @@ static status add_head(struct merging *m)
     status st;
 
     ask.limit = (uint32_t)m->limit + 1;
-    st = scroll_head(m->reads.c, &ask, m->arena, &page, m->err);
+    st = scroll_head(m->reads->c, &ask, m->arena, &page, m->err);
     for (uint32_t i = 0; st == ST_OK && i < page.count; i++) {
         struct document *d = &page.documents[i];
         struct found *f = &m->items[m->count++];
@@ -304,7 +304,7 @@ static status keep_page(struct merging *m, struct scrolled *out)
         if (m->items[i].document == NULL)
             rows[wanted++] = *m->items[i].row;
     want.payload = want.payload || (m->request->order_by != NULL && m->order.of_time);
-    st = cold_docs_at(&m->reads, rows, wanted, &want, m->arena, fetched, m->err);
+    st = cold_docs_at(m->reads, rows, wanted, &want, m->arena, fetched, m->err);
     for (uint32_t i = 0; st == ST_OK && i < out->count; i++) {
         const struct found *f = &m->items[i];
         struct filter_value *told = out->order_values == NULL ? NULL : &out->order_values[i];
@@ -326,14 +326,14 @@ static status keep_page(struct merging *m, struct scrolled *out)
 
 static status merge(struct merging *m, struct scrolled *out)
 {
-    uint64_t most = slots_end(m->reads.c->slots) + cold_set_rows(m->reads.set) + 1024;
+    uint64_t most = slots_end(m->reads->c->slots) + cold_set_rows(m->reads->set) + 1024;
     struct pindex_info index;
     status st = ST_OK;
 
     m->limit = m->request->limit < most && m->request->limit < UINT32_MAX ? m->request->limit
                                                                           : (size_t)most;
     if (m->request->order_by != NULL) {
-        st = scroll_order_read(m->reads.c, m->request, &m->order, &index, m->err);
+        st = scroll_order_read(m->reads->c, m->request, &m->order, &index, m->err);
         if (st == ST_OK)
             st = add_ordered(m);
     } else {
@@ -351,10 +351,16 @@ static status merge(struct merging *m, struct scrolled *out)
 status scroll_cold(struct collection *c, const struct scroll *request, struct arena *arena,
                    struct scrolled *out, struct err *err)
 {
-    struct merging m = {.request = request, .arena = arena, .err = err};
-    status st = cold_reads_begin(c, &request->limits, &m.reads, err);
+    struct merging m;
+    struct cold_reads reads;
+    status st = cold_reads_begin(c, &request->limits, &reads, err);
 
-    if (st == ST_OK)
-        st = m.reads.set == NULL ? scroll_head(c, request, arena, out, err) : merge(&m, out);
-    return cold_reads_end(&m.reads, st, err);
+    if (st == ST_OK && reads.set == NULL)
+        st = scroll_head(c, request, arena, out, err);
+    else if (st == ST_OK)
+        do {
+            m = (struct merging){.reads = &reads, .request = request, .arena = arena, .err = err};
+            st = merge(&m, out);
+        } while (cold_reads_again(&reads, st));
+    return cold_reads_end(&reads, st, err);
 }

@@ -143,7 +143,9 @@ static status ask_cold(struct write_op *op, struct err *err)
     st = cold_reads_begin(op->c, &(struct read_limits){.stop = &op->c->node->stopping}, &r, err);
     r.terms.newer = NULL;
     if (st == ST_OK && r.set != NULL)
-        st = cold_set_find(r.set, op->wanted, op->wanted_count, &r.terms, op->cold_lsns, err);
+        do
+            st = cold_set_find(r.set, op->wanted, op->wanted_count, &r.terms, op->cold_lsns, err);
+        while (cold_reads_again(&r, st));
     op->cold = r.set;
     return cold_reads_outcome(st, err);
 }

@@ -47,6 +47,7 @@ struct cold_set {
     struct cache_account *account;
     uint8_t collection[16];
     uint64_t floor_lsn, rows;
+    _Atomic bool missing;
     struct lock lock; /* LOCK_RANK_LEAF: who is told when it is free */
     void (*on_free)(void *arg);
     void *on_free_arg;

@@ -4,6 +4,7 @@
 #include "tiering/cold_internal.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 
 static status check_span(void *arg, uint8_t *body, size_t bytes, struct err *err)
 {
@@ -104,6 +105,9 @@ static status read_by(struct cold_set *s, const struct cold_terms *terms, enum o
     if (count == 0)
         return ST_OK;
     st = cache_read(s->cache, &t, wants, count, err);
+    for (size_t i = 0; st != ST_OK && i < count; i++)
+        if (wants[i].st == ST_NOT_FOUND)
+            atomic_store_explicit(&s->missing, true, memory_order_relaxed);
     if (stats != NULL) {
         stats->gets += counts.gets;
         stats->bytes += counts.get_bytes;

@@ -320,6 +320,11 @@ void cold_set_when_free(struct cold_set *s, void (*on_free)(void *arg), void *ar
     lock_drop(&s->lock);
 }
 
+bool cold_set_missing(const struct cold_set *s)
+{
+    return atomic_load_explicit(&s->missing, memory_order_relaxed);
+}
+
 uint64_t cold_set_floor(const struct cold_set *s)
 {
     return s->floor_lsn;

@@ -37,6 +37,8 @@ void cold_set_drop(struct cold_set *s); /* accepts NULL */
 /* on_free runs when the last holder is gone (on its thread; must not wait). One a set; by somebody
  * who holds it. */
 void cold_set_when_free(struct cold_set *s, void (*on_free)(void *arg), void *arg);
+/* An object of it was asked for and is not in the bucket: the root may name others by now. */
+bool cold_set_missing(const struct cold_set *s);
 uint64_t cold_set_floor(const struct cold_set *s); /* lsn: S of docs/s3only.md */
 uint64_t cold_set_rows(const struct cold_set *s);  /* not dead, before `newer` */
 uint32_t cold_set_segments(const struct cold_set *s);

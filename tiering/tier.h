@@ -130,6 +130,7 @@ struct tier_stream_status {
     char trouble[STREAM_REASON_BYTES]; /* last failure until one succeeds; "" */
     char owner[ROOT_NODE_ID_BYTES];
     uint64_t epoch;
+    uint64_t manifest_revision; /* of the root as it is known; 0: it names none */
     uint64_t durable_lsn, shipped_lsn, remote_lsn;
     uint64_t unshipped_bytes, unshipped_records;
     uint64_t lag_ms; /* of the oldest record the bucket lacks; 0: none */

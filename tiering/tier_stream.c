@@ -163,6 +163,8 @@ void tier_publish(struct tier_stream *s)
     memcpy(v->trouble, core->trouble, sizeof v->trouble);
     v->has_root = core->has_root;
     v->epoch = core->has_root ? core->root.epoch : 0;
+    v->manifest_revision =
+        core->has_root && core->root.has_manifest ? core->root.manifest_revision : 0;
     v->switching = core->has_root && core->root.state == ROOT_SWITCHING;
     if (core->has_root && (!s->view.has_root || s->view.root.revision != core->root.revision ||
                            memcmp(s->view.root.nonce, core->root.nonce, 16) != 0)) {

@@ -1,5 +1,6 @@
 /* S3Only: head, tombstones, folds and cold set together. Each test is named after what holds. */
 #include "tests/unit/node/nhead.h"
+#include "tiering/cold_internal.h"
 
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -393,6 +394,37 @@ static void memory_bounds_the_head(void **state)
     node_collection_unpin(c);
 }
 
+/* The root names the fold's manifest, and who waited for that has given up: it is read all the
+ * same, and folded again nothing is. */
+static void a_fold_whose_answer_came_too_late_is_followed(void **state)
+{
+    struct objstore_fault late = {.kind = OBJSTORE_FAULT_DELAY,
+                                  .ops = 1u << OBJSTORE_PUT,
+                                  .key_part = "/root",
+                                  .delay_ms = OBJSTORE_FAULT_HOLD};
+    struct collection *c;
+    struct err err = {0};
+
+    (void)state;
+    nworld_close(&w);
+    w.options.commit_wait_ms = 200;
+    nworld_open(&w);
+    c = nhead_make(&w, "docs", NODE_LOCAL);
+    nput_range(c, 1, 30, 1);
+    neventually(nshipped(c));
+    assert_int_equal(objstore_faults_add(w.bucket, &late, NULL, NULL), ST_OK);
+    assert_int_equal(nhead_fold(c, false, &err), ST_UNAVAILABLE);
+    assert_int_equal(nhead_facts(c).floor, 0);
+    neventually(objstore_faults_held(w.bucket) == 1);
+    assert_int_equal(objstore_faults_release(w.bucket), 1);
+    neventually(nhead_facts(c).floor == 30);
+    neventually(nhead_facts(c).live == 0);
+    nhead_has_range(c, 1, 30, 1);
+    assert_int_equal(nhead_fold(c, false, &err), ST_OK);
+    assert_int_equal(nhead_facts(c).segments, 1);
+    node_collection_unpin(c);
+}
+
 /* --- another owner --- */
 
 static void who_takes_it_has_all_of_it(void **state)
@@ -443,6 +475,114 @@ static void who_takes_it_has_all_of_it(void **state)
     nworld_fini(&b);
 }
 
+static status get(struct collection *c, uint64_t number)
+{
+    const struct docid id = docid_u64(number);
+    struct document found;
+    struct arena arena;
+    struct err err = {0};
+    status st;
+
+    arena_init(&arena, 1 << 20);
+    st = node_get(c, &id, &arena, &found, &err);
+    if (st != ST_OK && st != ST_NOT_FOUND)
+        fail_msg("get %" PRIu64 ": %s", number, err.text);
+    arena_free(&arena);
+    return st;
+}
+
+/* As the owner's collector does: what the manifest before names and the next does not. */
+static void remove_segments_of(struct collection *c, const struct cold_set *set)
+{
+    for (uint32_t i = 0; i < set->count; i++) {
+        struct objstore_req req = {.op = OBJSTORE_DELETE, .key = set->members[i].segment->key};
+
+        assert_int_equal(objstore_wait(c->node->options.store, &req, NULL), ST_OK);
+        objstore_result_fini(&req.result);
+    }
+}
+
+static uint32_t scrolled(struct collection *c)
+{
+    const struct scroll ask = {.limit = 1000, .want = {.payload = true}};
+    struct scrolled page = {0};
+    struct arena arena;
+    struct err err = {0};
+
+    arena_init(&arena, 1 << 20);
+    if (node_scroll(c, &ask, &arena, &page, &err) != ST_OK)
+        fail_msg("scroll: %s", err.text);
+    arena_free(&arena);
+    return page.count;
+}
+
+static uint32_t nearest(struct collection *c, uint64_t id)
+{
+    const struct query_options options = {.top_k = 5, .with_payload = true};
+    struct query_result result = {0};
+    float vector[NDIM];
+    struct arena arena;
+    struct err err = {0};
+
+    nvector(id, 1, NDIM, vector);
+    arena_init(&arena, 1 << 20);
+    if (node_query(c, vector, &options, &arena, &result, &err) != ST_OK)
+        fail_msg("query: %s", err.text);
+    assert_false(result.partial);
+    arena_free(&arena);
+    return result.count;
+}
+
+/* Another node owns it, folds and collects: the reads of this one go on, in the set that the root
+ * names by then, without a listing. */
+static void who_does_not_own_it_follows_the_owner(void **state)
+{
+    struct objstore_fault banned = {.ops = 1u << OBJSTORE_LIST | 1u << OBJSTORE_HEAD,
+                                    .times = OBJSTORE_FAULT_FOR_EVER};
+    struct collection *c = nhead_make(&w, "docs", NODE_REMOTE), *other;
+    struct cold_set *set = NULL;
+    struct nworld b;
+    unsigned id;
+    uint64_t unloaded;
+
+    (void)state;
+    nput_batch(c, 1, 50, 1);
+    nhead_folded(c);
+    nworld_init(&b, true, 813);
+    nworld_bucket(&b, "cold");
+    b.options.node_id = "reader";
+    nworld_open(&b);
+    nsettled(&b);
+    other = npin(&b, "docs");
+    nhead_open(other);
+    assert_int_equal(get(other, 1), ST_OK);
+    assert_int_equal(objstore_faults_add(b.bucket, &banned, &id, NULL), ST_OK);
+    for (uint32_t round = 0; round < 3; round++) {
+        assert_int_equal(cold_hold(c, &set, NULL), ST_OK);
+        nput_batch(c, 51 + 10 * round, 60 + 10 * round, 1);
+        assert_int_equal(nhead_delete(c, 1 + round, 1 + round, NULL), ST_OK);
+        assert_int_equal(nhead_fold(c, true, NULL), ST_OK);
+        remove_segments_of(c, set);
+        cold_set_drop(set);
+        assert_int_equal(node_cold_unload(other, &unloaded, NULL), ST_OK);
+        if (round == 0)
+            assert_int_equal(nearest(other, 20), 5);
+        else if (round == 1)
+            assert_int_equal(get(other, 30), ST_OK);
+        else
+            assert_int_equal(scrolled(other), 77);
+        assert_int_equal(get(other, 60 + 10 * round), ST_OK); /* of the new set */
+        assert_int_equal(get(other, 1 + round), ST_NOT_FOUND);
+    }
+    assert_int_equal(objstore_faults_met(b.bucket, id), 0);
+    node_collection_unpin(other);
+    nworld_close(&b);
+    node_collection_unpin(c);
+    objstore_close(b.bucket);
+    b.bucket = NULL;
+    nworld_fini(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -462,7 +602,10 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(readers_see_every_document_beside_folds, set_up, tear_down),
         cmocka_unit_test_setup_teardown(memory_bounds_the_head, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_fold_whose_answer_came_too_late_is_followed, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(who_takes_it_has_all_of_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(who_does_not_own_it_follows_the_owner, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
