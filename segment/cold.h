@@ -19,6 +19,7 @@
 #include "segment/record.h"
 
 struct cells;
+struct cold_indexes;
 
 enum {
     COLD_FIELDS_MAX = RECORD_FIELDS_MAX,
@@ -72,6 +73,7 @@ struct cold_footer {
     uint32_t payload_blocks;
     const uint32_t *payload_first;   /* ordinal; + 1: rows */
     const uint64_t *payload_offsets; /* from payload_at; + 1: their end */
+    struct cold_indexes *indexes;    /* payload indexes (cold_index.h); NULL: none */
     void *own;                       /* arrays that are not as they lie */
     uint64_t own_bytes;
 };

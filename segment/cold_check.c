@@ -3,6 +3,7 @@
 #include "base/crc32c.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "segment/cold_index.h"
 #include "segment/cold_internal.h"
 
 enum { CHUNK_BYTES = 1024 * 1024 };
@@ -312,7 +313,8 @@ static status footer_read(struct container_source *source, struct container *c,
     if (st != ST_OK)
         return st;
     if (f.header_crc != container_header_crc(c) ||
-        f.ids_at + (uint64_t)f.id_blocks * COLD_ID_BLOCK_BYTES > info.offset) {
+        f.ids_at + (uint64_t)f.id_blocks * COLD_ID_BLOCK_BYTES > info.offset ||
+        (f.indexes != NULL && f.indexes->end > info.offset)) {
         cold_footer_free(&f);
         return err_set(err, ST_CORRUPT, "cold segment: its footer is of another one");
     }
@@ -352,10 +354,87 @@ static status check_footer(struct check *k, struct err *err)
     return section_end(k, last, err);
 }
 
+/* --- payload indexes --- */
+
+struct counting {
+    uint32_t sets[COLD_INDEX_SETS];
+    uint64_t entries;
+};
+
+static status count_rows(void *arg, struct slice key, const uint32_t *rows, uint32_t count,
+                         struct err *err)
+{
+    struct counting *c = arg;
+
+    (void)rows;
+    (void)err;
+    if (key.data[0] < COLD_INDEX_SETS)
+        c->sets[key.data[0]] += count;
+    else
+        c->entries += count;
+    return ST_OK;
+}
+
+static status check_index(struct check *k, uint16_t index, struct cold_index_cursor *cursor,
+                          struct err *err)
+{
+    const struct cold_index *x = &k->f.indexes->items[index];
+    struct counting counted = {.entries = 0};
+    status st = ST_OK;
+
+    cursor->key_bytes = 0;
+    for (uint32_t i = x->first; st == ST_OK && i < x->first + x->blocks; i++) {
+        uint64_t offset, bytes;
+        struct slice got;
+
+        cold_index_range(&k->f, i, &offset, &bytes);
+        st = fetch(k, offset, bytes, &got, err);
+        if (st == ST_OK)
+            st = cold_index_each(&k->f, index, i, got, &k->unpacked, cursor, count_rows, &counted,
+                                 err);
+        if (st == ST_OK)
+            note_checksum(k, got.data + INDEX_AT_CRC);
+    }
+    if (st == ST_OK &&
+        (counted.entries != x->entries || memcmp(counted.sets, x->sets, sizeof counted.sets) != 0))
+        st =
+            err_set(err, ST_CORRUPT,
+                    "cold segment: payload index %u has other rows than its directory says", index);
+    return st;
+}
+
+static status check_indexes(struct check *k, size_t at, struct err *err)
+{
+    struct cold_index_cursor *cursor = mem_alloc(sizeof *cursor);
+    status st = ST_OK;
+
+    if (cursor == NULL)
+        return err_set(err, ST_NOMEM, "out of memory for checking a cold segment");
+    for (uint16_t i = 0; st == ST_OK && i < k->f.indexes->count; i++)
+        st = check_index(k, i, cursor, err);
+    mem_free(cursor);
+    return st == ST_OK ? section_end(k, at, err) : st;
+}
+
+/* Where the footer has a directory the section is where it says; else nobody knows it. */
+static status is_indexes(const struct check *k, const struct container_section_info *info,
+                         struct err *err)
+{
+    const struct cold_indexes *d = k->f.indexes;
+
+    if (info->offset == d->at && info->bytes == d->end - d->at && info->units == d->blocks &&
+        info->flags == (CONTAINER_SECTION_FRAMED | CONTAINER_SECTION_OPTIONAL))
+        return ST_OK;
+    return err_set(err, ST_CORRUPT,
+                   "cold segment: the payload indexes are not where the footer "
+                   "has them");
+}
+
 /* Sections this program does not know: in units they can be checked all the same. */
 static status check_others(struct check *k, struct err *err)
 {
     size_t known = (size_t)k->f.field_count * 3 + 2;
+    bool indexes = k->f.indexes == NULL;
     status st = ST_OK;
 
     for (size_t i = known; st == ST_OK && i + 1 < container_section_count(k->container); i++) {
@@ -367,6 +446,13 @@ static status check_others(struct check *k, struct err *err)
         if ((info.flags & CONTAINER_SECTION_OPTIONAL) == 0)
             return err_set(err, ST_UNSUPPORTED,
                            "cold segment section %u is newer than this program", info.section);
+        if (info.section == COLD_SECTION_INDEXES && k->f.indexes != NULL && !indexes) {
+            indexes = true;
+            st = is_indexes(k, &info, err);
+            if (st == ST_OK)
+                st = check_indexes(k, i, err);
+            continue;
+        }
         if ((info.flags & CONTAINER_SECTION_FRAMED) != 0)
             continue;
         st = container_seek(k->container, info.section, &cursor, err);
@@ -374,6 +460,8 @@ static status check_others(struct check *k, struct err *err)
             st = container_next(&cursor, &payload, err);
         st = st == ST_NOT_FOUND ? ST_OK : st;
     }
+    if (st == ST_OK && !indexes)
+        st = err_set(err, ST_CORRUPT, "cold segment: its payload indexes are not there");
     return st;
 }
 

@@ -1,5 +1,6 @@
 /* The footer of a cold segment: blocks of bytes on one side, arrays on the other. First all blocks
  * are found and checked, so that what is allocated after that is no more than what was read. */
+#include "segment/cold_index.h"
 #include "segment/cold_internal.h"
 
 #include "base/crc32c.h"
@@ -13,6 +14,7 @@ static status footer_bad(const char *what, struct err *err)
 void cold_footer_free(struct cold_footer *f)
 {
     mem_free(f->own);
+    mem_free(f->indexes);
     *f = (struct cold_footer){0};
 }
 
@@ -25,6 +27,7 @@ struct blocks {
 };
 struct found { /* what each block holds */
     struct slice head, filter, fences, frames;
+    struct slice indexes; /* data NULL: none */
     struct slice fields[COLD_FIELDS_MAX][FIELD_BLOCKS];
 };
 
@@ -173,6 +176,10 @@ static status blocks_find(struct slice bytes, const uint8_t collection[16], stru
         struct slice skipped;
 
         st = block_next(&b, collection, &kind, &field, &skipped, err);
+        if (st == ST_OK && kind == BLOCK_INDEXES && out->indexes.data != NULL)
+            st = footer_bad("a block stands there twice", err);
+        if (st == ST_OK && kind == BLOCK_INDEXES)
+            out->indexes = skipped;
         if (st == ST_OK && (kind & BLOCK_OPTIONAL) == 0)
             st = kind > BLOCK_FRAMES
                      ? err_set(err, ST_UNSUPPORTED,
@@ -359,6 +366,16 @@ static status named_check(const struct cold_footer *f, uint64_t end,
     return ST_OK;
 }
 
+static status places_check(const struct cold_footer *f, uint64_t end,
+                           const struct manifest_cold *named, struct err *err)
+{
+    if (f->indexes != NULL && f->indexes->at < end)
+        return footer_bad("its payload indexes lie in other sections", err);
+    if (f->indexes != NULL)
+        end = f->indexes->end;
+    return named == NULL ? ST_OK : named_check(f, end, named, err);
+}
+
 status cold_footer_decode(struct slice bytes, const uint8_t collection[16],
                           const struct manifest_cold *named, struct cold_footer *out,
                           struct err *err)
@@ -370,19 +387,17 @@ status cold_footer_decode(struct slice bytes, const uint8_t collection[16],
     if (named != NULL && (bytes.bytes != named->footer_bytes ||
                           crc32c(0, bytes.data, bytes.bytes) != named->footer_crc))
         return footer_bad("it is not the one the manifest names", err);
-    found = mem_alloc(sizeof *found);
+    found = mem_zero(sizeof *found);
     if (found == NULL)
         return err_set(err, ST_NOMEM, "out of memory for the footer of a cold segment");
     st = blocks_find(bytes, collection, &f, found, err);
     if (st == ST_OK)
         st = arrays_take(found, &f, err);
+    if (st == ST_OK && found->indexes.data != NULL)
+        st = cold_indexes_decode(found->indexes, &f, err);
     mem_free(found);
-    if (st == ST_OK) {
-        uint64_t end = cold_place_sections(&f);
-
-        if (named != NULL)
-            st = named_check(&f, end, named, err);
-    }
+    if (st == ST_OK)
+        st = places_check(&f, cold_place_sections(&f), named, err);
     if (st != ST_OK) {
         cold_footer_free(&f);
         return st;

@@ -137,6 +137,8 @@ status cold_footer_write(struct container_writer *w, const struct cold_footer *f
         st = put_block(&p, BLOCK_ID_FENCES, 0, tail->id_fences, err);
     if (st == ST_OK)
         st = put_block(&p, BLOCK_FRAMES, 0, tail->frames, err);
+    if (st == ST_OK && tail->indexes.bytes > 0)
+        st = put_block(&p, BLOCK_INDEXES, 0, tail->indexes, err);
     *footer_crc = p.crc;
     buf_free(&p.block);
     return st;

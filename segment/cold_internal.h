@@ -17,6 +17,7 @@ enum {
     COLD_SECTION_VECTORS = 0x0300,
     COLD_SECTION_PAYLOAD = 0x0400,
     COLD_SECTION_IDS = 0x0500,
+    COLD_SECTION_INDEXES = 0x0600, /* optional */
 
     BLOCK_AT_BYTES = 0, /* of the footer */
     BLOCK_AT_KIND = 4,
@@ -33,6 +34,7 @@ enum {
     BLOCK_ID_FENCES = 8,
     BLOCK_FRAMES = 9,
     BLOCK_OPTIONAL = 0x8000,
+    BLOCK_INDEXES = 0x8001,
     FIELD_BLOCKS = BLOCK_WORTH - BLOCK_ROTATION + 1,
 
     HEAD_AT_VERSION = 0,
@@ -75,6 +77,19 @@ enum {
     IDS_HEADER_BYTES = 8,
     IDS_ROOM = COLD_ID_BLOCK_BYTES - IDS_HEADER_BYTES,
     ID_ENTRY_REST_BYTES = 12, /* ordinal, lsn */
+
+    INDEX_VERSION = 1, /* of the directory of payload indexes */
+    INDEX_FENCE_BYTES_MAX = 64,
+    FENCE_AT_LOOSE = 4, /* behind the bytes of the block */
+    FENCE_AT_KEY_BYTES = 5,
+    FENCE_AT_KEY = 6,
+    INDEX_AT_BYTES = 0, /* of a block */
+    INDEX_AT_CRC = 4,
+    INDEX_AT_ENTRIES = 8,
+    INDEX_AT_FORM = 10, /* as of payload blocks */
+    INDEX_AT_ZERO = 11,
+    INDEX_AT_UNPACKED = 12,
+    INDEX_HEADER_BYTES = 16,
 
     FILTER_BLOCK_BYTES = 64,
     ID_KEY_BYTES_MAX = 1 + DOCID_BYTES_MAX,
@@ -119,9 +134,15 @@ void cold_filter_add(uint8_t *filter, uint32_t blocks, const struct docid *id);
 /* Whether a lies before b, bytewise, the shorter first. */
 bool cold_key_below(struct slice a, struct slice b);
 
+/* The directory of payload indexes, of the optional block of the footer: f->indexes, unless it is
+ * of a newer version. */
+NODISCARD
+status cold_indexes_decode(struct slice bytes, struct cold_footer *f, struct err *err);
+
 /* The footer's bytes, block by block, into an open section of w. */
 struct cold_footer_tail { /* what a reader has as arrays of its own */
     struct slice id_filter, id_fences, frames;
+    struct slice indexes; /* empty: none */
 };
 NODISCARD
 status cold_footer_write(struct container_writer *w, const struct cold_footer *f,

@@ -255,6 +255,9 @@ status cold_writer_create(struct container_sink *sink, const struct cold_writer_
     buf_init(&w->payload.frames, UINT32_MAX);
     buf_init(&w->ids.lengths, UINT32_MAX);
     buf_init(&w->ids.fences, UINT32_MAX);
+    buf_init(&w->index.directory, UINT32_MAX);
+    buf_init(&w->index.block, COLD_INDEX_BLOCK_BYTES_MAX);
+    buf_init(&w->index.entry, COLD_INDEX_BLOCK_BYTES_MAX);
     st = options_take(options, &w->f, err);
     if (st == ST_OK) {
         w->ids.filter = mem_zero_array(w->f.id_filter_blocks, FILTER_BLOCK_BYTES);
@@ -287,6 +290,9 @@ void cold_writer_destroy(struct cold_writer *w)
     buf_free(&w->payload.frames);
     buf_free(&w->ids.lengths);
     buf_free(&w->ids.fences);
+    buf_free(&w->index.directory);
+    buf_free(&w->index.block);
+    buf_free(&w->index.entry);
     mem_free(w->ids.filter);
     mem_free(w);
 }
@@ -305,6 +311,7 @@ static status put_footer(struct cold_writer *w, struct manifest_cold *out, struc
         .id_filter = slice_make(w->ids.filter, (size_t)w->f.id_filter_blocks * FILTER_BLOCK_BYTES),
         .id_fences = buf_slice(&w->ids.lengths),
         .frames = buf_slice(&w->payload.frames),
+        .indexes = buf_slice(&w->index.directory),
     };
     if (st == ST_OK)
         st = cold_footer_write(w->out, &w->f, &tail, &out->footer_crc, err);
@@ -322,6 +329,8 @@ status cold_writer_finish(struct cold_writer *w, struct manifest_cold *out, stru
 
     if (st != ST_OK)
         return st;
+    if (w->index.open)
+        return err_set(err, ST_INVALID, "cold segment: a payload index is not at its end");
     if (w->section != cold_payload_section(w) + 1 || w->done != w->f.rows)
         return err_set(err, ST_INVALID,
                        "cold segment: section %u ends at row %" PRIu32 " of %" PRIu32,

@@ -3,6 +3,7 @@
 #define SEGMENT_COLD_WRITER_INTERNAL_H
 
 #include "base/compress.h"
+#include "segment/cold_index.h"
 #include "segment/cold_internal.h"
 
 enum part { PART_RECORDS, PART_CODES, PART_VECTORS, PART_COUNT };
@@ -33,6 +34,22 @@ struct cold_writer {
         struct buf lengths, fences;
         uint8_t *filter;
     } ids;
+    struct { /* payload indexes */
+        struct buf directory, block, entry;
+        uint16_t count;
+        bool open;
+        uint32_t total, blocks;     /* of the section, of the index */
+        size_t counts_at, fence_at; /* in the directory: of the index, of the block */
+        uint32_t sets[COLD_INDEX_SETS];
+        uint64_t entries;
+        uint32_t in_block; /* entries */
+        uint32_t row;      /* the last of the key */
+        uint32_t key_bytes, last_bytes;
+        uint8_t key[COLD_INDEX_KEY_BYTES_MAX];  /* whose rows are gathered */
+        uint8_t last[COLD_INDEX_KEY_BYTES_MAX]; /* of the entry before */
+        uint32_t row_count;
+        uint32_t rows[COLD_INDEX_ROWS_MAX];
+    } index;
 };
 
 /* Sections count up: the parts of each field, then payload, then ids. */

@@ -150,6 +150,37 @@ static void copy_blocks(struct copy *c)
     }
 }
 
+static status copy_key(void *arg, struct slice key, const uint32_t *rows, uint32_t count,
+                       struct err *err)
+{
+    struct copy *c = arg;
+    status st = ST_OK;
+
+    for (uint32_t i = 0; st == ST_OK && i < count; i++)
+        st = cold_writer_index_row(c->w, key, rows[i], err);
+    return st;
+}
+
+static void copy_indexes(struct copy *c)
+{
+    struct cold_index_cursor *cursor = malloc(sizeof *cursor);
+    uint64_t offset, bytes;
+
+    for (uint16_t i = 0; c->f.indexes != NULL && i < c->f.indexes->count; i++) {
+        const struct cold_index *x = &c->f.indexes->items[i];
+
+        cursor->key_bytes = 0;
+        FUZZ_CHECK(cold_writer_index_begin(c->w, x, NULL) == ST_OK);
+        for (uint32_t b = x->first; b < x->first + x->blocks; b++) {
+            cold_index_range(&c->f, b, &offset, &bytes);
+            FUZZ_CHECK(cold_index_each(&c->f, i, b, fetch(c, offset, bytes), &c->unpacked, cursor,
+                                       copy_key, c, NULL) == ST_OK);
+        }
+        FUZZ_CHECK(cold_writer_index_end(c->w, NULL) == ST_OK);
+    }
+    free(cursor);
+}
+
 /* Ids may lie in blocks otherwise packed, and records then name other ones: the copy is checked
  * only where none does. */
 static void write_again(struct container_source *source, const uint8_t owner[16])
@@ -182,6 +213,7 @@ static void write_again(struct container_source *source, const uint8_t owner[16]
     for (uint16_t i = 0; i < c.f.field_count; i++)
         copy_field(&c, i);
     copy_blocks(&c);
+    copy_indexes(&c);
     FUZZ_CHECK(cold_writer_finish(c.w, &m, NULL) == ST_OK);
     FUZZ_CHECK(m.rows == c.f.rows && m.object.bytes == sink.bytes.bytes);
     container_memory_source_init(&again, buf_slice(&sink.bytes));

@@ -4,6 +4,7 @@
 #ifndef TESTS_SUPPORT_SEAL_COLD_H
 #define TESTS_SUPPORT_SEAL_COLD_H
 
+#include "segment/cold_index.h"
 #include "segment/cold_internal.h"
 #include "tests/support/seal.h"
 
@@ -59,6 +60,11 @@ static inline void seal_cold_section(struct seal_cold *s, const struct cold_foot
         for (uint32_t i = 0; i < f->id_blocks; i++) {
             cold_id_range(f, i, &offset, &bytes);
             seal_cold_item(s, section, i, offset, bytes, 0);
+        }
+    if (part == COLD_SECTION_INDEXES && f->indexes != NULL)
+        for (uint32_t i = 0; i < f->indexes->blocks; i++) {
+            cold_index_range(f, i, &offset, &bytes);
+            seal_cold_item(s, section, i, offset, bytes, INDEX_AT_CRC);
         }
     if (at >= f->field_count)
         return;

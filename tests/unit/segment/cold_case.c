@@ -328,6 +328,8 @@ status cold_case_write_to(const struct cold_case *c, struct container_sink *sink
         st = write_field(c, w, i);
     if (st == ST_OK)
         st = write_rows(c, w);
+    if (st == ST_OK && c->indexes != NULL)
+        st = c->indexes(c, w);
     if (st == ST_OK)
         st = cold_writer_finish(w, out, NULL);
     cold_writer_destroy(w);

@@ -51,6 +51,7 @@ struct cold_case {
     struct cold_case_field fields[CASE_FIELDS_MAX];
     struct cold_field cold_fields[CASE_FIELDS_MAX];
     struct cold_writer_options writer;
+    status (*indexes)(const struct cold_case *c, struct cold_writer *w); /* NULL: none */
     struct buf bytes; /* the object, once written */
     struct manifest_cold named;
 };
