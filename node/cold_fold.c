@@ -4,6 +4,7 @@
  * Until the root names the manifest nothing happened. After it, what follows is done in any order
  * and again by the next turn, or by the next start. */
 #include "node/cold_internal.h"
+#include "node/indexes.h"
 #include "node/publish_step.h"
 #include "snapshot/fold.h"
 
@@ -29,6 +30,8 @@ struct folding {
     struct manifest after;
     struct fold_report report;
     char scratch_dir[FS_PATH_BYTES];
+    struct arena arena; /* of index definitions */
+    struct pindex_spec indexes[PINDEX_COUNT_MAX];
     uint64_t ops, bytes; /* counted before S was taken */
 };
 
@@ -59,6 +62,22 @@ static bool is_worth_it(const struct folding *f)
     return more || merges || f->p.c->cold->merge_due;
 }
 
+/* The payload indexes the collection has now. One that comes while this runs is in the next. */
+static status read_indexes(struct folding *f, struct err *err)
+{
+    struct index_definition *items;
+    size_t count = 0;
+    status st = index_definitions(f->p.c, &f->arena, &items, &count, err);
+
+    if (st != ST_OK)
+        return st;
+    f->options.indexes = f->indexes;
+    for (size_t i = 0; i < count && i < COUNT_OF(f->indexes); i++)
+        if (index_definition_of(items, i, items[i].spec.path) == NULL) /* a path once */
+            f->indexes[f->options.index_count++] = items[i].spec;
+    return ST_OK;
+}
+
 static status prepare(struct folding *f, struct err *err)
 {
     struct collection *c = f->p.c;
@@ -78,6 +97,8 @@ static status prepare(struct folding *f, struct err *err)
     st = cold_check_floor(c, floor, err);
     if (st == ST_OK)
         st = check_reach(f, err);
+    if (st == ST_OK)
+        st = read_indexes(f, err);
     if (st == ST_OK)
         st = fs_join(scratch, node->data_dir, COLD_SCRATCH, err);
     if (st == ST_OK)
@@ -167,6 +188,7 @@ static status fold_now(struct collection *c, bool all, struct publish_report *ou
     if (f == NULL)
         return err_set(err, ST_NOMEM, "out of memory");
     f->p.c = c;
+    arena_init(&f->arena, SIZE_MAX); /* settings are bounded by the catalog */
     f->options.all = all;
     manifest_init(&f->after);
     manifest_init(&f->p.before);
@@ -178,6 +200,7 @@ static status fold_now(struct collection *c, bool all, struct publish_report *ou
     *out = f->report.publish;
     manifest_free(&f->after);
     publishing_close(&f->p);
+    arena_free(&f->arena);
     mem_free(f);
     return st == ST_OK ? ST_OK : err_wrap(err, st, "fold");
 }

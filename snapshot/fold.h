@@ -5,13 +5,14 @@
  *
  * Memory     about 150 bytes a row that is written (and what ids of bytes have), the id filter and
  *            id blocks of one segment at a time, four parts of an upload, 64 MiB of a segment that
- *            is merged. Rows lie in scratch files meanwhile, and then the object: `scratch_dir`
- *            needs some 2.5 times the rows' bytes.
- * Failure    as publish.h. Nothing the manifest before names is touched. */
+ *            is merged, 33 MiB where there are payload indexes. Rows lie in scratch files
+ * meanwhile, and then the object: `scratch_dir` needs some 2.5 times the rows' bytes. Failure    as
+ * publish.h. Nothing the manifest before names is touched. */
 #ifndef SNAPSHOT_FOLD_H
 #define SNAPSHOT_FOLD_H
 
 #include "base/fs.h"
+#include "filter/pindex.h"
 #include "snapshot/publish.h"
 
 /* Which segments are merged with what the head has: a pure rule. */
@@ -55,6 +56,8 @@ struct fold_options {
     const char *scratch_dir; /* made and removed here */
     bool all;
     uint64_t seed;
+    const struct pindex_spec *indexes; /* payload indexes that the new segment has; borrowed */
+    size_t index_count;
 };
 struct fold_report {
     struct publish_report publish;

@@ -4,6 +4,7 @@
  * fold_spool.c     rows on the local disk, ids in RAM
  * fold_resolve.c   which rows of segments that stay are dead from now on
  * fold_order.c     which row lies where in the new segment: cells, ids
+ * fold_index.c     payload indexes of the new segment
  * fold_write.c     the object, the upload */
 #ifndef SNAPSHOT_FOLD_INTERNAL_H
 #define SNAPSHOT_FOLD_INTERNAL_H
@@ -18,6 +19,7 @@
 struct fold_tuning {
     struct publish_tuning publish; /* step and arg alone */
     uint32_t part_bytes;           /* of an upload; 0: upload.h's */
+    uint32_t index_bytes;          /* entries of payload indexes in RAM; 0: fold_index.c's */
 };
 NODISCARD
 status fold_run_tuned(const struct fold_options *options, const struct manifest *before,
@@ -101,6 +103,24 @@ struct spool_blob { /* of a row, in `bytes` */
 NODISCARD
 status spool_blob(const struct spool *s, uint32_t item, struct buf *bytes, struct spool_blob *out,
                   struct err *err);
+
+/* --- fold_index.c --- */
+/* Entries of payload indexes: 32 MiB of them in RAM, and 64 KiB for each 32 MiB there are. */
+struct fold_index;
+typedef status fold_pause_fn(void *arg, struct err *err);
+/* specs: borrowed; a file in dir. run_bytes: 0 but in tests. */
+NODISCARD
+status fold_index_open(struct fs *fs, const char *dir, const struct pindex_spec *specs,
+                       size_t count, uint32_t run_bytes, struct fold_index **out, struct err *err);
+void fold_index_close(struct fold_index *x); /* accepts NULL */
+/* Rows with rising ordinals. */
+NODISCARD
+status fold_index_row(struct fold_index *x, uint32_t ordinal, struct slice payload,
+                      struct err *err);
+/* After the last row, and the writer's last id. */
+NODISCARD
+status fold_index_write(struct fold_index *x, struct cold_writer *w, fold_pause_fn *pause,
+                        void *arg, struct err *err);
 
 /* --- the fold --- */
 struct fold {

@@ -15,6 +15,7 @@ struct writing {
     const struct spool *s;
     struct fold_order order;
     struct cold_writer *writer;
+    struct fold_index *index;   /* NULL: no payload indexes */
     struct container_sink sink; /* into `object` */
     struct spool_file object, codes;
     uint64_t object_bytes;
@@ -180,6 +181,8 @@ static status write_payloads(struct writing *w, struct err *err)
         row.external_id = blob.external_id;
         row.payload = blob.payload;
         st = cold_writer_payload(w->writer, &row, err);
+        if (st == ST_OK && w->index != NULL)
+            st = fold_index_row(w->index, ordinal, row.payload, err);
         if (st == ST_OK)
             st = pause_at(w, ordinal, err);
     }
@@ -198,6 +201,20 @@ static status write_ids(struct writing *w, struct err *err)
                             err);
     }
     return st;
+}
+
+static status open_indexes(struct writing *w, struct err *err)
+{
+    const struct fold_options *o = w->f->options;
+
+    return o->index_count == 0 ? ST_OK
+                               : fold_index_open(w->s->fs, w->s->dir, o->indexes, o->index_count,
+                                                 w->f->tuning->index_bytes, &w->index, err);
+}
+
+static status pause_here(void *arg, struct err *err)
+{
+    return pause_at(arg, 0, err);
 }
 
 static status write_all(struct writing *w, struct manifest_cold *out, struct err *err)
@@ -220,9 +237,13 @@ static status write_all(struct writing *w, struct manifest_cold *out, struct err
     for (size_t i = 0; st == ST_OK && i < w->order.schema->field_count; i++)
         st = write_field(w, i, err);
     if (st == ST_OK)
+        st = open_indexes(w, err);
+    if (st == ST_OK)
         st = write_payloads(w, err);
     if (st == ST_OK)
         st = write_ids(w, err);
+    if (st == ST_OK && w->index != NULL)
+        st = fold_index_write(w->index, w->writer, pause_here, w, err);
     if (st == ST_OK)
         st = cold_writer_finish(w->writer, out, err);
     return st == ST_OK ? spool_file_flush(&w->object, err) : st;
@@ -288,6 +309,7 @@ status fold_write(struct fold *f, struct err *err)
         st = send_object(&w, &segment, err);
     if (st == ST_OK)
         st = manifest_add_cold(&f->p.now, &segment, err);
+    fold_index_close(w.index);
     cold_writer_destroy(w.writer);
     spool_file_close(&w.object);
     fold_order_free(&w.order);
