@@ -57,6 +57,7 @@ bool points_run(struct request *req, struct point_write *write, const struct qd_
     } else if (write->which.filter == NULL && write->which.count == 0) {
         return false;
     }
+    options->uncounted = write->kind == POINT_DELETE; /* it is acknowledged, and no more */
     if (write->kind == POINT_DELETE)
         node_delete_with(c, &write->which, options, done, req);
     else

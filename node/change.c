@@ -436,7 +436,8 @@ void node_delete_with(struct collection *c, const struct selector *which,
                       const struct write_options *options, node_write_fn *done, void *arg)
 {
     const struct write_terms terms = {.durability = options->durability,
-                                      .wait_ms = options->wait_ms};
+                                      .wait_ms = options->wait_ms,
+                                      .uncounted = options->uncounted};
     struct err err = {0};
     status st = write_check_durability(c, options->durability, &err);
 

@@ -675,6 +675,7 @@ struct write_terms {
     bool local;          /* answered when it is durable here, whatever the collection's durability,
                           * and taken however far the bucket lags behind */
     bool absent_too;     /* a delete logs ids that are not there as well */
+    bool uncounted;      /* a delete, and nobody is told how many there were */
     bool only_if;        /* of one id: refused with ST_CONFLICT unless its newest record is ... */
     uint64_t newest_lsn; /* ... this one; 0: it is not there */
 };

@@ -76,6 +76,8 @@ struct write_options {
     bool only_if;     /* of one row: ST_CONFLICT unless the document's lsn is if_lsn ... */
     uint64_t if_lsn;  /* ... 0: unless there is none */
     uint64_t wait_ms; /* how long to wait for `remote`; 0: the node's */
+    bool uncounted;   /* of a delete by ids: nobody asks how many of them were there, so it does not
+                       * read what is not in RAM; result->count may be less */
 };
 /* One record, as node_write(); conditions are held against the very row that is replaced. result
  * counts the documents that were written; none: ST_OK with lsn 0. ST_INVALID: `remote` where there

@@ -130,24 +130,76 @@ static void sequence_delete(struct write_op *op)
 
 /* --- under S3Only --- */
 
-/* Which ids the set has, which is held until the lsn is given: what the head says then of those it
- * has a record of goes before it. */
-static status ask_cold(struct write_op *op, struct err *err)
+/* Whether the head alone says if the id is there. What lies above the floor of the set that is
+ * held, or above none, stays in the head until that is let go. */
+static bool head_knows(const struct write_op *op, const struct docid *id)
 {
-    struct cold_reads r;
-    status st;
+    struct collection *c = op->c;
+    uint64_t floor = op->cold == NULL ? 0 : cold_set_floor(op->cold), deleted = 0;
+    struct epoch_guard guard = epoch_enter(c->node->epoch);
+    uint32_t slot = slots_find(c->slots, id);
+    struct row row = {0};
 
-    op->cold_lsns = mem_zero_array(op->wanted_count, sizeof *op->cold_lsns);
-    if (op->cold_lsns == NULL)
-        return err_set(err, ST_NOMEM, "out of memory for a delete of %zu ids", op->wanted_count);
-    st = cold_reads_begin(op->c, &(struct read_limits){.stop = &op->c->node->stopping}, &r, err);
+    if (slot != SLOT_NONE)
+        slots_row(c->slots, slot, &row);
+    epoch_leave(c->node->epoch, guard);
+    return row.lsn > floor || (tombstones_find(c, id, &deleted) && deleted > floor);
+}
+
+/* Which of the ids the set has, that the head knows nothing of: asked[] in `wanted`. */
+static status ask_set(struct write_op *op, const size_t *asked, size_t count, struct err *err)
+{
+    struct docid *ids = mem_alloc_array(count, sizeof *ids);
+    uint64_t *lsns = mem_zero_array(count, sizeof *lsns);
+    struct cold_reads r = {0};
+    status st = ids == NULL || lsns == NULL
+                    ? err_set(err, ST_NOMEM, "out of memory for a delete of %zu ids", count)
+                    : cold_reads_begin(op->c, &(struct read_limits){.stop = &op->c->node->stopping},
+                                       &r, err);
+
+    for (size_t i = 0; st == ST_OK && i < count; i++)
+        ids[i] = op->wanted[asked[i]];
     r.terms.newer = NULL;
     if (st == ST_OK && r.set != NULL)
         do
-            st = cold_set_find(r.set, op->wanted, op->wanted_count, &r.terms, op->cold_lsns, err);
+            st = cold_set_find(r.set, ids, count, &r.terms, lsns, err);
         while (cold_reads_again(&r, st));
+    for (size_t i = 0; st == ST_OK && i < count; i++)
+        op->cold_lsns[asked[i]] = lsns[i];
+    cold_set_drop(op->cold);
     op->cold = r.set;
+    mem_free(ids);
+    mem_free(lsns);
     return cold_reads_outcome(st, err);
+}
+
+/* The set is held until the lsn is given: what the head says then of those it has a record of goes
+ * before it. Where another one takes the place of the first, all are asked of that. */
+static status ask_cold(struct write_op *op, struct err *err)
+{
+    size_t *asked = mem_alloc_array(op->wanted_count, sizeof *asked);
+    size_t count = 0;
+    uint64_t floor;
+    status st = ST_OK;
+
+    op->cold_lsns = mem_zero_array(op->wanted_count, sizeof *op->cold_lsns);
+    if (asked == NULL || op->cold_lsns == NULL)
+        st = err_set(err, ST_NOMEM, "out of memory for a delete of %zu ids", op->wanted_count);
+    else if (cold_hold(op->c, &op->cold, NULL) != ST_OK)
+        op->cold = NULL; /* all there is known of is the head */
+    floor = op->cold == NULL ? 0 : cold_set_floor(op->cold);
+    for (size_t i = 0; st == ST_OK && i < op->wanted_count; i++)
+        if (!head_knows(op, &op->wanted[i]))
+            asked[count++] = i;
+    if (st == ST_OK && count > 0)
+        st = ask_set(op, asked, count, err);
+    if (st == ST_OK && count > 0 && op->cold != NULL && cold_set_floor(op->cold) != floor) {
+        for (count = 0; count < op->wanted_count; count++)
+            asked[count] = count;
+        st = ask_set(op, asked, count, err);
+    }
+    mem_free(asked);
+    return st;
 }
 
 static task_state run_cold(struct task *task)
@@ -203,7 +255,7 @@ void delete_on_terms(struct collection *c, const struct docid *ids, size_t count
         write_op_refuse(op, st, &err);
         return;
     }
-    if (cold_is(c) && terms->turn == NULL)
+    if (cold_is(c) && terms->turn == NULL && !terms->uncounted)
         delete_cold(op);
     else
         sequence_delete(op);

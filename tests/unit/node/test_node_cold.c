@@ -181,6 +181,20 @@ static void before_its_first_fold_a_lost_machine_has_all_of_the_log(void **state
     node_collection_unpin(c);
 }
 
+/* Nobody is told how many there were. */
+static status delete_uncounted(struct collection *c, uint64_t id)
+{
+    const struct write_options options = {.uncounted = true};
+    const struct docid ids[] = {docid_u64(id)};
+    const struct selector which = {.ids = ids, .count = 1};
+    struct call call;
+
+    call_init(&call);
+    node_delete_with(c, &which, &options, call_write_done, &call);
+    call_wait(&call);
+    return call.st;
+}
+
 static void with_the_bucket_away_the_head_serves_and_takes_writes(void **state)
 {
     const struct objstore_fault gone = objstore_fault_outage();
@@ -203,13 +217,23 @@ static void with_the_bucket_away_the_head_serves_and_takes_writes(void **state)
     nput_range(c, 51, 60, 1);
     assert_int_equal(nhead_delete(c, 1, 2, NULL), ST_UNAVAILABLE); /* are they there? */
     assert_int_equal(slots_live_count(c->slots), 20);
+    assert_int_equal(nhead_delete(c, 57, 58, NULL), ST_OK); /* the head knows */
+    assert_int_equal(nhead_delete(c, 57, 58, NULL), ST_OK); /* ... that they are gone */
+    assert_int_equal(delete_uncounted(c, 3), ST_OK);        /* whether it is there or not */
+    assert_int_equal(delete_uncounted(c, 999), ST_OK);
     neventually(cold_hold(c, &set, &err) == ST_UNAVAILABLE &&
                 strstr(err.text, "cannot be read now") != NULL);
     objstore_faults_clear(w.bucket);
     nhead_open(c);
     assert_int_equal(nhead_delete(c, 1, 2, NULL), ST_OK);
-    nhead_has_range(c, 1, 2, 0);
-    nhead_has_range(c, 3, 60, 1);
+    nhead_has_range(c, 1, 3, 0);
+    nhead_has_range(c, 4, 56, 1);
+    nhead_has_range(c, 57, 58, 0);
+    nhead_has_range(c, 59, 60, 1);
+    nhead_folded(c);
+    nhead_has_range(c, 1, 3, 0);
+    nhead_has_range(c, 4, 56, 1);
+    nhead_has_range(c, 57, 58, 0);
     node_collection_unpin(c);
 }
 
