@@ -52,7 +52,9 @@ NODISCARD
 status cells_check(const struct cells *c, struct err *err);
 
 /* --- building --- */
-/* Vectors by number, as float[dim]; random access, any thread; e.g. a mapped file. */
+/* Vectors by number, as float[dim], at random; by the thread that calls. What came before stays as
+ * it is for CELLS_SOURCE_HELD more. */
+enum { CELLS_SOURCE_HELD = 128 };
 struct cells_source {
     const float *(*at)(void *arg, uint32_t row);
     void *arg;

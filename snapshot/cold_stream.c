@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "snapshot/cold_source.h"
 #include "snapshot/fold.h"
+#include "snapshot/vector_file.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,9 +16,9 @@ enum {
     WINDOW = 8,
 };
 
-struct side { /* all vectors of a field but the first, by position */
-    struct fs_file *file;
-    const uint8_t *map;
+struct side {             /* all vectors of a field but the first, by position */
+    struct fs_file *file; /* NULL: in `memory` */
+    struct vector_file vectors;
     void *memory;
     size_t bytes;
 };
@@ -168,7 +169,6 @@ static status make_side(struct stream *s, uint16_t at, struct err *err)
 
     if (o->scratch_dir == NULL) {
         side->memory = mem_map(side->bytes, false);
-        side->map = side->memory;
         return side->memory == NULL
                    ? err_set(err, ST_NOMEM, "out of memory for a segment's vectors")
                    : ST_OK;
@@ -200,7 +200,7 @@ static status load_side(struct stream *s, uint16_t at, struct err *err)
     if (st == ST_OK)
         st = read_side(&r, plain, err);
     if (st == ST_OK && side->file != NULL)
-        st = fs_map(s->options->fs, side->file, side->bytes, &side->map, err);
+        st = vector_file_open(&side->vectors, s->options->fs, side->file, field->dim, err);
     mem_free(plain);
     return st;
 }
@@ -209,8 +209,7 @@ static void close_side(const struct stream *s, struct side *side)
 {
     if (side->memory != NULL)
         mem_unmap(side->memory, side->bytes);
-    else
-        fs_unmap(s->options->fs, side->map, side->bytes);
+    vector_file_close(&side->vectors);
     fs_close(s->options->fs, side->file);
 }
 
@@ -264,12 +263,24 @@ static bool name_part(void *arg, struct fetch_item *out)
     return true;
 }
 
+static status side_vector(struct side *side, uint32_t position, uint32_t dim, const float **out,
+                          struct err *err)
+{
+    if (side->file == NULL) {
+        *out = (const float *)side->memory + (size_t)position * dim;
+        return ST_OK;
+    }
+    *out = vector_file_at(&side->vectors, position);
+    return vector_file_status(&side->vectors, err);
+}
+
 static status vectors_of(struct stream *s, uint32_t ordinal, const struct cold_payload_row *row,
                          struct err *err)
 {
     const struct cold_footer *f = &s->source.footer;
+    status st = ST_OK;
 
-    for (size_t i = 0; i < s->options->schema->field_count; i++) {
+    for (size_t i = 0; st == ST_OK && i < s->options->schema->field_count; i++) {
         size_t at = s->of[i];
 
         s->vectors[i] = NULL;
@@ -281,11 +292,12 @@ static status vectors_of(struct stream *s, uint32_t ordinal, const struct cold_p
                            ordinal);
         if (at == 0)
             cold_vector_at(f, 0, s->part_vectors, ordinal - s->part.first, s->first_vector);
-        s->vectors[i] = at == 0 ? s->first_vector
-                                : (const float *)(const void *)s->sides[at].map +
-                                      (size_t)row->positions[at] * f->fields[at].dim;
+        s->vectors[i] = s->first_vector;
+        if (at != 0)
+            st = side_vector(&s->sides[at], row->positions[at], f->fields[at].dim, &s->vectors[i],
+                             err);
     }
-    return ST_OK;
+    return st;
 }
 
 static status hand_row(void *arg, uint32_t ordinal, const struct cold_payload_row *row,

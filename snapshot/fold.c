@@ -142,7 +142,7 @@ static status run(struct fold *f, const struct manifest *before, struct err *err
     if (st == ST_OK)
         st = resolve(f, err);
     if (st == ST_OK)
-        st = spool_map(&f->spool, err);
+        st = spool_rewind(&f->spool, err);
     if (st == ST_OK && f->spool.rows > 0)
         st = fold_write(f, err);
     f->report.rows_written = f->spool.rows;

@@ -14,6 +14,7 @@
 #include "segment/cold.h"
 #include "snapshot/fold.h"
 #include "snapshot/publish_internal.h"
+#include "snapshot/vector_file.h"
 
 /* Tests send small parts, and are let in between steps. */
 struct fold_tuning {
@@ -59,7 +60,7 @@ struct spool_field { /* a vector field: vector of item i at i x dim floats */
     struct spool_file file;
     uint32_t dim;
     uint64_t end; /* bytes of the file */
-    const uint8_t *map;
+    struct vector_file vectors;
 };
 struct spool {
     struct fs *fs;
@@ -94,8 +95,11 @@ struct spool_item *spool_find(const struct spool *s, const struct docid *id);
 void spool_drop(struct spool *s, struct spool_item *item);
 /* After the last row: everything can be read. */
 NODISCARD
-status spool_map(struct spool *s, struct err *err);
+status spool_rewind(struct spool *s, struct err *err);
+/* Zeros where the disk failed, which spool_status() says. */
 const float *spool_vector(const struct spool *s, size_t field, uint32_t item);
+NODISCARD
+status spool_status(const struct spool *s, size_t field, struct err *err);
 struct spool_blob { /* of a row, in `bytes` */
     uint64_t inserted_at_ns;
     struct slice external_id, payload;

@@ -115,6 +115,10 @@ static status make_cells(struct fold_order *w, size_t field, uint64_t seed,
     if (st != ST_OK)
         return st;
     out->built = true;
+    if (out->rows > 0)
+        st = spool_status(w->s, field, err);
+    if (st != ST_OK)
+        return st;
     items = numbers(out->rows, err, &st);
     for (uint32_t p = 0; st == ST_OK && p < out->rows; p++)
         items[p] = out->items[out->build.order[p]];

@@ -1,6 +1,6 @@
 /* Rows wait on the local disk until their order is known. What decides about them (id, lsn, where
- * they lie) is in RAM; vectors lie by field, each at its row's number, so that a mapping is an
- * array of them. Nothing here is synced: who starts again begins anew. */
+ * they lie) is in RAM; vectors lie by field, each at its row's number. Nothing here is synced: who
+ * starts again begins anew. */
 #include "base/log.h"
 #include "base/mem.h"
 #include "snapshot/fold_internal.h"
@@ -107,7 +107,7 @@ void spool_close(struct spool *s)
     struct err err = {0};
 
     for (size_t i = 0; s->fields != NULL && i < s->field_count; i++) {
-        fs_unmap(s->fs, s->fields[i].map, (size_t)s->fields[i].end);
+        vector_file_close(&s->fields[i].vectors);
         spool_file_close(&s->fields[i].file);
     }
     spool_file_close(&s->rows_file);
@@ -320,7 +320,7 @@ status spool_cold_row(struct spool *s, const struct fold_row *row, struct err *e
 
 /* --- reading --- */
 
-status spool_map(struct spool *s, struct err *err)
+status spool_rewind(struct spool *s, struct err *err)
 {
     status st = spool_file_flush(&s->rows_file, err);
 
@@ -329,16 +329,19 @@ status spool_map(struct spool *s, struct err *err)
 
         st = spool_file_flush(&field->file, err);
         if (st == ST_OK && field->end > 0)
-            st = fs_map(s->fs, field->file.file, (size_t)field->end, &field->map, err);
+            st = vector_file_open(&field->vectors, s->fs, field->file.file, field->dim, err);
     }
     return st;
 }
 
 const float *spool_vector(const struct spool *s, size_t field, uint32_t item)
 {
-    const struct spool_field *f = &s->fields[field];
+    return vector_file_at(&s->fields[field].vectors, item);
+}
 
-    return (const float *)(const void *)f->map + (size_t)item * f->dim;
+status spool_status(const struct spool *s, size_t field, struct err *err)
+{
+    return vector_file_status(&s->fields[field].vectors, err);
 }
 
 status spool_blob(const struct spool *s, uint32_t item, struct buf *bytes, struct spool_blob *out,

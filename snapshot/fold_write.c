@@ -85,7 +85,9 @@ static status write_record(struct writing *w, size_t field, uint32_t position, u
 
     cells_encode(c->cells, c->centroids, coarse, spool_vector(w->s, field, number), c->scratch,
                  c->row, c->small);
-    st = cold_writer_record(w->writer, (uint16_t)field, &record, err);
+    st = spool_status(w->s, field, err);
+    if (st == ST_OK)
+        st = cold_writer_record(w->writer, (uint16_t)field, &record, err);
     if (st == ST_OK)
         st = spool_file_put(&w->codes, position * (uint64_t)c->short_bytes, c->small,
                             c->short_bytes, err);
@@ -127,8 +129,11 @@ static status write_vectors(struct writing *w, size_t field, struct err *err)
     status st = ST_OK;
 
     for (uint32_t p = 0; st == ST_OK && p < w->order.fields[field].rows; p++) {
-        st = cold_writer_vector(w->writer, (uint16_t)field,
-                                spool_vector(w->s, field, w->order.fields[field].items[p]), err);
+        const float *vector = spool_vector(w->s, field, w->order.fields[field].items[p]);
+
+        st = spool_status(w->s, field, err);
+        if (st == ST_OK)
+            st = cold_writer_vector(w->writer, (uint16_t)field, vector, err);
         if (st == ST_OK)
             st = pause_at(w, p, err);
     }

