@@ -50,7 +50,7 @@ static inline const float *some_row(const struct some_rows *r, uint32_t i)
     return r->source->at(r->source->arg, r->ids != NULL ? r->ids[i] : i);
 }
 enum { MEANS_ROWS = 64 }; /* rows that are compared together */
-static_assert(MEANS_ROWS <= CELLS_SOURCE_HELD, "a source holds them");
+static_assert(MEANS_ROWS <= (int)CELLS_SOURCE_HELD, "a source holds them");
 /* The nearest of points [first, first + count) to each of up to MEANS_ROWS rows: where one is
  * nearer than score[i] says (greater is nearer), best and score are replaced. */
 void means_nearest(const struct means *m, uint32_t first, uint32_t count,
