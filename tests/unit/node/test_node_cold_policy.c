@@ -210,7 +210,35 @@ static void holds(void)
     node_collection_unpin(c);
 }
 
-/* from, then to: the n-th request from the PATCH on is the process's last. */
+static bool is_done(struct call *call)
+{
+    bool done;
+
+    lock_take(&call->lock);
+    done = call->done;
+    lock_drop(&call->lock);
+    return done;
+}
+
+/* The n-th request from the PATCH on is the process's last; nobody is left to wait for an answer.
+ * What follows the answer is given a moment. */
+static void patch_and_die(struct collection *c, enum node_policy to, uint64_t n, bool after_effect)
+{
+    const struct collection_patch patch = {.policy = to};
+    struct call call;
+
+    call_init(&call);
+    nkill_arm(&kill, n, after_effect);
+    node_collection_patch(w.node, c, &patch, call_admin_done, &call);
+    neventually(is_done(&call) || nkill_dead(&kill));
+    for (int i = 0; i < 150 && !nkill_dead(&kill); i++)
+        npause_ms(10);
+    node_collection_unpin(c);
+    nkill_bury(&kill);
+    call_wait(&call);
+}
+
+/* from, then to. */
 static void cut(enum node_policy from, uint64_t n, bool after_effect, bool lose)
 {
     const struct collection_spec spec = {.name = "docs",
@@ -234,12 +262,7 @@ static void cut(enum node_policy from, uint64_t n, bool after_effect, bool lose)
     else
         assert_int_equal(ncheckpoint(c, NULL), ST_OK);
     fill(c);
-    nkill_arm(&kill, n, after_effect);
-    (void)npatch_policy(&w, c, to, NULL);
-    for (int i = 0; i < 150 && !nkill_dead(&kill); i++)
-        npause_ms(10);
-    node_collection_unpin(c);
-    nkill_bury(&kill);
+    patch_and_die(c, to, n, after_effect);
     if (lose)
         nlose_disk(&w);
     nworld_open(&w);
