@@ -310,12 +310,14 @@ static void wait_for_all(struct call *call)
     }
 }
 
-static uint64_t missing_bytes(struct call *call)
+/* What is to be kept of it. */
+static uint64_t wanted_bytes(const struct call *call)
 {
     uint64_t bytes = 0;
 
     for (size_t i = 0; i < call->count; i++)
-        bytes += call->wants[i].bytes <= CACHE_BLOCK_BYTES_MAX ? call->wants[i].bytes : 0;
+        if (call->wants[i].class != CACHE_SCAN && call->wants[i].bytes <= CACHE_BLOCK_BYTES_MAX)
+            bytes += call->wants[i].bytes;
     return bytes;
 }
 
@@ -335,7 +337,7 @@ status cache_read(struct cache *c, const struct cache_terms *terms, struct cache
     cond_init(&call.reader.cond);
     lock_take(&c->lock);
     call.loose =
-        missing_bytes(&call) > c->bytes_max - (c->pinned < c->bytes_max ? c->pinned : c->bytes_max);
+        wanted_bytes(&call) > c->bytes_max - (c->pinned < c->bytes_max ? c->pinned : c->bytes_max);
     take_all(&call);
     wait_for_all(&call);
     lock_drop(&c->lock);

@@ -50,7 +50,7 @@ struct cache_flight *cache_flight_make(struct cache *c, const struct cache_want 
         blocks[i]->flight = f;
     }
     f->pool = terms->pool;
-    f->hedges = terms->pool == OBJSTORE_FOREGROUND && w->class != CACHE_SCAN;
+    f->hedges = terms->pool == OBJSTORE_FOREGROUND;
     f->account = terms->account;
     /* The body of one block is the block's; of several it lies beside them for a while. */
     f->counted = sizeof *f + count * sizeof f->parts[0] + (count > 1 ? f->bytes : 0);

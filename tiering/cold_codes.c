@@ -42,22 +42,21 @@ static bool position_counts(void *arg, uint32_t position)
     return cold_part_counts(arg, position);
 }
 
-static uint64_t codes_bytes(const struct cold_run *r)
+/* Of codes that are not in the cache. What is there already has taken its part of the room. */
+static uint64_t codes_missing(const struct cold_run *r)
 {
-    uint64_t all = 0;
+    uint64_t missing = 0, bytes;
 
-    for (uint32_t i = 0; i < r->part_count; i++) {
-        const struct cells *c = r->parts[i].cells;
-
-        all += (uint64_t)c->rows * rabitq_code_bytes((struct rabitq_shape){c->dim, c->short_bits});
-    }
-    return all;
+    for (uint32_t i = 0; i < r->part_count; i++)
+        for (uint32_t c = 0; c < r->parts[i].cells->coarse; c++)
+            missing += code_there(&r->parts[i], c, &bytes) ? 0 : bytes;
+    return missing;
 }
 
 /* A wave for codes alone: where recall is asked for, the rows it takes without them are more. */
 static bool worth_a_wave(const struct cold_run *r)
 {
-    uint64_t bytes = codes_bytes(r);
+    uint64_t bytes = codes_missing(r);
 
     return r->query->recall >= 0.99f && bytes <= cold_footer_caps(r).bytes / 2 &&
            bytes <= cache_room(r->set->cache);
@@ -173,7 +172,7 @@ status cold_load_codes(struct cold_routing *g, struct err *err)
     uint32_t gets = 0;
     struct cold_wave *w = &g->wave;
 
-    if (codes_bytes(r) > cache_room(r->set->cache))
+    if (codes_missing(r) > cache_room(r->set->cache))
         return ST_OK;
     for (uint32_t i = 0; i < r->part_count; i++)
         for (uint32_t c = 0; c < r->parts[i].cells->coarse; c++) {

@@ -95,6 +95,11 @@ NODISCARD
 status cold_read(struct cold_set *s, const struct cold_terms *terms, struct cache_want *wants,
                  size_t count, struct cold_stats *stats, struct err *err);
 
+/* The same for a query's rows: in the foreground, also where they pass by the cache. */
+NODISCARD
+status cold_read_wave(struct cold_set *s, const struct cold_terms *terms, struct cache_want *wants,
+                      size_t count, struct cold_stats *stats, struct err *err);
+
 /* The bytes of an id, in the arena; false: no memory. */
 bool cold_copy_id(struct arena *arena, struct docid *id);
 

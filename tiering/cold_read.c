@@ -127,6 +127,12 @@ status cold_read(struct cold_set *s, const struct cold_terms *terms, struct cach
     return read_by(s, terms, scan ? OBJSTORE_BULK : OBJSTORE_FOREGROUND, wants, count, stats, err);
 }
 
+status cold_read_wave(struct cold_set *s, const struct cold_terms *terms, struct cache_want *wants,
+                      size_t count, struct cold_stats *stats, struct err *err)
+{
+    return read_by(s, terms, OBJSTORE_FOREGROUND, wants, count, stats, err);
+}
+
 size_t cold_cell_spans(const struct cold_segment *s, uint16_t position, uint32_t first,
                        uint32_t count, struct cold_span *spans)
 {

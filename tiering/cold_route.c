@@ -159,12 +159,15 @@ static void wave_once(struct cold_wave *w)
 /* Rows that would push out what is worth more, codes above all, are read past the cache. */
 static bool wave_is_large(const struct cold_routing *g)
 {
+    struct cache_status now;
     uint64_t rows = 0;
 
     for (size_t i = 0; i < g->wave.count; i++)
         if (g->wave.spans[i].kind == COLD_RECORDS)
             rows += g->wave.spans[i].count;
-    return rows * g->record_bytes > cache_room(g->r->set->cache) / 4;
+    cache_status(g->r->set->cache, &now);
+    return now.pinned_bytes >= now.bytes_max ||
+           rows * g->record_bytes > (now.bytes_max - now.pinned_bytes) / 8;
 }
 
 void cold_wave_wants(struct cold_routing *g)
@@ -195,7 +198,7 @@ static status wave_read(struct cold_routing *g, struct err *err)
     status st, worst = ST_OK;
 
     cold_wave_wants(g);
-    st = cold_read(g->r->set, g->r->terms, w->wants, w->count, g->r->stats, err);
+    st = cold_read_wave(g->r->set, g->r->terms, w->wants, w->count, g->r->stats, err);
     for (size_t i = 0; i < w->count; i++) {
         if (w->part[i] == UINT32_MAX)
             continue;

@@ -3,7 +3,9 @@
 #include "tests/unit/tiering/cold_world.h"
 
 #include "base/json.h"
+#include "index/cells.h"
 #include "index/codes.h"
+#include "index/rabitq.h"
 #include "tests/support/alloc_sweep.h"
 
 #include <math.h>
@@ -169,7 +171,7 @@ static void footers_alone_find_what_is_near(void **unused)
     /* A cache that is too small for anything to stay. */
     world_open(&w,
                &(struct cold_world_options){
-                   .segments = 1, .rows = 6000, .dim = 40, .seed = seed, .cache_bytes = 500000});
+                   .segments = 1, .rows = 6000, .dim = 40, .seed = seed, .cache_bytes = 250000});
     set = world_set(&w, NULL);
     asking_begin(&a, &w, set);
     assert_true(recall_of(&a, NULL, 16, 5000000) >= 0.95);
@@ -242,6 +244,72 @@ static void codes_become_resident_and_spare_bytes(void **unused)
     recall = recall_of(&a, NULL, 16, 1000000);
     assert_true(a.stats.codes_resident);
     assert_true(recall >= 0.95);
+    asking_end(&a);
+    cold_set_drop(set);
+    world_close(&w);
+}
+
+/* Room for all codes, but not for as many again beside those that came already. */
+static void codes_come_as_far_as_they_fit(void **unused)
+{
+    struct cold_world w;
+    struct asking a;
+    struct cold_set *set;
+    uint64_t codes = 0;
+
+    (void)unused;
+    /* The codes of two segments come with one query. */
+    world_open(&w, &(struct cold_world_options){
+                       .segments = 3, .rows = 3000, .dim = 100, .seed = seed, .fields = 1});
+    for (uint32_t s = 0; s < w.segments; s++)
+        codes += (uint64_t)w.rows[s].count *
+                 rabitq_code_bytes((struct rabitq_shape){100, cells_short_bits(100)});
+    set = world_set(&w, NULL);
+    cache_resize(w.cache, cold_set_resident_bytes(set) + codes * 3);
+    asking_begin(&a, &w, set);
+    for (uint32_t n = 0; n < QUERIES && !a.stats.codes_resident; n++) {
+        draw_query(&a, n);
+        assert_int_equal(ask(&a), ST_OK);
+    }
+    assert_true(a.stats.codes_resident);
+    for (uint32_t n = 0; n < 2; n++) { /* rows find room, too: the second time they are there */
+        draw_query(&a, 99);
+        assert_int_equal(ask(&a), ST_OK);
+        assert_true(a.stats.codes_resident);
+    }
+    assert_int_equal(a.stats.gets, 0);
+    asking_end(&a);
+    cold_set_drop(set);
+    world_close(&w);
+}
+
+/* Rows that pass by the cache are waited for like others: a GET that does not come is sent again.
+ */
+static void what_passes_by_the_cache_is_hedged(void **unused)
+{
+    const struct objstore_fault held = {
+        .kind = OBJSTORE_FAULT_DELAY, .ops = 1u << OBJSTORE_GET, .delay_ms = OBJSTORE_FAULT_HOLD};
+    struct cold_world w;
+    struct asking a;
+    struct cold_set *set;
+    uint64_t hedges;
+
+    (void)unused;
+    world_open(&w,
+               &(struct cold_world_options){
+                   .segments = 1, .rows = 6000, .dim = 40, .seed = seed, .cache_bytes = 250000});
+    set = world_set(&w, NULL);
+    asking_begin(&a, &w, set);
+    for (uint32_t n = 0; n < 10 * QUERIES; n++) {
+        draw_query(&a, n);
+        assert_int_equal(ask(&a), ST_OK);
+    }
+    hedges = w.account.hedges;
+    assert_int_equal(objstore_faults_add(w.faults, &held, NULL, NULL), ST_OK);
+    a.terms.deadline_ns = clock_mono_ns(clock_real()) + UINT64_C(60000000000);
+    assert_int_equal(ask(&a), ST_OK);
+    assert_false(a.partial);
+    assert_true(w.account.hedges > hedges);
     asking_end(&a);
     cold_set_drop(set);
     world_close(&w);
@@ -660,6 +728,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(footers_alone_find_what_is_near),
         cmocka_unit_test(what_is_told_besides_costs_no_reading),
         cmocka_unit_test(codes_become_resident_and_spare_bytes),
+        cmocka_unit_test(codes_come_as_far_as_they_fit),
+        cmocka_unit_test(what_passes_by_the_cache_is_hedged),
         cmocka_unit_test(filters_decide_what_counts),
         cmocka_unit_test(segments_answer_together),
         cmocka_unit_test(exact_is_right_to_the_last_bit),
