@@ -119,7 +119,8 @@ static status take_page(struct finding *f, struct cold_row *rows, uint32_t count
     for (uint32_t i = 0; st == ST_OK && i < count && f->count < f->max; i++) {
         struct cold_row *out = &f->rows[f->count];
 
-        if (!matches(f, &rows[i]))
+        /* What is not found any more has a newer record: in the head, or a tombstone. */
+        if (f->filter != NULL && (!rows[i].found || !matches(f, &rows[i])))
             continue;
         *out = place_of(&rows[i]);
         if (!keep_id(f->arena, &rows[i].id, &out->id))

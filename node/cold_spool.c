@@ -5,6 +5,7 @@
  * While the bucket is read they lie in a scratch file, because nothing local is touched before all
  * of it was read. Lsns that an operator discarded are filled with a record that says nothing. */
 #include "node/cold_internal.h"
+#include "node/refill.h"
 #include "segment/record.h"
 
 #include <inttypes.h>
@@ -14,7 +15,6 @@
 enum {
     SPOOL_BUFFER_BYTES = 1024 * 1024,
     SPOOL_HEAD_BYTES = 16, /* lsn, bytes */
-    SPOOL_PAUSE_MS = 2,
     SPOOL_NAME_BYTES = 64,
 };
 
@@ -105,55 +105,6 @@ bool cold_spool_floor(const struct collection *c, uint64_t *floor)
 
 /* --- into the log --- */
 
-struct refill {
-    struct collection *c;
-    uint64_t next_lsn;
-    struct { /* guarded by lock */
-        struct lock lock;
-        struct cond cond;
-        uint64_t under_way;
-        struct err failed; /* the first; code ST_OK: none */
-    } log;
-};
-
-static void on_appended(void *arg, uint64_t lsn, status st, const struct err *err)
-{
-    struct refill *r = arg;
-
-    (void)lsn;
-    lock_take(&r->log.lock);
-    if (st != ST_OK && r->log.failed.code == ST_OK)
-        r->log.failed = *err;
-    r->log.under_way--;
-    cond_broadcast(&r->log.cond);
-    lock_drop(&r->log.lock);
-}
-
-static status append(struct refill *r, struct slice payload, struct err *err)
-{
-    struct collection *c = r->c;
-    uint64_t given = 0;
-    status st;
-
-    lock_take(&r->log.lock);
-    r->log.under_way++;
-    lock_drop(&r->log.lock);
-    while ((st = wal_submit(c->seq.wal, &payload, 1, on_appended, r, &given, err)) == ST_LIMIT &&
-           !atomic_load(&c->node->stopping))
-        bucket_pause(c->node, SPOOL_PAUSE_MS); /* the disk is behind */
-    if (st != ST_OK) {
-        lock_take(&r->log.lock);
-        r->log.under_way--;
-        lock_drop(&r->log.lock);
-        return st;
-    }
-    if (given != r->next_lsn)
-        return err_set(err, ST_CORRUPT, "record %" PRIu64 " came to lie at %" PRIu64, r->next_lsn,
-                       given);
-    r->next_lsn++;
-    return ST_OK;
-}
-
 /* What a gap group stands for. */
 static status fill_up_to(struct refill *r, uint64_t lsn, struct err *err)
 {
@@ -168,7 +119,7 @@ static status fill_up_to(struct refill *r, uint64_t lsn, struct err *err)
     record_put_setting(&w, slice_text("gap"), slice_text(""));
     st = record_end(&w, err);
     while (st == ST_OK && r->next_lsn < lsn)
-        st = append(r, buf_slice(&nothing), err);
+        st = refill_put(r, buf_slice(&nothing), err);
     buf_free(&nothing);
     return st;
 }
@@ -198,46 +149,23 @@ static status refill_all(struct refill *r, struct cold_spool *s, struct err *err
         if (st == ST_OK)
             st = fill_up_to(r, lsn, err);
         if (st == ST_OK)
-            st = append(r, slice_make(s->buffer.data, bytes), err);
+            st = refill_put(r, slice_make(s->buffer.data, bytes), err);
         at += sizeof head + bytes;
     }
-    return st;
-}
-
-static status wait_for_all(struct refill *r, status st, struct err *err)
-{
-    lock_take(&r->log.lock);
-    while (r->log.under_way > 0)
-        cond_wait(&r->log.cond, &r->log.lock);
-    if (st == ST_OK && r->log.failed.code != ST_OK) {
-        st = r->log.failed.code;
-        if (err != NULL)
-            *err = r->log.failed;
-    }
-    lock_drop(&r->log.lock);
     return st;
 }
 
 status cold_spool_append(struct collection *c, uint64_t last_lsn, struct err *err)
 {
     struct cold_spool *s = c->cold->spool;
-    struct refill r = {.c = c, .next_lsn = s->floor + 1};
+    struct refill r;
     status st;
 
-    lock_init(&r.log.lock, LOCK_RANK_LEAF, "refilling");
-    cond_init(&r.log.cond);
+    refill_begin(&r, c, s->floor + 1);
     st = refill_all(&r, s, err);
     buf_reset(&s->buffer); /* it may be asked for once more */
     if (st == ST_OK)
         st = fill_up_to(&r, last_lsn + 1, err);
-    st = wait_for_all(&r, st, err);
-    cond_fini(&r.log.cond);
-    lock_fini(&r.log.lock);
-    if (st != ST_OK)
-        return err_wrap(err, st, "the records behind the floor");
-    lock_take(&c->seq.lock);
-    c->seq.last_lsn = last_lsn;
-    atomic_store(&c->applied_lsn, last_lsn);
-    lock_drop(&c->seq.lock);
-    return ST_OK;
+    st = refill_end(&r, st, err);
+    return st == ST_OK ? ST_OK : err_wrap(err, st, "the records behind the floor");
 }

@@ -4,6 +4,7 @@
  * bucket has its records. So a crash in between leaves them where the next start looks for them,
  * and if the bucket went on without them meanwhile, they stay a letter for a person. */
 #include "node/fields.h"
+#include "node/refill.h"
 #include "segment/group.h"
 #include "snapshot/replay.h"
 
@@ -17,7 +18,6 @@ enum {
     TAIL_FILE_BYTES = 16 * 1024 * 1024, /* of records in one file */
     TAIL_EPOCH = 1,                     /* a letter's file is a group: it has both */
     TAIL_SEQ = 1,
-    APPEND_PAUSE_MS = 2,
 };
 
 /* --- keeping --- */
@@ -143,59 +143,19 @@ status heal_tail_keep(struct collection *c, uint64_t first, uint64_t last, struc
 struct appending {
     struct collection *c;
     struct replay replay;
-    uint64_t next_lsn;
-    struct { /* guarded by lock */
-        struct lock lock;
-        struct cond cond;
-        uint64_t under_way;
-        struct err failed; /* the first; code ST_OK: none */
-    } log;
+    struct refill log;
 };
-
-static void on_appended(void *arg, uint64_t lsn, status st, const struct err *err)
-{
-    struct appending *a = arg;
-
-    (void)lsn;
-    lock_take(&a->log.lock);
-    if (st != ST_OK && a->log.failed.code == ST_OK)
-        a->log.failed = *err;
-    a->log.under_way--;
-    cond_broadcast(&a->log.cond);
-    lock_drop(&a->log.lock);
-}
-
-static status submit(struct appending *a, struct slice payload, uint64_t *lsn, struct err *err)
-{
-    status st;
-
-    lock_take(&a->log.lock);
-    a->log.under_way++;
-    lock_drop(&a->log.lock);
-    while ((st = wal_submit(a->c->seq.wal, &payload, 1, on_appended, a, lsn, err)) == ST_LIMIT &&
-           !atomic_load(&a->c->node->stopping))
-        bucket_pause(a->c->node, APPEND_PAUSE_MS); /* the disk is behind */
-    if (st != ST_OK) {
-        lock_take(&a->log.lock);
-        a->log.under_way--;
-        lock_drop(&a->log.lock);
-    }
-    return st;
-}
 
 static status append_record(void *arg, uint64_t lsn, struct slice payload, struct err *err)
 {
     struct appending *a = arg;
-    uint64_t given = 0;
-    status st = submit(a, payload, &given, err);
+    status st;
 
-    if (st == ST_OK && given != lsn)
-        st = err_set(err, ST_CORRUPT, "record %" PRIu64 " came to lie at %" PRIu64, lsn, given);
-    if (st == ST_OK)
-        st = replay_record(&a->replay, lsn, payload, err);
-    if (st == ST_OK)
-        a->next_lsn = lsn + 1;
-    return st;
+    if (lsn != a->log.next_lsn)
+        return err_set(err, ST_CORRUPT, "record %" PRIu64 " would come to lie at %" PRIu64, lsn,
+                       a->log.next_lsn);
+    st = refill_put(&a->log, payload, err);
+    return st == ST_OK ? replay_record(&a->replay, lsn, payload, err) : st;
 }
 
 static bool next_letter(struct appending *a, struct letter *out)
@@ -205,7 +165,7 @@ static bool next_letter(struct appending *a, struct letter *out)
     uint64_t after = 0;
 
     while (dlq_list(a->c->node->dlq, &filter, after, out, 1, NULL) == 1) {
-        if (out->lsn_first == a->next_lsn)
+        if (out->lsn_first == a->log.next_lsn)
             return true;
         after = out->id;
     }
@@ -221,15 +181,6 @@ static status append_letters(struct appending *a, struct err *err)
     while (st == ST_OK && next_letter(a, &letter))
         st = tier_letter_read(node->options.fs, node->data_dir, NULL, &letter, append_record, a,
                               err);
-    lock_take(&a->log.lock);
-    while (a->log.under_way > 0)
-        cond_wait(&a->log.cond, &a->log.lock);
-    if (st == ST_OK && a->log.failed.code != ST_OK) {
-        st = a->log.failed.code;
-        if (err != NULL)
-            *err = a->log.failed;
-    }
-    lock_drop(&a->log.lock);
     return st;
 }
 
@@ -237,7 +188,7 @@ status heal_tail_append(struct collection *c, uint64_t lsn, struct err *err)
 {
     struct checkpoint_field fields[NODE_FIELDS_MAX];
     struct appending a = {.c = c,
-                          .next_lsn = lsn + 1,
+                          .log.next_lsn = lsn + 1,
                           .replay = {.slots = c->slots,
                                      .epoch = c->node->epoch,
                                      .fields = fields,
@@ -247,22 +198,16 @@ status heal_tail_append(struct collection *c, uint64_t lsn, struct err *err)
 
     if (!next_letter(&a, &letter))
         return ST_OK;
-    lock_init(&a.log.lock, LOCK_RANK_LEAF, "appending");
-    cond_init(&a.log.cond);
+    refill_begin(&a.log, c, lsn + 1);
     st = replay_init(&a.replay, err);
     if (st == ST_OK)
         st = append_letters(&a, err);
+    st = refill_end(&a.log, st, err);
     replay_fini(&a.replay);
-    cond_fini(&a.log.cond);
-    lock_fini(&a.log.lock);
     if (st != ST_OK)
         return err_wrap(err, st, "the tail that was kept");
-    lock_take(&c->seq.lock);
-    c->seq.last_lsn = a.next_lsn - 1;
-    atomic_store(&c->applied_lsn, c->seq.last_lsn);
-    lock_drop(&c->seq.lock);
     log_info("records of the damaged log are in the new one",
              "collection_id=%s lsn_first=%" PRIu64 " lsn_last=%" PRIu64, c->id_text, lsn + 1,
-             c->seq.last_lsn);
+             a.log.next_lsn - 1);
     return ST_OK;
 }
