@@ -68,9 +68,17 @@ static inline bool cold_newer_than(const struct cold_terms *t, const struct doci
 int cold_segment_field(const struct cold_segment *s, uint16_t field);
 
 /* --- what is asked of the cache --- */
-enum cold_kind { COLD_RECORDS, COLD_CODES, COLD_VECTORS, COLD_PAYLOAD_BLOCK, COLD_ID_BLOCK };
+enum cold_kind {
+    COLD_RECORDS,
+    COLD_CODES,
+    COLD_VECTORS,
+    COLD_PAYLOAD_BLOCK,
+    COLD_ID_BLOCK,
+    COLD_INDEX_BLOCK, /* of payload indexes */
+};
 /* Checked as it comes: records and vectors of positions [first, first + count), short codes of
- * coarse cell `first`, payload or id block `first`. Stays where it is until the read is over. */
+ * coarse cell `first`, payload, id or index block `first`. Stays where it is until the read is
+ * over. */
 struct cold_span {
     const struct cold_segment *segment;
     enum cold_kind kind;
@@ -123,11 +131,19 @@ struct cold_selection {
     uint64_t key[2]; /* of the filter */
     uint32_t rows, matched;
     bool whole; /* else the deadline came: rows behind `asked` are not known */
+    bool exact; /* else rows of bits are to be asked themselves, but those of `sure` */
     uint32_t asked;
+    uint64_t *sure; /* behind bits; NULL: exact */
     uint64_t bits[];
 };
-/* Reads all payload of the segment, past the cache, unless that is remembered. ST_OK with whole =
- * false where the deadline or a failure came after a part was done. */
+/* What is known without payloads: by what is remembered, or the segment's payload indexes. *out
+ * NULL: nothing. Exact or not. */
+NODISCARD
+status cold_narrow(struct cold_set *s, uint32_t member, const struct filter *filter,
+                   const struct cold_terms *terms, struct cold_stats *stats,
+                   struct cold_selection **out, struct err *err);
+/* Reads the payloads of rows of which that is not known, past the cache. ST_OK with whole = false
+ * where the deadline or a failure came after a part was done. */
 NODISCARD
 status cold_select(struct cold_set *s, uint32_t member, const struct filter *filter,
                    const struct cold_terms *terms, struct cold_stats *stats,

@@ -1,6 +1,7 @@
 /* What is asked of the cache for a cold segment: where it lies, and how it is checked. And the
  * cache by hand. */
 #include "base/mem.h"
+#include "segment/cold_index.h"
 #include "tiering/cold_internal.h"
 
 #include <assert.h>
@@ -30,6 +31,9 @@ static status check_span(void *arg, uint8_t *body, size_t bytes, struct err *err
     case COLD_ID_BLOCK:
         st = cold_id_check(f, span->first, slice, err);
         break;
+    case COLD_INDEX_BLOCK:
+        st = cold_index_check(f, span->first, slice, err);
+        break;
     }
     return st == ST_OK ? ST_OK : err_wrap(err, st, "cold segment %s", span->segment->key);
 }
@@ -54,16 +58,18 @@ static void range_of(const struct cold_span *span, uint64_t *offset, uint64_t *b
     case COLD_ID_BLOCK:
         cold_id_range(f, span->first, offset, bytes);
         break;
+    case COLD_INDEX_BLOCK:
+        cold_index_range(f, span->first, offset, bytes);
+        break;
     }
 }
 
 void cold_want(const struct cold_span *span, bool scan, struct cache_want *want)
 {
-    static const enum cache_class CLASSES[] = {[COLD_RECORDS] = CACHE_ROWS,
-                                               [COLD_CODES] = CACHE_CODES,
-                                               [COLD_VECTORS] = CACHE_PAYLOAD,
-                                               [COLD_PAYLOAD_BLOCK] = CACHE_PAYLOAD,
-                                               [COLD_ID_BLOCK] = CACHE_IDS};
+    static const enum cache_class CLASSES[] = {
+        [COLD_RECORDS] = CACHE_ROWS,    [COLD_CODES] = CACHE_CODES,
+        [COLD_VECTORS] = CACHE_PAYLOAD, [COLD_PAYLOAD_BLOCK] = CACHE_PAYLOAD,
+        [COLD_ID_BLOCK] = CACHE_IDS,    [COLD_INDEX_BLOCK] = CACHE_IDS};
 
     *want = (struct cache_want){.object = span->segment->named.object.uuid,
                                 .key = span->segment->key,

@@ -1,5 +1,7 @@
 /* Every row, streaming past the cache: payload blocks in waves of a few large ranges, then what
- * vectors are asked for of the rows that passed. */
+ * vectors are asked for of the rows that passed. Of a filter that payload indexes know, or that was
+ * asked before, only blocks with rows that may pass; the id index where that has all that is asked
+ * for. */
 #include "tiering/cold_scan.h"
 #include "base/mem.h"
 
@@ -78,7 +80,7 @@ struct pending { /* a row that waits for its vectors */
 struct scan {
     struct cold_set *set;
     uint32_t member;
-    const struct filter *filter;
+    const struct filter *filter; /* NULL: those that come have passed it */
     unsigned what;
     uint64_t vectors;
     const struct cold_terms *terms;
@@ -264,6 +266,58 @@ static status scan_prepare(struct scan *s, struct err *err)
                : ST_OK;
 }
 
+static status scan_id(void *arg, uint32_t ordinal, const struct docid *id, uint64_t lsn,
+                      struct err *err)
+{
+    struct scan *s = arg;
+    struct cold_row out = {.found = true,
+                           .id = *id,
+                           .lsn = lsn,
+                           .vectors = s->no_vectors,
+                           .segment = s->member,
+                           .ordinal = ordinal};
+
+    if (s->stats != NULL)
+        s->stats->rows_scanned++;
+    if (cold_member_dead(&s->set->members[s->member], ordinal) ||
+        cold_newer_than(s->terms, id, lsn))
+        return ST_OK;
+    return s->fn(s->arg, &out, err);
+}
+
+/* The rows of the member that may pass are known. */
+static status scan_narrowed(struct scan *s, const struct cold_selection *may, struct err *err)
+{
+    const struct cold_segment *segment = s->set->members[s->member].segment;
+    const struct filter *filter = s->filter;
+    status st;
+
+    if (may->exact)
+        s->filter = NULL;
+    if (may->exact && s->what == 0 && s->vectors == 0 && cold_scan_ids_pay(segment, may->bits))
+        st = cold_scan_ids(s->set, segment, may->bits, s->terms, scan_id, s, s->stats, err);
+    else
+        st = cold_scan_some(s->set, segment, may->bits, s->terms, scan_row, s, s->stats, err);
+    s->filter = filter;
+    return st;
+}
+
+static status scan_member(struct scan *s, struct err *err)
+{
+    struct cold_selection *may = NULL;
+    status st = ST_OK;
+
+    if (!filter_is_all(s->filter))
+        st = cold_narrow(s->set, s->member, s->filter, s->terms, s->stats, &may, err);
+    if (st == ST_OK && may != NULL)
+        st = scan_narrowed(s, may, err);
+    else if (st == ST_OK)
+        st = cold_scan_payload(s->set, s->set->members[s->member].segment, s->terms, scan_row, s,
+                               s->stats, err);
+    cold_selection_drop(may);
+    return st == ST_OK ? flush(s, err) : st;
+}
+
 status cold_set_each(struct cold_set *set, const struct filter *filter, unsigned what,
                      uint64_t vectors, const struct cold_terms *terms, cold_row_fn *fn, void *arg,
                      struct cold_stats *stats, struct err *err)
@@ -280,12 +334,8 @@ status cold_set_each(struct cold_set *set, const struct filter *filter, unsigned
 
     arena_init(&s.batch, SIZE_MAX);
     st = scan_prepare(&s, err);
-    for (; st == ST_OK && s.member < set->count; s.member++) {
-        st =
-            cold_scan_payload(set, set->members[s.member].segment, terms, scan_row, &s, stats, err);
-        if (st == ST_OK)
-            st = flush(&s, err);
-    }
+    for (; st == ST_OK && s.member < set->count; s.member++)
+        st = scan_member(&s, err);
     arena_free(&s.batch);
     mem_free(s.no_vectors);
     mem_free(s.pending);

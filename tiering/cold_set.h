@@ -113,8 +113,9 @@ NODISCARD
 status cold_set_page(struct cold_set *s, const struct docid *after, uint32_t max,
                      const struct cold_terms *terms, struct arena *arena, struct cold_row *out,
                      uint32_t *count, struct err *err);
-/* Every row, in segments' order, streaming, past the cache; filter (bound; NULL: all) is asked of
- * each. row and what it points to are valid during fn; fn's status but ST_OK ends it. */
+/* Every row, in segments' order, streaming, past the cache; those that the filter lets through
+ * (bound; NULL: all). Of what = 0 without vectors nothing but id, lsn, segment and ordinal is told.
+ * row and what it points to are valid during fn; fn's status but ST_OK ends it. */
 typedef status cold_row_fn(void *arg, const struct cold_row *row, struct err *err);
 NODISCARD
 status cold_set_each(struct cold_set *s, const struct filter *filter, unsigned what,
