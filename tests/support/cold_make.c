@@ -3,7 +3,9 @@
 #include "base/crc32c.h"
 #include "base/mem.h"
 #include "base/rand.h"
+#include "filter/pindex_stored.h"
 #include "index/cells.h"
+#include "segment/cold_index.h"
 #include "segment/container_memory.h"
 #include "segment/objkey.h"
 
@@ -214,6 +216,76 @@ static status write_payload(struct making *m, uint32_t ordinal, struct err *err)
     return cold_writer_payload(m->writer, &row, err);
 }
 
+/* --- payload indexes --- */
+
+struct pair {
+    uint32_t row, bytes;
+    uint8_t *key;
+};
+struct pairs {
+    struct pair *items;
+    size_t count, room;
+    uint32_t row;
+};
+
+static bool take_pair(void *arg, struct slice key)
+{
+    struct pairs *p = arg;
+    uint8_t *copy = mem_alloc(key.bytes);
+
+    if (p->count == p->room) {
+        size_t room = p->room == 0 ? 1024 : 2 * p->room;
+        struct pair *longer = mem_resize(p->items, room * sizeof *longer);
+
+        if (longer == NULL)
+            return false;
+        p->items = longer;
+        p->room = room;
+    }
+    if (copy == NULL)
+        return false;
+    memcpy(copy, key.data, key.bytes);
+    p->items[p->count++] = (struct pair){p->row, (uint32_t)key.bytes, copy};
+    return true;
+}
+
+static int by_pair(const void *a, const void *b)
+{
+    const struct pair *x = a, *y = b;
+    int order = memcmp(x->key, y->key, x->bytes < y->bytes ? x->bytes : y->bytes);
+
+    if (order == 0)
+        order = (x->bytes > y->bytes) - (x->bytes < y->bytes);
+    return order != 0 ? order : (x->row > y->row) - (x->row < y->row);
+}
+
+static status write_index(struct making *m, const struct pindex_spec *spec, struct err *err)
+{
+    const struct cold_index what = {.type = (uint8_t)spec->type,
+                                    .tokenizer = (uint8_t)spec->words.tokenizer,
+                                    .keep_case = spec->words.keep_case,
+                                    .min_bytes = spec->words.min_bytes,
+                                    .max_bytes = spec->words.max_bytes,
+                                    .path = spec->path->text};
+    struct pairs p = {.count = 0};
+    bool told = true;
+    status st;
+
+    for (; told && p.row < m->make->row_count; p.row++)
+        told = pindex_entries_of(spec, m->make->rows[m->by_ordinal[p.row]].payload, take_pair, &p);
+    st = told ? cold_writer_index_begin(m->writer, &what, err) : no_memory(err);
+    if (p.count > 0)
+        qsort(p.items, p.count, sizeof *p.items, by_pair);
+    for (size_t i = 0; i < p.count; i++) {
+        if (st == ST_OK)
+            st = cold_writer_index_row(m->writer, slice_make(p.items[i].key, p.items[i].bytes),
+                                       p.items[i].row, err);
+        mem_free(p.items[i].key);
+    }
+    mem_free(p.items);
+    return st == ST_OK ? cold_writer_index_end(m->writer, err) : st;
+}
+
 static status write_all(struct making *m, struct manifest_cold *named, struct err *err)
 {
     status st = cold_writer_create(&m->sink.sink, &m->options, &m->writer, err);
@@ -226,6 +298,8 @@ static status write_all(struct making *m, struct manifest_cold *named, struct er
     for (uint32_t i = 0; st == ST_OK && i < m->make->row_count; i++)
         st = cold_writer_id(m->writer, &m->make->rows[m->by_id[i]].id, m->ordinals[m->by_id[i]],
                             m->make->rows[m->by_id[i]].lsn, err);
+    for (size_t i = 0; st == ST_OK && i < m->make->index_count; i++)
+        st = write_index(m, &m->make->indexes[i], err);
     return st == ST_OK ? cold_writer_finish(m->writer, named, err) : st;
 }
 

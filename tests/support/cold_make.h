@@ -6,6 +6,7 @@
 #ifndef TESTS_SUPPORT_COLD_MAKE_H
 #define TESTS_SUPPORT_COLD_MAKE_H
 
+#include "filter/pindex.h"
 #include "objstore/objstore.h"
 #include "segment/cold.h"
 
@@ -22,6 +23,8 @@ struct cold_make {
     uint64_t seed;                    /* of cells, salt and name */
     const struct cold_make_row *rows; /* each id once, at least one */
     uint32_t row_count;
+    const struct pindex_spec *indexes; /* payload indexes; NULL: none */
+    size_t index_count;
 };
 /* *out: initialised; the object's bytes. *named: what a manifest says of it, object.uuid too.
  * ordinals: NULL, or row_count: of each row. */
@@ -53,6 +56,10 @@ struct cold_rows_options {
     uint64_t first_id;       /* u64 ids from here on */
     bool mixed_ids;          /* UUIDs and texts among them */
     uint32_t without_vector; /* one in so many has none in some field; 0: all have all */
+    /* More in the payload: "of" and "half" (integers below a hundred and two), "price", "tags" (an
+     * array), "day" (a time), "at" (a point), "text", "odd" (of any type, null, or not there), and
+     * "pad", a text of so many bytes. 0: not. */
+    uint32_t rich;
 };
 NODISCARD
 status cold_rows_make(const struct cold_rows_options *options, struct cold_rows *out,

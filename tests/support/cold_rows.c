@@ -70,20 +70,53 @@ static struct docid draw_id(struct drawing *d, uint32_t i)
     }
 }
 
+enum { RICH_BYTES_MAX = 4096 };
+
+static const char *const ODD[] = {",\"odd\":null",      ",\"odd\":3",     "",
+                                  ",\"odd\":[3,\"x\"]", ",\"odd\":2.5",   ",\"odd\":[]",
+                                  ",\"odd\":{\"a\":1}", ",\"odd\":\"x\"", ",\"odd\":[null]"};
+
+static int put_rich(struct drawing *d, char *out, size_t room, uint64_t number)
+{
+    struct rand_source *r = &d->rand.source;
+    size_t pad = d->options->rich < RICH_BYTES_MAX - 512 ? d->options->rich : RICH_BYTES_MAX - 512;
+    int bytes = snprintf(out, room,
+                         ",\"of\":%u,\"half\":%u,\"price\":%.2f,\"tags\":[\"t%u\",\"t%u\"],\"day\":"
+                         "\"2024-%02u-%02uT%02u:"
+                         "00:00Z\",\"at\":{\"lat\":%.3f,\"lon\":%.3f},\"text\":\"red apple %u and "
+                         "pear %u\"%s,\"pad\":\"",
+                         (unsigned)rand_below(r, 100), (unsigned)rand_below(r, 2),
+                         (double)rand_below(r, 1000000) / 100, (unsigned)rand_below(r, 9),
+                         (unsigned)rand_below(r, 900), (unsigned)(1 + rand_below(r, 12)),
+                         (unsigned)(1 + rand_below(r, 28)), (unsigned)rand_below(r, 24),
+                         (double)rand_below(r, 170000) / 1000 - 85,
+                         (double)rand_below(r, 350000) / 1000 - 175, (unsigned)rand_below(r, 30),
+                         (unsigned)(number % 7), ODD[rand_below(r, sizeof ODD / sizeof *ODD)]);
+
+    for (; pad > 0; pad--)
+        out[bytes++] = (char)('a' + rand_below(r, 26));
+    out[bytes++] = '"';
+    return bytes;
+}
+
 static struct slice draw_payload(struct drawing *d, uint64_t number)
 {
     struct slice out = {0};
     struct jval root;
-    char json[96];
+    char json[RICH_BYTES_MAX];
     uint8_t *at;
     struct buf b;
     int bytes =
-        snprintf(json, sizeof json, "{\"n\":%" PRIu64 ",\"even\":%s,\"word\":\"w%" PRIu64 "\"}",
+        snprintf(json, sizeof json, "{\"n\":%" PRIu64 ",\"even\":%s,\"word\":\"w%" PRIu64 "\"",
                  number, number % 2 == 0 ? "true" : "false", number % 17);
+
+    if (d->options->rich > 0)
+        bytes += put_rich(d, json + bytes, sizeof json - (size_t)bytes, number);
+    json[bytes++] = '}';
 
     if (jdoc_parse(d->json, slice_make(json, (size_t)bytes), &root, NULL) != ST_OK)
         return out;
-    buf_init(&b, 4096);
+    buf_init(&b, (size_t)2 * RICH_BYTES_MAX);
     jbin_put(&b, root);
     at = b.failed ? NULL : arena_alloc(&d->arena, b.bytes);
     if (at != NULL) {

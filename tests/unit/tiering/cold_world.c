@@ -42,11 +42,14 @@ static void make_segment(struct cold_world *w, const struct cold_world_options *
                                            .first_lsn = first_lsn,
                                            .first_id = first_id,
                                            .mixed_ids = o->mixed_ids,
-                                           .without_vector = o->without_vector};
+                                           .without_vector = o->without_vector,
+                                           .rich = o->rich};
     struct cold_make make = {.fields = w->fields,
                              .field_count = draw.field_count,
                              .seed = o->seed * 100 + number,
-                             .row_count = count};
+                             .row_count = count,
+                             .indexes = o->indexes,
+                             .index_count = o->index_count[number]};
     struct manifest_cold named;
     struct buf bytes;
     struct err err = {0};

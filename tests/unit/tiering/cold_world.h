@@ -34,6 +34,9 @@ struct cold_world_options {
     bool mixed_ids;
     uint32_t without_vector;
     uint32_t fields; /* 0: two */
+    uint32_t rich;   /* cold_make.h */
+    const struct pindex_spec *indexes;
+    size_t index_count[WORLD_SEGMENTS]; /* of them, from the first */
 };
 /* Ids of segments overlap: a segment's rows begin in the middle of the ids of the one before, with
  * higher lsns; the older ones are dead in the manifest but for a few, which are of two segments. */
