@@ -586,6 +586,29 @@ static void vacuum(bool dry_run, const char *operation)
     nreq_end_now(&q, operation);
 }
 
+/* The publish thread, which collects, is kept busy. */
+static struct {
+    struct meta_job job;
+    _Atomic bool here, over;
+} gate;
+
+static void stand(struct meta_job *job)
+{
+    (void)job;
+    atomic_store(&gate.here, true);
+    while (!atomic_load(&gate.over) && !atomic_load(&q.w.node->stopping))
+        npause_ms(1);
+}
+
+static void stop_collecting(void)
+{
+    atomic_store(&gate.here, false);
+    atomic_store(&gate.over, false);
+    gate.job.run = stand;
+    assert_true(jobs_push(&q.w.node->publish, &gate.job));
+    neventually(atomic_load(&gate.here));
+}
+
 static void vacuums(void **state)
 {
     (void)state;
@@ -596,10 +619,12 @@ static void vacuums(void **state)
     }
     assert_int_equal(nreq_create(&q, "more", NREQ_NO_GRAPH, NODE_LOCAL), ST_OK);
     assert_int_equal(ndrop(&q.w, q.c, NULL), ST_OK);
+    stop_collecting();
     q.w.node->options.keep_versions = 1; /* from here on something may be deleted */
     vacuum(true, "vacuum, dry run: an empty collection, and one with five groups dropped");
     vacuum(false, "vacuum: an empty collection, and one with five groups dropped");
     vacuum(false, "vacuum once more");
+    atomic_store(&gate.over, true);
 }
 
 /* --- the bucket read whole --- */
