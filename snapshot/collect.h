@@ -36,7 +36,8 @@ enum collect_twin {
     COLLECT_TWIN_NO_REVALIDATION = 1, /* deletes without reading the root before a batch */
     COLLECT_TWIN_LOCAL_CLOCK = 2,     /* ages by the node's wall clock */
     COLLECT_TWIN_IGNORE_PINS = 4,
-    COLLECT_TWIN_MARK_LAST = 8, /* the pins are listed before the mark is made */
+    COLLECT_TWIN_MARK_LAST = 8,    /* the pins are listed before the mark is made */
+    COLLECT_TWIN_FORGET_COLD = 16, /* cold segments are not among what a manifest needs */
 };
 struct collect_options {
     uint8_t collection[16];

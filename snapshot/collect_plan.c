@@ -228,7 +228,7 @@ void plan_manifest_read(struct collect *c, struct collect_manifest *at, const st
         alive_add(c, body->segments[i].object.uuid);
     for (size_t i = 0; i < body->image_count; i++)
         alive_add(c, body->images[i].object.uuid);
-    for (size_t i = 0; i < body->cold_count; i++) {
+    for (size_t i = 0; i < body->cold_count && !collect_twin(c, COLLECT_TWIN_FORGET_COLD); i++) {
         alive_add(c, body->colds[i].object.uuid);
         if (body->colds[i].dead.bytes > 0)
             alive_add(c, body->colds[i].dead.uuid);

@@ -15,6 +15,7 @@
  *   sim_store.c   the bucket: root and groups
  *   sim_gc.c      the rest of what lies there, listings, deletes, and what they must not touch
  *   sim_collect.c publishing, and the shell of the collector
+ *   sim_fold.c    folds of S3Only, and what a head may give up
  *   sim_reader.c  who reads while things change, with a pin and without
  *   sim_check.c   what a restore would read, and what must be true of it
  *   sim_outage.c  a bucket that is away for hours: another mode
@@ -56,13 +57,15 @@ enum {
 
 /* Broken twins of the shell, beside those of the core (enum stream_twin). */
 enum {
-    SIM_TWIN_TRIM_SHIPPED = 1 << 16,    /* the log is trimmed by shipped_lsn */
-    SIM_TWIN_LOSE_TAIL = 1 << 17,       /* a divergent tail is not kept */
-    SIM_TWIN_CHECK_REACHES = 1 << 18,   /* a log that reaches T is taken for the same */
-    SIM_TWIN_FORGET_SYNC = 1 << 19,     /* the log says durable without having synced */
-    SIM_TWIN_BELIEVE_PIN = 1 << 21,     /* a pin holds once it is written */
-    SIM_TWIN_LIST_FROM_ONE = 1 << 22,   /* groups are listed from the first there ever was */
-    SIM_TWIN_COLLECT_SHIFT = 24,        /* those of the collector (enum collect_twin) */
+    SIM_TWIN_TRIM_SHIPPED = 1 << 16,  /* the log is trimmed by shipped_lsn */
+    SIM_TWIN_LOSE_TAIL = 1 << 17,     /* a divergent tail is not kept */
+    SIM_TWIN_CHECK_REACHES = 1 << 18, /* a log that reaches T is taken for the same */
+    SIM_TWIN_FORGET_SYNC = 1 << 19,   /* the log says durable without having synced */
+    SIM_TWIN_BELIEVE_PIN = 1 << 21,   /* a pin holds once it is written */
+    SIM_TWIN_LIST_FROM_ONE = 1 << 22, /* groups are listed from the first there ever was */
+    SIM_TWIN_FOLD_EARLY = 1 << 23,    /* the head gives up a fold's rows before the root names it */
+    SIM_TWIN_FOLD_FENCED = 1 << 29,   /* a fold that was refused counts as made */
+    SIM_TWIN_COLLECT_SHIFT = 24,      /* those of the collector (enum collect_twin), 5 bits */
     SIM_TWIN_BELIEVE_PARTIAL = 1 << 20, /* a listing that is cut short is taken for all of it */
 };
 
@@ -112,6 +115,8 @@ enum sim_seen {
     SEEN_PARTIAL,
     SEEN_HALF_OPEN,
     SEEN_RED,
+    SEEN_FOLDED, /* from here on of cold seeds alone */
+    SEEN_MERGED,
     SEEN_COUNT,
 };
 extern const char *const SIM_SEEN_NAMES[SEEN_COUNT];
@@ -147,6 +152,7 @@ struct sim_manifest {
 struct sim_segment {
     bool there;
     uint64_t modified_ms;
+    uint64_t first_lsn, last_lsn; /* of its rows, where it is a cold one */
 };
 struct sim_pin { /* its uuid is its number + 1 */
     bool there, holds;
@@ -228,6 +234,7 @@ enum sim_event_kind {
     EV_TAIL,   /* a divergent tail is in a letter's file */
     EV_PUBLISH_BEGIN,
     EV_PUBLISH,
+    EV_GIVE_UP, /* the head, up to lsn */
     EV_COLLECT_BEGIN,
     EV_COLLECT, /* its timer */
     EV_MARKED,  /* its mark was answered: local.class */
@@ -281,6 +288,7 @@ struct sim_node {
     uint64_t durable_lsn, log_first;
     uint64_t hint_lsn, hint_chain;
     bool hint_loaded;
+    uint64_t head_kept; /* S3Only: the local disk can make the head again that begins behind it */
     bool unreadable[SIM_LSNS + 1]; /* it was discarded without having been read */
     /* The process. */
     bool up, streams; /* streams: the core runs; a damaged log is only served */
@@ -301,6 +309,8 @@ struct sim_node {
     uint64_t second, second_failures;
     uint64_t commit_id; /* of the commit under way; 0: none */
     struct sim_publish publish;
+    uint64_t cold_set; /* of this manifest; 0: none */
+    uint64_t given_up; /* the head has everything above it */
     struct collect collect;
     uint64_t collect_order;            /* of its request under way */
     enum objstore_class collect_class; /* what the last run came to */
@@ -321,6 +331,7 @@ struct sim {
     uint32_t twins;
     size_t nodes;
     bool same_name, switching, will_drop;
+    bool cold;          /* the collection is under S3Only */
     uint64_t publishes; /* of 100 things that happen: publishing, collecting, reading each */
     size_t dropper;     /* number + 1 of the node that drops the collection; 0: none does yet */
     uint64_t calm;      /* of 100 things that happen: clients write */
@@ -362,6 +373,7 @@ struct sim {
     struct sim_request requests[SIM_REQUESTS];
     struct sim_group groups[SIM_GROUPS];
     struct sim_manifest manifests[SIM_MANIFESTS];
+    uint32_t segment_rows[SIM_SEGMENTS][SIM_LSNS + 1];
 };
 
 /* sim_world.c */
@@ -397,6 +409,18 @@ void collect_begin(struct sim *w, size_t node);
 void collect_tick(struct sim *w, size_t node);
 void collect_marked(struct sim *w, size_t node, enum objstore_class class);
 void collect_answer(struct sim *w, struct sim_request *r);
+
+/* sim_fold.c */
+bool fold_begin(struct sim *w, size_t node, struct sim_manifest *m); /* false: nothing to fold */
+void fold_done(struct sim *w, size_t node, const struct sim_manifest *m);
+bool fold_crashes(struct sim *w, size_t node);
+void fold_give_up(struct sim *w, size_t node, uint64_t lsn);
+void fold_open(struct sim *w, size_t node, const struct root *root);
+void fold_start(struct sim_node *n);
+void fold_check(struct sim *w, size_t node);
+void fold_check_all(struct sim *w);
+const char *fold_content(const struct sim *w, const struct sim_manifest *m,
+                         uint32_t values[SIM_LSNS + 1]);
 
 /* sim_reader.c */
 void reader_begin(struct sim *w, bool pinned);
@@ -467,7 +491,7 @@ void plan_overtake(struct sim *w, size_t at); /* it stands still, another one ta
 struct sim_options {
     uint64_t seed;
     uint32_t twins;
-    bool trace;
+    bool trace, cold;
     uint64_t crash_at;
 };
 void sim_run(struct sim *w, const struct sim_options *options);

@@ -78,7 +78,9 @@ void check_read(const struct sim *w, struct sim_content *c)
     c->from_lsn = m != NULL ? 0 : r->floor.lsn;
     if (m != NULL && m->base_lsn != r->floor.lsn)
         c->from_lsn = r->floor.lsn;
-    for (uint64_t lsn = 1; m != NULL && lsn <= m->base_lsn; lsn++)
+    if (w->cold && m != NULL)
+        c->problem = fold_content(w, m, c->values);
+    for (uint64_t lsn = 1; !w->cold && m != NULL && lsn <= m->base_lsn; lsn++)
         c->values[lsn] = m->base[lsn];
     for (size_t i = 0; m != NULL && i < m->lineage_count; i++)
         take_lineage(w, c, &m->lineages[i]);
@@ -122,6 +124,7 @@ void check_bucket(struct sim *w)
                      r->lsn);
     }
     check_twice(w);
+    fold_check_all(w);
 }
 
 static void check_closed(struct sim *w, const struct lineage *l)

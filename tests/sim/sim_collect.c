@@ -62,10 +62,14 @@ void publish_begin(struct sim *w, size_t node)
     if (root->state == ROOT_SWITCHING || sim_chance(w, 500)) {
         p->commit.floor = m->floor = floor;
         p->commit.base_complete = true;
-        m->base_lsn = floor.lsn;
-        memcpy(m->base, n->hist, (floor.lsn + 1) * sizeof m->base[0]);
-        segments_new(w, m);
-        p->segments = m->segment_count;
+        if (w->cold && !fold_begin(w, node, m))
+            return;
+        if (!w->cold) {
+            m->base_lsn = floor.lsn;
+            memcpy(m->base, n->hist, (floor.lsn + 1) * sizeof m->base[0]);
+            segments_new(w, m);
+            p->segments = m->segment_count;
+        }
     } else if (!root->has_manifest && root->floor.lsn > 0) {
         return;
     }
@@ -93,7 +97,7 @@ void publish_step(struct sim *w, size_t node)
     struct sim_publish *p = &n->publish;
     struct sim_manifest *m = gc_manifest(w, p->manifest);
 
-    if (!p->on || m == NULL)
+    if (!p->on || m == NULL || fold_crashes(w, node))
         return;
     if (!store_away(w) && p->done < p->segments) {
         w->segments[m->segments[p->done]].there = true;
@@ -104,6 +108,8 @@ void publish_step(struct sim *w, size_t node)
     } else if (m->there) {
         n->commit_id = m->id;
         p->on = false;
+        if (w->cold && (w->twins & SIM_TWIN_FOLD_EARLY) != 0)
+            fold_done(w, node, m);
         node_step(w, node, p->commit);
         return;
     }
@@ -120,7 +126,7 @@ void collect_open(struct sim *w, size_t node)
                                 .grace_ms = w->grace_ms,
                                 .keep_dropped_ms = 20000,
                                 .batch = 1 + (uint32_t)sim_below(w, SIM_BATCH),
-                                .twins = w->twins >> SIM_TWIN_COLLECT_SHIFT & 0xF};
+                                .twins = w->twins >> SIM_TWIN_COLLECT_SHIFT & 0x1F};
 
     memcpy(o.collection, SIM_COLLECTION, sizeof o.collection);
     memcpy(o.session, n->stream.options.session, sizeof o.session);
@@ -230,6 +236,17 @@ void collect_marked(struct sim *w, size_t node, enum objstore_class class)
 
 /* --- answers --- */
 
+static void cold_body_of(const struct sim_manifest *m, struct manifest *out,
+                         struct manifest_cold *colds)
+{
+    out->colds = colds;
+    out->cold_count = m->segment_count;
+    for (size_t i = 0; i < m->segment_count; i++) {
+        memset(&colds[i], 0, sizeof colds[i]);
+        memcpy(colds[i].object.uuid, &m->segments[i], sizeof m->segments[i]);
+    }
+}
+
 static void body_of(const struct sim_manifest *m, struct manifest *out,
                     struct manifest_segment *segments)
 {
@@ -262,6 +279,7 @@ void collect_answer(struct sim *w, struct sim_request *r)
     struct objkey key = objkey_parse(r->gc.key);
     struct manifest body;
     struct manifest_segment segments[SIM_BASE_SEGMENTS];
+    struct manifest_cold colds[SIM_BASE_SEGMENTS];
     struct objstore_entry entries[SIM_PAGE];
     struct pin pin;
     struct collect_event e = {.kind = COLLECT_ANSWER,
@@ -279,6 +297,10 @@ void collect_answer(struct sim *w, struct sim_request *r)
     }
     if (e.class == OBJSTORE_OK && r->gc.kind == COLLECT_READ_MANIFEST) {
         body_of(gc_manifest(w, gc_id(key.uuid)), &body, segments);
+        if (w->cold) {
+            body.segment_count = 0;
+            cold_body_of(gc_manifest(w, gc_id(key.uuid)), &body, colds);
+        }
         e.body = &body;
     }
     if (e.class == OBJSTORE_OK && r->gc.kind == COLLECT_LIST) {

@@ -1,8 +1,9 @@
-/* Usage: sim [--trace] [--sweep] [--twin NAME] [FIRST_SEED [COUNT [CRASH]]]
+/* Usage: sim [--trace] [--sweep] [--cold] [--twin NAME] [FIRST_SEED [COUNT [CRASH]]]
  *        sim --seeds FILE        (a seed a line, with the effect before which it crashes, or not)
  *        sim --outage 8h [SEED]  (sim_outage.c)
  *
  * Runs the seeds; the first that fails is printed as `seed N: why`, and the exit status is 1. With
+ * --cold the collection is under S3Only (sim_fold.c). With
  * --sweep each seed is run again and again, with a crash before the first effect, the second, ...
  * With --twin the core is broken in one place and a seed must fail: exit status 0 if one does.
  * Without, the seeds together must also have reached what is in SIM_SEEN_NAMES (from 10,000 seeds
@@ -60,6 +61,8 @@ const char *const SIM_SEEN_NAMES[SEEN_COUNT] = {
     [SEEN_BIT_ROT] = "a bit of a log that turned",
     [SEEN_DAMAGED_LOG] = "a log that was found damaged",
     [SEEN_HEALED_FROM_BUCKET] = "a damaged log whose collection was loaded from the bucket",
+    [SEEN_FOLDED] = "a fold",
+    [SEEN_MERGED] = "a fold that merged segments",
     [SEEN_CRASH_BETWEEN_EFFECTS] = "a crash between two effects of a step",
 };
 
@@ -86,6 +89,9 @@ static const struct {
     {"ignore_pins", COLLECT_TWIN_IGNORE_PINS << SIM_TWIN_COLLECT_SHIFT},
     {"mark_last", COLLECT_TWIN_MARK_LAST << SIM_TWIN_COLLECT_SHIFT},
     {"check_reaches", SIM_TWIN_CHECK_REACHES},
+    {"forget_cold", COLLECT_TWIN_FORGET_COLD << SIM_TWIN_COLLECT_SHIFT},
+    {"fold_early", SIM_TWIN_FOLD_EARLY},
+    {"fold_fenced", SIM_TWIN_FOLD_FENCED},
 };
 
 static struct sim world;
@@ -99,7 +105,7 @@ static uint32_t twin_of(const char *name)
     exit(2);
 }
 
-static int verdict(const char *twin, uint64_t failed, uint64_t count)
+static int verdict(const char *twin, bool cold, uint64_t failed, uint64_t count)
 {
     int missing = 0;
 
@@ -111,7 +117,7 @@ static int verdict(const char *twin, uint64_t failed, uint64_t count)
     }
     if (failed > 0)
         return 1;
-    for (size_t i = 0; i < SEEN_COUNT && count >= SEEN_FROM; i++)
+    for (size_t i = 0; i < (cold ? SEEN_COUNT : SEEN_FOLDED) && count >= SEEN_FROM; i++)
         if (!world.seen[i]) {
             printf("never reached: %s\n", SIM_SEEN_NAMES[i]);
             missing = 1;
@@ -139,9 +145,9 @@ static void run(const struct sim_options *o, struct totals *t)
 }
 
 /* The same seed again: every step of it. */
-static bool replays(uint64_t seed)
+static bool replays(uint64_t seed, bool cold)
 {
-    const struct sim_options o = {.seed = seed};
+    const struct sim_options o = {.seed = seed, .cold = cold};
     uint64_t steps, random;
 
     sim_run(&world, &o);
@@ -202,6 +208,8 @@ int main(int argc, char **argv)
             o.trace = true;
         else if (strcmp(argv[i], "--sweep") == 0)
             sweeps = true;
+        else if (strcmp(argv[i], "--cold") == 0)
+            o.cold = true;
         else if (strcmp(argv[i], "--twin") == 0 && i + 1 < argc)
             o.twins = twin_of(twin = argv[++i]);
         else if (strcmp(argv[i], "--seeds") == 0 && i + 1 < argc)
@@ -223,9 +231,9 @@ int main(int argc, char **argv)
         if (sweeps && t.failed == 0)
             sweep(o, &t);
     }
-    if (twin == NULL && !o.trace && t.failed == 0 && !replays(o.seed))
+    if (twin == NULL && !o.trace && t.failed == 0 && !replays(o.seed, o.cold))
         t.failed++;
     printf("%llu runs, %llu steps, %llu requests\n", (unsigned long long)t.runs,
            (unsigned long long)t.steps, (unsigned long long)t.requests);
-    return verdict(twin, t.failed, count);
+    return verdict(twin, o.cold, t.failed, count);
 }

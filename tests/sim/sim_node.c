@@ -58,6 +58,7 @@ static void node_open(struct sim *w, size_t node, bool take_ownership)
     memset(n->letters, 0, sizeof n->letters);
     n->commit_id = 0;
     n->streams = true;
+    fold_start(n);
     stream_init(&n->stream, &o, n->durable_lsn, bytes_between(n, n->bytes_base_lsn, n->durable_lsn),
                 n->hint_lsn, w->now_ms);
     collect_open(w, node);
@@ -232,6 +233,8 @@ void node_load(struct sim *w, size_t node)
     n->hint_chain = c->chain;
     n->hint_loaded = true;
     memset(n->unreadable, 0, sizeof n->unreadable);
+    n->head_kept =
+        w->root.has_manifest ? gc_manifest(w, gc_id(w->root.manifest.uuid))->base_lsn : 0;
     n->chain[c->last_lsn] = c->chain;
     n->loading = false;
     sim_say(w, "node %zu loaded everything up to %" PRIu64, node, c->last_lsn);
@@ -253,8 +256,8 @@ void node_hint(struct sim *w, size_t node, uint64_t lsn, uint64_t chain)
     n->hint_lsn = lsn;
     n->hint_chain = chain;
     n->hint_loaded = false;
-    if (n->stream.root.state != ROOT_LIVE || !sim_chance(w, 400) || lsn < n->log_first)
-        return;
+    if (n->stream.root.state != ROOT_LIVE || !sim_chance(w, 400) || lsn < n->log_first || w->cold)
+        return; /* under S3Only there is no checkpoint: folds trim the log */
     disk_trim(w, node, lsn);
     check_acked(w);
 }

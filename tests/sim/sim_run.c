@@ -109,6 +109,9 @@ static void happen(struct sim *w, struct sim_event *e)
     case EV_COLLECT_BEGIN:
         collect_begin(w, e->node);
         break;
+    case EV_GIVE_UP:
+        fold_give_up(w, e->node, e->lsn);
+        break;
     case EV_PUBLISH:
         publish_step(w, e->node);
         break;
@@ -397,6 +400,7 @@ void sim_run(struct sim *w, const struct sim_options *options)
     w->twins = options->twins;
     w->trace = options->trace;
     w->crash_at = options->crash_at;
+    w->cold = options->cold;
     w->now_ms = 1000;
     w->next_value = 1;
     w->nodes = 1 + (size_t)sim_below(w, SIM_NODES);

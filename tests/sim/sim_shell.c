@@ -202,6 +202,8 @@ static void do_phase(struct sim *w, size_t node)
     sim_say(w, "node %zu is %s: %s", node, stream_phase_name(s->phase), s->reason);
     for (uint64_t lsn = 1; lsn <= n->end_lsn; lsn++)
         waits = waits || n->remote[lsn];
+    if (s->phase == STREAM_OWNED)
+        fold_open(w, node, &s->root);
     if (s->phase == STREAM_OWNED && !w->settling && sim_chance(w, 400))
         sim_at(w, w->now_ms + 1 + sim_below(w, 3000), EV_PUBLISH_BEGIN, node);
     if (s->phase == STREAM_FENCED && waits)
@@ -245,6 +247,11 @@ static void do_committed(struct sim *w, size_t node, const struct stream_effect 
             m->refused = !m->named;
         }
     }
+    if (w->cold && (effect->class == OBJSTORE_OK || (w->twins & SIM_TWIN_FOLD_FENCED) != 0) &&
+        gc_manifest(w, n->commit_id) != NULL)
+        fold_done(w, node, gc_manifest(w, n->commit_id));
+    else if (n->stream.phase == STREAM_OWNED) /* it may stand there all the same */
+        fold_open(w, node, &n->stream.root);
     n->commit_id = 0;
     if (effect->class == OBJSTORE_OK && !w->settling && sim_chance(w, 500))
         sim_at(w, w->now_ms + 1 + sim_below(w, 3000), EV_COLLECT_BEGIN, node);
