@@ -7,12 +7,17 @@
  * made so that making one twice is harmless, and what fails behind a lost answer, for whatever
  * reason, is told as unknown. */
 #include "node/node_internal.h"
+#include "snapshot/ask.h"
 
 #include <assert.h>
 #include <inttypes.h>
 #include <stdatomic.h>
 
-enum { CATALOG_PAUSE_MS = 100, CATALOG_ATTEMPT_MS = 5000, BUCKET_VERSION = 1 };
+enum {
+    CATALOG_PAUSE_MS = 100,
+    CATALOG_ATTEMPT_MS = 5000,
+    BUCKET_VERSION = 1,
+};
 
 struct attempt {
     struct node *node;
@@ -37,10 +42,11 @@ static bool out_of_time(const struct attempt *a)
 }
 
 /* One GET; ST_NOT_FOUND: none, out is empty. */
-static status read_once(struct node *node, struct catalog *out, char etag[OBJSTORE_ETAG_BYTES],
-                        enum objstore_class *class, struct err *err)
+static status get_once(struct node *node, struct catalog *out, char etag[OBJSTORE_ETAG_BYTES],
+                       enum objstore_class *class, bool fresh, struct err *err)
 {
     struct objstore_req req = {.op = OBJSTORE_GET,
+                               .fresh_connection = fresh,
                                .pool = OBJSTORE_LOG,
                                .key = OBJKEY_CATALOG,
                                .bytes_max = CATALOG_BYTES_MAX,
@@ -60,6 +66,16 @@ static status read_once(struct node *node, struct catalog *out, char etag[OBJSTO
         memcpy(etag, req.result.etag, OBJSTORE_ETAG_BYTES);
     }
     objstore_result_fini(&req.result);
+    return st;
+}
+
+static status read_once(struct node *node, struct catalog *out, char etag[OBJSTORE_ETAG_BYTES],
+                        enum objstore_class *class, struct err *err)
+{
+    status st = ST_CORRUPT;
+
+    for (unsigned i = 0; st == ST_CORRUPT && i < ASK_INTEGRITY_TRIES; i++)
+        st = get_once(node, out, etag, class, i > 0, err);
     return st;
 }
 

@@ -1,5 +1,6 @@
 /* What publishing and folding have in common: see publish_step.h. */
 #include "node/publish_step.h"
+#include "snapshot/ask.h"
 
 #include <stdatomic.h>
 
@@ -137,14 +138,18 @@ status publishing_read(struct publishing *p, struct err *err)
     char key[OBJKEY_BYTES];
     struct objstore_req req = {
         .op = OBJSTORE_GET, .pool = OBJSTORE_BULK, .key = key, .bytes_max = MANIFEST_BYTES_MAX};
-    status st;
+    status st = ST_CORRUPT;
 
     if (!p->root.has_manifest)
         return ST_OK;
     objkey_manifest(p->c->id, p->root.manifest_revision, p->root.manifest.uuid, key);
-    st = objstore_wait(p->c->node->options.store, &req, err);
-    if (st == ST_OK)
-        st = manifest_decode(buf_slice(&req.result.body), p->c->id, &p->before, err);
+    for (unsigned i = 0; st == ST_CORRUPT && i < ASK_INTEGRITY_TRIES; i++) {
+        objstore_req_reset(&req);
+        req.fresh_connection = i > 0;
+        st = objstore_wait(p->c->node->options.store, &req, err);
+        if (st == ST_OK)
+            st = manifest_decode(buf_slice(&req.result.body), p->c->id, &p->before, err);
+    }
     objstore_result_fini(&req.result);
     p->has_before = st == ST_OK;
     return st == ST_OK ? ST_OK : err_wrap(err, st, "read %s", key);

@@ -532,6 +532,35 @@ static void a_setting_is_put_or_not(void **state)
     each_step(SETTING, 3);
 }
 
+static void a_catalog_damaged_on_its_way_is_read_once_more(void **state)
+{
+    struct objstore_fault damage = {
+        .kind = OBJSTORE_FAULT_CORRUPT, .ops = 1u << OBJSTORE_GET, .key_part = "catalog"};
+    struct nworld w;
+    struct collection *c;
+    struct err err = {0};
+
+    (void)state;
+    nworld_init(&w, false, 31);
+    nworld_bucket(&w, "damaged-catalog");
+    nworld_open(&w);
+    make_named(&w, "base", true, false);
+    c = npin(&w, "base");
+    for (int i = 0; i < 5; i++) {
+        (void)nfault(&w, damage);
+        if (nalias(&w, "alias", c, &err) != ST_OK)
+            fail_msg("%s", err.text);
+        assert_int_equal(nalias(&w, "alias", NULL, &err), ST_OK);
+        objstore_faults_clear(w.bucket);
+    }
+    damage.times = OBJSTORE_FAULT_FOR_EVER;
+    (void)nfault(&w, damage);
+    assert_int_equal(nalias(&w, "alias", c, &err), ST_CORRUPT);
+    node_collection_unpin(c);
+    nworld_close(&w);
+    nworld_fini(&w);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -543,6 +572,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_drop_is_done_or_not_begun),
         cmocka_unit_test(a_switch_is_done_in_the_end_or_not_begun),
         cmocka_unit_test(a_setting_is_put_or_not),
+        cmocka_unit_test(a_catalog_damaged_on_its_way_is_read_once_more),
     };
 
     nlog();

@@ -660,6 +660,27 @@ static void what_is_replaced_while_a_filter_is_asked_is_left_out(void **state)
     node_collection_unpin(c);
 }
 
+static void a_fold_reads_once_more_a_manifest_that_was_damaged_on_its_way(void **state)
+{
+    const struct objstore_fault damage = {
+        .kind = OBJSTORE_FAULT_CORRUPT, .ops = 1u << OBJSTORE_GET, .key_part = "/m/"};
+    struct collection *c;
+    struct err err = {0};
+
+    (void)state;
+    c = nhead_make(&w, "docs", NODE_LOCAL);
+    nput_range(c, 1, 40, 1);
+    nhead_folded(c);
+    nput_range(c, 30, 60, 2);
+    neventually(nconfirmed(c));
+    (void)nfault(&w, damage);
+    if (nhead_fold(c, false, &err) != ST_OK)
+        fail_msg("%s", err.text);
+    nhead_has_range(c, 1, 29, 1);
+    nhead_has_range(c, 30, 60, 2);
+    node_collection_unpin(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -685,6 +706,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_does_not_own_it_follows_the_owner, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_replaced_while_a_filter_is_asked_is_left_out,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            a_fold_reads_once_more_a_manifest_that_was_damaged_on_its_way, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
