@@ -404,7 +404,7 @@ bool s3_body_begins(struct objstore_req *req, const struct s3_reply *reply,
         length = reply->range_last - reply->range_first + 1;
         req->result.object_bytes = reply->range_total;
     } else if (s3_wants_range(req) && !whole_is_the_range(req, reply)) {
-        return refuse_body(req, OBJSTORE_PERMANENT, reply, asked,
+        return refuse_body(req, OBJSTORE_INTEGRITY, reply, asked,
                            "and no range, though one was asked for: a store that ignores ranges "
                            "cannot be used");
     } else if (!s3_wants_range(req) && (reply->http_status == 206 || reply->has_range)) {

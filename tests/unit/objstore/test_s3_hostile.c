@@ -78,14 +78,14 @@ static void a_range_has_to_be_the_one_that_was_asked_for(void **state)
         {PARTIAL("2-5/10", "4") "2345", OBJSTORE_INTEGRITY},
         {PARTIAL("2-3/10", "2") "23", OBJSTORE_INTEGRITY},
         {PARTIAL("2-4/10", "4") "2345", OBJSTORE_INTEGRITY},
-        {PARTIAL("2-4/*", "3") "234", OBJSTORE_PERMANENT},
-        {PARTIAL("4-2/10", "3") "234", OBJSTORE_PERMANENT},
-        {PARTIAL("2-4/3", "3") "234", OBJSTORE_PERMANENT},
-        {PARTIAL("2-4/99999999999999999999", "3") "234", OBJSTORE_PERMANENT},
+        {PARTIAL("2-4/*", "3") "234", OBJSTORE_INTEGRITY},
+        {PARTIAL("4-2/10", "3") "234", OBJSTORE_INTEGRITY},
+        {PARTIAL("2-4/3", "3") "234", OBJSTORE_INTEGRITY},
+        {PARTIAL("2-4/99999999999999999999", "3") "234", OBJSTORE_INTEGRITY},
         {PARTIAL("2-4/10", "3") "23", OBJSTORE_TRANSIENT},
         {"HTTP/1.1 206 Partial Content\r\nETag: \"e\"\r\nContent-Length: 3\r\n\r\n234",
-         OBJSTORE_PERMANENT},
-        {HTTP_OK "Content-Length: 10\r\n\r\n0123456789", OBJSTORE_PERMANENT},
+         OBJSTORE_INTEGRITY},
+        {HTTP_OK "Content-Length: 10\r\n\r\n0123456789", OBJSTORE_INTEGRITY},
         {HTTP_OK "Content-Length: 3\r\nContent-Range: bytes 2-4/10\r\n\r\n234", OBJSTORE_OK},
     };
     struct objstore_req whole = get();
@@ -101,7 +101,7 @@ static void a_range_has_to_be_the_one_that_was_asked_for(void **state)
     /* Left out where it is the whole object; but never a part for the whole. */
     whole.range_bytes = 10;
     check(HTTP_OK "Content-Length: 3\r\n\r\n012", whole, OBJSTORE_OK, false);
-    check(HTTP_OK "Content-Length: 11\r\n\r\n01234567890", whole, OBJSTORE_PERMANENT, false);
+    check(HTTP_OK "Content-Length: 11\r\n\r\n01234567890", whole, OBJSTORE_INTEGRITY, false);
     check(PARTIAL("0-2/10", "3") "012", get(), OBJSTORE_INTEGRITY, false);
     check(HTTP_OK "Content-Range: bytes 0-2/10\r\nContent-Length: 3\r\n\r\n012", get(),
           OBJSTORE_INTEGRITY, false);
