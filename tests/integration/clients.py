@@ -4,6 +4,7 @@ standard suite on its Qdrant store, LlamaIndex's Qdrant store, the JavaScript cl
 
     python3 tests/integration/clients.py [name of a test below ...] [--seed N]
 """
+import contextlib
 import os
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ import subprocess
 import clients_install
 import support
 from s3_server import free_ports
-from support import Folder, Node, check, take_seed
+from support import Folder, Folding, Node, check, take_seed
 
 SEED = take_seed()
 SECONDS = 600
@@ -26,16 +27,17 @@ def run(command, node, folder):
     return done.stdout
 
 
-def node_of(folder, env, by_grpc):
-    node = Node(folder, env=env)
+def node_of(folder, env, by_grpc, cold=False):
+    tier = ["--set", f"storage.s3_bucket=file://{folder}/bucket", "--set", "storage.tiering_policy=S3Only", "--set", "server.node_id=one"]
+    node = Node(folder, env=env, args=tier if cold else ())
     node.grpc_port = free_ports(1)[0] if by_grpc else 0
     return node.start()
 
 
-def suite(name, passed_min, env=None, by_grpc=False):
-    """One pytest file; a suite that ran fewer tests than it has is a failure too."""
+def suite(name, passed_min, env=None, by_grpc=False, cold=False):
+    """One pytest file; a suite that ran fewer tests than it has is a failure too. cold: on S3Only, folded all the time."""
     python = clients_install.python()
-    with Folder("clients") as folder, node_of(folder, env, by_grpc) as node:
+    with Folder("clients") as folder, node_of(folder, env, by_grpc, cold) as node, (Folding(node) if cold else contextlib.nullcontext()):
         said = run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", "--disable-socket",
                     "--allow-hosts=127.0.0.1", os.path.join(clients_install.CLIENTS, name)], node, str(folder))
     count = int(said.strip().splitlines()[-1].split(" passed")[0].split()[-1])
@@ -63,6 +65,19 @@ def llamaindex_store():
     suite("test_llamaindex.py", 5)
 
 
+def the_python_client_on_s3only():
+    suite("test_qdrant_client.py", 5, cold=True)
+
+
+def both_doors_say_the_same_on_s3only():
+    suite("test_qdrant_grpc.py", 6, by_grpc=True, cold=True)
+
+
+def the_stores_on_s3only():
+    suite("test_langchain.py", 27, env={"TIERVEC_COMPAT_QDRANT_STRING_IDS": "true"}, cold=True)
+    suite("test_llamaindex.py", 5, cold=True)
+
+
 def the_javascript_client():
     modules = clients_install.javascript()
     with Folder("clients") as folder, Node(folder).start() as node:
@@ -73,4 +88,5 @@ def the_javascript_client():
 
 if __name__ == "__main__":
     support.main(the_python_client_cannot_tell_the_difference, the_python_client_by_grpc, both_doors_say_the_same,
-                 langchain_standard_suite, llamaindex_store, the_javascript_client)
+                 langchain_standard_suite, llamaindex_store, the_javascript_client, the_python_client_on_s3only,
+                 both_doors_say_the_same_on_s3only, the_stores_on_s3only)

@@ -171,12 +171,10 @@ class Table:
         self.indexed = {}
         self.plain = list(fields) == [""]
         self.tier = tier
-        # Scanned in RAM: exact whether asked so or not.
-        self.scanned = self.plain and tier != "S3Only"
         if tier or self.random.maybe():
             shape = {n: {"dimension": size, "metric": METRICS[metrics[n]]} for n, size in fields.items()}
             body = {"name": name, **(shape[""] if self.plain else {"vectors": shape, "hnsw": {"threshold": 10}})}
-            self.ask("POST", "/api/v1/collections", {**body, "tiering_policy": tier} if tier else body, 201)
+            self.ask("POST", "/api/v1/collections", {**body, "tiering_policy": tier, **session.more} if tier else body, 201)
             return
         shape = {n: {"size": size, "distance": metrics[n]} for n, size in fields.items()}
         body = {"vectors": shape[""] if self.plain else shape}
@@ -184,6 +182,11 @@ class Table:
         if not self.plain:
             body["hnsw_config"] = {"full_scan_threshold": 10}
         self.ask("PUT", f"/collections/{name}", body)
+
+    @property
+    def scanned(self):
+        """In RAM: exact whether asked so or not."""
+        return self.plain and self.tier != "S3Only"
 
     # --- asking ---
 
@@ -309,6 +312,10 @@ class Table:
         return self.random.rng.choices([self.an_upsert, self.a_delete, self.a_merge, self.a_replacement, self.a_removal_of_keys,
                                         self.a_clearing, self.new_vectors, self.no_vectors], [8, 2, 3, 1, 2, 1, 2, 1])[0]()
 
+    def changes(self, apply):
+        """Each change of the model comes by here, before the node is asked for it."""
+        return apply()
+
     def act(self):
         do = self.random.rng.choices([self.act_alone, self.act_batch, self.act_own, self.act_index, self.act_refused],
                                      [8, 2, 5, 2, 1])[0]
@@ -316,7 +323,7 @@ class Table:
 
     def act_alone(self):
         method, path, _, body, apply = self.operation()
-        gone = apply()
+        gone = self.changes(apply)
         answer = self.ask(method, self.path(path) + "?wait=true", body, 200 if gone is None else 404)
         if gone is None:
             agree(answer["status"], "completed", path)
@@ -327,7 +334,7 @@ class Table:
         for _ in range(self.random.rng.randint(1, 5)):
             _, _, name, body, apply = self.operation()
             operations.append({name: body})
-            if expected == 200 and apply() is not None:
+            if expected == 200 and self.changes(apply) is not None:
                 expected = 404
         self.ask("POST", self.path("/points/batch") + "?wait=true", {"operations": operations}, expected)
 
@@ -346,8 +353,8 @@ class Table:
         if self.random.maybe(0.6):
             rows = [(i, v, p, self.random.one([None, f"x-{i}"])) for i, v, p, _ in self.rows(zero=False)]
             documents = [self.document(row) for row in rows]
+            self.changes(lambda: self.model.upsert(rows))
             self.ask("POST", self.own("/insert"), documents[0] if len(rows) == 1 else {"documents": documents})
-            self.model.upsert(rows)
             return
         if self.random.maybe():
             ids = self.random.some(IDS, 4)
@@ -358,8 +365,8 @@ class Table:
             if len(ids) > 8 and self.random.maybe(0.8):
                 return
         there = len([i for i in ids if i in self.model.points])
+        self.changes(lambda: self.model.delete(ids))
         agree(self.ask("POST", self.own("/delete"), body)["deleted"], there, f"deleted by {body}")
-        self.model.delete(ids)
 
     def act_index(self):
         field, schema = self.random.one(INDEXES)
@@ -587,22 +594,26 @@ class Table:
 class Session:
     """A node, its collections, and the alias."""
 
-    def __init__(self, node, seed, rules=None, tiers=(None,)):
+    def __init__(self, node, seed, rules=None, tiers=(None,), kind=Table, more=None):
         self.node, self.random, self.rules = node, Random(seed), rules or Rules()
         self.client = node.client()
         self.alias = None
         self.tables = []
+        self.more = more or {}  # of each collection with a tier, when it is made
         self.suffix = f"{seed & 0xFFFF:x}"
         for tier in tiers:
             one = self.random.one(list(METRICS))
             shapes = {"plain": ({"": 6}, {"": one}), "named": ({"a": 4, "b": 3}, {"a": "Cosine", "b": self.random.one(["Euclid", "Dot", "Manhattan"])}),
                       "mixed": ({"n": 2, "": 3}, {"n": self.random.one(list(METRICS)), "": self.random.one(list(METRICS))})}
             for name, (fields, metrics) in shapes.items():
-                self.tables.append(Table(self, f"{name}-{tier}" if tier else name, fields, metrics, tier))
+                self.tables.append(kind(self, f"{name}-{tier}" if tier else name, fields, metrics, tier))
 
     def switch(self):
         self.alias = self.random.one(self.tables)
         self.alias.ask("POST", "/collections/aliases", {"actions": [{"create_alias": {"collection_name": self.alias.name, "alias_name": "alias"}}]})
+
+    def fold(self, table):
+        self.client.post(f"/admin/collections/{table.name}/compact?wait=true")
 
     def live(self, steps):
         for _ in range(steps):
@@ -613,7 +624,7 @@ class Session:
             table = self.random.one(self.tables)
             table.act()
             if table.tier == "S3Only" and self.random.maybe(0.1):
-                self.client.post(f"/admin/collections/{table.name}/compact?wait=true")
+                self.fold(table)
             for _ in range(self.random.rng.randint(0, 4)):
                 self.random.one(self.tables).look()
         for table in self.tables:

@@ -6,6 +6,7 @@
         relay.cut("refuse" | "hang_up" | "blackhole"); ...; relay.mend()
         relay.answer(503, "SlowDown", op="PUT"); relay.lose_answers(op="PUT", times=1)
         relay.call(node.kill9, "before" | "after", key="/root$", op="PUT", times=1)
+        relay.delay(2), relay.truncate(), relay.reset(), relay.distort(function), each with chance=lambda: rng.random() < 0.1
 
 The store is whatever listens at its port on loopback when a request comes. Threads of this process; by hand it runs its
 own tests.
@@ -13,6 +14,7 @@ own tests.
 import collections
 import re
 import socket
+import struct
 import threading
 import time
 import urllib.parse
@@ -23,16 +25,18 @@ HEAD_BYTES_MAX = 1 << 16
 
 class Seen(collections.namedtuple("Seen", "at op key query condition status sent received fate")):
     """One request. op: PUT, GET, LIST, HEAD, DELETE, POST. condition: "", if_absent, if_match, if_changed. sent and
-    received: bytes of bodies. fate: answered (by the store), answered_here, lost (done, and nobody was told),
-    dropped (never reached the store)."""
+    received: bytes of bodies. fate: answered (by the store), distorted, answered_here, lost (done, and nobody was told, or not all of
+    it), dropped (never reached the store)."""
 
 
 class Rule:
     """What happens to requests that match, so many times."""
 
-    def __init__(self, what, op=None, key=None, condition=None, times=None, skip=0, status=0, code="", function=None):
+    def __init__(self, what, op=None, key=None, condition=None, times=None, skip=0, status=0, code="", function=None, seconds=0,
+                 chance=None):
         self.what, self.op, self.condition, self.times, self.skip = what, op, condition, times, skip
-        self.function = function
+        self.function, self.seconds = function, seconds
+        self.chance = chance  # () -> does it happen to this one?
         self.key = re.compile(key) if key else None
         self.status, self.code = status, code
         self.hits = 0
@@ -46,6 +50,8 @@ class Rule:
             return False
         if self.skip > 0:
             self.skip -= 1
+            return False
+        if self.chance is not None and not self.chance():
             return False
         self.hits += 1
         return True
@@ -170,6 +176,22 @@ class Relay:
         assert when in ("before", "after"), when
         return self._rule(Rule(when, function=function, **match))
 
+    def delay(self, seconds, **match):
+        """The store does it at once; the first byte of the answer comes so much later. seconds: a number or a function."""
+        return self._rule(Rule("delay", seconds=seconds, **match))
+
+    def truncate(self, **match):
+        """The answer's head, half of its body, and the connection ends."""
+        return self._rule(Rule("truncate", **match))
+
+    def reset(self, **match):
+        """The connection is reset before the store sees the request."""
+        return self._rule(Rule("reset", **match))
+
+    def distort(self, function, **match):
+        """function(head, body) of the store's answer gives (head, body) as bytes that are sent instead, or None."""
+        return self._rule(Rule("distort", function=function, **match))
+
     def _rule(self, rule):
         with self.lock:
             self.rules.append(rule)
@@ -177,7 +199,8 @@ class Relay:
 
     def withdraw(self, rule):
         with self.lock:
-            self.rules.remove(rule)
+            if rule in self.rules:  # mend() has forgotten it else
+                self.rules.remove(rule)
 
     # Counting.
 
@@ -317,8 +340,12 @@ class Relay:
             rule.function()
             note(0, 0, "dropped")
             return False
+        if rule is not None and rule.what == "reset":
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            note(0, 0, "dropped")
+            return False
         try:
-            status, answer, received = store.ask(head, body, op)
+            status, answer, data, received = store.ask(head, body, op)
         except (OSError, EOFError, ValueError):
             note(0, 0, "dropped")
             return False
@@ -327,8 +354,15 @@ class Relay:
         if rule is not None and rule.what in ("lose", "after") or self.mode != "pass":
             note(status, received, "lost")
             return False
-        note(status, received, "answered")
-        sock.sendall(answer)
+        if rule is not None and rule.what == "delay":
+            time.sleep(rule.seconds() if callable(rule.seconds) else rule.seconds)
+        if rule is not None and rule.what == "truncate" and data:
+            note(status, received, "lost")
+            sock.sendall(answer + data[:len(data) // 2])
+            return False
+        changed = rule.function(answer, data) if rule is not None and rule.what == "distort" and status in (200, 206) else None
+        note(status, received, "distorted" if changed else "answered")
+        sock.sendall(b"".join(changed or (answer, data)))
         return True
 
     def close(self):
@@ -354,7 +388,7 @@ class _Store:
         self.relay, self.sock, self.file = relay, None, None
 
     def ask(self, head, body, op):
-        """(status, the whole answer as it came, bytes of its body). A kept connection that has ended is opened anew
+        """(status, the answer's head and body as they came, bytes of the body). A kept connection that has ended is opened anew
         once, which is only done where nothing came back."""
         for attempt in (0, 1):
             fresh = self.sock is None
@@ -374,7 +408,7 @@ class _Store:
         data, content = (b"", 0) if op == "HEAD" or status in (204, 304) else answer.body(self.file)
         if answer.fields.get("connection", "").lower() == "close":
             self.close()
-        return status, answer.raw + data, content
+        return status, answer.raw, data, content
 
     def close(self):
         if self.sock is not None:

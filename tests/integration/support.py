@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 
@@ -199,6 +200,35 @@ class Client:
         self.conn = None
 
 
+COLD = os.environ.get("TIERVEC_TEST_COLD") == "1"
+
+
+class Folding:
+    """Folds whatever collections a node has, over and over, so that what a client wrote is soon read from the bucket."""
+
+    def __init__(self, node):
+        self.process, self.client, self.folds, self.done = node.process, node.client(), 0, threading.Event()
+        self.thread = threading.Thread(target=self.go, daemon=True)
+        self.thread.start()
+
+    def go(self):
+        try:
+            while not self.done.wait(0.02) and self.process.poll() is None:
+                for c in self.client.get("/api/v1/collections")["collections"]:
+                    self.folds += self.client.request("POST", f"/admin/collections/{c['name']}/compact?wait=true").status == 200
+        except (Gone, NotSent, AssertionError):
+            pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        self.done.set()
+        self.thread.join()
+        if kind is None:
+            check(self.folds > 0, "nothing was folded")
+
+
 class Node:
     """`tiervec serve` over one data directory, which outlives the process."""
 
@@ -220,7 +250,11 @@ class Node:
 
     def command(self, more=()):
         return [self.binary, "serve", "--data-dir", self.data_dir, "--rest-port", "0", "--grpc-port", str(self.grpc_port),
-                "--log-format", "json", *self.args, *more]
+                "--log-format", "json", *(self.cold() if COLD else []), *self.args, *more]
+
+    def cold(self):
+        return ["--set", f"storage.s3_bucket=file://{self.folder}/bucket", "--set", "storage.tiering_policy=S3Only",
+                "--set", "server.node_id=one"]
 
     def environment(self):
         clean = {k: v for k, v in os.environ.items()
@@ -272,7 +306,10 @@ class Node:
         raise AssertionError(f"the node is not ready after {seconds} s: {answer}\n{self.log_text()}")
 
     def start(self, more=(), preexec=None):
-        return self.launch(more, preexec).wait_listening().wait_ready()
+        self.launch(more, preexec).wait_listening().wait_ready()
+        if COLD:
+            Folding(self)
+        return self
 
     def client(self, timeout=60):
         return Client(self.port, timeout)
