@@ -410,7 +410,7 @@ static void an_object_is_compared_with_the_stores_checksum(void **state)
     check_has(req.result.err.text, "do not have the checksum the store keeps");
     objstore_req_reset(&req);
     req.range_offset = 1; /* it is no part's */
-    assert_int_equal(ask(&t, &req), OBJSTORE_PERMANENT);
+    assert_int_equal(ask(&t, &req), OBJSTORE_INTEGRITY);
     check_lacks(http_script_head(t.server, 2), "checksum");
     objstore_result_fini(&req.result);
     s3_try_close(&t);
