@@ -128,6 +128,19 @@ NODISCARD
 status cells_plan_likely(struct cells_query *const *parts, size_t part_count, uint64_t rows_max,
                          const struct cells_plan_options *options, const struct cells_range **out,
                          size_t *count, struct err *err);
+/* The same in steps, for a caller who looks what it has between them. *out: the caller's,
+ * mem_free(). Fine cells likeliest first, at most options->cells_max, with their worth: */
+NODISCARD
+status cells_likely(struct cells_query *const *parts, size_t part_count,
+                    const struct cells_plan_options *options, struct cells_range **out,
+                    size_t *count, struct err *err);
+/* Ranges over units that are wanted, those of most worth first; no two have a row in common. tries:
+ * as cells_plan() does, some numbers of them and some gaps; else all, with gap_bytes and a few
+ * larger gaps. */
+NODISCARD
+status cells_plan_units(const struct cells_range *units, size_t unit_count,
+                        const struct cells_plan_options *options, bool tries,
+                        struct cells_range **out, size_t *count, struct err *err);
 /* With short codes resident. First the best of each part are collected: codes are those of
  * positions [first, first + count) of coarse cell `coarse`, code bytes apart; keep: NULL or which
  * count. Then cells_plan_best() makes ranges around the best of all parts. */
@@ -136,8 +149,18 @@ status cells_query_best_reset(struct cells_query *q, uint32_t best, struct err *
 void cells_query_best_add(struct cells_query *q, uint32_t coarse, uint32_t first,
                           const uint8_t *codes, uint32_t count,
                           bool (*keep)(void *arg, uint32_t position), void *keep_arg);
+/* The same of codes in groups (rabitq_group()), which lie faster: `codes` are those of positions
+ * [first, first + rows), of which [first + from, first + from + count) are looked at. */
+void cells_query_best_groups(struct cells_query *q, uint32_t coarse, uint32_t first,
+                             const uint8_t *codes, uint32_t rows, uint32_t from, uint32_t count,
+                             bool (*keep)(void *arg, uint32_t position), void *keep_arg);
 /* A row that is wanted whatever its code says. */
 void cells_query_best_put(struct cells_query *q, uint32_t position);
+/* The best of all parts, as many as the part that wants most has, nearest first: ranges of a row.
+ * The caller's, mem_free(). */
+NODISCARD
+status cells_best_rows(struct cells_query *const *parts, size_t part_count,
+                       struct cells_range **out, size_t *count, struct err *err);
 NODISCARD
 status cells_plan_best(struct cells_query *const *parts, size_t part_count,
                        const struct cells_plan_options *options, const struct cells_range **out,

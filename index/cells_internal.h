@@ -101,7 +101,8 @@ struct cells_query {
     uint32_t *fine_first;        /* with it: fine + 1 positions */
     struct cells_best *best;     /* a heap, the farthest on top */
     uint32_t best_max, best_count;
-    struct cells_range *ranges; /* of the last plan */
+    struct rabitq_tables *tables; /* for short codes in groups; NULL: not yet */
+    struct cells_range *ranges;   /* of the last plan */
 };
 /* Fills fine and fine_first. */
 NODISCARD

@@ -197,13 +197,28 @@ static uint32_t beginning(const struct planner *p, struct cells_range *out)
     return 0;
 }
 
-static status planner_end(struct planner *p, struct cells_query *owner,
-                          const struct cells_range **out, size_t *count, struct err *err)
+static status ranges_make(uint32_t count, struct cells_range **out, struct err *err)
 {
-    struct cells_range *ranges = mem_alloc_array((size_t)p->best_count + 1, sizeof(*ranges));
+    *out = mem_alloc_array((size_t)count + 1, sizeof(**out));
+    return *out != NULL ? ST_OK
+                        : err_set(err, ST_NOMEM, "out of memory for a plan of %u ranges", count);
+}
 
-    if (ranges == NULL)
-        return err_set(err, ST_NOMEM, "out of memory for a plan of %u ranges", p->best_count);
+static const struct cells_range *owned(struct cells_query *owner, struct cells_range *ranges)
+{
+    mem_free(owner->ranges);
+    owner->ranges = ranges;
+    return ranges;
+}
+
+static status planner_ranges(struct planner *p, struct cells_range **out, size_t *count,
+                             struct err *err)
+{
+    struct cells_range *ranges;
+    status st = ranges_make(p->best_count, &ranges, err);
+
+    if (st != ST_OK)
+        return st;
     for (uint32_t i = 0; i < p->best_count; i++) {
         const struct clump *c = &p->best[i];
         const struct cells_unit *first = &p->units[c->from];
@@ -212,8 +227,6 @@ static status planner_end(struct planner *p, struct cells_query *owner,
                                          (float)(p->total[c->to] - p->total[c->from])};
     }
     *count = p->best_count > 0 ? p->best_count : beginning(p, ranges);
-    mem_free(owner->ranges);
-    owner->ranges = ranges;
     *out = ranges;
     return ST_OK;
 }
@@ -244,23 +257,70 @@ static void try_all(struct planner *p)
     }
 }
 
+status cells_likely(struct cells_query *const *parts, size_t part_count,
+                    const struct cells_plan_options *options, struct cells_range **out,
+                    size_t *count, struct err *err)
+{
+    uint32_t most = options->cells_max > 0 ? options->cells_max : CELLS_PLAN_MAX, found = 0;
+    const struct cells *large = largest(parts, part_count);
+    struct cells_unit *units = NULL;
+    status st = cells_rank(parts, part_count, options, most, &units, &found, err);
+
+    if (st == ST_OK)
+        st = ranges_make(found, out, err);
+    for (uint32_t i = 0; st == ST_OK && i < found; i++)
+        (*out)[i] = (struct cells_range){units[i].part, units[i].first,
+                                         units[i].end - units[i].first, cells_worth_at(large, i)};
+    mem_free(units);
+    *count = st == ST_OK ? found : 0;
+    return st;
+}
+
+/* Rows are few, and what lies between them is cheap: one GET has more of them with a larger gap. */
+static void try_gaps(struct planner *p)
+{
+    for (unsigned shift = 0; shift < 3; shift++)
+        try_clumps(p, UINT32_MAX, (uint64_t)p->o->gap_bytes << shift);
+}
+
+status cells_plan_units(const struct cells_range *units, size_t unit_count,
+                        const struct cells_plan_options *options, bool tries,
+                        struct cells_range **out, size_t *count, struct err *err)
+{
+    struct planner p = {.o = options, .count = (uint32_t)unit_count};
+    status st = ST_OK;
+
+    p.units = mem_alloc_array(unit_count, sizeof(*p.units));
+    if (p.units == NULL)
+        st = err_set(err, ST_NOMEM, "out of memory for a plan over %zu cells", unit_count);
+    for (uint32_t i = 0; st == ST_OK && i < p.count; i++)
+        p.units[i] = (struct cells_unit){units[i].part, units[i].first,
+                                         units[i].first + units[i].count, i, units[i].worth};
+    if (st == ST_OK)
+        st = planner_init(&p, err);
+    if (st == ST_OK && tries)
+        try_all(&p);
+    else if (st == ST_OK)
+        try_gaps(&p);
+    if (st == ST_OK)
+        st = planner_ranges(&p, out, count, err);
+    planner_free(&p);
+    return st;
+}
+
 status cells_plan(struct cells_query *const *parts, size_t part_count,
                   const struct cells_plan_options *options, const struct cells_range **out,
                   size_t *count, struct err *err)
 {
-    struct planner p = {.o = options};
-    uint32_t most = options->cells_max > 0 ? options->cells_max : CELLS_PLAN_MAX;
-    status st = cells_rank(parts, part_count, options, most, &p.units, &p.count, err);
+    struct cells_range *units = NULL, *ranges;
+    size_t found = 0;
+    status st = cells_likely(parts, part_count, options, &units, &found, err);
 
-    for (uint32_t i = 0; st == ST_OK && i < p.count; i++)
-        p.units[i].weight = cells_worth_at(largest(parts, part_count), i);
     if (st == ST_OK)
-        st = planner_init(&p, err);
-    if (st == ST_OK) {
-        try_all(&p);
-        st = planner_end(&p, parts[0], out, count, err);
-    }
-    planner_free(&p);
+        st = cells_plan_units(units, found, options, true, &ranges, count, err);
+    if (st == ST_OK)
+        *out = owned(parts[0], ranges);
+    mem_free(units);
     return st;
 }
 
@@ -288,9 +348,8 @@ status cells_plan_likely(struct cells_query *const *parts, size_t part_count, ui
     p.count = some;
     if (st == ST_OK)
         st = units_place(&p, err);
-    ranges = st == ST_OK ? mem_alloc_array(p.count, sizeof(*ranges)) : NULL;
-    if (st == ST_OK && ranges == NULL)
-        st = err_set(err, ST_NOMEM, "out of memory for a plan over %u cells", p.count);
+    if (st == ST_OK)
+        st = ranges_make(p.count, &ranges, err);
     for (uint32_t i = 0; st == ST_OK && i < p.count; i++) {
         const struct cells_unit *u = &p.units[i];
         struct cells_range *last = runs > 0 ? &ranges[runs - 1] : NULL;
@@ -303,9 +362,7 @@ status cells_plan_likely(struct cells_query *const *parts, size_t part_count, ui
     mem_free(p.units);
     if (st != ST_OK)
         return st;
-    mem_free(parts[0]->ranges);
-    parts[0]->ranges = ranges;
-    *out = ranges;
+    *out = owned(parts[0], ranges);
     *count = runs;
     return ST_OK;
 }
@@ -327,32 +384,36 @@ static int by_estimate(const void *a, const void *b)
     return x->row.position < y->row.position ? -1 : x->row.position > y->row.position;
 }
 
-/* The best of all parts, as many as the part that wants most has. */
-static status best_units(struct cells_query *const *parts, size_t part_count, struct planner *p,
-                         struct err *err)
+status cells_best_rows(struct cells_query *const *parts, size_t part_count,
+                       struct cells_range **out, size_t *count, struct err *err)
 {
     struct candidate *all;
+    struct cells_range *rows;
     size_t total = 0, at = 0;
+    uint32_t most = 0;
+    status st;
 
     for (size_t i = 0; i < part_count; i++) {
         total += parts[i]->best_count;
-        p->count = parts[i]->best_max > p->count ? parts[i]->best_max : p->count;
+        most = parts[i]->best_max > most ? parts[i]->best_max : most;
     }
-    p->count = total < p->count ? (uint32_t)total : p->count;
+    most = total < most ? (uint32_t)total : most;
     all = mem_alloc_array(total, sizeof(*all));
-    p->units = mem_alloc_array(p->count, sizeof(*p->units));
-    if (all == NULL || p->units == NULL) {
-        mem_free(all);
+    if (all == NULL)
         return err_set(err, ST_NOMEM, "out of memory for the best %zu rows", total);
-    }
     for (size_t i = 0; i < part_count; i++)
         for (uint32_t r = 0; r < parts[i]->best_count; r++)
             all[at++] = (struct candidate){parts[i]->best[r], (uint32_t)i};
     qsort(all, total, sizeof(*all), by_estimate);
-    for (uint32_t i = 0; i < p->count; i++)
-        p->units[i] = (struct cells_unit){all[i].part, all[i].row.position, all[i].row.position + 1,
-                                          i, 1.0f / (float)(BEST_DAMPING + i)};
+    st = ranges_make(most, &rows, err);
+    for (uint32_t i = 0; st == ST_OK && i < most; i++)
+        rows[i] = (struct cells_range){all[i].part, all[i].row.position, 1,
+                                       1.0f / (float)(BEST_DAMPING + i)};
     mem_free(all);
+    if (st != ST_OK)
+        return st;
+    *out = rows;
+    *count = most;
     return ST_OK;
 }
 
@@ -360,15 +421,14 @@ status cells_plan_best(struct cells_query *const *parts, size_t part_count,
                        const struct cells_plan_options *options, const struct cells_range **out,
                        size_t *count, struct err *err)
 {
-    struct planner p = {.o = options};
-    status st = best_units(parts, part_count, &p, err);
+    struct cells_range *rows = NULL, *ranges;
+    size_t found = 0;
+    status st = cells_best_rows(parts, part_count, &rows, &found, err);
 
     if (st == ST_OK)
-        st = planner_init(&p, err);
-    if (st == ST_OK) {
-        try_clumps(&p, UINT32_MAX, options->gap_bytes);
-        st = planner_end(&p, parts[0], out, count, err);
-    }
-    planner_free(&p);
+        st = cells_plan_units(rows, found, options, false, &ranges, count, err);
+    if (st == ST_OK)
+        *out = owned(parts[0], ranges);
+    mem_free(rows);
     return st;
 }

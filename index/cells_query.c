@@ -92,6 +92,7 @@ void cells_query_destroy(struct cells_query *q)
     mem_free(q->fine);
     mem_free(q->fine_first);
     mem_free(q->best);
+    rabitq_tables_destroy(q->tables);
     mem_free(q->ranges);
     mem_free(q);
 }
@@ -125,6 +126,11 @@ status cells_query_fine(struct cells_query *q, struct err *err)
 /* --- the best rows by short codes --- */
 status cells_query_best_reset(struct cells_query *q, uint32_t best, struct err *err)
 {
+    const struct rabitq_shape shape = {q->c->dim, q->c->short_bits};
+    status st = q->tables != NULL ? ST_OK : rabitq_tables_create(q->turned, shape, &q->tables, err);
+
+    if (st != ST_OK)
+        return st;
     if (best > q->best_max) {
         struct cells_best *more = mem_alloc_array(best, sizeof(*more));
 
@@ -193,6 +199,45 @@ void cells_query_best_add(struct cells_query *q, uint32_t coarse, uint32_t first
             if (keep == NULL || keep(keep_arg, in.position))
                 take(q, in);
         }
+    }
+}
+
+/* Rows [from, to) of a group whose estimates are est. */
+static void take_group(struct cells_query *q, const float *est, uint32_t from, uint32_t to,
+                       float base, uint32_t first, bool (*keep)(void *arg, uint32_t position),
+                       void *keep_arg)
+{
+    float least = INFINITY;
+
+    for (uint32_t i = from; i < to; i++)
+        least = est[i] < least ? est[i] : least;
+    if (q->best_count == q->best_max && least + base > q->best[0].estimate)
+        return;
+    for (uint32_t i = from; i < to; i++) {
+        struct cells_best in = {est[i] + base, first + i};
+
+        if (q->best_count == q->best_max && !farther(&q->best[0], &in))
+            continue;
+        if (keep == NULL || keep(keep_arg, in.position))
+            take(q, in);
+    }
+}
+
+void cells_query_best_groups(struct cells_query *q, uint32_t coarse, uint32_t first,
+                             const uint8_t *codes, uint32_t rows, uint32_t from, uint32_t count,
+                             bool (*keep)(void *arg, uint32_t position), void *keep_arg)
+{
+    const size_t bytes = rabitq_code_bytes((struct rabitq_shape){q->c->dim, q->c->short_bits});
+    const uint32_t end = from + count;
+    float est[KERNEL_GROUP];
+
+    for (uint32_t g = from / KERNEL_GROUP * KERNEL_GROUP; g < end && q->best_max > 0;
+         g += KERNEL_GROUP) {
+        uint32_t here = rows - g < KERNEL_GROUP ? rows - g : KERNEL_GROUP;
+
+        rabitq_estimate_group(q->tables, codes + g * bytes, here, est);
+        take_group(q, est, from > g ? from - g : 0, end - g < here ? end - g : here,
+                   q->base[coarse], first + g, keep, keep_arg);
     }
 }
 

@@ -16,6 +16,8 @@ enum {
     KERNEL_DIM_MAX = 65535,
     KERNEL_ALIGN = 64, /* of code rows and code queries; their length is a multiple of it */
     KERNEL_TILE = 4,   /* rows of a dot_tile() */
+    KERNEL_GROUP = 64, /* rows of group_sums() */
+    KERNEL_TABLE_MAX = 127,
 };
 static_assert((uint64_t)KERNEL_DIM_MAX * 255 * 128 <= INT32_MAX, "a sum of code products fits");
 
@@ -34,6 +36,11 @@ struct kernels {
      * aligned. Up to 3 bytes behind each code may be read. */
     void (*code_dots)(const int8_t *planes, size_t bytes, unsigned bits, const uint8_t *codes,
                       size_t stride, size_t count, int32_t *out);
+    /* out[r] = sum over the `bytes` bytes of row r's code of tables[2 * i][low half of byte i] and
+     * tables[2 * i + 1][high half]; tables have 16 bytes, each at most KERNEL_TABLE_MAX. Bytes lie
+     * transposed: byte i of row r at group[i * rows + r]. rows <= KERNEL_GROUP. */
+    void (*group_sums)(const uint8_t *tables, size_t bytes, const uint8_t *group, size_t rows,
+                       uint32_t *out);
     /* out[r * count + p] = <rows[r], point p>, points lying one behind the other. */
     void (*dot_tile)(const float *const rows[KERNEL_TILE], const float *points, size_t dim,
                      size_t count, float *out);

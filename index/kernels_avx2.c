@@ -4,6 +4,7 @@
 
 #include <immintrin.h>
 #include <math.h>
+#include <string.h>
 
 static inline __m256i load_u8(const uint8_t *p) /* 16 codes as 16-bit integers */
 {
@@ -140,6 +141,53 @@ static void code_dots(const int8_t *planes, size_t bytes, unsigned bits, const u
     }
 }
 
+/* 32 rows; group: their bytes, `stride` apart. */
+static void sums_of_32(const uint8_t *tables, size_t bytes, const uint8_t *group, size_t stride,
+                       uint32_t *out)
+{
+    enum { WHOLE = 256 }; /* bytes whose sums fit 16 bits */
+    const __m256i nibble = _mm256_set1_epi8(15), byte = _mm256_set1_epi16(255);
+    uint16_t sums[2][16];
+
+    for (size_t from = 0; from < bytes; from += WHOLE) {
+        size_t end = bytes - from < WHOLE ? bytes : from + WHOLE;
+        __m256i even = _mm256_setzero_si256(), odd = even;
+
+        for (size_t i = from; i < end; i++) {
+            const __m128i_u *t = (const __m128i_u *)(const void *)(tables + 32 * i);
+            __m256i v = _mm256_loadu_si256((const __m256i_u *)(const void *)(group + i * stride));
+            __m256i low = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(t)),
+                                              _mm256_and_si256(v, nibble));
+            __m256i high = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(t + 1)),
+                                               _mm256_and_si256(_mm256_srli_epi16(v, 4), nibble));
+            __m256i both = _mm256_add_epi8(low, high);
+
+            even = _mm256_add_epi16(even, _mm256_and_si256(both, byte));
+            odd = _mm256_add_epi16(odd, _mm256_srli_epi16(both, 8));
+        }
+        _mm256_storeu_si256((__m256i_u *)(void *)sums[0], even);
+        _mm256_storeu_si256((__m256i_u *)(void *)sums[1], odd);
+        for (size_t r = 0; r < 32; r++)
+            out[r] += sums[r % 2][r / 2];
+    }
+}
+
+static void group_sums(const uint8_t *tables, size_t bytes, const uint8_t *group, size_t rows,
+                       uint32_t *out)
+{
+    size_t r = 0;
+
+    memset(out, 0, rows * sizeof(*out));
+    for (; r + 32 <= rows; r += 32)
+        sums_of_32(tables, bytes, group + r, rows, out + r);
+    for (size_t i = 0; i < bytes; i++)
+        for (size_t k = r; k < rows; k++) {
+            uint8_t v = group[i * rows + k];
+
+            out[k] += (uint32_t)tables[32 * i + (v & 15)] + tables[32 * i + 16 + (v >> 4)];
+        }
+}
+
 static inline __m256 abs_ps(__m256 v)
 {
     return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v);
@@ -240,6 +288,7 @@ const struct kernels kernels_avx2 = {
     .dot_row = dot_row,
     .l1_row = l1_row,
     .code_dots = code_dots,
+    .group_sums = group_sums,
     .dot_tile = dot_tile,
     .dot_f32 = dot_f32,
     .l2_f32 = l2_f32,

@@ -3,6 +3,7 @@
 #include "index/kernels.h"
 
 #include <immintrin.h>
+#include <string.h>
 
 static inline __m512i load_i(const void *p)
 {
@@ -123,6 +124,50 @@ static void code_dots(const int8_t *planes, size_t bytes, unsigned bits, const u
         code_dots_of(planes, bytes, 4, codes, stride, count, out);
     else
         code_dots_of(planes, bytes, 8, codes, stride, count, out);
+}
+
+/* 16-bit sums of rows 2 k (even) and 2 k + 1 (odd), in 32 bits and in order. */
+static void store_sums(__m512i even, __m512i odd, size_t rows, uint32_t *out)
+{
+    __m512i low = _mm512_unpacklo_epi16(even, odd), high = _mm512_unpackhi_epi16(even, odd);
+    uint32_t sums[KERNEL_GROUP];
+    __m128i parts[8];
+
+    _mm512_storeu_si512(parts, low);
+    _mm512_storeu_si512(parts + 4, high);
+    for (int lane = 0; lane < 4; lane++)
+        _mm512_storeu_si512(sums + 16 * lane,
+                            _mm512_cvtepu16_epi32(_mm256_set_m128i(parts[4 + lane], parts[lane])));
+    for (size_t r = 0; r < rows; r++)
+        out[r] += sums[r];
+}
+
+static void group_sums(const uint8_t *tables, size_t bytes, const uint8_t *group, size_t rows,
+                       uint32_t *out)
+{
+    enum { WHOLE = 256 }; /* bytes whose sums fit 16 bits */
+    const __mmask64 m = rows >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << rows) - 1;
+    const __m512i nibble = _mm512_set1_epi8(15), byte = _mm512_set1_epi16(255);
+
+    memset(out, 0, rows * sizeof(*out));
+    for (size_t from = 0; from < bytes; from += WHOLE) {
+        size_t end = bytes - from < WHOLE ? bytes : from + WHOLE;
+        __m512i even = _mm512_setzero_si512(), odd = even;
+
+        for (size_t i = from; i < end; i++) {
+            const __m128i *t = (const __m128i *)(const void *)(tables + 32 * i);
+            __m512i v = _mm512_maskz_loadu_epi8(m, group + i * rows);
+            __m512i low = _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128(t)),
+                                              _mm512_and_si512(v, nibble));
+            __m512i high = _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128(t + 1)),
+                                               _mm512_and_si512(_mm512_srli_epi16(v, 4), nibble));
+            __m512i both = _mm512_add_epi8(low, high);
+
+            even = _mm512_add_epi16(even, _mm512_and_si512(both, byte));
+            odd = _mm512_add_epi16(odd, _mm512_srli_epi16(both, 8));
+        }
+        store_sums(even, odd, rows, out);
+    }
 }
 
 static inline __mmask16 tail_mask(size_t left)
@@ -277,6 +322,7 @@ const struct kernels kernels_avx512 = {
     .dot_row = dot_row,
     .l1_row = l1_row,
     .code_dots = code_dots,
+    .group_sums = group_sums,
     .dot_tile = dot_tile,
     .dot_f32 = dot_f32,
     .l2_f32 = l2_f32,

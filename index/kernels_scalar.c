@@ -46,6 +46,19 @@ static void code_dots(const int8_t *planes, size_t bytes, unsigned bits, const u
         out[r] = code_dot(planes, bytes, bits, codes + r * stride);
 }
 
+static void group_sums(const uint8_t *tables, size_t bytes, const uint8_t *group, size_t rows,
+                       uint32_t *out)
+{
+    for (size_t r = 0; r < rows; r++)
+        out[r] = 0;
+    for (size_t i = 0; i < bytes; i++)
+        for (size_t r = 0; r < rows; r++) {
+            uint8_t v = group[i * rows + r];
+
+            out[r] += (uint32_t)tables[32 * i + (v & 15)] + tables[32 * i + 16 + (v >> 4)];
+        }
+}
+
 static float dot_f32(const float *a, const float *b, size_t dim)
 {
     float sum = 0;
@@ -87,6 +100,7 @@ const struct kernels kernels_scalar = {
     .dot_row = dot_row,
     .l1_row = l1_row,
     .code_dots = code_dots,
+    .group_sums = group_sums,
     .dot_tile = dot_tile,
     .dot_f32 = dot_f32,
     .l2_f32 = l2_f32,

@@ -1,4 +1,4 @@
-#include "index/rabitq.h"
+#include "index/rabitq_internal.h"
 
 #include "base/bytes.h"
 #include "base/mem.h"
@@ -9,15 +9,6 @@
 #include <string.h>
 
 enum { ROUNDS = 4, FACTOR_BYTES = 8, ESTIMATES = 64, FINE_STEPS = 127 * 256 };
-
-static float le_f32(const void *at)
-{
-    uint32_t bits = le_u32(at);
-    float v;
-
-    memcpy(&v, &bits, sizeof(v));
-    return v;
-}
 
 static void le_put_f32(void *at, float v)
 {
@@ -230,15 +221,6 @@ void rabitq_decode(struct rabitq_shape shape, const uint8_t *code, float *turned
 }
 
 /* --- queries --- */
-enum { WIDTHS = 4 }; /* planes for 1, 2, 4 and 8 bits; then the low bytes for 8 */
-struct rabitq_query {
-    uint32_t dim;
-    float step;      /* of the 16-bit numbers; the high byte alone counts 256 of them */
-    double sum_high; /* of the high bytes */
-    double sum_fine; /* of the 16-bit numbers */
-    int8_t *planes[WIDTHS + 1];
-};
-
 static size_t planes_bytes(uint32_t dim, unsigned bits)
 {
     return kernel_plane_bytes(packed_bytes((struct rabitq_shape){dim, (uint8_t)bits})) * (8 / bits);
@@ -279,6 +261,7 @@ status rabitq_query_create(uint32_t dim, const uint8_t *signs, const float *quer
 
     for (unsigned w = 0; w <= WIDTHS; w++)
         bytes += planes_bytes(dim, w < WIDTHS ? 1u << w : 8);
+    bytes += dim * sizeof(float);
     q = mem_aligned(KERNEL_ALIGN, bytes);
     if (q == NULL || turned == NULL) {
         mem_free(q);
@@ -293,6 +276,8 @@ status rabitq_query_create(uint32_t dim, const uint8_t *signs, const float *quer
     }
     memcpy(turned, query, dim * sizeof(*turned));
     rabitq_turn(dim, signs, turned, turned + dim);
+    q->turned = (float *)(void *)((char *)q + at);
+    memcpy(q->turned, turned, dim * sizeof(*turned));
     query_round(q, turned);
     mem_free(turned);
     *out = q;

@@ -43,4 +43,19 @@ void rabitq_query_destroy(struct rabitq_query *q); /* accepts NULL */
 void rabitq_estimate(const struct rabitq_query *q, struct rabitq_shape shape, const uint8_t *codes,
                      size_t stride, size_t count, float *out);
 
+/* --- codes in groups, for scanning many ---
+ * KERNEL_GROUP rows (the last group may have fewer) lie transposed: byte i of each code, then the
+ * next; then A of each, then B. As many bytes as before. */
+/* scratch: of a group's bytes, at most KERNEL_GROUP codes. */
+void rabitq_group(struct rabitq_shape shape, uint8_t *codes, size_t count, uint8_t *scratch);
+struct rabitq_tables; /* of one query */
+NODISCARD
+status rabitq_tables_create(const struct rabitq_query *q, struct rabitq_shape shape,
+                            struct rabitq_tables **out, struct err *err);
+void rabitq_tables_destroy(struct rabitq_tables *t); /* accepts NULL */
+/* Estimates of rows of the group that begins `codes`, as rabitq_estimate() has them but for the
+ * tables' rounding to 7 bits. rows <= KERNEL_GROUP. */
+void rabitq_estimate_group(const struct rabitq_tables *t, const uint8_t *codes, size_t rows,
+                           float *out);
+
 #endif

@@ -23,6 +23,7 @@ struct candidate {
 struct cold_query_run {
     struct querying *q;
     struct cold_reads *reads;
+    struct cache_budget budget; /* what is left of the query's GETs and bytes */
     const struct filter *filter;
     struct candidate *items;
     uint32_t count;
@@ -122,6 +123,18 @@ static bool is_tied(const struct cold_query_run *run, const struct cold_hit *hit
     return count == room && wanted < count && hits[count - 1].key == hits[wanted - 1].key;
 }
 
+/* external ids lie beside the payload, and the native door tells them always. */
+static struct read_want want_of(const struct querying *q)
+{
+    const struct query_options *o = q->options;
+    struct read_want want = {.payload = o->with_payload || o->by_distance || o->points == NULL,
+                             .vectors = q->points->vectors};
+
+    if (o->with_vector && q->c->field_count > 0)
+        want.vectors |= 1;
+    return want;
+}
+
 static status take_nearest(struct cold_query_run *run)
 {
     struct querying *q = run->q;
@@ -129,11 +142,15 @@ static status take_nearest(struct cold_query_run *run)
                              .vector = q->query,
                              .exact = q->options->exact,
                              .filter = run->filter};
+    const struct read_want want = want_of(q);
     uint32_t most = room_for(q, QUERY_TIES_MAX);
     struct cold_hit *hits = NULL;
     uint32_t count = 0;
     status st;
 
+    ask.rest = want.payload || want.vectors != 0 ? q->options->top_k : 0;
+    run->reads->terms.budget = &run->budget;
+    run->budget = cold_no_budget();
     ask.limit = room_for(q, QUERY_SPARE);
     for (;;) {
         ask.spare = ask.limit - room_for(q, 0);
@@ -217,18 +234,6 @@ static void rank(struct cold_query_run *run)
 }
 
 /* --- the answer --- */
-
-/* external ids lie beside the payload, and the native door tells them always. */
-static struct read_want want_of(const struct querying *q)
-{
-    const struct query_options *o = q->options;
-    struct read_want want = {.payload = o->with_payload || o->by_distance || o->points == NULL,
-                             .vectors = q->points->vectors};
-
-    if (o->with_vector && q->c->field_count > 0)
-        want.vectors |= 1;
-    return want;
-}
 
 static void tell(const struct querying *q, const struct candidate *c, const struct document *d,
                  struct match *out)

@@ -8,8 +8,7 @@
 #include <string.h>
 
 enum {
-    GETS_MAX = 64,  /* what the store cannot send at once waits there */
-    RUN_MAX = 1024, /* blocks in one GET */
+    GETS_MAX = 64, /* what the store cannot send at once waits there */
     BREAKER_BASE_MS = 100,
     BREAKER_MAX_MS = 2000,
 };
@@ -183,11 +182,11 @@ static struct cache_block *make_block(struct call *call, const struct cache_want
 static size_t take_missing(struct call *call, size_t first)
 {
     struct cache *c = call->cache;
-    struct cache_block *blocks[RUN_MAX];
+    struct cache_block *blocks[CACHE_RUN_MAX];
     uint64_t bytes = 0, hash;
     uint32_t count = 0;
 
-    while (count < RUN_MAX && first + count < call->count) {
+    while (count < CACHE_RUN_MAX && first + count < call->count) {
         struct cache_want *w = &call->wants[first + count];
 
         if (count > 0 && !goes_on(call, first + count, bytes))
@@ -210,6 +209,7 @@ static size_t take_missing(struct call *call, size_t first)
         call->terms->counts->gets++;
         call->terms->counts->get_bytes += bytes;
     }
+    cache_budget_take(call->terms->budget, bytes);
     for (uint32_t i = 0; i < count; i++)
         join(call, &call->wants[first + i], blocks[i]);
     return count;
@@ -230,12 +230,19 @@ static bool take_nothing(struct call *call, struct cache_want *w)
     return true;
 }
 
+/* What is there first: room for the others is not made of it. */
 static void take_all(struct call *call)
 {
+    for (size_t i = 0; i < call->count; i++) {
+        struct cache_want *w = &call->wants[i];
+
+        if (w->block == NULL && !take_nothing(call, w))
+            (void)take_known(call, w, cache_hash(w->object, w->offset, w->bytes));
+    }
     for (size_t i = 0; i < call->count;) {
         struct cache_want *w = &call->wants[i];
 
-        if (take_nothing(call, w)) {
+        if (w->block != NULL || w->st == ST_OK || w->st == ST_CORRUPT) {
             i++;
         } else if (take_known(call, w, cache_hash(w->object, w->offset, w->bytes))) {
             i++;
@@ -278,7 +285,7 @@ static uint64_t turn(struct call *call, uint64_t now_ns)
             cache_flight_leave(call->cache, w, why.code, &why);
             continue;
         }
-        cache_flight_drive(call->cache, f, now_ns, &until_ns);
+        cache_flight_drive(call->cache, f, now_ns, call->terms->budget, &until_ns);
     }
     if (deadline_ns > 0 && deadline_ns < until_ns)
         until_ns = deadline_ns;
@@ -316,9 +323,43 @@ static uint64_t wanted_bytes(const struct call *call)
     uint64_t bytes = 0;
 
     for (size_t i = 0; i < call->count; i++)
-        if (call->wants[i].class != CACHE_SCAN && call->wants[i].bytes <= CACHE_BLOCK_BYTES_MAX)
+        if (call->wants[i].block == NULL && call->wants[i].class != CACHE_SCAN &&
+            call->wants[i].bytes <= CACHE_BLOCK_BYTES_MAX)
             bytes += call->wants[i].bytes;
     return bytes;
+}
+
+static bool is_borrowed(const struct cache_want *w)
+{
+    return w->block != NULL && w->hit && w->st == ST_OK;
+}
+
+static void forget(struct cache_want *w)
+{
+    w->st = ST_UNAVAILABLE;
+    w->body = (struct slice){0};
+    w->block = NULL;
+    w->hit = false;
+    w->next = NULL;
+    w->reader = NULL;
+}
+
+void cache_borrow(struct cache *c, const struct cache_terms *terms, struct cache_want *wants,
+                  size_t count)
+{
+    struct call call = {.cache = c, .terms = terms, .wants = wants, .count = count};
+
+    for (size_t i = 0; i < count; i++)
+        forget(&wants[i]);
+    lock_take(&c->lock);
+    for (size_t i = 0; i < count; i++) {
+        struct cache_want *w = &wants[i];
+        struct cache_block *b = cache_find(c, w, cache_hash(w->object, w->offset, w->bytes));
+
+        if (b != NULL && b->ready)
+            join(&call, w, b);
+    }
+    lock_drop(&c->lock);
 }
 
 status cache_read(struct cache *c, const struct cache_terms *terms, struct cache_want *wants,
@@ -326,14 +367,9 @@ status cache_read(struct cache *c, const struct cache_terms *terms, struct cache
 {
     struct call call = {.cache = c, .terms = terms, .wants = wants, .count = count};
 
-    for (size_t i = 0; i < count; i++) {
-        wants[i].st = ST_UNAVAILABLE;
-        wants[i].body = (struct slice){0};
-        wants[i].block = NULL;
-        wants[i].hit = false;
-        wants[i].next = NULL;
-        wants[i].reader = NULL;
-    }
+    for (size_t i = 0; i < count; i++)
+        if (!is_borrowed(&wants[i]))
+            forget(&wants[i]);
     cond_init(&call.reader.cond);
     lock_take(&c->lock);
     call.loose =

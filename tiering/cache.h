@@ -36,6 +36,7 @@ enum {
     CACHE_HEDGE_PERCENT = 5,
     CACHE_HEDGE_MIN_MS = 5,
     CACHE_KEY_BYTES = 192,
+    CACHE_RUN_MAX = 1024,            /* blocks in one GET */
     CACHE_BLOCK_BYTES_MAX = 1 << 30, /* what is said to be larger is ST_CORRUPT */
 };
 
@@ -91,15 +92,28 @@ struct cache_counts { /* of one call: what it sent, first attempts alone */
     uint32_t gets;
     uint64_t get_bytes, hits, misses;
 };
+/* What one request may still ask of the store, over all its reads: each GET counts, hedges and
+ * repeats too. No read is refused for it, but nothing is hedged where too little is left. */
+struct cache_budget {
+    uint32_t gets;
+    uint64_t bytes;
+};
 struct cache_terms {
     struct cache_account *account; /* NULL: nobody counts */
     uint64_t deadline_ns;          /* monotonic; 0: none */
     const _Atomic bool *stop;      /* NULL: never */
     enum objstore_pool pool;
     struct cache_counts *counts; /* added to; NULL: not asked */
+    struct cache_budget
+        *budget; /* taken from; the caller's thread's alone. NULL: without a bound */
 };
-/* All wants in one wave. ST_OK: each has st OK. Else the worst of them, with its text; those that
- * are OK can be used all the same. Every want must be given back, whatever came. */
+/* What is there already, under one lock, as cache_read() has it: st OK, hit, and the body. The
+ * others have ST_UNAVAILABLE and no block, and count as nothing. All must be given back. */
+void cache_borrow(struct cache *c, const struct cache_terms *terms, struct cache_want *wants,
+                  size_t count);
+/* All wants in one wave; those that are borrowed already stay as they are. ST_OK: each has st OK.
+ * Else the worst of them, with its text; those that are OK can be used all the same. Every want
+ * must be given back, whatever came. */
 NODISCARD
 status cache_read(struct cache *c, const struct cache_terms *terms, struct cache_want *wants,
                   size_t count, struct err *err);

@@ -335,11 +335,11 @@ static void soonest(uint64_t *until_ns, uint64_t ns)
 }
 
 void cache_flight_drive(struct cache *c, struct cache_flight *f, uint64_t now_ns,
-                        uint64_t *until_ns)
+                        struct cache_budget *budget, uint64_t *until_ns)
 {
     if (f->state == FLIGHT_OUT) {
         if (now_ns >= f->hedge_ns && !f->legs[0].answered)
-            cache_send_again(c, f);
+            cache_send_again(c, f, budget);
         soonest(until_ns, f->hedge_ns);
         take_answers(c, f); /* f may be gone */
         return;
@@ -350,6 +350,7 @@ void cache_flight_drive(struct cache *c, struct cache_flight *f, uint64_t now_ns
         soonest(until_ns, f->next_try_ns);
         return;
     }
+    cache_budget_take(budget, f->bytes);
     enqueue(c, f);
     cache_send_queued(c);
 }

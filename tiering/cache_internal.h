@@ -27,6 +27,15 @@ uint64_t cache_hedge_after_ns(const struct cache_hedge *h, uint64_t bytes);
 void cache_hedge_earn(struct cache_hedge *h); /* a GET was sent */
 bool cache_hedge_spend(struct cache_hedge *h);
 
+/* One GET more; NULL: nobody counts. */
+static inline void cache_budget_take(struct cache_budget *b, uint64_t bytes)
+{
+    if (b == NULL)
+        return;
+    b->gets -= b->gets > 0;
+    b->bytes -= b->bytes < bytes ? b->bytes : bytes;
+}
+
 /* --- blocks: cache_blocks.c; the lock is held --- */
 struct cache_flight;
 struct cache_block {
@@ -154,7 +163,7 @@ struct cache_flight *cache_flight_make(struct cache *c, const struct cache_want 
 /* What is due for it now. Lowers *until_ns to when it should be asked again. May drop the lock and
  * take it again. */
 void cache_flight_drive(struct cache *c, struct cache_flight *f, uint64_t now_ns,
-                        uint64_t *until_ns);
+                        struct cache_budget *budget, uint64_t *until_ns);
 /* The want no longer waits: it ends with st. May wait for a check that is under way, and then end
  * as that has it. */
 void cache_flight_leave(struct cache *c, struct cache_want *w, status st, const struct err *why);
@@ -164,7 +173,8 @@ void cache_flight_fail(struct cache *c, struct cache_flight *f, status st, const
 void cache_flight_free(struct cache *c, struct cache_flight *f); /* ended, and nothing is out */
 
 void cache_send_queued(struct cache *c);
-void cache_send_again(struct cache *c, struct cache_flight *f); /* the hedge */
+/* The hedge, if there is room for one. */
+void cache_send_again(struct cache *c, struct cache_flight *f, struct cache_budget *budget);
 void cache_legs_cancel(struct cache *c, struct cache_flight *f);
 bool cache_legs_out(const struct cache_flight *f);
 void cache_flight_wake(struct cache_flight *f);

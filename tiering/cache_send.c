@@ -165,14 +165,17 @@ void cache_send_queued(struct cache *c)
     }
 }
 
-void cache_send_again(struct cache *c, struct cache_flight *f)
+void cache_send_again(struct cache *c, struct cache_flight *f, struct cache_budget *budget)
 {
     uint64_t now_ns = clock_mono_ns(c->clock);
 
     f->hedge_ns = UINT64_MAX;
     if (c->breaker.state != BREAKER_CLOSED || now_ns < c->throttled_until_ns || c->out == 0 ||
-        c->out >= c->gets_max || !cache_hedge_spend(&c->hedge))
+        c->out >= c->gets_max ||
+        (budget != NULL && (budget->gets == 0 || budget->bytes < f->bytes)) ||
+        !cache_hedge_spend(&c->hedge))
         return;
+    cache_budget_take(budget, f->bytes);
     if (f->account != NULL)
         f->account->hedges++;
     if (!f->hedged) {

@@ -6,11 +6,15 @@
 
 enum {
     LIKELY_ROWS = 256 * 1024, /* whose short codes are looked at */
-    GAP_BYTES = 64 * 1024,
     GET_BYTES = 1024 * 1024,
     LOAD_BYTES = 2 * 1024 * 1024, /* codes that come along with a query */
     LOAD_GETS = 2,
 };
+
+static bool position_counts(void *arg, uint32_t position)
+{
+    return cold_part_counts(arg, position);
+}
 
 static bool code_there(const struct cold_part *p, uint32_t coarse, uint64_t *bytes)
 {
@@ -18,28 +22,7 @@ static bool code_there(const struct cold_part *p, uint32_t coarse, uint64_t *byt
     uint64_t offset;
 
     cold_codes_range(&s->footer, p->position, coarse, &offset, bytes);
-    return cache_has(p->m->segment->cache, s->named.object.uuid, offset, *bytes);
-}
-
-/* Whether the codes of all these runs of rows are in the cache. */
-static bool codes_there(const struct cold_run *r, const struct cells_range *runs, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        const struct cold_part *p = &r->parts[runs[i].part];
-        uint32_t end = runs[i].first + runs[i].count;
-        uint64_t bytes;
-
-        for (uint32_t g = cells_coarse_of(p->cells, runs[i].first);
-             g < p->cells->coarse && p->cells->coarse_first_row[g] < end; g++)
-            if (!code_there(p, g, &bytes))
-                return false;
-    }
-    return true;
-}
-
-static bool position_counts(void *arg, uint32_t position)
-{
-    return cold_part_counts(arg, position);
+    return cache_has(s->cache, s->named.object.uuid, offset, *bytes);
 }
 
 /* Of codes that are not in the cache. What is there already has taken its part of the room. */
@@ -62,141 +45,231 @@ static bool worth_a_wave(const struct cold_run *r)
            bytes <= cache_room(r->set->cache);
 }
 
-struct run_of_codes {
-    uint32_t part, coarse, first, count;
+/* --- scanning what is there --- */
+/* Whose codes are looked at: by part, positions rising; not to be freed where they are the query's.
+ * Where all are, nobody ranks cells. */
+struct likely {
+    const struct cells_range *runs;
+    struct cells_range *own;
+    size_t count;
 };
 
-/* Short codes of rows [first, first + count), which lie in one coarse cell. The block was checked
- * as it came; its codes are its end. */
-static void scan_codes(struct cold_routing *g, const struct run_of_codes *run, struct slice body)
+static status likely_runs(const struct cold_routing *g, struct likely *out, struct err *err)
 {
-    struct cold_part *p = &g->r->parts[run->part];
-    struct rabitq_shape shape = {p->cells->dim, p->cells->short_bits};
-    uint32_t end = p->cells->coarse_first_row[run->coarse + 1];
-    bool plain = p->selection == NULL && p->m->graves->dead.bits == NULL;
-    size_t behind = (end - run->first) * rabitq_code_bytes(shape);
+    struct cold_run *r = g->r;
+    struct cells_plan_options o = cold_plan_options(g);
 
-    cells_query_best_add(p->query, run->coarse, run->first, body.data + body.bytes - behind,
-                         run->count, plain || !cold_part_ordered(p) ? NULL : position_counts, p);
-    g->r->stats->rows_scanned += run->count;
+    if (r->rows > LIKELY_ROWS)
+        return cells_plan_likely(r->queries, r->part_count, LIKELY_ROWS, &o, &out->runs,
+                                 &out->count, err);
+    out->own = mem_alloc_array(r->part_count, sizeof *out->own);
+    if (out->own == NULL)
+        return err_set(err, ST_NOMEM, "out of memory for codes of %u segments", r->part_count);
+    for (uint32_t i = 0; i < r->part_count; i++)
+        out->own[i] = (struct cells_range){i, 0, r->parts[i].cells->rows, 0};
+    out->runs = out->own;
+    out->count = r->part_count;
+    return ST_OK;
 }
 
-/* One block of codes at a time would be a wave each if they were gone: all at once. */
-static status read_codes(struct cold_routing *g, const struct cells_range *runs, size_t count,
-                         struct err *err)
+/* Blocks of codes of all runs, each once. */
+static status blocks_of_runs(const struct cold_run *r, const struct likely *l,
+                             struct cold_blocks *b, struct err *err)
 {
-    struct cold_wave *w = &g->wave;
-    status st = ST_OK;
+    for (size_t i = 0; i < l->count; i++) {
+        const struct cells_range *run = &l->runs[i];
+        const struct cold_part *p = &r->parts[run->part];
+        uint32_t end = run->first + run->count;
 
-    for (size_t i = 0; st == ST_OK && i < count; i++) {
-        const struct cold_part *p = &g->r->parts[runs[i].part];
-        uint32_t end = runs[i].first + runs[i].count;
+        for (uint32_t c = cells_coarse_of(p->cells, run->first);
+             c < p->cells->coarse && p->cells->coarse_first_row[c] < end; c++) {
+            const struct cold_block *last = b->count > 0 ? &b->blocks[b->count - 1] : NULL;
+            status st = cold_blocks_room(b, 1, err);
 
-        for (uint32_t c = cells_coarse_of(p->cells, runs[i].first);
-             st == ST_OK && c < p->cells->coarse && p->cells->coarse_first_row[c] < end; c++) {
-            bool again = w->count > 0 && w->part[w->count - 1] == runs[i].part &&
-                         w->spans[w->count - 1].first == c;
-
-            st = again ? ST_OK : cold_wave_room(w, 1, err);
-            if (again || st != ST_OK)
+            if (st != ST_OK)
+                return st;
+            last = b->count > 0 ? &b->blocks[b->count - 1] : NULL;
+            if (last != NULL && last->part == run->part && last->span.first == c)
                 continue;
-            w->spans[w->count] = (struct cold_span){
-                .segment = p->m->segment, .kind = COLD_CODES, .position = p->position, .first = c};
-            w->part[w->count++] = runs[i].part;
+            b->blocks[b->count++] = (struct cold_block){.span = {.segment = p->m->segment,
+                                                                 .kind = COLD_CODES,
+                                                                 .position = p->position,
+                                                                 .first = c},
+                                                        .part = run->part};
         }
     }
-    if (st != ST_OK) {
-        w->count = 0; /* nothing was asked for */
-        return st;
-    }
-    cold_wave_wants(g);
-    return cold_read(g->r->set, g->r->terms, w->wants, w->count, g->r->stats, err);
+    return ST_OK;
 }
 
-static void scan_runs(struct cold_routing *g, const struct cells_range *runs, size_t count)
+static bool all_there(const struct cold_blocks *b)
 {
-    const struct cold_wave *w = &g->wave;
+    for (size_t i = 0; i < b->count; i++)
+        if (b->wants[i].block == NULL)
+            return false;
+    return true;
+}
+
+static void join_codes(struct cold_blocks *b)
+{
+    uint64_t run = 0;
+
+    for (size_t i = 0; i < b->count; i++) {
+        struct cache_want *want = &b->wants[i];
+
+        want->joined = i > 0 && b->blocks[i].part == b->blocks[i - 1].part &&
+                       b->blocks[i].span.first == b->blocks[i - 1].span.first + 1 &&
+                       run + want->bytes <= GET_BYTES;
+        run = want->joined ? run + want->bytes : want->bytes;
+    }
+}
+
+/* Short codes of rows [first, first + count), which lie in one coarse cell. The block was checked
+ * and put into groups as it came; its codes are its end. */
+static void scan_block(struct cold_run *r, const struct cold_block *b, uint32_t first,
+                       uint32_t count, struct slice body)
+{
+    struct cold_part *p = &r->parts[b->part];
+    struct rabitq_shape shape = {p->cells->dim, p->cells->short_bits};
+    const uint32_t begin = p->cells->coarse_first_row[b->span.first];
+    const uint32_t rows = p->cells->coarse_first_row[b->span.first + 1] - begin;
+    bool plain = p->selection == NULL && p->m->graves->dead.bits == NULL;
+
+    cells_query_best_groups(
+        p->query, b->span.first, begin, body.data + body.bytes - rows * rabitq_code_bytes(shape),
+        rows, first - begin, count, plain || !cold_part_ordered(p) ? NULL : position_counts, p);
+    r->stats->rows_scanned += count;
+}
+
+static void scan_runs(struct cold_run *r, const struct likely *l, const struct cold_blocks *b)
+{
     size_t at = 0;
 
-    for (size_t i = 0; i < count; i++) {
-        const struct cells *cells = g->r->parts[runs[i].part].cells;
-        uint32_t first = runs[i].first, end = first + runs[i].count;
+    for (size_t i = 0; i < l->count; i++) {
+        const uint32_t part = l->runs[i].part, end = l->runs[i].first + l->runs[i].count;
+        const struct cells *cells = r->parts[part].cells;
+        uint32_t first = l->runs[i].first;
 
         for (uint32_t c = cells_coarse_of(cells, first); first < end; c++) {
             uint32_t to =
                 cells->coarse_first_row[c + 1] < end ? cells->coarse_first_row[c + 1] : end;
-            struct run_of_codes run = {runs[i].part, c, first, to - first};
 
-            while (w->part[at] != run.part || w->spans[at].first != c)
+            while (b->blocks[at].part != part || b->blocks[at].span.first != c)
                 at++;
-            scan_codes(g, &run, w->wants[at].body);
+            scan_block(r, &b->blocks[at], first, to - first, b->wants[at].body);
             first = to;
         }
     }
 }
 
-status cold_plan_by_codes(struct cold_routing *g, bool *used, struct err *err)
+static status best_by_codes(struct cold_routing *g, const struct likely *l,
+                            const struct cold_blocks *b, struct err *err)
 {
     struct cold_run *r = g->r;
-    struct cold_caps caps = cold_code_caps(r);
-    struct cells_plan_options o = cold_plan_options(g, &caps);
-    const struct cells_range *runs;
-    size_t count;
-    status st = cells_plan_likely(r->queries, r->part_count, LIKELY_ROWS, &o, &runs, &count, err);
+    struct cells_range *rows = NULL;
+    size_t count = 0;
+    status st = ST_OK;
 
-    if (st != ST_OK || !(codes_there(r, runs, count) || worth_a_wave(r)))
-        return st;
-    g->gets_left = caps.gets;
     for (uint32_t i = 0; st == ST_OK && i < r->part_count; i++)
-        st = cells_query_best_reset(r->queries[i], caps.best, err);
+        st = cells_query_best_reset(r->queries[i], g->caps.best + g->caps.also, err);
+    if (st == ST_OK) {
+        scan_runs(r, l, b);
+        st = cells_best_rows(r->queries, r->part_count, &rows, &count, err);
+    }
     if (st == ST_OK)
-        st = read_codes(g, runs, count, err);
-    if (st == ST_OK)
-        scan_runs(g, runs, count);
-    cache_give_back(r->set->cache, g->wave.wants, g->wave.count);
-    g->wave.count = 0;
-    if (st != ST_OK) /* went meanwhile, and could not be had again: without them */
-        return st == ST_NOMEM || st == ST_CLOSED ? st : ST_OK;
-    o.gap_bytes = GAP_BYTES;
-    st = cells_plan_best(r->queries, r->part_count, &o, &g->ranges, &g->range_count, err);
-    g->gets_left = caps.gets > g->range_count ? caps.gets - (uint32_t)g->range_count : 0;
-    *used = st == ST_OK;
-    r->stats->codes_resident = *used;
+        st = cold_units_of_rows(g, rows, count, err);
+    mem_free(rows);
     return st;
 }
 
-status cold_load_codes(struct cold_routing *g, struct err *err)
+/* Codes first: all there, or had in a wave of their own. *used: they are. */
+static status have_codes(struct cold_run *r, struct cold_blocks *b, bool *used, struct err *err)
+{
+    status st;
+
+    cold_blocks_wants(b);
+    cold_borrow(r->set, r->terms, b->wants, b->count, r->stats);
+    *used = all_there(b);
+    if (*used || !worth_a_wave(r))
+        return ST_OK;
+    join_codes(b);
+    st = cold_read(r->set, r->terms, b->wants, b->count, r->stats, err);
+    *used = st == ST_OK;
+    return st == ST_NOMEM || st == ST_CLOSED ? st : ST_OK; /* else: without them */
+}
+
+status cold_units_by_codes(struct cold_routing *g, bool *used, struct err *err)
 {
     struct cold_run *r = g->r;
-    uint64_t run = 0, taken = 0;
-    uint32_t gets = 0;
-    struct cold_wave *w = &g->wave;
+    struct cold_blocks b = {0};
+    struct likely l = {0};
+    status st;
+
+    g->caps = cold_code_caps(r);
+    st = likely_runs(g, &l, err);
+    if (st == ST_OK)
+        st = blocks_of_runs(r, &l, &b, err);
+    if (st == ST_OK)
+        st = have_codes(r, &b, used, err);
+    if (st == ST_OK && *used) {
+        cold_run_limit(r, &g->caps);
+        st = best_by_codes(g, &l, &b, err);
+        r->stats->codes_resident = st == ST_OK;
+    }
+    cache_give_back(r->set->cache, b.wants, b.count);
+    cold_blocks_free(&b);
+    mem_free(l.own);
+    return st;
+}
+
+/* --- what comes along --- */
+struct loading {
+    uint64_t run, left;
+    uint32_t gets;
+};
+
+/* false: no more. from: goes into the GET of the one before. */
+static bool loads(struct loading *l, bool follows, uint64_t bytes, uint32_t *from)
+{
+    *from = follows && l->run > 0 && l->run + bytes <= GET_BYTES;
+    if (bytes > l->left || (*from == 0 && l->gets == 0))
+        return false;
+    l->gets -= *from == 0;
+    l->left -= bytes;
+    l->run = *from != 0 ? l->run + bytes : bytes;
+    return true;
+}
+
+status cold_load_codes(const struct cold_routing *g, struct cold_blocks *b,
+                       struct cache_budget left, struct err *err)
+{
+    struct cold_run *r = g->r;
+    struct loading l = {.left = left.bytes < LOAD_BYTES ? left.bytes : LOAD_BYTES,
+                        .gets = left.gets < LOAD_GETS ? left.gets : LOAD_GETS};
 
     if (codes_missing(r) > cache_room(r->set->cache))
         return ST_OK;
     for (uint32_t i = 0; i < r->part_count; i++)
         for (uint32_t c = 0; c < r->parts[i].cells->coarse; c++) {
             const struct cold_part *p = &r->parts[i];
-            struct cold_span span = {
-                .segment = p->m->segment, .kind = COLD_CODES, .position = p->position, .first = c};
+            const struct cold_block *last = b->count > 0 ? &b->blocks[b->count - 1] : NULL;
             uint64_t bytes;
-            bool joins;
+            uint32_t from;
             status st;
 
             if (code_there(p, c, &bytes))
                 continue;
-            joins = run > 0 && cold_wave_follows(&w->spans[w->count - 1], &span) &&
-                    run + bytes <= GET_BYTES;
-            gets += !joins;
-            taken += bytes;
-            if (gets > LOAD_GETS || taken > LOAD_BYTES)
+            if (!loads(&l, last != NULL && last->part == i && last->span.first + 1 == c, bytes,
+                       &from))
                 return ST_OK;
-            st = cold_wave_room(w, 1, err);
+            st = cold_blocks_room(b, 1, err);
             if (st != ST_OK)
                 return st;
-            w->spans[w->count] = span;
-            w->part[w->count++] = UINT32_MAX;
-            run = joins ? run + bytes : bytes;
+            b->blocks[b->count++] = (struct cold_block){.span = {.segment = p->m->segment,
+                                                                 .kind = COLD_CODES,
+                                                                 .position = p->position,
+                                                                 .first = c},
+                                                        .part = i,
+                                                        .from = from};
         }
     return ST_OK;
 }

@@ -19,6 +19,7 @@ struct rest {
     uint64_t vectors;
     const struct cold_terms *terms;
     struct arena *arena;
+    struct cold_stats *stats;
     struct piece *pieces; /* sorted by where they lie */
     struct cache_want *wants;
     size_t count, want_count;
@@ -44,44 +45,131 @@ static int compare_pieces(const void *a, const void *b)
     return x->ordinal < y->ordinal ? -1 : x->ordinal > y->ordinal;
 }
 
+static status no_memory(struct err *err)
+{
+    return err_set(err, ST_NOMEM, "out of memory for documents");
+}
+
 static bool same_kind(const struct piece *a, const struct piece *b)
 {
     return a->span.segment == b->span.segment && a->span.kind == b->span.kind &&
            a->span.position == b->span.position;
 }
 
-/* joined: of one kind with the want before it. */
-static void add_want(struct rest *r, const struct cold_span *span, bool joined)
-{
+/* --- in as few GETs as are left --- */
+struct asked { /* bytes that some pieces have in common */
     struct cache_want want;
+    uint64_t
+        gap;   /* to the one before that is missing, of the same kind; UINT64_MAX: there is none */
+    size_t at; /* in the wants that are read */
+};
 
-    cold_want(span, false, &want);
-    want.joined = joined;
-    if (joined && cold_want_gap(&r->wants[r->want_count - 1], &want, &r->wants[r->want_count]))
-        r->want_count++;
-    r->wants[r->want_count++] = want;
-}
-
-/* Pieces of the same bytes have one want. */
-static status read_pieces(struct rest *r, struct cold_stats *stats, struct err *err)
+static size_t pieces_asked(struct rest *r, struct asked *asked)
 {
-    qsort(r->pieces, r->count, sizeof *r->pieces, compare_pieces);
-    r->want_count = 0;
+    size_t count = 0;
+
     for (size_t i = 0; i < r->count; i++) {
         const struct piece *before = i > 0 ? &r->pieces[i - 1] : NULL;
         struct piece *p = &r->pieces[i];
-        bool same = before != NULL && same_kind(before, p);
 
-        if (!same || before->span.first != p->span.first)
-            add_want(r, &p->span, same);
-        p->want = r->want_count - 1;
+        if (before == NULL || !same_kind(before, p) || before->span.first != p->span.first)
+            cold_want(&p->span, false, &r->wants[count++]);
+        p->want = count - 1;
     }
-    return cold_read(r->set, r->terms, r->wants, r->want_count, stats, err);
+    cold_borrow(r->set, r->terms, r->wants, count, r->stats);
+    for (size_t i = 0, last = count; i < count; i++) {
+        const struct cache_want *w = &r->wants[i], *before = last < count ? &r->wants[last] : NULL;
+
+        asked[i] = (struct asked){.want = *w, .gap = UINT64_MAX};
+        if (w->block != NULL)
+            continue;
+        if (before != NULL && before->object == w->object && before->class == w->class &&
+            before->offset + before->bytes <= w->offset)
+            asked[i].gap = w->offset - before->offset - before->bytes;
+        last = i;
+    }
+    return count;
 }
 
-static status no_memory(struct err *err)
+static int compare_gaps(const void *a, const void *b)
 {
-    return err_set(err, ST_NOMEM, "out of memory for documents");
+    const uint64_t *x = a, *y = b;
+
+    return *x < *y ? -1 : *x > *y;
+}
+
+/* What is no further apart is read in one GET: usually little; where more GETs were needed than are
+ * left, as much as it takes and the bytes allow. */
+static uint64_t gap_limit(const struct rest *r, const struct asked *asked, size_t count,
+                          uint64_t *gaps)
+{
+    const struct cache_budget *left = r->terms->budget;
+    uint64_t limit = COLD_GAP_BYTES, bytes = 0;
+    size_t gets = 0, found = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        if (asked[i].want.block != NULL)
+            continue;
+        gets += asked[i].gap > limit;
+        bytes += asked[i].want.bytes + (asked[i].gap <= limit ? asked[i].gap : 0);
+        if (asked[i].gap > limit && asked[i].gap != UINT64_MAX)
+            gaps[found++] = asked[i].gap;
+    }
+    qsort(gaps, found, sizeof *gaps, compare_gaps);
+    for (size_t i = 0; left != NULL && i < found && gets > left->gets; i++, gets--) {
+        bytes += gaps[i];
+        if (bytes > left->bytes)
+            break;
+        limit = gaps[i];
+    }
+    return limit;
+}
+
+/* What is missing, with the gaps between; then what is there. */
+static void order_asked(struct rest *r, struct asked *asked, size_t count, uint64_t limit)
+{
+    r->want_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct cache_want *want = &asked[i].want;
+
+        if (want->block != NULL)
+            continue;
+        want->joined = asked[i].gap <= limit;
+        if (want->joined && asked[i].gap > 0) {
+            cold_want_between(&r->wants[r->want_count - 1], want, &r->wants[r->want_count]);
+            r->want_count++;
+        }
+        asked[i].at = r->want_count;
+        r->wants[r->want_count++] = *want;
+    }
+    for (size_t i = 0; i < count; i++)
+        if (asked[i].want.block != NULL) {
+            asked[i].at = r->want_count;
+            r->wants[r->want_count++] = asked[i].want;
+        }
+    for (size_t i = 0; i < r->count; i++)
+        r->pieces[i].want = asked[r->pieces[i].want].at;
+}
+
+/* Pieces of the same bytes have one want. */
+static status read_pieces(struct rest *r, struct err *err)
+{
+    struct asked *asked = mem_alloc_array(r->count + 1, sizeof *asked);
+    uint64_t *gaps = mem_alloc_array(r->count + 1, sizeof *gaps);
+    size_t count;
+
+    r->want_count = 0;
+    if (asked == NULL || gaps == NULL) {
+        mem_free(asked);
+        mem_free(gaps);
+        return no_memory(err);
+    }
+    qsort(r->pieces, r->count, sizeof *r->pieces, compare_pieces);
+    count = pieces_asked(r, asked);
+    order_asked(r, asked, count, gap_limit(r, asked, count, gaps));
+    mem_free(asked);
+    mem_free(gaps);
+    return cold_read(r->set, r->terms, r->wants, r->want_count, r->stats, err);
 }
 
 static bool copy_slice(struct arena *arena, struct slice from, struct slice *to)
@@ -243,9 +331,9 @@ static status prepare_rows(struct rest *r, size_t count, struct err *err)
     return ST_OK;
 }
 
-static status read_and_take(struct rest *r, struct cold_stats *stats, struct err *err)
+static status read_and_take(struct rest *r, struct err *err)
 {
-    status st = read_pieces(r, stats, err);
+    status st = read_pieces(r, err);
 
     if (st == ST_OK)
         st = take_pieces(r, err);
@@ -254,7 +342,7 @@ static status read_and_take(struct rest *r, struct cold_stats *stats, struct err
 }
 
 /* Of rows with found = true. */
-static status fill_rows(struct rest *r, size_t count, struct cold_stats *stats, struct err *err)
+static status fill_rows(struct rest *r, size_t count, struct err *err)
 {
     size_t room = count * (r->set->field_count + 1u) + 1;
     struct piece *first, *later;
@@ -269,11 +357,11 @@ static status fill_rows(struct rest *r, size_t count, struct cold_stats *stats, 
              ? no_memory(err)
              : prepare_rows(r, count, err);
     if (st == ST_OK)
-        st = read_and_take(r, stats, err);
+        st = read_and_take(r, err);
     if (st == ST_OK && r->later_count > 0) {
         r->pieces = later;
         r->count = r->later_count;
-        st = read_and_take(r, stats, err);
+        st = read_and_take(r, err);
     }
     buf_free(&r->unpacked);
     mem_free(r->ordinals);
@@ -287,8 +375,13 @@ status cold_set_rows_at(struct cold_set *s, struct cold_row *rows, size_t count,
                         uint64_t vectors, const struct cold_terms *terms, struct arena *arena,
                         struct cold_stats *stats, struct err *err)
 {
-    struct rest r = {
-        .set = s, .rows = rows, .what = what, .vectors = vectors, .terms = terms, .arena = arena};
+    struct rest r = {.set = s,
+                     .rows = rows,
+                     .what = what,
+                     .vectors = vectors,
+                     .terms = terms,
+                     .arena = arena,
+                     .stats = stats};
     status st;
 
     for (size_t i = 0; i < count; i++)
@@ -297,7 +390,7 @@ status cold_set_rows_at(struct cold_set *s, struct cold_row *rows, size_t count,
             return err_set(err, ST_BUG, "a row of another set");
     for (size_t i = 0; i < count; i++)
         rows[i].found = true;
-    st = fill_rows(&r, count, stats, err);
+    st = fill_rows(&r, count, err);
     for (size_t i = 0; st == ST_OK && i < count; i++)
         rows[i].found = !cold_member_dead(&s->members[rows[i].segment], rows[i].ordinal) &&
                         !cold_newer_than(terms, &rows[i].id, rows[i].lsn);
@@ -309,8 +402,13 @@ status cold_set_get(struct cold_set *s, const struct docid *ids, size_t count, u
                     struct cold_row *out, struct cold_stats *stats, struct err *err)
 {
     struct cold_where *where = mem_alloc_array(count + 1, sizeof *where);
-    struct rest r = {
-        .set = s, .rows = out, .what = what, .vectors = vectors, .terms = terms, .arena = arena};
+    struct rest r = {.set = s,
+                     .rows = out,
+                     .what = what,
+                     .vectors = vectors,
+                     .terms = terms,
+                     .arena = arena,
+                     .stats = stats};
     status st = where != NULL ? cold_find(s, ids, count, terms, where, stats, err) : no_memory(err);
 
     for (size_t i = 0; st == ST_OK && i < count; i++) {
@@ -323,5 +421,5 @@ status cold_set_get(struct cold_set *s, const struct docid *ids, size_t count, u
             st = no_memory(err);
     }
     mem_free(where);
-    return st == ST_OK ? fill_rows(&r, count, stats, err) : st;
+    return st == ST_OK ? fill_rows(&r, count, err) : st;
 }

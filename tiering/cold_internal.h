@@ -92,11 +92,18 @@ void cold_want(const struct cold_span *span, bool scan, struct cache_want *want)
 enum { COLD_GAP_BYTES = 16 * 1024 };
 bool cold_want_gap(const struct cache_want *before, const struct cache_want *next,
                    struct cache_want *gap);
-/* Records are kept in blocks of a fine cell, so that the ranges of different queries have them in
- * common. Splits [first, first + count) of a field, widened to whole cells, into spans in order;
- * all but the first adjoin the one before. spans NULL: how many there are. */
+void cold_want_between(const struct cache_want *before, const struct cache_want *next,
+                       struct cache_want *gap); /* however far apart */
+/* Records are kept in blocks of a fine cell (a large one: of so many rows), so that the ranges of
+ * different queries have them in common. Splits [first, first + count) of a field, widened to whole
+ * blocks, into spans in order; all but the first adjoin the one before. spans NULL: how many there
+ * are. */
+enum { COLD_BLOCK_ROWS_MAX = 128 };
 size_t cold_cell_spans(const struct cold_segment *s, uint16_t position, uint32_t first,
                        uint32_t count, struct cold_span *spans);
+/* What is there already: cache_borrow() with the set's account; hits are counted in stats. */
+void cold_borrow(struct cold_set *s, const struct cold_terms *terms, struct cache_want *wants,
+                 size_t count, struct cold_stats *stats);
 /* cache_read() with the set's account; counts a wave, GETs, bytes, hits and misses in stats (NULL:
  * not). */
 NODISCARD

@@ -57,6 +57,20 @@ void cold_run_offer(struct cold_run *r, uint32_t part, const struct cold_record 
     push(r, &in);
 }
 
+void cold_run_row(struct cold_run *r, uint32_t part, const struct cold_span *span,
+                  struct slice body, uint32_t position)
+{
+    const struct cold_footer *f = &span->segment->footer;
+    struct cold_record record;
+    float key;
+
+    r->stats->rows_scanned++;
+    cold_record_at(f, span->position, span->first, body, position - span->first, &record);
+    cells_keys(r->parts[part].query, position, record.code, f->fields[span->position].record_bytes,
+               1, &key);
+    cold_run_offer(r, part, &record, key);
+}
+
 void cold_run_span(struct cold_run *r, uint32_t part, const struct cold_span *span,
                    struct slice body)
 {

@@ -71,6 +71,7 @@ static struct cold_terms terms_of_filter(const struct cold_terms *terms)
     struct cold_terms out = *terms;
     uint64_t now = clock_mono_ns(clock_real());
 
+    out.budget = NULL; /* its reads are beside those of ranges */
     if (terms->deadline_ns > now)
         out.deadline_ns = now + (terms->deadline_ns - now) / 4 * 3;
     return out;
@@ -136,13 +137,18 @@ status cold_set_query(struct cold_set *s, const struct cold_query *query,
     struct cold_stats own = {0};
     struct cold_run r = {.set = s,
                          .query = query,
-                         .terms = terms,
+                         .own_terms = *terms,
+                         .budget = cold_no_budget(),
                          .arena = arena,
                          .stats = stats != NULL ? stats : &own};
     struct cold_hit *found = NULL;
     uint32_t found_count = 0;
-    status st = run(&r, &found, &found_count, err);
+    status st;
 
+    r.terms = &r.own_terms;
+    st = run(&r, &found, &found_count, err);
+    if (terms->budget != NULL)
+        *terms->budget = cold_run_left(&r);
     if (st == ST_OK) {
         *hits = found;
         *count = found_count;

@@ -26,7 +26,9 @@ struct cold_nearest { /* a row */
 struct cold_run {
     struct cold_set *set;
     const struct cold_query *query;
-    const struct cold_terms *terms;
+    const struct cold_terms *terms; /* those of the call, but for the budget: */
+    struct cold_terms own_terms;
+    struct cache_budget budget, kept; /* what reads may take; what is left for later calls */
     struct arena *arena;
     struct cold_stats *stats;
     struct cold_part *parts;
@@ -58,7 +60,9 @@ static inline bool cold_run_wants(const struct cold_run *r, float key)
     return r->heap_count < r->heap_max || key < r->heap[0].key;
 }
 void cold_run_offer(struct cold_run *r, uint32_t part, const struct cold_record *record, float key);
-/* All rows of a span of records. */
+/* Rows of a span of records: all, or one. */
+void cold_run_row(struct cold_run *r, uint32_t part, const struct cold_span *span,
+                  struct slice body, uint32_t position);
 void cold_run_span(struct cold_run *r, uint32_t part, const struct cold_span *span,
                    struct slice body);
 /* Looks up ids that stand in no record, sorts, and hands out at most limit. */
@@ -74,48 +78,85 @@ status cold_run_judge(struct cold_run *r, status st);
 NODISCARD
 status cold_run_exact(struct cold_run *r, struct err *err);
 
-/* --- ranges (cold_route.c) --- */
-/* What may be read. best: rows by short codes. */
+/* --- what may be read (cold_caps.c) --- */
+/* Ranges: so many GETs and bytes, and the best so many rows by short codes, `also` more where they
+ * are in the cache. All GETs of the query: these, codes that come along, hedges, what is told of
+ * the winners afterwards. */
 struct cold_caps {
     uint32_t gets;
     uint64_t bytes;
-    uint32_t best;
+    uint32_t best, also;
+    struct cache_budget all;
 };
-struct cold_wave {
-    struct cold_span *spans;
-    struct cache_want *wants;
-    uint32_t *part; /* of each want; UINT32_MAX: codes that come along */
-    size_t count, room;
-};
-struct cold_routing {
-    struct cold_run *r;
-    struct cold_wave wave;
-    uint32_t record_bytes; /* the largest of the parts */
-    const struct cells_range *ranges;
-    size_t range_count;
-    uint32_t gets_left; /* beyond one a range */
-};
-
 struct cold_caps cold_footer_caps(const struct cold_run *r);
 struct cold_caps cold_code_caps(const struct cold_run *r);
-struct cells_plan_options cold_plan_options(struct cold_routing *g, const struct cold_caps *c);
-NODISCARD
-status cold_wave_room(struct cold_wave *w, size_t more, struct err *err);
-/* Wants point to their spans: made when these stay where they are. */
-void cold_wave_wants(struct cold_routing *g);
-bool cold_wave_follows(const struct cold_span *a, const struct cold_span *b);
+struct cold_caps cold_few_caps(uint32_t rows); /* of a filter: all of them */
+/* From here on the run's reads take from all of it but what is kept for the rest of the answer. */
+void cold_run_limit(struct cold_run *r, struct cold_caps *caps);
+struct cache_budget cold_run_left(const struct cold_run *r); /* for the rest of the answer */
 
-/* --- short codes (cold_codes.c) --- */
-/* *used: the codes are there, and ranges were made around the best rows. */
-NODISCARD
-status cold_plan_by_codes(struct cold_routing *g, bool *used, struct err *err);
-/* Adds codes that are missing to a wave of records, from the first on, while all of them have room.
- */
-NODISCARD
-status cold_load_codes(struct cold_routing *g, struct err *err);
-
+/* --- ranges (cold_route.c) --- */
+struct cold_routing {
+    struct cold_run *r;
+    uint32_t record_bytes; /* the largest of the parts */
+    struct cold_caps caps;
+    struct cells_range *units; /* what is wanted and not there, likeliest first */
+    size_t unit_count;
+    struct cells_range *ranges;
+    size_t range_count;
+    uint64_t *had; /* blocks whose rows were taken already: part and position, sorted */
+    size_t had_count;
+};
+struct cells_plan_options cold_plan_options(const struct cold_routing *g);
 /* Chooses ranges, reads them, takes their rows. */
 NODISCARD
 status cold_run_route(struct cold_run *r, struct err *err);
+
+/* --- blocks of records (cold_wave.c) --- */
+struct cold_block {
+    struct cold_span span;
+    uint32_t part, from, count; /* what wants it: numbers in some list */
+};
+struct cold_blocks { /* asked together */
+    struct cold_block *blocks;
+    struct cache_want *wants;
+    size_t count, room;
+};
+NODISCARD
+status cold_blocks_room(struct cold_blocks *b, size_t more, struct err *err);
+/* Wants point to blocks: made when these stay where they are. */
+void cold_blocks_wants(struct cold_blocks *b);
+void cold_blocks_free(struct cold_blocks *b);
+static inline uint64_t cold_block_key(uint32_t part, uint32_t first)
+{
+    return (uint64_t)part << 32 | first;
+}
+/* Room for count more in g->had; sorted by cold_had_sort(). */
+NODISCARD
+status cold_had_room(struct cold_routing *g, size_t count, struct err *err);
+void cold_had_sort(struct cold_routing *g);
+/* One wave: ranges, and codes that are missing as long as there is room for all of them. */
+NODISCARD
+status cold_wave(struct cold_routing *g, bool load_codes, struct err *err);
+
+/* --- what is wanted, less what is there (cold_units.c) --- */
+/* Takes rows of blocks that are in the cache; g->units: the others. Rows nearest first, of which
+ * caps.best are worth a GET. */
+NODISCARD
+status cold_units_of_rows(struct cold_routing *g, const struct cells_range *ranked, size_t count,
+                          struct err *err);
+/* Of fine cells: g->units, likeliest first, loses those that are there. */
+NODISCARD
+status cold_units_of_cells(struct cold_routing *g, struct err *err);
+
+/* --- short codes (cold_codes.c) --- */
+/* *used: the codes are there, and rows were taken and units made of the best. */
+NODISCARD
+status cold_units_by_codes(struct cold_routing *g, bool *used, struct err *err);
+/* Adds codes that are missing, from the first on, within what is left, where there is room for all.
+ * Those with from != 0 go into the GET of the one before. */
+NODISCARD
+status cold_load_codes(const struct cold_routing *g, struct cold_blocks *b,
+                       struct cache_budget left, struct err *err);
 
 #endif

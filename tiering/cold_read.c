@@ -7,6 +7,23 @@
 #include <assert.h>
 #include <stdatomic.h>
 
+/* Short codes are scanned in groups. */
+static status group_codes(const struct cold_span *span, uint8_t *body, size_t bytes,
+                          struct err *err)
+{
+    const struct cells *c = &span->segment->cells[span->position];
+    const struct rabitq_shape shape = {c->dim, c->short_bits};
+    const uint32_t rows = c->coarse_first_row[span->first + 1] - c->coarse_first_row[span->first];
+    const size_t code = rabitq_code_bytes(shape);
+    uint8_t *scratch = mem_alloc_array(KERNEL_GROUP, code);
+
+    if (scratch == NULL)
+        return err_set(err, ST_NOMEM, "out of memory for short codes");
+    rabitq_group(shape, body + bytes - rows * code, rows, scratch);
+    mem_free(scratch);
+    return ST_OK;
+}
+
 static status check_span(void *arg, uint8_t *body, size_t bytes, struct err *err)
 {
     const struct cold_span *span = arg;
@@ -21,6 +38,8 @@ static status check_span(void *arg, uint8_t *body, size_t bytes, struct err *err
         break;
     case COLD_CODES:
         st = cold_codes_check(f, span->position, span->first, slice, &codes, err);
+        if (st == ST_OK)
+            st = group_codes(span, body, bytes, err);
         break;
     case COLD_VECTORS:
         st = cold_vectors_check(f, span->position, span->first, slice, err);
@@ -79,13 +98,11 @@ void cold_want(const struct cold_span *span, bool scan, struct cache_want *want)
     range_of(span, &want->offset, &want->bytes);
 }
 
-bool cold_want_gap(const struct cache_want *before, const struct cache_want *next,
-                   struct cache_want *gap)
+void cold_want_between(const struct cache_want *before, const struct cache_want *next,
+                       struct cache_want *gap)
 {
     uint64_t from = before->offset + before->bytes;
 
-    if (next->offset <= from || next->offset - from > COLD_GAP_BYTES)
-        return false;
     *gap = (struct cache_want){.object = next->object,
                                .key = next->key,
                                .offset = from,
@@ -93,6 +110,16 @@ bool cold_want_gap(const struct cache_want *before, const struct cache_want *nex
                                .class = CACHE_SCAN,
                                .joined = true,
                                .gap = true};
+}
+
+bool cold_want_gap(const struct cache_want *before, const struct cache_want *next,
+                   struct cache_want *gap)
+{
+    uint64_t from = before->offset + before->bytes;
+
+    if (next->offset <= from || next->offset - from > COLD_GAP_BYTES)
+        return false;
+    cold_want_between(before, next, gap);
     return true;
 }
 
@@ -105,7 +132,8 @@ static status read_by(struct cold_set *s, const struct cold_terms *terms, enum o
                                   .deadline_ns = terms->deadline_ns,
                                   .stop = terms->stop,
                                   .pool = pool,
-                                  .counts = &counts};
+                                  .counts = &counts,
+                                  .budget = terms->budget};
     status st;
 
     if (count == 0)
@@ -122,6 +150,18 @@ static status read_by(struct cold_set *s, const struct cold_terms *terms, enum o
         stats->waves += counts.misses > 0;
     }
     return st;
+}
+
+void cold_borrow(struct cold_set *s, const struct cold_terms *terms, struct cache_want *wants,
+                 size_t count, struct cold_stats *stats)
+{
+    struct cache_counts counts = {0};
+    const struct cache_terms t = {.account = s->account, .stop = terms->stop, .counts = &counts};
+
+    if (count > 0)
+        cache_borrow(s->cache, &t, wants, count);
+    if (stats != NULL)
+        stats->cache_hits += counts.hits;
 }
 
 /* What passes by the cache is long and does not hold up what is short. */
@@ -152,9 +192,12 @@ size_t cold_cell_spans(const struct cold_segment *s, uint16_t position, uint32_t
 
         for (uint32_t i = c->coarse_first_fine[coarse];
              i < c->coarse_first_fine[coarse + 1] && at < end; i++) {
-            uint32_t rows = c->fine_rows[i];
+            uint32_t to = at + c->fine_rows[i];
 
-            if (rows > 0 && at + rows > first) {
+            for (uint32_t rows; at < to && at < end; at += rows) {
+                rows = to - at < COLD_BLOCK_ROWS_MAX ? to - at : COLD_BLOCK_ROWS_MAX;
+                if (at + rows <= first)
+                    continue;
                 if (spans != NULL)
                     spans[found] = (struct cold_span){.segment = s,
                                                       .kind = COLD_RECORDS,
@@ -163,7 +206,7 @@ size_t cold_cell_spans(const struct cold_segment *s, uint16_t position, uint32_t
                                                       .count = rows};
                 found++;
             }
-            at += rows;
+            at = to;
         }
     }
     return found;
@@ -233,14 +276,16 @@ static status warm_rows(struct warming *w, const struct cold_segment *s, struct 
 
         for (uint32_t i = 0; st == ST_OK && i < c->coarse; i++) {
             uint32_t first = c->coarse_first_row[i], count = c->coarse_first_row[i + 1] - first;
-            struct cold_span spans[2 * CELLS_FINE_MAX];
             size_t found = count == 0 ? 0 : cold_cell_spans(s, p, first, count, NULL);
+            struct cold_span *spans = mem_alloc_array(found + 1, sizeof *spans);
 
-            if (found == 0 || found > COUNT_OF(spans))
-                continue;
-            (void)cold_cell_spans(s, p, first, count, spans);
+            if (spans == NULL)
+                return err_set(err, ST_NOMEM, "out of memory for warming the cache");
+            if (found > 0)
+                (void)cold_cell_spans(s, p, first, count, spans);
             for (size_t k = 0; st == ST_OK && k < found; k++)
                 st = warm_add(w, &spans[k], err);
+            mem_free(spans);
         }
     }
     return st;

@@ -51,7 +51,15 @@ struct cold_terms {
     void *newer_arg;
     uint64_t deadline_ns; /* monotonic; 0: none */
     const _Atomic bool *stop;
+    /* What the calls of one request may ask together; one thread's. A query sets it by its caps, or
+     * stays within it where one set it before; rows of the answer are then read in as few GETs as
+     * are left. NULL: each call by itself. */
+    struct cache_budget *budget;
 };
+static inline struct cache_budget cold_no_budget(void)
+{
+    return (struct cache_budget){UINT32_MAX, UINT64_MAX};
+}
 
 /* --- queries --- */
 struct cold_query {
@@ -60,6 +68,7 @@ struct cold_query {
     uint32_t limit;      /* candidates wanted: offset + limit */
     uint32_t spare;      /* so many of them are not wanted, but told if they are there: what is read
                           * does not grow by them. Below limit */
+    uint32_t rest;       /* rows of the answer that are read afterwards: GETs are kept for them */
     bool exact;
     float recall;                /* 0: the default caps; above 0.95 more may be read */
     const struct filter *filter; /* bound; NULL or all: none */

@@ -98,6 +98,27 @@ static void compare_tiles(const struct kernels *k, uint32_t dim)
     free(values);
 }
 
+static void compare_groups(const struct kernels *k, size_t bytes, bool extremes)
+{
+    uint8_t *tables = malloc(32 * bytes), *group = malloc(KERNEL_GROUP * bytes);
+    uint32_t want[KERNEL_GROUP], got[KERNEL_GROUP];
+
+    for (size_t i = 0; i < 32 * bytes; i++)
+        tables[i] = extremes ? KERNEL_TABLE_MAX : (uint8_t)(mix() % (KERNEL_TABLE_MAX + 1));
+    for (size_t rows = 1; rows <= KERNEL_GROUP; rows++) {
+        uint8_t *at = group + (KERNEL_GROUP - rows) * bytes; /* what is over-read is seen */
+
+        for (size_t i = 0; i < rows * bytes; i++)
+            at[i] = (uint8_t)mix();
+        kernels_scalar.group_sums(tables, bytes, at, rows, want);
+        memset(got, 1, sizeof(got));
+        k->group_sums(tables, bytes, at, rows, got);
+        assert_memory_equal(got, want, rows * sizeof(*got));
+    }
+    free(tables);
+    free(group);
+}
+
 static void every_kernel_agrees_with_its_scalar_twin(void **unused)
 {
     const char *best = kernels_get()->name;
@@ -107,6 +128,10 @@ static void every_kernel_agrees_with_its_scalar_twin(void **unused)
         if (!kernels_choose(kernel_names[n])) {
             print_message("this machine has no %s\n", kernel_names[n]);
             continue;
+        }
+        for (size_t d = 0; d < COUNT_OF(dims); d += 3) {
+            compare_groups(kernels_get(), (dims[d] + 7) / 8, false);
+            compare_groups(kernels_get(), (dims[d] + 7) / 8, true);
         }
         for (size_t d = 0; d < COUNT_OF(dims); d++) {
             for (size_t b = 0; b < COUNT_OF(widths); b++) {
@@ -313,6 +338,48 @@ static void estimates_are_those_of_the_page(void **unused)
     assert_true(kernels_choose(best));
 }
 
+/* Groups of rows, the last of them short: tables of 7 bits move an estimate by little more. */
+static void groups_estimate_what_the_page_says(void **unused)
+{
+    enum { ROWS = KERNEL_GROUP + 9 };
+    static const uint32_t some[] = {1, 3, 17, 100, 129, 384, 1000};
+
+    (void)unused;
+    for (size_t d = 0; d < COUNT_OF(some); d++)
+        for (size_t w = 0; w < 3; w++) {
+            struct bench b = bench_make(some[d], widths[w], 0, 0.7f);
+            const size_t bytes = rabitq_code_bytes(b.shape);
+            uint8_t *codes = malloc(ROWS * bytes), *scratch = malloc(KERNEL_GROUP * bytes);
+            float got[ROWS];
+            double want[ROWS], may[ROWS];
+            struct rabitq_tables *t;
+
+            for (size_t r = 0; r < ROWS; r++) {
+                if (r > 0)
+                    rabitq_query_destroy(b.query);
+                for (uint32_t i = 0; i < some[d]; i++)
+                    b.v[i] = b.c[i] + 0.7f * normal();
+                bench_code(&b);
+                memcpy(codes + r * bytes, b.code, bytes);
+                want[r] = estimate_slowly(&b);
+                may[r] = 5e-2 * sqrt(square(b.v, b.c, some[d])) * sqrt(4.0 * some[d]) + 1e-4;
+            }
+            assert_int_equal(rabitq_tables_create(b.query, b.shape, &t, NULL), ST_OK);
+            rabitq_group(b.shape, codes, ROWS, scratch);
+            rabitq_estimate_group(t, codes, KERNEL_GROUP, got);
+            rabitq_estimate_group(t, codes + KERNEL_GROUP * bytes, ROWS - KERNEL_GROUP,
+                                  got + KERNEL_GROUP);
+            for (size_t r = 0; r < ROWS; r++)
+                if (fabs((double)got[r] - want[r]) > may[r])
+                    fail_msg("dim %u, %u bits, row %zu: %g is not %g (may %g)", some[d], widths[w],
+                             r, (double)got[r], want[r], may[r]);
+            rabitq_tables_destroy(t);
+            free(codes);
+            free(scratch);
+            bench_free(&b);
+        }
+}
+
 /* Mean square error of an estimated square against |u| |q - c|, the scale of what is unknown:
  * the paper's bound is c / sqrt(dim), halved by each bit. */
 static double error_of(uint32_t dim, uint8_t bits, float offset)
@@ -452,6 +519,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_rotation_is_that_of_the_page),
         cmocka_unit_test(signs_come_from_the_seed_alone),
         cmocka_unit_test(estimates_are_those_of_the_page),
+        cmocka_unit_test(groups_estimate_what_the_page_says),
         cmocka_unit_test(errors_keep_their_bounds),
         cmocka_unit_test(what_is_decoded_is_near),
         cmocka_unit_test(a_vector_that_is_its_centroid_is_exact),

@@ -331,6 +331,35 @@ static void a_slow_get_is_sent_once_more_and_the_first_answer_wins(void **state)
     case_close(&c);
 }
 
+/* A reader's budget has room for its GET, or for one more. */
+static void nothing_is_hedged_beyond_the_budget(void **state)
+{
+    const struct cache_budget budgets[] = {{1, 100000}, {2, CASE_BLOCK}, {2, 2 * CASE_BLOCK}};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT_OF(budgets); i++) {
+        struct objstore_fault slow = fault_of(OBJSTORE_FAULT_DELAY, 1);
+        struct cache_budget left = budgets[i];
+        struct cache_want w = case_want(0, 3);
+        struct cache_terms terms;
+        struct cache_case c;
+
+        case_open(&c, 10 * CASE_COST);
+        learn(&c, 100);
+        c.cache->hedge.tokens = 500;
+        c.account.hedges = 0;
+        slow.delay_ms = i < 2 ? 300 : OBJSTORE_FAULT_HOLD;
+        case_fault(&c, slow);
+        terms = case_terms(&c);
+        terms.budget = &left;
+        assert_int_equal(cache_read(c.cache, &terms, &w, 1, NULL), ST_OK);
+        cache_give_back(c.cache, &w, 1);
+        assert_int_equal(c.account.hedges, i < 2 ? 0 : 1);
+        assert_int_equal(left.gets, i == 1 ? 1 : 0);
+        case_close(&c);
+    }
+}
+
 /* Half of all are slow: no more than five in a hundred are sent twice. */
 static void hedges_are_five_in_a_hundred_at_most(void **state)
 {
@@ -413,6 +442,7 @@ int main(void)
         cmocka_unit_test(a_deadline_is_kept_while_the_store_hangs),
         cmocka_unit_test(who_is_told_to_stop_stops),
         cmocka_unit_test(a_slow_get_is_sent_once_more_and_the_first_answer_wins),
+        cmocka_unit_test(nothing_is_hedged_beyond_the_budget),
         cmocka_unit_test(hedges_are_five_in_a_hundred_at_most),
         cmocka_unit_test(nothing_is_hedged_while_the_store_throttles),
         cmocka_unit_test(the_slow_twentieth_is_known_by_size),
