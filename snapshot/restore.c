@@ -4,47 +4,23 @@
 #include "snapshot/restore.h"
 
 #include "segment/objkey.h"
-#include "snapshot/fetch.h"
-#include "snapshot/restore_internal.h"
+#include "snapshot/restore_runner.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
-struct runner {
-    const struct restore_options *options;
-    const struct restore_plan *plan;
-    const struct restore_sink *sink;
-    struct ask ask;
-    bool deep;
-    bool use_image;
-    bool nodes_done;
-    uint64_t objects; /* to be read */
-    struct restore_report report;
-    struct { /* what is fetched next */
-        size_t segment, run;
-        uint64_t seq;
-    } ahead;
-    struct fetch *fetch; /* of segments and groups */
-};
-
-struct image_pass { /* over the image's parts, for their slots or their nodes */
-    struct runner *r;
-    bool nodes;
-    size_t next, at;
-};
-
-static uint64_t fetch_bytes(const struct runner *r)
+uint64_t restore_fetch_bytes(const struct restore_runner *r)
 {
     return r->options->fetch_ahead_bytes != 0 ? r->options->fetch_ahead_bytes
                                               : RESTORE_FETCH_AHEAD_BYTES;
 }
 
-static uint32_t fetch_window(const struct runner *r)
+uint32_t restore_fetch_window(const struct restore_runner *r)
 {
     return r->options->fetch_ahead != 0 ? r->options->fetch_ahead : RESTORE_FETCH_AHEAD;
 }
 
-static void progress(struct runner *r, uint64_t bytes)
+void restore_progress(struct restore_runner *r, uint64_t bytes)
 {
     r->report.objects++;
     r->report.bytes += bytes;
@@ -53,8 +29,8 @@ static void progress(struct runner *r, uint64_t bytes)
 }
 
 /* Wrong bytes are asked for once more. */
-static status sound(struct runner *r, const struct fetch_item *item, struct buf *body,
-                    restore_check_fn *check, void *arg, struct err *err)
+status restore_sound(struct restore_runner *r, const struct fetch_item *item, struct buf *body,
+                     restore_check_fn *check, void *arg, struct err *err)
 {
     struct ask again = r->ask;
     status st = check(arg, buf_slice(body), err);
@@ -70,156 +46,16 @@ static status sound(struct runner *r, const struct fetch_item *item, struct buf 
 }
 
 /* What the plan names is there, or the bucket is damaged. */
-static status take(struct fetch *f, struct fetch_item *item, struct buf *body, struct err *err)
+status restore_take(struct fetch *f, struct fetch_item *item, struct buf *body, struct err *err)
 {
     status st = fetch_next(f, item, body, err);
 
     return st == ST_NOT_FOUND ? err_wrap(err, ST_CORRUPT, "an object is missing") : st;
 }
 
-/* --- the image --- */
-
-/* The slot map is that of the first field; an index of another moment has other slots. */
-static bool is_wanted(const struct image_pass *pass, const struct manifest_image *i)
-{
-    const struct manifest_image *first = &pass->r->plan->manifest.images[0];
-
-    if (pass->r->deep)
-        return true;
-    if (i->start_lsn != first->start_lsn || i->slots_end != first->slots_end)
-        return false;
-    return pass->nodes || i->field == first->field;
-}
-
-static size_t next_part(const struct image_pass *pass, size_t at)
-{
-    const struct manifest *m = &pass->r->plan->manifest;
-
-    while (at < m->image_count && !is_wanted(pass, &m->images[at]))
-        at++;
-    return at;
-}
-
-static bool name_part(void *arg, struct fetch_item *out)
-{
-    struct image_pass *pass = arg;
-    const struct manifest *m = &pass->r->plan->manifest;
-    size_t at = next_part(pass, pass->next);
-
-    if (at == m->image_count)
-        return false;
-    *out = (struct fetch_item){.bytes = m->images[at].object.bytes,
-                               .bytes_max = (size_t)m->images[at].object.bytes};
-    objkey_data(pass->r->options->collection, m->images[at].object.uuid, out->key);
-    pass->next = at + 1;
-    return true;
-}
-
-static status check_ref(void *arg, struct slice bytes, struct err *err)
-{
-    return restore_ref_check(arg, bytes, err);
-}
-
-static status hand_slot(void *arg, const struct image_slot *slot, struct err *err)
-{
-    struct runner *r = arg;
-
-    return r->sink->on_slot != NULL ? r->sink->on_slot(r->sink->arg, slot, err) : ST_OK;
-}
-
-static status hand_node(void *arg, const struct image_node *node, struct err *err)
-{
-    struct image_pass *pass = arg;
-    const struct restore_sink *sink = pass->r->sink;
-    uint16_t field = pass->r->plan->manifest.images[pass->at].field;
-
-    return sink->on_node != NULL ? sink->on_node(sink->arg, field, node, err) : ST_OK;
-}
-
-static status hand_part(struct image_pass *pass, struct slice bytes, struct err *err)
-{
-    const struct runner *r = pass->r;
-    const struct manifest_image *named = &r->plan->manifest.images[pass->at];
-    const struct image_head *head;
-    struct image *image = NULL;
-    status st = image_open(bytes, r->options->collection, &image, err);
-
-    if (st != ST_OK)
-        return st;
-    head = image_head(image);
-    if (head->field != named->field || head->start_lsn != named->start_lsn ||
-        head->slot_first != named->slot_first || head->slot_end != named->slot_end ||
-        head->slots_end != named->slots_end || head->nodes != named->nodes)
-        st = err_set(err, ST_CORRUPT, "not the image part that the manifest names");
-    if (st == ST_OK && !pass->nodes && r->sink->on_image != NULL)
-        st = r->sink->on_image(r->sink->arg, head, err);
-    if (st == ST_OK && (!pass->nodes || r->deep))
-        st = image_each_slot(image, hand_slot, pass->r, err);
-    if (st == ST_OK && (pass->nodes || r->deep))
-        st = image_each_node(image, hand_node, pass, err);
-    image_close(image);
-    return st;
-}
-
-static status read_parts(struct image_pass *pass, struct fetch *f, struct err *err)
-{
-    struct runner *r = pass->r;
-    status st = ST_OK;
-
-    while (st == ST_OK && (pass->at = next_part(pass, pass->at)) < r->plan->manifest.image_count) {
-        struct object_ref ref = r->plan->manifest.images[pass->at].object;
-        struct fetch_item item;
-        struct buf body = {0};
-
-        st = take(f, &item, &body, err);
-        if (st == ST_OK)
-            st = sound(r, &item, &body, check_ref, &ref, err);
-        if (st == ST_OK) {
-            st = hand_part(pass, buf_slice(&body), err);
-            if (st != ST_OK)
-                (void)err_wrap(err, st, "%s", item.key);
-        }
-        if (st == ST_OK)
-            progress(r, body.bytes);
-        buf_free(&body);
-        pass->at++;
-    }
-    return st;
-}
-
-static status read_image(struct runner *r, bool nodes, struct err *err)
-{
-    struct image_pass pass = {.r = r, .nodes = nodes};
-    struct fetch *f = NULL;
-    status st = fetch_open(&r->ask, fetch_window(r), fetch_bytes(r) / (nodes ? 2 : 1), name_part,
-                           &pass, &f, err);
-
-    if (st == ST_OK)
-        st = read_parts(&pass, f, err);
-    if (f != NULL)
-        r->report.requests += fetch_requests(f);
-    fetch_close(f);
-    return st;
-}
-
-/* Before the first record behind the image, or at the end. */
-static status nodes_due(struct runner *r, struct err *err)
-{
-    status st = ST_OK;
-
-    if (!r->use_image || r->nodes_done)
-        return ST_OK;
-    r->nodes_done = true;
-    if (r->sink->on_nodes_begin != NULL)
-        st = r->sink->on_nodes_begin(r->sink->arg, err);
-    if (st == ST_OK && r->sink->on_node != NULL)
-        st = read_image(r, true, err);
-    return st;
-}
-
 /* --- segments and groups --- */
 
-static bool name_segment(struct runner *r, struct fetch_item *out)
+static bool name_segment(struct restore_runner *r, struct fetch_item *out)
 {
     const struct manifest *m = &r->plan->manifest;
     const struct object_ref *object;
@@ -234,7 +70,7 @@ static bool name_segment(struct runner *r, struct fetch_item *out)
 
 static bool name_next(void *arg, struct fetch_item *out)
 {
-    struct runner *r = arg;
+    struct restore_runner *r = arg;
     const struct restore_run *run;
 
     if (name_segment(r, out))
@@ -255,13 +91,13 @@ static bool name_next(void *arg, struct fetch_item *out)
 
 static status hand_row(void *arg, const struct segment_row *row, struct err *err)
 {
-    struct runner *r = arg;
+    struct restore_runner *r = arg;
 
     r->report.rows++;
     return r->sink->on_row != NULL ? r->sink->on_row(r->sink->arg, row, err) : ST_OK;
 }
 
-static status hand_segment(struct runner *r, const struct manifest_segment *named,
+static status hand_segment(struct restore_runner *r, const struct manifest_segment *named,
                            struct slice bytes, struct err *err)
 {
     const struct segment_head *head;
@@ -282,7 +118,7 @@ static status hand_segment(struct runner *r, const struct manifest_segment *name
     return st;
 }
 
-static status read_segments(struct runner *r, struct err *err)
+static status read_segments(struct restore_runner *r, struct err *err)
 {
     const struct manifest *m = &r->plan->manifest;
     status st = ST_OK;
@@ -292,16 +128,16 @@ static status read_segments(struct runner *r, struct err *err)
         struct fetch_item item;
         struct buf body = {0};
 
-        st = take(r->fetch, &item, &body, err);
+        st = restore_take(r->fetch, &item, &body, err);
         if (st == ST_OK)
-            st = sound(r, &item, &body, check_ref, &ref, err);
+            st = restore_sound(r, &item, &body, restore_check_ref, &ref, err);
         if (st == ST_OK) {
             st = hand_segment(r, &m->segments[i], buf_slice(&body), err);
             if (st != ST_OK)
                 (void)err_wrap(err, st, "%s", item.key);
         }
         if (st == ST_OK)
-            progress(r, body.bytes);
+            restore_progress(r, body.bytes);
         r->report.segment_bytes += body.bytes;
         buf_free(&body);
     }
@@ -312,15 +148,15 @@ static status read_segments(struct runner *r, struct err *err)
 
 static void cold_progress(void *arg, uint64_t bytes)
 {
-    progress(arg, bytes);
+    restore_progress(arg, bytes);
 }
 
-static bool reads_colds(const struct runner *r)
+static bool reads_colds(const struct restore_runner *r)
 {
     return r->plan->has_manifest && !r->options->without_colds;
 }
 
-static status read_colds(struct runner *r, struct err *err)
+static status read_colds(struct restore_runner *r, struct err *err)
 {
     const struct restore_cold to = {.options = r->options,
                                     .ask = &r->ask,
@@ -344,7 +180,7 @@ static status read_colds(struct runner *r, struct err *err)
 /* --- groups --- */
 
 struct expected { /* a group, and what the log before it says of it */
-    const struct runner *r;
+    const struct restore_runner *r;
     uint64_t epoch, seq;
     struct group **out;
 };
@@ -375,18 +211,18 @@ static status check_group(void *arg, struct slice bytes, struct err *err)
 
 static status hand_record(void *arg, uint64_t lsn, struct slice payload, struct err *err)
 {
-    struct runner *r = arg;
+    struct restore_runner *r = arg;
     status st = ST_OK;
 
     if (r->use_image && lsn > r->report.image_lsn)
-        st = nodes_due(r, err);
+        st = restore_nodes_due(r, err);
     r->report.records++;
     if (st == ST_OK && r->sink->on_record != NULL)
         st = r->sink->on_record(r->sink->arg, lsn, payload, err);
     return st;
 }
 
-static status hand_group(struct runner *r, struct group *group, struct err *err)
+static status hand_group(struct restore_runner *r, struct group *group, struct err *err)
 {
     const struct group_head *head = group_head(group);
     status st = ST_OK;
@@ -403,23 +239,23 @@ static status hand_group(struct runner *r, struct group *group, struct err *err)
     return st;
 }
 
-static status read_group(struct runner *r, uint64_t epoch, uint64_t seq, struct err *err)
+static status read_group(struct restore_runner *r, uint64_t epoch, uint64_t seq, struct err *err)
 {
     struct group *group = NULL;
     struct expected expected = {.r = r, .epoch = epoch, .seq = seq, .out = &group};
     struct fetch_item item;
     struct buf body = {0};
-    status st = take(r->fetch, &item, &body, err);
+    status st = restore_take(r->fetch, &item, &body, err);
 
     if (st == ST_OK)
-        st = sound(r, &item, &body, check_group, &expected, err);
+        st = restore_sound(r, &item, &body, check_group, &expected, err);
     if (st == ST_OK) {
         st = hand_group(r, group, err);
         if (st != ST_OK)
             (void)err_wrap(err, st, "%s", item.key);
     }
     if (st == ST_OK)
-        progress(r, body.bytes);
+        restore_progress(r, body.bytes);
     r->report.log_bytes += body.bytes;
     group_close(group);
     buf_free(&body);
@@ -435,7 +271,7 @@ static const struct lineage *find_lineage(const struct lineage *list, size_t cou
 }
 
 /* The recorded end of an epoch is where its groups brought us. */
-static status check_end(const struct runner *r, uint64_t epoch, struct err *err)
+static status check_end(const struct restore_runner *r, uint64_t epoch, struct err *err)
 {
     const struct manifest *m = &r->plan->manifest;
     const struct root *root = &r->plan->root;
@@ -450,7 +286,7 @@ static status check_end(const struct runner *r, uint64_t epoch, struct err *err)
     return ST_OK;
 }
 
-static status read_groups(struct runner *r, struct err *err)
+static status read_groups(struct restore_runner *r, struct err *err)
 {
     status st = ST_OK;
 
@@ -466,7 +302,7 @@ static status read_groups(struct runner *r, struct err *err)
 }
 
 /* Segments rest on records behind their start: without them rows would be missing. */
-static status check_reach(const struct runner *r, struct err *err)
+static status check_reach(const struct restore_runner *r, struct err *err)
 {
     const struct restore_plan *plan = r->plan;
 
@@ -478,12 +314,10 @@ static status check_reach(const struct runner *r, struct err *err)
     return ST_OK;
 }
 
-static void begin(struct runner *r)
+static void begin(struct restore_runner *r)
 {
     const struct restore_plan *plan = r->plan;
     const struct log_floor *floor = restore_plan_floor(plan);
-    struct image_pass slots = {.r = r};
-    struct image_pass nodes = {.r = r, .nodes = true};
 
     r->report.last_lsn = floor->lsn;
     r->report.chain = floor->lsn == 0 ? group_chain_start(r->options->collection) : floor->chain;
@@ -492,31 +326,30 @@ static void begin(struct runner *r)
     r->objects = plan->manifest.segment_count + plan->groups;
     if (reads_colds(r))
         r->objects += plan->manifest.cold_count;
-    for (size_t i = 0; r->use_image && i < plan->manifest.image_count; i++)
-        r->objects += (uint64_t)is_wanted(&slots, &plan->manifest.images[i]) +
-                      (r->sink->on_node != NULL && is_wanted(&nodes, &plan->manifest.images[i]));
     if (r->use_image) {
+        r->objects += restore_image_parts(r);
         r->report.used_image = true;
         r->report.image_lsn = plan->manifest.images[0].start_lsn;
     }
 }
 
-static status run(struct runner *r, struct err *err)
+static status run(struct restore_runner *r, struct err *err)
 {
     status st = ST_OK;
 
     if (r->use_image)
-        st = read_image(r, false, err);
+        st = restore_read_image(r, false, err);
     if (st == ST_OK)
         st = read_colds(r, err);
     if (st == ST_OK)
-        st = fetch_open(&r->ask, fetch_window(r), fetch_bytes(r), name_next, r, &r->fetch, err);
+        st = fetch_open(&r->ask, restore_fetch_window(r), restore_fetch_bytes(r), name_next, r,
+                        &r->fetch, err);
     if (st == ST_OK)
         st = read_segments(r, err);
     if (st == ST_OK)
         st = read_groups(r, err);
     if (st == ST_OK)
-        st = nodes_due(r, err);
+        st = restore_nodes_due(r, err);
     if (r->fetch != NULL)
         r->report.requests += fetch_requests(r->fetch);
     fetch_close(r->fetch);
@@ -527,7 +360,7 @@ status restore_run_deep(const struct restore_options *options, const struct rest
                         const struct restore_sink *sink, bool deep, struct restore_report *out,
                         struct err *err)
 {
-    struct runner r = {
+    struct restore_runner r = {
         .options = options, .plan = plan, .sink = sink, .ask = restore_ask(options), .deep = deep};
     status st = restore_plan_check(plan, err);
 

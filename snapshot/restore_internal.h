@@ -1,4 +1,5 @@
-/* restore_internal.h - what restore.c, restore_cold.c, restore_plan.c and restore_verify.c share.
+/* restore_internal.h - what restore.c, restore_image.c, restore_cold.c, restore_plan.c and
+ * restore_verify.c share.
  */
 #ifndef SNAPSHOT_RESTORE_INTERNAL_H
 #define SNAPSHOT_RESTORE_INTERNAL_H
