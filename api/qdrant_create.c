@@ -209,9 +209,7 @@ bool qd_parse_tier(struct qd_parse *p, struct jval body, enum node_policy *out)
     else if (slice_equal(tier, slice_text("memory_s3")))
         *out = NODE_MEMORY_S3;
     else if (slice_equal(tier, slice_text("s3_only")))
-        return qd_bad(p, QD_INPUT,
-                      "metadata.tier `s3_only` is not supported by this version: `memory` and "
-                      "`memory_s3` are");
+        *out = NODE_S3_ONLY;
     else
         return qd_bad(p, QD_INPUT,
                       "metadata.tier is `%.*s`, it must be `memory`, `memory_s3` or `s3_only`",

@@ -242,6 +242,9 @@ def a_collection_comes_back_from_the_bucket_alone():
                 metadata = {**body.get("metadata", {}), "tier": "memory_s3"}
                 check(result(client, "PUT", path_of(name), {**body, "metadata": metadata}) is True, name)
             result(client, "PUT", "/collections/lost", {"metadata": {"tier": "memory"}})
+            result(client, "PUT", "/collections/cold", {"metadata": {"tier": "s3_only"}})
+            check(client.collection("cold")["tiering_policy"] == "S3Only", "a collection under S3Only")
+            result(client, "DELETE", "/collections/cold")
             result(client, "PUT", "/collections/moved", {"metadata": {"tier": "memory", "is": "kept"}})
             result(client, "PUT", "/collections/moved/index?wait=true", {"field_name": "k", "field_schema": "keyword"})
             points = [{"id": i, "vector": [i, 0.5, -1, 2], "payload": {"n": i}} for i in range(1, 101)]

@@ -170,10 +170,12 @@ static void what_may_change_is_merged(void **state)
          "Wrong input: `vectors` of a collection cannot be changed"},
         {"PATCH", "/collections/c", "{\"hnsw_config\":{\"m\":\"x\"}}", 400,
          "Format error in JSON body: m: "},
-        {"PATCH", "/collections/c", "{\"metadata\":{\"tier\":\"s3_only\"}}", 400,
+        {"PATCH", "/collections/c", "{\"metadata\":{\"tier\":\"s3\"}}", 400,
          "Wrong input: metadata.tier"},
         {"PATCH", "/collections/c", "{\"sparse_vectors\":{\"a\":{}}}", 400, "Wrong input: sparse"},
         {"GET", "/collections/c", NULL, 200, "\"replication_factor\":2,"},
+        {"PUT", "/collections/s", "{\"metadata\":{\"tier\":\"s3_only\"}}", 200, TRUE_RESULT},
+        {"GET", "/api/v1/collections/s", NULL, 200, "\"tiering_policy\":\"S3Only\""},
     };
 
     (void)state;

@@ -98,7 +98,6 @@ static void what_a_create_body_may_not_say_is_refused(void **state)
         {"PUT", V, "{\"hnsw_config\":{\"m\":\"x\"}}", 400, "Format error in JSON body: m: "},
         {"PUT", V, "{\"optimizers_config\":1}", 400,
          "Format error in JSON body: optimizers_config"},
-        {"PUT", V, "{\"metadata\":{\"tier\":\"s3_only\"}}", 400, "Wrong input: metadata.tier"},
         {"PUT", V, "{\"metadata\":{\"tier\":\"ram\"}}", 400, "Wrong input: metadata.tier"},
         {"PUT", "/collections/a%3Ab", "{}", 422,
          "Validation error in JSON body: [collection_name: "},
