@@ -441,6 +441,8 @@ status background_start(struct node *node, struct err *err)
         st = thread_start(&node->publish_thread, "publish", THREAD_BACKGROUND, publish_loop, node,
                           err);
     if (st == ST_OK && node->tier != NULL)
+        st = thread_start(&node->fold_thread, "fold", THREAD_BACKGROUND, fold_loop, node, err);
+    if (st == ST_OK && node->tier != NULL)
         st = thread_start(&node->load_thread, "load", THREAD_NORMAL, load_loop, node, err);
     if (st == ST_OK && node->tier != NULL)
         st = thread_start(&node->operator_thread, "operator", THREAD_NORMAL, operator_loop, node,
@@ -465,14 +467,16 @@ void background_stop(struct node *node)
     lock_drop(&node->reclaim.lock);
     for (size_t i = 0; i < NODE_RECOVER_THREADS; i++)
         thread_join(&node->recover_threads[i]);
-    /* They wait for each other's jobs in this order only: operator for publish, load and publish
-     * for upkeep and meta. */
+    /* They wait for each other's jobs in this order only: operator for publish and fold, these and
+     * load for upkeep and meta. */
     jobs_stop(&node->operator);
     thread_join(&node->operator_thread);
     jobs_stop(&node->load);
     thread_join(&node->load_thread);
     jobs_stop(&node->publish);
     thread_join(&node->publish_thread);
+    jobs_stop(&node->fold);
+    thread_join(&node->fold_thread);
     jobs_stop(&node->meta);
     thread_join(&node->meta_thread);
     lock_take(&node->linkers.lock);

@@ -152,9 +152,8 @@ static void run_fold(struct snapshot_job *job)
     snapshot_end(job, st, &err);
 }
 
-static void run_publish(struct meta_job *base)
+static void publish_asked(struct snapshot_job *job)
 {
-    struct snapshot_job *job = (struct snapshot_job *)(void *)base;
     struct collection *c = job->c;
     struct publish_wish wish = {.flush = true, .manifest_anyway = job->name[0] != '\0'};
     struct publish_report report = {0};
@@ -191,6 +190,22 @@ static void run_publish(struct meta_job *base)
     snapshot_end(job, st, &err);
 }
 
+static void run_publish(struct meta_job *base)
+{
+    struct snapshot_job *job = (struct snapshot_job *)(void *)base;
+    struct collection *c = job->c;
+    struct err err = {0};
+
+    if (!cold_work_begin(c)) {
+        snapshot_end(job, err_set(&err, ST_UNAVAILABLE, "the node is stopping"), &err);
+        return;
+    }
+    collection_pin(c); /* the job lets go of it */
+    publish_asked(job);
+    cold_work_end(c);
+    node_collection_unpin(c);
+}
+
 static void run_snapshot(struct meta_job *base)
 {
     struct snapshot_job *job = (struct snapshot_job *)(void *)base;
@@ -202,7 +217,7 @@ static void run_snapshot(struct meta_job *base)
 
     if (st == ST_OK && backed) {
         job->job.run = run_publish;
-        if (jobs_push(&node->publish, &job->job))
+        if (jobs_push(cold_is(c) ? &node->fold : &node->publish, &job->job))
             return;
         st = err_set(&err, ST_UNAVAILABLE, "the node is stopping");
     }
@@ -277,7 +292,7 @@ static status recreate(struct collection *c, struct err *err)
     return st == ST_OK ? jobs_run(&c->node->meta, do_enter, c, err) : st;
 }
 
-/* On the publish thread. */
+/* On the publish thread, or the fold thread. */
 static status do_again(void *arg, struct err *err)
 {
     struct collection *c = arg;
@@ -292,7 +307,9 @@ static status do_again(void *arg, struct err *err)
     if (cold_is(c) && ship_status(c, &s) && s.phase == STREAM_ROOT_LOST)
         return err_set(err, ST_UNSUPPORTED,
                        "its rows are in the bucket, under the root that is lost: put the root back "
-                       "(an older version of the object, where the bucket keeps versions)");
+                       "(an older version of the object, where the bucket keeps versions), or "
+                       "export the collection while this node has it open, and import it into a "
+                       "new one");
     if (ship_status(c, &s) && s.phase == STREAM_ROOT_LOST)
         st = recreate(c, err);
     if (st == ST_OK && ship_status(c, &s) && s.switching)
@@ -306,9 +323,21 @@ static status do_again(void *arg, struct err *err)
     return st;
 }
 
+static status do_again_alone(void *arg, struct err *err)
+{
+    struct collection *c = arg;
+    status st;
+
+    if (!cold_work_begin(c))
+        return err_set(err, ST_UNAVAILABLE, "the node is stopping");
+    st = do_again(c, err);
+    cold_work_end(c);
+    return st;
+}
+
 status publish_again(struct collection *c, struct err *err)
 {
-    return jobs_run(&c->node->publish, do_again, c, err);
+    return jobs_run(cold_is(c) ? &c->node->fold : &c->node->publish, do_again_alone, c, err);
 }
 
 /* --- ownership --- */

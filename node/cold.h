@@ -7,7 +7,7 @@
  * each operation that means documents asks here for those that are not in RAM.
  *
  * Threads    cold_hold(), cold_newer(), tombstones: any, they never wait. What waits for the
- * network runs on cold threads (cold_exec.h); folds on the publish thread. Locks LOCK_RANK_COLD
+ * network runs on cold threads (cold_exec.h); folds on the fold thread. Locks LOCK_RANK_COLD
  * guards set and floor; nothing waits with it held. */
 #ifndef NODE_COLD_H
 #define NODE_COLD_H
@@ -49,11 +49,14 @@ void cold_apply_end(struct collection *c);
 void cold_want_open(struct collection *c);
 /* Since the start no try to open it came to an end yet: worth waiting for. */
 bool cold_undecided(const struct collection *c);
-/* What the publish thread does for it in a turn: opens, folds when due, gives up rows. True: a fold
- * ran. */
+/* Sets are opened and folded, and what is published of a collection is, by one at a time; true: by
+ * the caller, until cold_work_end(). Such work takes long and waits for the network. */
+bool cold_work_try(struct collection *c);
+bool cold_work_begin(struct collection *c); /* waits; false: the node is stopping */
+void cold_work_end(struct collection *c);
+/* What who works on it does in a turn: folds when due, gives up rows. True: a fold ran. */
 bool cold_turn(struct collection *c);
-/* On the publish thread. all: everything into one segment. Nothing to do: ST_OK, nothing in *out.
- */
+/* By who works on it. all: everything into one segment. Nothing to do: ST_OK, nothing in *out. */
 NODISCARD
 status cold_fold_now(struct collection *c, bool all, struct publish_report *out, struct err *err);
 

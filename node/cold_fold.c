@@ -107,6 +107,7 @@ static status prepare(struct folding *f, struct err *err)
     f->options.head = (struct fold_source){
         .each_row = cold_each_row, .each_tombstone = cold_each_tombstone, .arg = &f->source};
     f->options.scratch_dir = f->scratch_dir;
+    f->options.budget = &c->budget;
     f->options.seed = rand_u64(node->options.rand);
     return st;
 }
@@ -152,6 +153,9 @@ static void is_committed(struct folding *f)
              " merged=%u segments=%u bytes=%" PRIu64,
              c->id_text, f->report.publish.revision, c->cold->committed, f->report.rows_written,
              f->report.rows_dead, f->report.merged, f->report.segments, f->report.publish.bytes);
+    if (f->report.put_off)
+        log_warn("cold segments are not merged for want of memory, it is tried with the next fold",
+                 "collection_id=%s segments=%u", c->id_text, f->report.segments);
     if (cold_open_set(c, &f->after, &err) == ST_OK)
         return;
     log_warn("a fold's segments cannot be opened yet, it is tried again", "collection_id=%s err=%s",
@@ -179,7 +183,7 @@ static status fold(struct folding *f, struct err *err)
     return st;
 }
 
-static status fold_now(struct collection *c, bool all, struct publish_report *out, struct err *err)
+status cold_fold_now(struct collection *c, bool all, struct publish_report *out, struct err *err)
 {
     struct folding *f = mem_zero(sizeof *f);
     status st;
@@ -203,18 +207,6 @@ static status fold_now(struct collection *c, bool all, struct publish_report *ou
     arena_free(&f->arena);
     mem_free(f);
     return st == ST_OK ? ST_OK : err_wrap(err, st, "fold");
-}
-
-status cold_fold_now(struct collection *c, bool all, struct publish_report *out, struct err *err)
-{
-    status st;
-
-    memset(out, 0, sizeof *out);
-    if (!cold_work_begin(c))
-        return err_set(err, ST_CLOSED, "the node is stopping");
-    st = fold_now(c, all, out, err);
-    cold_work_end(c);
-    return st;
 }
 
 /* --- what is due --- */
@@ -251,7 +243,7 @@ static bool fold_turn(struct collection *c)
 
     if (!may_fold(c) || !fold_due(c))
         return false;
-    st = fold_now(c, false, &report, &err);
+    st = cold_fold_now(c, false, &report, &err);
     if (st != ST_CLOSED && !atomic_load(&c->node->stopping))
         publish_told(c, st, &report, &err);
     return st == ST_OK;
@@ -279,12 +271,10 @@ bool cold_turn(struct collection *c)
     enum collection_state state = atomic_load_explicit(&c->seq.state, memory_order_acquire);
     bool folded;
 
-    if (!cold_is(c) || (state != COLLECTION_SERVING && state != COLLECTION_READ_ONLY) ||
-        !cold_work_try(c))
+    if (!cold_is(c) || (state != COLLECTION_SERVING && state != COLLECTION_READ_ONLY))
         return false;
     folded = fold_turn(c);
     settle_turn(c);
     cold_give_up_turn(c);
-    cold_work_end(c);
     return folded;
 }

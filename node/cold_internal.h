@@ -58,12 +58,6 @@ struct cold {
     uint32_t open_failures;
 };
 
-/* Sets are opened and folded and the head gives up by one at a time; true: by the caller, until
- * cold_work_end(). Work takes long and waits for the network. */
-bool cold_work_try(struct collection *c);
-bool cold_work_begin(struct collection *c); /* waits; false: the node is stopping */
-void cold_work_end(struct collection *c);
-
 /* Of the set, about: before what the head overrides. 0: none, or it is not open. */
 uint64_t cold_rows_now(struct collection *c);
 NODISCARD

@@ -144,6 +144,7 @@ static void init_plain(struct node *node)
     jobs_init(&node->upkeep, "upkeep jobs");
     jobs_init(&node->operator, "operator jobs");
     jobs_init(&node->publish, "publish jobs");
+    jobs_init(&node->fold, "fold jobs");
     jobs_init(&node->load, "load jobs");
     cond_init(&node->reclaim.stop);
     lock_init(&node->index_waits.lock, LOCK_RANK_INDEXES, "waits for indexes");
@@ -308,6 +309,7 @@ void node_close(struct node *node)
     jobs_fini(&node->upkeep);
     jobs_fini(&node->operator);
     jobs_fini(&node->publish);
+    jobs_fini(&node->fold);
     jobs_fini(&node->load);
     cond_fini(&node->reclaim.stop);
     lock_fini(&node->index_waits.lock);

@@ -354,6 +354,7 @@ struct node {
     struct job_queue meta;       /* catalog changes; may wait for the bucket for a while */
     struct job_queue upkeep;     /* checkpoints and repair */
     struct job_queue publish;    /* what waits for the network: publishing, the bucket's catalog */
+    struct job_queue fold;       /* the same of collections under S3Only, which takes long */
     struct job_queue operator;   /* what operators ask of letters and ownership */
     struct job_queue load;       /* collections that come from the bucket */
     struct kv_writer *kv_writer; /* LMDB writes */
@@ -397,6 +398,7 @@ struct node {
         _Atomic size_t next;
     } recovery;
 
+    struct thread fold_thread;
     struct thread meta_thread, upkeep_thread, reclaim_thread, publish_thread, load_thread,
         operator_thread;
     struct thread link_threads[NODE_LINKERS_MAX];
@@ -856,6 +858,7 @@ status bucket_tell(struct node *node, const uint8_t id[16], struct err *err);
 
 /* publisher.c */
 void publish_loop(void *node);
+void fold_loop(void *node);
 struct publish_wish {
     unsigned what;        /* bits of enum publish_what */
     bool manifest_anyway; /* a manifest though there is nothing new to name */

@@ -1,6 +1,7 @@
-/* The publish thread: it alone of the node's threads may wait for the network as long as it likes.
+/* The publish thread, and the fold thread, which does the same for collections under S3Only: they
+ * alone of the node's threads may wait for the network as long as they like.
  *
- * It asks the bucket's catalog at start, then looks at every collection twice a second and
+ * The first asks the bucket's catalog at start, then looks at every collection twice a second and
  * publishes what is due, one collection at a time (docs/protocol.md, "Publishing"), and does what
  * operators ask of snapshots. What fails is tried again later and later; what a person has to look
  * at is a dead letter. */
@@ -306,21 +307,34 @@ static void publish_due_now(struct collection *c)
         publish_told(c, st, &report, &err);
 }
 
-static void tick(struct node *node)
+/* Under S3Only the fold thread's, else the publish thread's; while it becomes the one or the other,
+ * one at a time. */
+static void work_on(struct collection *c, bool cold)
+{
+    if (cold_is(c) != cold || !cold_work_try(c))
+        return;
+    if (cold_is(c) == cold) {
+        publish_due_now(c);
+        if (cold)
+            (void)cold_turn(c);
+        collector_turn(c);
+    }
+    cold_work_end(c);
+}
+
+static void tick(struct node *node, bool cold)
 {
     struct collection **items = NULL;
     size_t count = 0;
 
     if (table_snapshot(node, &items, &count, NULL) != ST_OK)
         return;
-    for (size_t i = 0; i < count && !atomic_load(&node->stopping); i++)
+    for (size_t i = 0; !cold && i < count && !atomic_load(&node->stopping); i++)
         cold_open_turn(items[i]); /* reads alone, and first: queries wait for it */
     for (size_t i = 0; i < count && !atomic_load(&node->stopping); i++) {
         if (atomic_load(&node->bucket_refused) || !bucket_writes_pass(node))
             break;
-        publish_due_now(items[i]);
-        cold_turn(items[i]);
-        collector_turn(items[i]);
+        work_on(items[i], cold);
     }
     table_snapshot_free(items, count);
 }
@@ -392,7 +406,27 @@ void publish_loop(void *arg)
             job->run(job);
         if (stopped || now_ms(node) - ticked_ms < tick_ms)
             continue;
-        tick(node);
+        tick(node, false);
+        ticked_ms = now_ms(node);
+    }
+}
+
+/* A merge takes as long as it likes: the bases of other collections do not wait for it. */
+void fold_loop(void *arg)
+{
+    struct node *node = arg;
+    uint64_t ticked_ms = 0;
+    bool stopped = false;
+
+    while (!stopped) {
+        struct meta_job *job =
+            jobs_wait(&node->fold, (uint64_t)PUBLISH_TICK_MS * 1000000, &stopped);
+
+        if (job != NULL)
+            job->run(job);
+        if (stopped || now_ms(node) - ticked_ms < PUBLISH_TICK_MS)
+            continue;
+        tick(node, true);
         ticked_ms = now_ms(node);
     }
 }

@@ -7,6 +7,8 @@
 #include "base/mem.h"
 #include "snapshot/fold_internal.h"
 
+#include <inttypes.h>
+
 enum { STEP_ROWS = 256 };
 
 static status on_head_row(void *arg, const struct fold_row *row, struct err *err)
@@ -77,6 +79,53 @@ static status merge(struct fold *f, const bool *merged, struct err *err)
     return st;
 }
 
+/* --- memory --- */
+
+static uint64_t memory_for(uint64_t rows, uint64_t bytes)
+{
+    return rows * FOLD_ROW_BYTES + (bytes < FOLD_PARTS_BYTES ? bytes : FOLD_PARTS_BYTES);
+}
+
+static void count_head(struct fold *f)
+{
+    uint64_t bytes = f->spool.rows_end;
+
+    for (size_t i = 0; i < f->spool.field_count; i++)
+        bytes += f->spool.fields[i].end;
+    if (f->options->budget == NULL)
+        return;
+    f->counted = memory_for(f->spool.count, bytes);
+    mem_overdraw(f->options->budget, f->counted);
+}
+
+/* What is merged is read and written: its parts count twice. */
+static status count_merged(struct fold *f, bool *merged, struct err *err)
+{
+    const struct manifest *m = &f->p.now;
+    struct err why = {0};
+    uint64_t rows = 0, bytes = 0, wanted;
+
+    for (size_t i = 0; i < m->cold_count; i++) {
+        rows += merged[i] ? m->colds[i].rows : 0;
+        bytes += merged[i] ? m->colds[i].object.bytes : 0;
+    }
+    wanted = memory_for(rows, 2 * bytes);
+    if (rows == 0 || f->options->budget == NULL)
+        return ST_OK;
+    if (mem_reserve(f->options->budget, wanted, &why) == ST_OK) {
+        f->counted += wanted;
+        return ST_OK;
+    }
+    if (f->options->all || f->spool.count == 0)
+        return err_set(err, ST_NOSPACE,
+                       "merging %" PRIu64 " rows of cold segments takes %" PRIu64
+                       " MiB of memory: %s",
+                       rows, wanted / (1024 * 1024) + 1, why.text);
+    memset(merged, 0, m->cold_count * sizeof *merged);
+    f->report.put_off = true;
+    return ST_OK;
+}
+
 static status plan_and_merge(struct fold *f, struct err *err)
 {
     struct manifest *m = &f->p.now;
@@ -94,7 +143,9 @@ static status plan_and_merge(struct fold *f, struct err *err)
     if (merged == NULL)
         return err_set(err, ST_NOMEM, "out of memory for a fold");
     fold_plan(&facts, merged);
-    st = merge(f, merged, err);
+    st = count_merged(f, merged, err);
+    if (st == ST_OK)
+        st = merge(f, merged, err);
     mem_free(merged);
     return st;
 }
@@ -137,8 +188,10 @@ static status run(struct fold *f, const struct manifest *before, struct err *err
         st = spool_open(&f->spool, o->publish.fs, o->scratch_dir, o->publish.schema, err);
     if (st == ST_OK)
         st = read_head(f, err);
-    if (st == ST_OK)
+    if (st == ST_OK) {
+        count_head(f);
         st = plan_and_merge(f, err);
+    }
     if (st == ST_OK)
         st = resolve(f, err);
     if (st == ST_OK)
@@ -147,6 +200,8 @@ static status run(struct fold *f, const struct manifest *before, struct err *err
         st = fold_write(f, err);
     f->report.rows_written = f->spool.rows;
     spool_close(&f->spool);
+    if (f->counted > 0)
+        mem_release(o->budget, f->counted);
     if (st != ST_OK)
         return st;
     f->p.now.floor = o->publish.shipped;

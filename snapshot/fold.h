@@ -49,11 +49,19 @@ struct fold_source { /* the head, up to S */
                              void *fn_arg, struct err *err);
     void *arg;
 };
+enum {
+    FOLD_ROW_BYTES = 100,                /* of RAM for a row, about */
+    FOLD_PARTS_BYTES = 64 * 1024 * 1024, /* of an upload at most; and of a segment that is read */
+};
 struct fold_options {
     struct publish_options publish; /* store, clock, schema, root, shipped (= S), absorb, settle,
                                      * commit, ...; slots, fields, epoch, checkpoint_dir unused */
     struct fold_source head;
     const char *scratch_dir; /* made and removed here */
+    /* NULL: not counted. The head's rows are counted beyond its limit, as a fold gives memory back.
+     * Segments are merged only where there is room for theirs: else that is put off, and where
+     * there is nothing else to do, or `all`, it is ST_NOSPACE. */
+    struct mem_budget *budget;
     bool all;
     uint64_t seed;
     const struct pindex_spec *indexes; /* payload indexes that the new segment has; borrowed */
@@ -62,6 +70,7 @@ struct fold_options {
 struct fold_report {
     struct publish_report publish;
     uint32_t merged, segments;
+    bool put_off; /* a merge, for want of memory */
     uint64_t rows_written;
     uint64_t rows_dead; /* from now on, in segments that stay */
     uint64_t requests;  /* about */

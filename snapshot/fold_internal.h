@@ -133,6 +133,7 @@ struct fold {
     struct publisher p;
     struct spool spool;
     uint64_t requests;
+    uint64_t counted; /* in the budget */
     struct fold_report report;
 };
 /* The segment at p.now.colds[at], which stays: dead rows it gets from this fold. */

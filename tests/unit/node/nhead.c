@@ -34,10 +34,13 @@ static status do_fold(void *arg, struct err *err)
 {
     struct on_publish *job = arg;
     struct publish_report report;
-    status st = cold_fold_now(job->c, job->all, &report, err);
+    status st;
 
+    assert_true(cold_work_begin(job->c));
+    st = cold_fold_now(job->c, job->all, &report, err);
     if (st == ST_OK)
         (void)cold_turn(job->c);
+    cold_work_end(job->c);
     return st;
 }
 
@@ -45,7 +48,7 @@ status nhead_fold(struct collection *c, bool all, struct err *err)
 {
     struct on_publish job = {.c = c, .all = all};
 
-    return jobs_run(&c->node->publish, do_fold, &job, err);
+    return jobs_run(&c->node->fold, do_fold, &job, err);
 }
 
 void nhead_folded(struct collection *c)
@@ -63,6 +66,7 @@ static status do_look(void *arg, struct err *err)
     struct cold_set *set = NULL;
 
     (void)err;
+    assert_true(cold_work_begin(job->c));
     job->facts = (struct nhead_facts){.floor = cold->set.floor,
                                       .given_up = cold->given_up_lsn,
                                       .committed = cold->committed,
@@ -76,6 +80,7 @@ static status do_look(void *arg, struct err *err)
         job->facts.segments = cold_set_segments(set);
     }
     cold_set_drop(set);
+    cold_work_end(job->c);
     return ST_OK;
 }
 
@@ -83,7 +88,7 @@ struct nhead_facts nhead_facts(struct collection *c)
 {
     struct on_publish job = {.c = c};
 
-    assert_int_equal(jobs_run(&c->node->publish, do_look, &job, NULL), ST_OK);
+    assert_int_equal(jobs_run(&c->node->fold, do_look, &job, NULL), ST_OK);
     return job.facts;
 }
 

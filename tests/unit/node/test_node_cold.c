@@ -450,6 +450,37 @@ static void a_fold_whose_answer_came_too_late_is_followed(void **state)
     node_collection_unpin(c);
 }
 
+/* One that takes long: another collection is published meanwhile. */
+static void a_fold_does_not_hold_up_what_others_publish(void **state)
+{
+    struct objstore_fault held = {
+        .kind = OBJSTORE_FAULT_DELAY, .ops = 1u << OBJSTORE_PUT, .delay_ms = OBJSTORE_FAULT_HOLD};
+    struct collection *c = nhead_make(&w, "docs", NODE_LOCAL);
+    struct collection *other = nmake(&w, "other", NODE_LOCAL);
+    struct node_snapshot_result result;
+    struct err err = {0};
+    char part[64];
+
+    (void)state;
+    nput_batch(c, 1, 30, 1);
+    nput_batch(other, 1, 30, 1);
+    neventually(nshipped(c) && nshipped(other));
+    (void)snprintf(part, sizeof part, "%s/g/", c->id_text);
+    held.key_part = part;
+    assert_int_equal(objstore_faults_add(w.bucket, &held, NULL, NULL), ST_OK);
+    atomic_store(&c->cold->fold_wanted, true);
+    neventually(objstore_faults_held(w.bucket) == 1);
+    nput_batch(other, 20, 40, 2);
+    if (ncompact(other, &result, &err) != ST_OK)
+        fail_msg("compact: %s", err.text);
+    assert_int_equal(nhead_version(c, 1), 1);
+    assert_int_equal(objstore_faults_release(w.bucket), 1);
+    neventually(nhead_facts(c).floor == 1);
+    nhead_has_range(c, 1, 30, 1);
+    node_collection_unpin(other);
+    node_collection_unpin(c);
+}
+
 /* --- another owner --- */
 
 static void who_takes_it_has_all_of_it(void **state)
@@ -701,6 +732,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(readers_see_every_document_beside_folds, set_up, tear_down),
         cmocka_unit_test_setup_teardown(memory_bounds_the_head, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_fold_whose_answer_came_too_late_is_followed, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_fold_does_not_hold_up_what_others_publish, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(who_takes_it_has_all_of_it, set_up, tear_down),
         cmocka_unit_test_setup_teardown(who_does_not_own_it_follows_the_owner, set_up, tear_down),

@@ -126,6 +126,7 @@ status fold_bucket_fold(struct fold_bucket *f, struct fold_report *report, struc
         .head = {.each_row = each_row, .each_tombstone = each_tombstone, .arg = &head},
         .scratch_dir = FOLD_SCRATCH,
         .all = f->all,
+        .budget = f->budget,
         .seed = f->b.w.seed};
     struct manifest after;
     status st;

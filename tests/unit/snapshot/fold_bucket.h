@@ -13,6 +13,7 @@ struct fold_bucket {
     struct bucket b;
     uint64_t head_floor; /* what is above it is in the head */
     bool all;
+    struct mem_budget *budget; /* NULL: not counted */
     uint32_t part_bytes;
     unsigned stop_at; /* the step from now on at which *stop becomes true; 0: never */
 };

@@ -64,6 +64,38 @@ static void the_fold_of_these_tests_merges_one_and_leaves_one(void **state)
     fold_bucket_close(&f);
 }
 
+/* Memory is counted while a fold runs. Where there is none left the head is folded all the same, as
+ * that gives memory back; segments are merged when there is room. */
+static void a_merge_waits_for_memory_and_a_head_does_not(void **state)
+{
+    struct fold_report report;
+    struct mem_budget budget;
+    struct fold_bucket f;
+    struct err err = {0};
+
+    (void)state;
+    open_full(&f);
+    mem_budget_init(&budget, NULL, 1000);
+    f.budget = &budget;
+    fold(&f, &report);
+    assert_true(report.put_off);
+    assert_int_equal(report.merged, 0);
+    assert_int_equal(report.segments, 3);
+    assert_int_equal(atomic_load(&budget.bytes), 0);
+    fold_bucket_check(&f);
+    f.all = true;
+    assert_int_equal(fold_bucket_fold(&f, &report, &err), ST_NOSPACE);
+    assert_non_null(strstr(err.text, "rows of cold segments"));
+    assert_int_equal(atomic_load(&budget.bytes), 0);
+    budget.bytes_max = UINT64_C(1) << 30;
+    fold(&f, &report);
+    assert_int_equal(report.segments, 1);
+    assert_false(report.put_off);
+    assert_int_equal(atomic_load(&budget.bytes), 0);
+    fold_bucket_check(&f);
+    fold_bucket_close(&f);
+}
+
 /* The state is the old or the new one, whole; then a fold works. */
 static void check_after(struct fold_bucket *f, struct fold_kept *before, status st)
 {
@@ -514,6 +546,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_fold_of_these_tests_merges_one_and_leaves_one),
+        cmocka_unit_test(a_merge_waits_for_memory_and_a_head_does_not),
         cmocka_unit_test(a_stop_at_every_request_leaves_the_old_or_the_new_state),
         cmocka_unit_test(a_stop_at_every_step_leaves_the_old_state),
         cmocka_unit_test(a_crash_at_every_effect_on_the_disk_leaves_the_old_state),
