@@ -218,9 +218,9 @@ struct collection {
     _Atomic uint64_t compactions;
     _Atomic bool arriving;     /* comes from the bucket; not whole on the local disk yet */
     _Atomic bool in_load;      /* the load thread's: neither reset nor dropped meanwhile */
-    uint64_t publish_next_ms;  /* the publish thread's: not before */
-    uint32_t publish_failures; /* in a row; the publish thread's */
-    struct {                   /* the publish thread's: collector.c */
+    uint64_t publish_next_ms;  /* who works on it (cold_work_try()) has these: not before */
+    uint32_t publish_failures; /* in a row */
+    struct {                   /* collector.c */
         struct collect *run;   /* NULL: none is under way */
         bool wanted;           /* something may have become garbage */
         uint64_t next_ms;      /* not before; monotonic */
@@ -864,18 +864,20 @@ struct publish_wish {
     bool manifest_anyway; /* a manifest though there is nothing new to name */
     bool flush;           /* everything durable now first */
 };
-/* On the publish thread. *out may be filled on failure too. */
+/* On the publish thread, or the fold thread. *out may be filled on failure too. */
 NODISCARD
 status publish_now(struct collection *c, const struct publish_wish *wish,
                    struct publish_report *out, struct err *err);
 
 bool publish_root(struct collection *c, struct root *out);
-/* collector.c: the publish thread's, but for _drop of a collection that nobody uses any more */
+/* collector.c: the publish thread's and the fold thread's, but for _drop of a collection that
+ * nobody uses any more */
 void collector_turn(struct collection *c);
 void collector_metrics(struct node *node);
 void collector_want(struct collection *c); /* something was published */
 void collector_drop(struct collection *c);
-/* Everything that failed to be published is published now; waits for the publish thread. */
+/* Everything that failed to be published is published now; waits for the publish thread, or the
+ * fold thread. */
 NODISCARD
 status publish_again(struct collection *c, struct err *err);
 /* bucket.c */

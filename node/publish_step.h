@@ -1,7 +1,7 @@
 /* publish_step.h - what publishing (publisher.c) and folding (cold_fold.c) have in common: the
  * collection as its stream and the bucket have it now, and the manifest into the root.
  *
- * Threads    the publish thread, which waits for the network here. */
+ * Threads    the publish thread, or the fold thread: they wait for the network here. */
 #ifndef NODE_PUBLISH_STEP_H
 #define NODE_PUBLISH_STEP_H
 

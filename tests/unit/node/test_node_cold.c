@@ -331,6 +331,29 @@ static void a_bucket_that_has_gone_back_is_not_built_upon(void **state)
     buf_free(&root);
 }
 
+/* Its rows are the bucket's alone: what is to be done is said, and what is open is read. */
+static void a_lost_root_says_what_is_to_be_done(void **state)
+{
+    struct collection *c = nhead_make(&w, "docs", NODE_LOCAL);
+    struct err err = {0};
+    char key[OBJKEY_BYTES];
+    struct objstore_req req = {.op = OBJSTORE_DELETE, .key = key};
+
+    (void)state;
+    nput_batch(c, 1, 20, 1);
+    nhead_folded(c);
+    objkey_root(c->id, key);
+    assert_int_equal(objstore_wait(w.bucket, &req, NULL), ST_OK);
+    objstore_result_fini(&req.result);
+    nput_batch(c, 21, 30, 1);
+    neventually(nphase_is(&w, "docs", "root_lost"));
+    assert_int_equal(nrepublish(c, &err), ST_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "put the root back"));
+    assert_non_null(strstr(err.text, "export the collection"));
+    nhead_has_range(c, 1, 30, 1);
+    node_collection_unpin(c);
+}
+
 /* --- threads --- */
 
 static _Atomic bool over;
@@ -729,6 +752,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(who_holds_the_set_before_misses_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_bucket_that_has_gone_back_is_not_built_upon, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(a_lost_root_says_what_is_to_be_done, set_up, tear_down),
         cmocka_unit_test_setup_teardown(readers_see_every_document_beside_folds, set_up, tear_down),
         cmocka_unit_test_setup_teardown(memory_bounds_the_head, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_fold_whose_answer_came_too_late_is_followed, set_up,
