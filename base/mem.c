@@ -97,18 +97,42 @@ static size_t whole_pages(size_t bytes)
     return (bytes + page - 1) / page * page;
 }
 
+/* Huge pages lie on whole multiples of their size: what is mapped around such a run is given back.
+ */
+static void *map_aligned(size_t bytes, size_t align)
+{
+    size_t room;
+    uint8_t *memory, *from;
+
+    if (!size_add(bytes, align, &room))
+        return MAP_FAILED;
+    memory = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                  -1, 0);
+    if (memory == MAP_FAILED)
+        return MAP_FAILED;
+    from = memory + (align - (uintptr_t)memory % align) % align;
+    if (from > memory)
+        (void)munmap(memory, (size_t)(from - memory));
+    (void)munmap(from + bytes, (size_t)(memory + room - (from + bytes)));
+    return from;
+}
+
 void *mem_map(size_t bytes, bool huge)
 {
+    size_t whole = whole_pages(bytes);
     void *memory;
 
-    if (hook_says_fail())
+    if (hook_says_fail() || whole < bytes)
         return NULL;
-    memory = mmap(NULL, whole_pages(bytes), PROT_READ | PROT_WRITE,
-                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (huge)
+        memory = map_aligned(whole, MEM_HUGE_PAGE_BYTES);
+    else
+        memory = mmap(NULL, whole, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED)
         return NULL;
     if (huge)
-        (void)madvise(memory, whole_pages(bytes), MADV_HUGEPAGE); /* advice; refused is fine */
+        (void)madvise(memory, whole, MADV_HUGEPAGE); /* advice; refused is fine */
     return memory;
 }
 

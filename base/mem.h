@@ -31,8 +31,10 @@ NODISCARD
 char *mem_strndup(const char *text, size_t bytes);
 void mem_free(void *memory);
 
+enum { MEM_HUGE_PAGE_BYTES = 2 * 1024 * 1024 };
 /* Whole pages from the kernel, zeroed, not counted against RSS until touched; `huge` asks for
- * transparent huge pages. bytes is rounded up to pages. NULL when refused. */
+ * transparent huge pages, and begins at a multiple of their size. bytes is rounded up to pages.
+ * NULL when refused. */
 NODISCARD
 void *mem_map(size_t bytes, bool huge);
 void mem_unmap(void *memory, size_t bytes);

@@ -26,23 +26,34 @@ bool cands_start(struct cands *c, uint32_t cap, uint32_t cap_max, bool heap)
     return true;
 }
 
+/* How many items come before (key, slot). Halved without a branch on what was found: that would be
+ * foretold wrongly every other time. */
+static uint32_t flat_place(const struct cands *c, float key, uint32_t slot)
+{
+    const struct cand *base = c->items;
+    uint32_t left = c->count;
+
+    while (left > 1) {
+        uint32_t half = left / 2;
+
+        base += half & (0u - (uint32_t)(base[half - 1].key <= key));
+        left -= half;
+    }
+    base += left == 1 && base->key <= key;
+    while (base > c->items && cand_before(key, slot, base - 1))
+        base--;
+    return (uint32_t)(base - c->items);
+}
+
 static uint32_t flat_put(struct cands *c, float key, uint32_t slot)
 {
-    uint32_t low = 0, high = c->count;
+    uint32_t place = flat_place(c, key, slot);
 
-    while (low < high) {
-        uint32_t middle = (low + high) / 2;
-
-        if (cand_before(key, slot, &c->items[middle]))
-            high = middle;
-        else
-            low = middle + 1;
-    }
     if (c->count < c->cap)
         c->count++;
-    memmove(&c->items[low + 1], &c->items[low], (c->count - 1 - low) * sizeof(c->items[0]));
-    c->items[low] = (struct cand){.key = key, .slot = slot};
-    return low;
+    memmove(&c->items[place + 1], &c->items[place], (c->count - 1 - place) * sizeof(c->items[0]));
+    c->items[place] = (struct cand){.key = key, .slot = slot};
+    return place;
 }
 
 /* The item at `at` is not in order with what is below it: sinks it. Worst at the top. */
@@ -173,7 +184,7 @@ bool visited_start(struct visited *v, uint32_t slots)
 
     visited_clear(v);
     if (v->list == NULL) {
-        v->list = mem_alloc_array(VISITED_LIST_MAX, sizeof(v->list[0]));
+        v->list = mem_alloc_array(VISITED_LIST_MAX + 1, sizeof(v->list[0]));
         if (v->list == NULL)
             return false;
     }

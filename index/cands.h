@@ -85,20 +85,20 @@ void visited_clear(struct visited *v);
 /* True the first time a slot comes by. */
 static inline bool visited_mark(struct visited *v, uint32_t slot)
 {
-    uint64_t bit = (uint64_t)1 << (slot & 63);
-    uint64_t *word;
+    uint64_t bit = (uint64_t)1 << (slot & 63), before;
 
     if (slot >= v->slots)
         return false;
-    word = &v->bits[slot >> 6];
-    if ((*word & bit) != 0)
-        return false;
-    *word |= bit;
-    if (v->count < VISITED_LIST_MAX)
-        v->list[v->count++] = slot >> 6;
-    else
+    before = v->bits[slot >> 6];
+    v->bits[slot >> 6] = before | bit;
+    /* The place behind the last one takes what is not to be remembered. */
+    v->list[v->count] = slot >> 6;
+    v->count += (before & bit) == 0;
+    if (v->count > VISITED_LIST_MAX) {
+        v->count = VISITED_LIST_MAX;
         v->overflown = true;
-    return true;
+    }
+    return (before & bit) == 0;
 }
 
 #endif

@@ -35,27 +35,37 @@ static inline __m128i sums_of_four(__m512i a, __m512i b, __m512i c, __m512i d)
     return _mm_add_epi32(_mm256_castsi256_si128(half), _mm256_extracti128_si256(half, 1));
 }
 
+static inline __m128i dot_four(const int8_t *query, size_t bytes, const uint8_t *r0,
+                               const uint8_t *r1, const uint8_t *r2, const uint8_t *r3)
+{
+    __m512i a = _mm512_setzero_si512(), b = a, c = a, d = a;
+
+    for (size_t i = 0; i < bytes; i += 64) {
+        __m512i q = load_i(query + i);
+
+        a = _mm512_dpbusd_epi32(a, load_i(r0 + i), q);
+        b = _mm512_dpbusd_epi32(b, load_i(r1 + i), q);
+        c = _mm512_dpbusd_epi32(c, load_i(r2 + i), q);
+        d = _mm512_dpbusd_epi32(d, load_i(r3 + i), q);
+    }
+    return sums_of_four(a, b, c, d);
+}
+
 static void dot_rows(const int8_t *query, size_t bytes, const uint8_t *const *rows, size_t count,
                      int32_t *out)
 {
     size_t r = 0;
 
-    for (; r + 4 <= count; r += 4) {
-        const uint8_t *r0 = rows[r], *r1 = rows[r + 1], *r2 = rows[r + 2], *r3 = rows[r + 3];
-        __m512i a = _mm512_setzero_si512(), b = a, c = a, d = a;
+    for (; r + 4 <= count; r += 4)
+        _mm_storeu_si128((__m128i_u *)(void *)(out + r),
+                         dot_four(query, bytes, rows[r], rows[r + 1], rows[r + 2], rows[r + 3]));
+    if (r < count) { /* the last one again where there are fewer than four */
+        const uint8_t *last = rows[count - 1];
+        __m128i sums = dot_four(query, bytes, rows[r], r + 1 < count ? rows[r + 1] : last,
+                                r + 2 < count ? rows[r + 2] : last, last);
 
-        for (size_t i = 0; i < bytes; i += 64) {
-            __m512i q = load_i(query + i);
-
-            a = _mm512_dpbusd_epi32(a, load_i(r0 + i), q);
-            b = _mm512_dpbusd_epi32(b, load_i(r1 + i), q);
-            c = _mm512_dpbusd_epi32(c, load_i(r2 + i), q);
-            d = _mm512_dpbusd_epi32(d, load_i(r3 + i), q);
-        }
-        _mm_storeu_si128((__m128i_u *)(void *)(out + r), sums_of_four(a, b, c, d));
+        _mm_mask_storeu_epi32(out + r, (__mmask8)((1u << (count - r)) - 1), sums);
     }
-    for (; r < count; r++)
-        out[r] = dot_row(query, rows[r], bytes);
 }
 
 static inline __m512i load_code(const uint8_t *code, size_t at, size_t bytes)

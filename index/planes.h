@@ -20,7 +20,7 @@ enum {
     PLANE_CHUNK_ROWS = 1 << PLANE_CHUNK_SHIFT,
     PLANE_FIRST_BYTES = 2048,
     PLANE_MAP_BYTES_MIN = 256 * 1024,       /* smaller pieces come from the heap */
-    PLANE_HUGE_BYTES_MIN = 4 * 1024 * 1024, /* huge pages are asked for from here on */
+    PLANE_HUGE_BYTES_MIN = 2 * 1024 * 1024, /* huge pages are asked for from here on */
 };
 
 /* Replaced by a larger copy when full; the older ones stay for readers until plane_fini(). */
@@ -46,13 +46,14 @@ void plane_fini(struct plane *plane);
 NODISCARD
 status plane_grow(struct plane *plane, uint32_t rows, struct err *err);
 
+/* Without a branch: rows of a walk come from all pieces in no order. */
 static inline uint32_t plane_piece(const struct plane *plane, uint32_t row)
 {
-    uint32_t high = row >> plane->first_shift;
+    uint32_t doublings =
+        63u - (uint32_t)__builtin_clzll((uint64_t)(row >> plane->first_shift) << 1 | 1);
+    uint32_t most = PLANE_CHUNK_SHIFT - plane->first_shift;
 
-    if (row >= PLANE_CHUNK_ROWS)
-        return PLANE_CHUNK_SHIFT - plane->first_shift + (row >> PLANE_CHUNK_SHIFT);
-    return high == 0 ? 0 : 32u - (uint32_t)__builtin_clz(high);
+    return (doublings < most ? doublings : most) + (row >> PLANE_CHUNK_SHIFT);
 }
 
 static inline void *plane_row(const struct plane *plane, uint32_t row)

@@ -66,6 +66,7 @@ static void mapped_pages_are_zero_and_writable_to_the_end(void **state)
 
     (void)state;
     assert_non_null(memory);
+    assert_int_equal((uintptr_t)memory % MEM_HUGE_PAGE_BYTES, 0);
     for (size_t i = 0; i < bytes; i++)
         assert_int_equal(memory[i], 0);
     memset(memory, 1, bytes);
@@ -73,6 +74,8 @@ static void mapped_pages_are_zero_and_writable_to_the_end(void **state)
     mem_unmap(NULL, bytes);
     assert_null(mem_map(SIZE_MAX / 2, false));
     assert_null(mem_map(SIZE_MAX, false));
+    assert_null(mem_map(SIZE_MAX / 2, true));
+    assert_null(mem_map(SIZE_MAX, true));
 }
 
 static void a_copied_text_ends_in_nul(void **state)
