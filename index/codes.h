@@ -1,7 +1,7 @@
 /* codes.h - 8-bit codes of vectors, and distances between them.
  *
  * Each vector has its own affine scale (locally adaptive, as in LVQ, Aguerrebere et al. 2023):
- * component i is about mid + step * (code[i] - 128). A row is one run of whole cache lines:
+ * component i is about mid + step * (code[i] - 128). A row is one run of bytes:
  *
  *   code[dim] | zeros | struct code_tail (the last 16 bytes)
  *
@@ -31,7 +31,7 @@ static_assert((uint64_t)VINDEX_DIM_MAX * 128 * 128 <= INT32_MAX, "sums of centre
 struct code_shape {
     enum vmetric metric;
     uint32_t dim;
-    uint32_t row_bytes; /* a multiple of KERNEL_ALIGN */
+    uint32_t row_bytes; /* a multiple of KERNEL_ROW_ALIGN */
 };
 struct code_shape code_shape(enum vmetric metric, uint32_t dim);
 
@@ -42,7 +42,7 @@ struct code_query {
     int32_t sum;
     uint32_t sum2;
     float total;   /* the sum of all components */
-    int8_t *codes; /* row_bytes, KERNEL_ALIGN aligned; not used by l1 */
+    int8_t *codes; /* code_query_bytes(), KERNEL_ALIGN aligned; not used by l1 */
     float *values; /* dim; used by l1 alone */
 };
 /* Bytes a code_query's arrays take for a shape, and how to lay them out in such a block. */

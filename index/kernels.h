@@ -14,17 +14,18 @@
 
 enum {
     KERNEL_DIM_MAX = 65535,
-    KERNEL_ALIGN = 64, /* of code rows and code queries; their length is a multiple of it */
-    KERNEL_TILE = 4,   /* rows of a dot_tile() */
-    KERNEL_GROUP = 64, /* rows of group_sums() */
+    KERNEL_ALIGN = 64,     /* of code queries, which are padded with zeros to a multiple of it */
+    KERNEL_ROW_ALIGN = 16, /* of code rows; their length is a multiple of it */
+    KERNEL_TILE = 4,       /* rows of a dot_tile() */
+    KERNEL_GROUP = 64,     /* rows of group_sums() */
     KERNEL_TABLE_MAX = 127,
 };
 static_assert((uint64_t)KERNEL_DIM_MAX * 255 * 128 <= INT32_MAX, "a sum of code products fits");
 
 struct kernels {
     const char *name;
-    /* out[r] = sum of rows[r][i] * query[i]; `bytes` is a multiple of KERNEL_ALIGN and all
-     * pointers are so aligned. */
+    /* out[r] = sum of rows[r][i] * query[i] over `bytes`, the length of a row. Nothing behind a
+     * row is read. */
     void (*dot_rows)(const int8_t *query, size_t bytes, const uint8_t *const *rows, size_t count,
                      int32_t *out);
     int32_t (*dot_row)(const int8_t *query, const uint8_t *row, size_t bytes);

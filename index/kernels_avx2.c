@@ -37,11 +37,14 @@ static inline float sum_f32(__m256 v)
 static int32_t dot_row(const int8_t *query, const uint8_t *row, size_t bytes)
 {
     __m256i a = _mm256_setzero_si256(), b = a;
+    size_t i = 0;
 
-    for (size_t i = 0; i < bytes; i += 32) {
+    for (; i + 32 <= bytes; i += 32) {
         a = _mm256_add_epi32(a, _mm256_madd_epi16(load_u8(row + i), load_s8(query + i)));
         b = _mm256_add_epi32(b, _mm256_madd_epi16(load_u8(row + i + 16), load_s8(query + i + 16)));
     }
+    if (i < bytes)
+        a = _mm256_add_epi32(a, _mm256_madd_epi16(load_u8(row + i), load_s8(query + i)));
     return sum_i32(_mm256_add_epi32(a, b));
 }
 

@@ -10,17 +10,28 @@ static inline __m512i load_i(const void *p)
     return _mm512_load_si512(p);
 }
 
+/* The lanes of the last, partial 64 bytes of a row. */
+static inline __mmask64 row_tail(size_t bytes)
+{
+    return ((__mmask64)1 << bytes % 64) - 1;
+}
+
 static int32_t dot_row(const int8_t *query, const uint8_t *row, size_t bytes)
 {
     __m512i a = _mm512_setzero_si512(), b = _mm512_setzero_si512();
     size_t i = 0;
 
     for (; i + 128 <= bytes; i += 128) {
-        a = _mm512_dpbusd_epi32(a, load_i(row + i), load_i(query + i));
-        b = _mm512_dpbusd_epi32(b, load_i(row + i + 64), load_i(query + i + 64));
+        a = _mm512_dpbusd_epi32(a, _mm512_loadu_si512(row + i), load_i(query + i));
+        b = _mm512_dpbusd_epi32(b, _mm512_loadu_si512(row + i + 64), load_i(query + i + 64));
+    }
+    if (i + 64 <= bytes) {
+        a = _mm512_dpbusd_epi32(a, _mm512_loadu_si512(row + i), load_i(query + i));
+        i += 64;
     }
     if (i < bytes)
-        a = _mm512_dpbusd_epi32(a, load_i(row + i), load_i(query + i));
+        b = _mm512_dpbusd_epi32(b, _mm512_maskz_loadu_epi8(row_tail(bytes), row + i),
+                                load_i(query + i));
     return _mm512_reduce_add_epi32(_mm512_add_epi32(a, b));
 }
 
@@ -38,15 +49,24 @@ static inline __m128i sums_of_four(__m512i a, __m512i b, __m512i c, __m512i d)
 static inline __m128i dot_four(const int8_t *query, size_t bytes, const uint8_t *r0,
                                const uint8_t *r1, const uint8_t *r2, const uint8_t *r3)
 {
-    __m512i a = _mm512_setzero_si512(), b = a, c = a, d = a;
+    __m512i a = _mm512_setzero_si512(), b = a, c = a, d = a, q;
+    size_t i = 0;
 
-    for (size_t i = 0; i < bytes; i += 64) {
-        __m512i q = load_i(query + i);
+    for (; i + 64 <= bytes; i += 64) {
+        q = load_i(query + i);
+        a = _mm512_dpbusd_epi32(a, _mm512_loadu_si512(r0 + i), q);
+        b = _mm512_dpbusd_epi32(b, _mm512_loadu_si512(r1 + i), q);
+        c = _mm512_dpbusd_epi32(c, _mm512_loadu_si512(r2 + i), q);
+        d = _mm512_dpbusd_epi32(d, _mm512_loadu_si512(r3 + i), q);
+    }
+    if (i < bytes) {
+        __mmask64 m = row_tail(bytes);
 
-        a = _mm512_dpbusd_epi32(a, load_i(r0 + i), q);
-        b = _mm512_dpbusd_epi32(b, load_i(r1 + i), q);
-        c = _mm512_dpbusd_epi32(c, load_i(r2 + i), q);
-        d = _mm512_dpbusd_epi32(d, load_i(r3 + i), q);
+        q = load_i(query + i);
+        a = _mm512_dpbusd_epi32(a, _mm512_maskz_loadu_epi8(m, r0 + i), q);
+        b = _mm512_dpbusd_epi32(b, _mm512_maskz_loadu_epi8(m, r1 + i), q);
+        c = _mm512_dpbusd_epi32(c, _mm512_maskz_loadu_epi8(m, r2 + i), q);
+        d = _mm512_dpbusd_epi32(d, _mm512_maskz_loadu_epi8(m, r3 + i), q);
     }
     return sums_of_four(a, b, c, d);
 }

@@ -15,6 +15,7 @@ enum {
     SCAN_SPARE = 32,        /* a scan on codes re-ranks 2 k + SCAN_SPARE */
     RERANK_SPARE_MIN = 8,   /* a walk re-ranks k + max(ef / 4, RERANK_SPARE_MIN) at first */
     SCAN_PER_WALK = 2,      /* rows scanned in the time of one distance of a walk */
+    RERANK_DOUBT = 2,       /* see rerank() */
     FULL_AHEAD = 2,         /* full vectors prefetched ahead while re-ranking */
     FULL_SCAN_AHEAD = 4,    /* and while the rows of a bitmap are scanned */
     COST_SAMPLE_EVERY = 16, /* searches per look at the clock */
@@ -232,22 +233,29 @@ static enum walk_end scan_full(struct walk *w, const float *query)
 }
 
 /* Offers candidates, which are in order, to scratch->best by their full vectors: the first `depth`,
- * and as many more as it takes to fill it. Only who is current counts, asked after
- * all was collected: so the old and the new row of one document are never both in an answer. */
+ * and as many more as it takes to fill it. It ends before that where codes would have to be wrong
+ * by RERANK_DOUBT times as much as the worst so far for one to get in. Only who is current counts,
+ * asked after all was collected: so the old and the new row of one document are never both in an
+ * answer. */
 static void rerank(struct walk *w, const float *query, const struct cands *from, uint32_t depth)
 {
     const struct vindex *v = w->v;
     struct cands *best = &w->scratch->best;
+    float wrong = 0;
 
     for (uint32_t i = 0; i < from->count && (i < depth || best->count < best->cap); i++) {
         uint32_t slot = from->items[i].slot;
-        float key;
+        float key, code = from->items[i].key;
 
+        if (best->count == best->cap && !best->heap &&
+            code - RERANK_DOUBT * wrong > best->items[best->count - 1].key)
+            break;
         if (i + FULL_AHEAD < from->count && i + FULL_AHEAD < depth)
             prefetch_full(v, from->items[i + FULL_AHEAD].slot);
         if (!walk_accepts(w, slot))
             continue;
         key = full_key(&v->shape, w->k, query, vindex_vector(v, slot));
+        wrong = fabsf(key - code) > wrong ? fabsf(key - code) : wrong;
         w->stats.distances++;
         if (cands_wants(best, key, slot) && slots_current(v->options.slots, slot))
             (void)cands_put(best, key, slot);

@@ -62,15 +62,17 @@ static void compare_floats(const struct kernels *k, uint32_t dim)
     free(row);
 }
 
+/* Rows begin at every multiple of KERNEL_ROW_ALIGN, and nothing behind the last one is read. */
 static void compare_codes(const struct kernels *k, uint32_t dim, bool extremes)
 {
-    size_t bytes = code_shape(VMETRIC_DOT, dim).row_bytes;
-    int8_t *query = aligned_alloc(KERNEL_ALIGN, bytes);
-    uint8_t *block = aligned_alloc(KERNEL_ALIGN, bytes * ROWS);
+    struct code_shape shape = code_shape(VMETRIC_DOT, dim);
+    size_t bytes = shape.row_bytes;
+    int8_t *query = aligned_alloc(KERNEL_ALIGN, code_query_bytes(&shape));
+    uint8_t *block = aligned_alloc(KERNEL_ROW_ALIGN, bytes * ROWS);
     const uint8_t *rows[ROWS];
     int32_t out[ROWS];
 
-    memset(query, 0, bytes);
+    memset(query, 0, code_query_bytes(&shape));
     for (uint32_t i = 0; i < dim; i++)
         query[i] = extremes ? -128 : (int8_t)mix();
     for (size_t i = 0; i < bytes * ROWS; i++)
@@ -78,6 +80,7 @@ static void compare_codes(const struct kernels *k, uint32_t dim, bool extremes)
     for (uint32_t r = 0; r < ROWS; r++)
         rows[r] = block + r * bytes;
     for (uint32_t count = 1; count <= ROWS; count++) {
+        memset(out, 0x5a, sizeof(out));
         k->dot_rows(query, bytes, rows, count, out);
         for (uint32_t r = 0; r < count; r++) {
             int32_t twin = kernels_scalar.dot_row(query, rows[r], bytes);
@@ -85,9 +88,30 @@ static void compare_codes(const struct kernels *k, uint32_t dim, bool extremes)
             assert_int_equal(out[r], twin);
             assert_int_equal(k->dot_row(query, rows[r], bytes), twin);
         }
+        for (uint32_t r = count; r < ROWS; r++)
+            assert_int_equal(out[r], 0x5a5a5a5a);
     }
     free(query);
     free(block);
+}
+
+/* A row touches as many lines wherever it lies as it does at the beginning of one. */
+static void rows_touch_no_more_lines_than_they_need(void **unused)
+{
+    (void)unused;
+    for (uint32_t i = 0; i < DIMS_ALL + COUNT_OF(large); i++) {
+        uint32_t bytes = code_shape(VMETRIC_L2, dim_at(i)).row_bytes;
+
+        assert_true(bytes >= dim_at(i) + sizeof(struct code_tail));
+        assert_int_equal(bytes % KERNEL_ROW_ALIGN, 0);
+        for (uint64_t row = 0; row < 8; row++) {
+            uint64_t first = row * bytes / KERNEL_ALIGN,
+                     last = ((row + 1) * bytes - 1) / KERNEL_ALIGN;
+
+            assert_true(last - first < (bytes + KERNEL_ALIGN - 1) / KERNEL_ALIGN);
+        }
+    }
+    assert_int_equal(code_shape(VMETRIC_COSINE, 384).row_bytes, 400);
 }
 
 static void every_set_agrees_with_its_scalar_twin(void **unused)
@@ -120,7 +144,7 @@ struct side {
 static struct side side_make(const struct code_shape *shape, float offset, float spread)
 {
     struct side s = {malloc(shape->dim * sizeof(float)),
-                     aligned_alloc(KERNEL_ALIGN, shape->row_bytes)};
+                     aligned_alloc(KERNEL_ROW_ALIGN, shape->row_bytes)};
 
     for (uint32_t i = 0; i < shape->dim; i++)
         s.vector[i] = offset + spread * uniform();
@@ -218,6 +242,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_set_agrees_with_its_scalar_twin),
+        cmocka_unit_test(rows_touch_no_more_lines_than_they_need),
         cmocka_unit_test(keys_of_codes_are_near_those_of_vectors),
         cmocka_unit_test(keys_are_never_nan),
         cmocka_unit_test(a_constant_vector_is_coded_exactly),
