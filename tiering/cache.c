@@ -24,6 +24,8 @@ status cache_open(const struct cache_options *options, struct cache **out, struc
     c->store = options->store;
     c->clock = options->clock;
     c->bytes_max = options->bytes_max;
+    c->seen = options->seen;
+    c->seen_arg = options->seen_arg;
     c->gets_max = options->gets_max > 0 ? options->gets_max : GETS_MAX;
     c->wave_bytes_max = options->wave_bytes_max > 0 ? options->wave_bytes_max : WAVE_BYTES_MAX;
     objstore_retry_budget_init(&c->budget);
@@ -91,7 +93,11 @@ static void count_one(const struct call *call, const struct cache_want *w)
         counts->hits++;
     else if (counts != NULL)
         counts->misses++;
-    if (a == NULL || w->class == CACHE_SCAN)
+    if (w->class == CACHE_SCAN)
+        return;
+    if (call->cache->seen != NULL)
+        call->cache->seen(call->cache->seen_arg, w);
+    if (a == NULL)
         return;
     if (w->hit)
         a->hits++;

@@ -41,6 +41,7 @@ enum {
 };
 
 struct cache;
+struct cache_want;
 struct cache_options {
     struct objstore *store;
     struct clock *clock;
@@ -48,6 +49,10 @@ struct cache_options {
     uint64_t bytes_max;
     uint32_t gets_max;       /* in flight, of all reads; 0: 64 */
     uint64_t wave_bytes_max; /* in flight, of all reads; 0: 256 MiB */
+    /* Told of each block that is asked for and may stay, hit or not: traces. Under the cache's
+     * lock, must not wait. NULL: nobody. */
+    void (*seen)(void *arg, const struct cache_want *want);
+    void *seen_arg;
 };
 NODISCARD
 status cache_open(const struct cache_options *options, struct cache **out, struct err *err);

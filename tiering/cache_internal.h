@@ -86,6 +86,8 @@ struct cache {
     struct cache_flight *flights; /* all, by next_flight */
     uint32_t out;                 /* requests under way */
     uint64_t out_bytes, flying_bytes;
+    void (*seen)(void *arg, const struct cache_want *want);
+    void *seen_arg;
     struct cache_hedge hedge;
     struct breaker breaker;
     uint64_t throttled_until_ns;
