@@ -6,7 +6,7 @@
 
 A query is a row drawn at random (by a Zipf law over rows in random order with --zipf) and noise of a tenth of its length; each tenth asks for payload, each
 hundredth for vectors, each thousandth is exact or a page of the list. What is resident is looked at ten times a second. Ends with 1 when it was ever more than
-cache_bytes and --fixed-part bytes; a collection that is less than ten times the cache is refused.
+cache_bytes and --fixed-part bytes beside it; a collection that is less than ten times the cache is refused.
 """
 import argparse
 import os
@@ -23,7 +23,7 @@ from bucketed import Metrics
 from support import Gone, resident_bytes
 
 TOP = 10
-FIXED_PART = 96 << 20
+PROCESS, WAVE = 24 * 10 ** 6, 10 * 10 ** 6  # docs/s3only.md, "Memory"
 
 
 class Watch:
@@ -138,8 +138,9 @@ def main():
     parser.add_argument("--directory", action="store_true", help="a directory as the bucket")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--cache-bytes", type=int, default=16 << 20)
-    parser.add_argument("--fixed-part", type=int, default=FIXED_PART)
+    parser.add_argument("--fixed-part", type=int, help="bytes; else 24 MB and 10 MB a client")
     args = parser.parse_args()
+    args.fixed_part = args.fixed_part or PROCESS + WAVE * args.clients
     print(f"seed {args.seed}")
     os.makedirs(args.folder, exist_ok=True)
     settings = [f"storage.cache_bytes={args.cache_bytes}"]
