@@ -2,13 +2,21 @@
  *
  * Ids a filter names are asked for; else the order of ids is walked and each row asked, which ends
  * soon where many match. When the walk has asked many rows in vain all are read once, in the order
- * in which they lie, and the first of those that match are kept. */
+ * in which they lie, and the first of those that match are kept. Where payload indexes say which
+ * rows match a walk reads nothing but ids, and so goes further; where these are few it does not
+ * begin. */
 #include "node/cold_reads.h"
 #include "node/select.h"
 
 #include <stdlib.h>
 
-enum { PAGE_MIN = 64, PAGE_MAX = 4096, WALKED_MIN = 512, WALKED_EACH = 8 };
+enum {
+    PAGE_MIN = 64,
+    PAGE_MAX = 4096,
+    WALKED_MIN = 512,
+    WALKED_EACH = 8,
+    WALKED_BY_IDS = 16384, /* at least, where no row is asked */
+};
 
 bool cold_asks_vectors(const struct filter *f)
 {
@@ -31,6 +39,7 @@ struct finding {
     size_t count;
     struct docid after;
     bool has_after;
+    struct cold_matches *known; /* which rows match; NULL: they are asked */
 };
 
 static status no_memory(struct finding *f)
@@ -51,6 +60,8 @@ static bool matches(const struct finding *f, const struct cold_row *row)
 {
     const struct filter_row asked = {&row->id, row->payload, vectors_of_row(f, row)};
 
+    if (f->known != NULL)
+        return cold_matches_has(f->known, row->segment, row->ordinal);
     return f->filter == NULL || filter_match(f->filter, &asked);
 }
 
@@ -113,7 +124,7 @@ static status take_page(struct finding *f, struct cold_row *rows, uint32_t count
 {
     status st = ST_OK;
 
-    if (f->filter != NULL && count > 0)
+    if (f->filter != NULL && f->known == NULL && count > 0)
         st = cold_set_rows_at(f->r->set, rows, count, COLD_PAYLOAD, vectors_asked(f), &f->r->terms,
                               page, &f->r->stats, f->err);
     for (uint32_t i = 0; st == ST_OK && i < count && f->count < f->max; i++) {
@@ -175,12 +186,32 @@ static status walk_page(struct finding *f, uint32_t size, uint32_t *seen)
     return st;
 }
 
+/* How many rows a walk may ask, or only meet. */
+static size_t walked_most(const struct finding *f)
+{
+    size_t most = WALKED_MIN + WALKED_EACH * f->max;
+
+    if (f->known == NULL)
+        return most;
+    if (cold_matches_count(f->known) < WALKED_MIN)
+        return 0;
+    return most > WALKED_BY_IDS ? most : WALKED_BY_IDS;
+}
+
+static uint32_t page_size(const struct finding *f)
+{
+    size_t left = f->max - f->count;
+
+    if (f->known != NULL && left < PAGE_MAX / 4)
+        left = PAGE_MAX / 4;
+    return left < PAGE_MIN ? PAGE_MIN : left > PAGE_MAX ? PAGE_MAX : (uint32_t)left;
+}
+
 /* *more: many were asked and too few of them matched. */
 static status walk(struct finding *f, bool *more)
 {
-    size_t bound = WALKED_MIN + WALKED_EACH * f->max;
-    size_t left = f->max - f->count;
-    uint32_t size = left < PAGE_MIN ? PAGE_MIN : left > PAGE_MAX ? PAGE_MAX : (uint32_t)left;
+    size_t bound = walked_most(f);
+    uint32_t size = page_size(f);
     size_t walked = 0;
     uint32_t seen = 0;
     status st = ST_OK;
@@ -289,13 +320,16 @@ status cold_first(struct cold_reads *r, const struct filter *filter, const struc
         f.rows = arena_zero(arena, f.max * sizeof *f.rows);
         if (f.rows == NULL)
             return no_memory(&f);
-        if (from != NULL)
+        if (f.filter != NULL)
+            st = cold_set_matches(r->set, f.filter, &r->terms, &r->stats, &f.known, err);
+        if (st == ST_OK && from != NULL)
             st = take_from(&f);
         if (st == ST_OK && f.count < f.max)
             st = walk(&f, &more);
         if (st == ST_OK && more)
             st = read_all(&f);
     }
+    cold_matches_drop(f.known);
     *out = f.rows;
     *count = f.count;
     return st;

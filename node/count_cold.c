@@ -139,6 +139,29 @@ static status count_row(void *arg, const struct cold_row *row, struct err *err)
     return ST_OK;
 }
 
+static bool head_is_empty(struct collection *c)
+{
+    return slots_live_count(c->slots) == 0 && tombstones_count(c) == 0;
+}
+
+/* Where the head has nothing, and indexes say which rows match. *done: it was so all the time. */
+static status count_by_indexes(struct cold_reads *r, const struct filter *filter, uint64_t *out,
+                               bool *done, struct err *err)
+{
+    struct cold_matches *matches = NULL;
+    status st = ST_OK;
+
+    *done = false;
+    if (head_is_empty(r->c))
+        st = cold_set_matches(r->set, filter, &r->terms, &r->stats, &matches, err);
+    if (st == ST_OK && matches != NULL && head_is_empty(r->c)) {
+        *out = cold_matches_count(matches);
+        *done = true;
+    }
+    cold_matches_drop(matches);
+    return st;
+}
+
 static status count_matching(struct cold_reads *r, const struct filter *filter,
                              const struct read_limits *limits, struct arena *arena, uint64_t *out,
                              struct err *err)
@@ -147,8 +170,12 @@ static status count_matching(struct cold_reads *r, const struct filter *filter,
     struct matching m = {0};
     struct selected selected;
     struct epoch_guard guard;
-    status st = cold_seen_begin(r, arena, &m.seen, err);
+    bool done;
+    status st = count_by_indexes(r, filter, out, &done, err);
 
+    if (st != ST_OK || done)
+        return st;
+    st = cold_seen_begin(r, arena, &m.seen, err);
     if (st == ST_OK)
         st = cold_set_each(r->set, filter, 0, 0, &r->terms, count_row, &m, &r->stats, err);
     if (st != ST_OK)

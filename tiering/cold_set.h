@@ -131,6 +131,18 @@ status cold_set_each(struct cold_set *s, const struct filter *filter, unsigned w
                      uint64_t vectors, const struct cold_terms *terms, cold_row_fn *fn, void *arg,
                      struct cold_stats *stats, struct err *err);
 
+/* --- rows that match --- */
+/* Which rows of the set a filter lets through, where payload indexes say so of every segment, or
+ * what was asked before does: NULL where they do not. Who is newer is not asked. */
+struct cold_matches;
+NODISCARD
+status cold_set_matches(struct cold_set *s, const struct filter *filter,
+                        const struct cold_terms *terms, struct cold_stats *stats,
+                        struct cold_matches **out, struct err *err);
+void cold_matches_drop(struct cold_matches *m); /* accepts NULL */
+uint64_t cold_matches_count(const struct cold_matches *m);
+bool cold_matches_has(const struct cold_matches *m, uint32_t segment, uint32_t ordinal);
+
 /* --- the cache by hand --- */
 NODISCARD
 status cold_set_warm(struct cold_set *s, const struct cold_terms *terms, uint64_t *bytes,
