@@ -7,13 +7,14 @@
 uint64_t cold_rows_now(struct collection *c)
 {
     struct cold_set *set = NULL;
-    uint64_t rows;
+    uint64_t rows, doubled;
 
     if (!cold_is(c) || cold_hold(c, &set, NULL) != ST_OK || set == NULL)
         return 0;
     rows = cold_set_rows(set);
     cold_set_drop(set);
-    return rows;
+    doubled = atomic_load(&c->cold->doubled);
+    return rows > doubled ? rows - doubled : 0;
 }
 
 void node_cold_state(struct collection *c, struct node_cold_state *out)

@@ -138,6 +138,25 @@ static uint64_t lowest_floor(struct cold *cold)
     return lowest;
 }
 
+void cold_count_doubled(struct collection *c)
+{
+    uint64_t floor = c->cold->set.floor; /* this thread alone changes it */
+    uint32_t end = c->slots != NULL ? slots_end(c->slots) : 0;
+    uint32_t count = 0;
+
+    for (uint32_t slot = 0; slot < end && floor > c->cold->given_up_lsn;) {
+        struct epoch_guard guard = epoch_enter(c->node->epoch);
+
+        for (uint32_t looked = 0; slot < end && looked < HEAD_SLICE_LOOK; slot++, looked++) {
+            struct row row;
+
+            count += row_at(c, slot, floor, &row);
+        }
+        epoch_leave(c->node->epoch, guard);
+    }
+    atomic_store(&c->cold->doubled, count);
+}
+
 /* The applier may replace or delete the row at this moment: one after the other, and only what its
  * id names still is taken out. No record, no tombstone: it is in the set. */
 static uint32_t give_up_slice(struct collection *c, uint32_t *slot, uint32_t end, uint64_t lsn)
@@ -173,6 +192,7 @@ void cold_give_up_turn(struct collection *c)
         rows += give_up_slice(c, &slot, end, lsn);
     tombstones_give_up(c, lsn);
     cold->given_up_lsn = lsn;
+    cold_count_doubled(c);
     if (rows == 0)
         return;
     atomic_store(&cold->repair, true);

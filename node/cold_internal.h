@@ -34,6 +34,7 @@ struct cold {
     _Atomic bool open_wanted; /* the root may name another manifest */
     _Atomic bool undecided;   /* since the start no try to open it came to an end */
     _Atomic bool repair;      /* rows were given up and are dead still */
+    _Atomic uint32_t doubled; /* rows of the head that the set has, too: not given up yet; about */
     _Atomic bool checkpoint;  /* one is to be written all the same: of rows the log has not */
     _Atomic bool leaving;     /* it is to be RAM's: no writes any more */
     _Atomic bool left;        /* another takes its place */
@@ -101,6 +102,7 @@ status cold_check_floor(struct collection *c, uint64_t floor, struct err *err);
 void cold_count_head(struct collection *c,
                      uint64_t log_bytes); /* it was loaded: for the next fold */
 void cold_give_up_turn(struct collection *c);
+void cold_count_doubled(struct collection *c); /* the publish thread's; there is another floor */
 NODISCARD
 status cold_settle_log(struct collection *c, struct err *err);
 uint64_t cold_head_rows(struct collection *c);

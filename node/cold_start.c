@@ -182,6 +182,7 @@ static status open_set(struct collection *c, const struct manifest *m,
     if (cold_floor_of(m) > cold->committed)
         cold->committed = cold_floor_of(m);
     cold->merge_due = merge_due(m);
+    cold_count_doubled(c);
     return ST_OK;
 }
 

@@ -18,9 +18,9 @@ SEED = take_seed()
 SECONDS = 600
 
 
-def run(command, node, folder):
+def run(command, node, folder, cold=False):
     env = {**os.environ, "TIERVEC_URL": f"http://127.0.0.1:{node.port}", "TIERVEC_SEED": str(SEED),
-           "TIERVEC_GRPC_PORT": str(node.grpc_port), "PYTHONDONTWRITEBYTECODE": "1", "NO_PROXY": "127.0.0.1",
+           "TIERVEC_GRPC_PORT": str(node.grpc_port), **({"TIERVEC_EXACT": "1"} if cold else {}), "PYTHONDONTWRITEBYTECODE": "1", "NO_PROXY": "127.0.0.1",
            "no_proxy": "127.0.0.1"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, env=env, cwd=folder, check=False)
     check(done.returncode == 0, f"{command[-1]}:\n{(done.stdout + done.stderr)[-6000:]}")
@@ -39,7 +39,7 @@ def suite(name, passed_min, env=None, by_grpc=False, cold=False):
     python = clients_install.python()
     with Folder("clients") as folder, node_of(folder, env, by_grpc, cold) as node, (Folding(node) if cold else contextlib.nullcontext()):
         said = run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", "--disable-socket",
-                    "--allow-hosts=127.0.0.1", os.path.join(clients_install.CLIENTS, name)], node, str(folder))
+                    "--allow-hosts=127.0.0.1", os.path.join(clients_install.CLIENTS, name)], node, str(folder), cold)
     count = int(said.strip().splitlines()[-1].split(" passed")[0].split()[-1])
     check(count >= passed_min, f"{name}: {count} tests passed, there are {passed_min}")
     print(f"      {name}: {count} tests")

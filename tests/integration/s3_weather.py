@@ -15,6 +15,9 @@ import threading
 import time
 
 
+APART_SECONDS = 3
+
+
 def _with_length(head, length):
     return re.sub(rb"(?im)^content-length:.*\r\n", b"Content-Length: %d\r\n" % length, head, count=1)
 
@@ -53,6 +56,7 @@ class Weather:
         self.relay, self.longest = relay, longest
         self.rng = random.Random(seed)
         self.told = collections.Counter()
+        self.distorted = 0.0
         self.lock = threading.Lock()
         self.wake, self.bad, self.ended = threading.Event(), threading.Event(), False
         self.idle = threading.Event()
@@ -79,6 +83,15 @@ class Weather:
                 return self.rng.random() < p
         return happens
 
+    def _now_and_then(self):
+        """What fails its check is read a second time, and then it is an error: not two within seconds."""
+        now = time.monotonic()
+        with self.lock:
+            if now - self.distorted < APART_SECONDS or self.rng.random() < 0.5:
+                return False
+            self.distorted = now
+        return True
+
     def _flipped(self, head, body):
         if not body:
             return None
@@ -104,11 +117,10 @@ class Weather:
             "lost": lambda: [relay.lose_answers(op=op, key=root, chance=chance(some))],
             "lost roots": lambda: [relay.lose_answers(op="PUT", key=r"/root$", chance=chance(0.7))],
             "truncated": lambda: [relay.truncate(op="GET", chance=chance(some))],
-            # These once: what fails its check is read a second time, and then it is an error.
-            "flipped": lambda: [relay.distort(self._flipped, op="GET", chance=chance(some), times=1)],
-            "short": lambda: [relay.distort(_short, op="GET", chance=chance(some), times=1)],
-            "shifted": lambda: [relay.distort(_shifted, op="GET", chance=chance(some), times=1)],
-            "whole": lambda: [relay.distort(_whole, op="GET", chance=chance(some), times=1)],
+            "flipped": lambda: [relay.distort(self._flipped, op="GET", chance=self._now_and_then)],
+            "short": lambda: [relay.distort(_short, op="GET", chance=self._now_and_then)],
+            "shifted": lambda: [relay.distort(_shifted, op="GET", chance=self._now_and_then)],
+            "whole": lambda: [relay.distort(_whole, op="GET", chance=self._now_and_then)],
             "mixed": lambda: [relay.answer(503, "SlowDown", chance=chance(0.1)), relay.reset(chance=chance(0.1)),
                               relay.lose_answers(chance=chance(0.1)), relay.delay(self._slow, chance=chance(0.1))],
             **{f"away: {how}": lambda how=how: relay.cut(how) for how in ("refuse", "hang_up", "blackhole")},

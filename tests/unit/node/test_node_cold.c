@@ -249,6 +249,7 @@ static void who_holds_the_set_before_misses_nothing(void **state)
     assert_int_equal(cold_hold(c, &first, NULL), ST_OK);
     nhead_folded(c);
     assert_int_equal(nhead_facts(c).live, 20);
+    assert_int_equal(ncount(c), 20); /* no row counts twice for being in both */
     assert_int_equal(nhead_facts(c).past, 1);
     assert_int_equal(cold_hold(c, &second, NULL), ST_OK);
     nput_range(c, 1, 5, 2);
