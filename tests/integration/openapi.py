@@ -67,6 +67,7 @@ def the_node_does_what_its_document_says():
         client.post("/api/v1/collections/pages/insert",
                     {"documents": [{"doc_id": i, "vectors": {"title": [1, i], "body": [1, i, 2]} if i % 3 else {}} for i in range(20)]})
         run_st(folder, node, here, "here", ["--exclude-operation-id", "drop_collection", "--exclude-operation-id", "readonly"])
+        client = node.client()  # the other connection was idle for as long as that took
         # What a collection of named vectors answers fits the document too. Those made by the way are no ids at random any more.
         for c in client.get("/api/v1/collections")["collections"]:
             if c["collection_id"] != pages["collection_id"]:
