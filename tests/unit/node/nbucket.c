@@ -452,11 +452,24 @@ bool nstate_is(struct nworld *w, const char *name, const char *state)
     return is;
 }
 
+/* Writes are told a moment after the phase is shown. */
+static bool writers_know(struct collection *c, const char *phase)
+{
+    bool fenced;
+
+    lock_take(&c->seq.lock);
+    fenced = c->seq.fenced;
+    lock_drop(&c->seq.lock);
+    if (strcmp(phase, "owned") == 0)
+        return !fenced;
+    return fenced || (strcmp(phase, "fenced") != 0 && strcmp(phase, "foreign") != 0);
+}
+
 bool nphase_is(struct nworld *w, const char *name, const char *phase)
 {
     struct collection *c = node_collection_pin(w->node, name, strlen(name));
-    bool is =
-        c != NULL && strcmp(ninfo(c).phase, phase) == 0 && strcmp(ninfo(c).state, "loading") != 0;
+    bool is = c != NULL && strcmp(ninfo(c).phase, phase) == 0 &&
+              strcmp(ninfo(c).state, "loading") != 0 && writers_know(c, phase);
 
     node_collection_unpin(c);
     return is;

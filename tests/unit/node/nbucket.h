@@ -82,6 +82,7 @@ void nhas_range(struct collection *c, uint64_t first, uint64_t last, uint32_t ve
 bool nconfirmed(struct collection *c);
 /* By name each time: a collection that is loaded anew is another one. */
 bool nstate_is(struct nworld *w, const char *name, const char *state);
+/* And writers are told so. */
 bool nphase_is(struct nworld *w, const char *name, const char *phase);
 unsigned nfault(struct nworld *w, struct objstore_fault f);
 /* All letters of the collection; the range is asked for first. */

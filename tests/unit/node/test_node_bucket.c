@@ -387,13 +387,13 @@ static void a_second_node_does_not_disturb_the_first(void **state)
     nworld_open(&b);
     cb = npin(&b, "docs");
     nhas_range(cb, 1, 100, 1);
-    neventually(strcmp(ninfo(cb).phase, "foreign") == 0);
+    neventually(nphase_is(&b, "docs", "foreign"));
     neventually(is_denied_by(cb, "node-a"));
     node_collection_unpin(cb);
     nworld_close(&b);
     nworld_open(&b); /* now from its own disk: still not ours */
     cb = npin(&b, "docs");
-    neventually(strcmp(ninfo(cb).phase, "foreign") == 0);
+    neventually(nphase_is(&b, "docs", "foreign"));
     assert_int_equal(nput(cb, 500, 1, &err), ST_DENIED);
     node_collection_unpin(cb);
     nworld_close(&b);
@@ -418,7 +418,7 @@ static void a_second_node_does_not_disturb_the_first(void **state)
     nhas_range(cb, 121, 130, 0);
 
     objstore_faults_clear(a.bucket);
-    neventually(strcmp(ninfo(ca).phase, "fenced") == 0);
+    neventually(nphase_is(&a, "docs", "fenced"));
     assert_int_equal(nput(ca, 131, 1, &err), ST_DENIED);
     neventually(ninfo(ca).dlq == 1);
     node_collection_unpin(ca);
