@@ -24,7 +24,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { TOP_K = 10, RAM_BEST = 200 /* rows by code, as a query has them */ };
+enum { TOP_K = 10, RAM_BEST = 150 /* rows by code, as a query has them */ };
 
 struct ram { /* a segment without a cache: its bytes, and its codes in groups as a cache has them */
     struct buf bytes;

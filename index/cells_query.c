@@ -207,12 +207,6 @@ static void take_group(struct cells_query *q, const float *est, uint32_t from, u
                        float base, uint32_t first, bool (*keep)(void *arg, uint32_t position),
                        void *keep_arg)
 {
-    float least = INFINITY;
-
-    for (uint32_t i = from; i < to; i++)
-        least = est[i] < least ? est[i] : least;
-    if (q->best_count == q->best_max && least + base > q->best[0].estimate)
-        return;
     for (uint32_t i = from; i < to; i++) {
         struct cells_best in = {est[i] + base, first + i};
 
@@ -234,10 +228,11 @@ void cells_query_best_groups(struct cells_query *q, uint32_t coarse, uint32_t fi
     for (uint32_t g = from / KERNEL_GROUP * KERNEL_GROUP; g < end && q->best_max > 0;
          g += KERNEL_GROUP) {
         uint32_t here = rows - g < KERNEL_GROUP ? rows - g : KERNEL_GROUP;
+        float least = rabitq_estimate_group(q->tables, codes + g * bytes, here, est);
 
-        rabitq_estimate_group(q->tables, codes + g * bytes, here, est);
-        take_group(q, est, from > g ? from - g : 0, end - g < here ? end - g : here,
-                   q->base[coarse], first + g, keep, keep_arg);
+        if (q->best_count < q->best_max || least + q->base[coarse] <= q->best[0].estimate)
+            take_group(q, est, from > g ? from - g : 0, end - g < here ? end - g : here,
+                       q->base[coarse], first + g, keep, keep_arg);
     }
 }
 

@@ -42,6 +42,10 @@ struct kernels {
      * transposed: byte i of row r at group[i * rows + r]. rows <= KERNEL_GROUP. */
     void (*group_sums)(const uint8_t *tables, size_t bytes, const uint8_t *group, size_t rows,
                        uint32_t *out);
+    /* out[r] = b + a * (base + scale * that sum), +infinity where this is not finite; a and b of
+     * each row are floats behind the bytes: all a, then all b. Returns the least. */
+    float (*group_estimates)(const uint8_t *tables, size_t bytes, const uint8_t *group, size_t rows,
+                             float base, float scale, float *out);
     /* out[r * count + p] = <rows[r], point p>, points lying one behind the other. */
     void (*dot_tile)(const float *const rows[KERNEL_TILE], const float *points, size_t dim,
                      size_t count, float *out);

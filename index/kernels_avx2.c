@@ -2,6 +2,7 @@
  * would saturate. Float tails are done one by one. */
 #include "index/kernels.h"
 
+#include <float.h>
 #include <immintrin.h>
 #include <math.h>
 #include <string.h>
@@ -191,6 +192,26 @@ static void group_sums(const uint8_t *tables, size_t bytes, const uint8_t *group
         }
 }
 
+static float group_estimates(const uint8_t *tables, size_t bytes, const uint8_t *group, size_t rows,
+                             float base, float scale, float *out)
+{
+    const uint8_t *factors = group + bytes * rows;
+    uint32_t sums[KERNEL_GROUP];
+    float least = INFINITY;
+
+    group_sums(tables, bytes, group, rows, sums);
+    for (size_t r = 0; r < rows; r++) {
+        float a, b, est;
+
+        memcpy(&a, factors + 4 * r, sizeof(a));
+        memcpy(&b, factors + 4 * (rows + r), sizeof(b));
+        est = b + a * (base + scale * (float)sums[r]);
+        out[r] = fabsf(est) <= FLT_MAX ? est : INFINITY;
+        least = out[r] < least ? out[r] : least;
+    }
+    return least;
+}
+
 static inline __m256 abs_ps(__m256 v)
 {
     return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v);
@@ -292,6 +313,7 @@ const struct kernels kernels_avx2 = {
     .l1_row = l1_row,
     .code_dots = code_dots,
     .group_sums = group_sums,
+    .group_estimates = group_estimates,
     .dot_tile = dot_tile,
     .dot_f32 = dot_f32,
     .l2_f32 = l2_f32,

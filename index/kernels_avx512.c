@@ -2,7 +2,9 @@
  * mask, so nothing beyond them is touched. */
 #include "index/kernels.h"
 
+#include <float.h>
 #include <immintrin.h>
+#include <math.h>
 #include <string.h>
 
 static inline __m512i load_i(const void *p)
@@ -177,7 +179,7 @@ static void group_sums(const uint8_t *tables, size_t bytes, const uint8_t *group
 {
     enum { WHOLE = 256 }; /* bytes whose sums fit 16 bits */
     const __mmask64 m = rows >= 64 ? ~(__mmask64)0 : ((__mmask64)1 << rows) - 1;
-    const __m512i nibble = _mm512_set1_epi8(15), byte = _mm512_set1_epi16(255);
+    const __m512i nibble = _mm512_set1_epi8(15);
 
     memset(out, 0, rows * sizeof(*out));
     for (size_t from = 0; from < bytes; from += WHOLE) {
@@ -193,16 +195,40 @@ static void group_sums(const uint8_t *tables, size_t bytes, const uint8_t *group
                                                _mm512_and_si512(_mm512_srli_epi16(v, 4), nibble));
             __m512i both = _mm512_add_epi8(low, high);
 
-            even = _mm512_add_epi16(even, _mm512_and_si512(both, byte));
+            even = _mm512_add_epi16(even, both); /* with 256 times those of odd rows */
             odd = _mm512_add_epi16(odd, _mm512_srli_epi16(both, 8));
         }
-        store_sums(even, odd, rows, out);
+        store_sums(_mm512_sub_epi16(even, _mm512_slli_epi16(odd, 8)), odd, rows, out);
     }
 }
 
 static inline __mmask16 tail_mask(size_t left)
 {
     return (__mmask16)((1u << left) - 1u);
+}
+
+static float group_estimates(const uint8_t *tables, size_t bytes, const uint8_t *group, size_t rows,
+                             float base, float scale, float *out)
+{
+    const uint8_t *as = group + bytes * rows, *bs = as + 4 * rows;
+    const __m512 infinity = _mm512_set1_ps(INFINITY), most = _mm512_set1_ps(FLT_MAX);
+    uint32_t sums[KERNEL_GROUP];
+    __m512 least = infinity;
+
+    group_sums(tables, bytes, group, rows, sums);
+    for (size_t r = 0; r < rows; r += 16) {
+        __mmask16 m = rows - r >= 16 ? (__mmask16)0xffff : tail_mask(rows - r);
+        __m512 sum = _mm512_cvtepu32_ps(_mm512_maskz_loadu_epi32(m, sums + r));
+        __m512 a = _mm512_maskz_loadu_ps(m, as + 4 * r), b = _mm512_maskz_loadu_ps(m, bs + 4 * r);
+        __m512 dot = _mm512_fmadd_ps(sum, _mm512_set1_ps(scale), _mm512_set1_ps(base));
+        __m512 est = _mm512_fmadd_ps(a, dot, b);
+
+        est = _mm512_mask_mov_ps(infinity, _mm512_cmp_ps_mask(_mm512_abs_ps(est), most, _CMP_LE_OQ),
+                                 est);
+        _mm512_mask_storeu_ps(out + r, m, est);
+        least = _mm512_mask_min_ps(least, m, least, est);
+    }
+    return _mm512_reduce_min_ps(least);
 }
 
 static float l1_row(const float *query, const uint8_t *row, float mid, float step, size_t dim)
@@ -353,6 +379,7 @@ const struct kernels kernels_avx512 = {
     .l1_row = l1_row,
     .code_dots = code_dots,
     .group_sums = group_sums,
+    .group_estimates = group_estimates,
     .dot_tile = dot_tile,
     .dot_f32 = dot_f32,
     .l2_f32 = l2_f32,

@@ -1,6 +1,10 @@
 #include "index/kernels.h"
 
+#include "base/bytes.h"
+
+#include <float.h>
 #include <math.h>
+#include <string.h>
 
 static int32_t dot_row(const int8_t *query, const uint8_t *row, size_t bytes)
 {
@@ -59,6 +63,32 @@ static void group_sums(const uint8_t *tables, size_t bytes, const uint8_t *group
         }
 }
 
+static float le_f32(const uint8_t *at)
+{
+    uint32_t bits = le_u32(at);
+    float v;
+
+    memcpy(&v, &bits, sizeof(v));
+    return v;
+}
+
+static float group_estimates(const uint8_t *tables, size_t bytes, const uint8_t *group, size_t rows,
+                             float base, float scale, float *out)
+{
+    const uint8_t *factors = group + bytes * rows;
+    uint32_t sums[KERNEL_GROUP];
+    float least = INFINITY;
+
+    group_sums(tables, bytes, group, rows, sums);
+    for (size_t r = 0; r < rows; r++) {
+        float a = le_f32(factors + 4 * r), b = le_f32(factors + 4 * (rows + r));
+        float est = b + a * (base + scale * (float)sums[r]);
+        out[r] = fabsf(est) <= FLT_MAX ? est : INFINITY;
+        least = out[r] < least ? out[r] : least;
+    }
+    return least;
+}
+
 static float dot_f32(const float *a, const float *b, size_t dim)
 {
     float sum = 0;
@@ -101,6 +131,7 @@ const struct kernels kernels_scalar = {
     .l1_row = l1_row,
     .code_dots = code_dots,
     .group_sums = group_sums,
+    .group_estimates = group_estimates,
     .dot_tile = dot_tile,
     .dot_f32 = dot_f32,
     .l2_f32 = l2_f32,

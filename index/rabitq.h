@@ -54,8 +54,8 @@ status rabitq_tables_create(const struct rabitq_query *q, struct rabitq_shape sh
                             struct rabitq_tables **out, struct err *err);
 void rabitq_tables_destroy(struct rabitq_tables *t); /* accepts NULL */
 /* Estimates of rows of the group that begins `codes`, as rabitq_estimate() has them but for the
- * tables' rounding to 7 bits. rows <= KERNEL_GROUP. */
-void rabitq_estimate_group(const struct rabitq_tables *t, const uint8_t *codes, size_t rows,
-                           float *out);
+ * tables' rounding to 7 bits. rows <= KERNEL_GROUP. Returns the least. */
+float rabitq_estimate_group(const struct rabitq_tables *t, const uint8_t *codes, size_t rows,
+                            float *out);
 
 #endif

@@ -6,7 +6,6 @@
 #include "base/bytes.h"
 #include "base/mem.h"
 
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -113,17 +112,8 @@ void rabitq_tables_destroy(struct rabitq_tables *t)
     mem_free(t);
 }
 
-void rabitq_estimate_group(const struct rabitq_tables *t, const uint8_t *codes, size_t rows,
-                           float *out)
+float rabitq_estimate_group(const struct rabitq_tables *t, const uint8_t *codes, size_t rows,
+                            float *out)
 {
-    const uint8_t *factors = codes + rows * t->bytes;
-    uint32_t sums[KERNEL_GROUP];
-
-    kernels_get()->group_sums(t->tables, t->bytes, codes, rows, sums);
-    for (size_t r = 0; r < rows; r++) {
-        float a = le_f32(factors + 4 * r), b = le_f32(factors + 4 * (rows + r));
-        float est = b + a * (t->base + t->scale * (float)sums[r]);
-
-        out[r] = fabsf(est) <= FLT_MAX ? est : INFINITY;
-    }
+    return kernels_get()->group_estimates(t->tables, t->bytes, codes, rows, t->base, t->scale, out);
 }

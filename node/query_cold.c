@@ -169,7 +169,10 @@ static status take_nearest(struct cold_query_run *run)
                                      .id = hits[i].id,
                                      .lsn = hits[i].lsn,
                                      .segment = hits[i].segment,
-                                     .ordinal = hits[i].ordinal};
+                                     .ordinal = hits[i].ordinal,
+                                     .placed = true,
+                                     .field = ask.field,
+                                     .position = hits[i].position};
 
         if (q->ask_without || !ids_have(q->without, q->without_count, &row.id))
             add(run, &row, key_distance((enum vmetric)q->field->metric, hits[i].key));

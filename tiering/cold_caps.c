@@ -11,7 +11,7 @@ enum {
     SMALL_ROWS = 50000,
     REST_GETS = 4,          /* payload of the usual answer */
     REST_BYTES = 64 * 1024, /* of one */
-    ALSO_ROWS = 150,
+    ALSO_ROWS = 100,
 };
 
 static uint32_t wanted(const struct cold_run *r)

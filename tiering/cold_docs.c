@@ -16,6 +16,7 @@ struct rest {
     struct cold_set *set;
     struct cold_row *rows;
     unsigned what;
+    bool names; /* ids are told, not held against rows */
     uint64_t vectors;
     const struct cold_terms *terms;
     struct arena *arena;
@@ -189,6 +190,14 @@ bool cold_copy_id(struct arena *arena, struct docid *id)
     return id->kind != DOCID_BYTES || copy_slice(arena, id->bytes, &id->bytes);
 }
 
+/* Where a vector of a field but the first lies a query has found out. */
+static bool is_placed(const struct cold_row *row, const struct cold_segment *s, int position)
+{
+    const struct cold_field *f = &s->footer.fields[position];
+
+    return row->placed && f->field == row->field && row->position < f->rows;
+}
+
 /* Vectors of fields but the first: where they are is known now. */
 static void note_positions(struct rest *r, const struct piece *piece,
                            const struct cold_payload_row *row)
@@ -199,7 +208,7 @@ static void note_positions(struct rest *r, const struct piece *piece,
         int position = s->position_of[place];
 
         if ((r->vectors >> place & 1) == 0 || position <= 0 ||
-            row->positions[position] == UINT32_MAX)
+            row->positions[position] == UINT32_MAX || is_placed(&r->rows[piece->row], s, position))
             continue;
         r->later[r->later_count++] = (struct piece){.row = piece->row,
                                                     .ordinal = piece->ordinal,
@@ -212,11 +221,26 @@ static void note_positions(struct rest *r, const struct piece *piece,
     }
 }
 
+static status name_row(struct rest *r, const struct piece *piece, const struct docid *id,
+                       uint64_t lsn, struct err *err)
+{
+    struct cold_row *out = &r->rows[piece->row];
+
+    if (lsn != out->lsn)
+        return err_set(err, ST_CORRUPT, "row %" PRIu32 " is another than its record says",
+                       piece->ordinal);
+    out->id = *id;
+    out->found = cold_copy_id(r->arena, &out->id);
+    return out->found ? ST_OK : no_memory(err);
+}
+
 static status take_row(struct rest *r, const struct piece *piece,
                        const struct cold_payload_row *row, struct err *err)
 {
     struct cold_row *out = &r->rows[piece->row];
 
+    if (r->names)
+        return name_row(r, piece, &row->id, row->lsn, err);
     if (row->lsn != out->lsn || !docid_equal(&row->id, &out->id))
         return err_set(err, ST_CORRUPT, "row %" PRIu32 " is another than its index says",
                        piece->ordinal);
@@ -288,6 +312,20 @@ static status take_pieces(struct rest *r, struct err *err)
     return st;
 }
 
+static void plan_vector(struct rest *r, size_t index, uint16_t place, uint16_t position,
+                        uint32_t first)
+{
+    r->pieces[r->count++] =
+        (struct piece){.row = index,
+                       .ordinal = r->rows[index].ordinal,
+                       .place = place,
+                       .span = {.segment = r->set->members[r->rows[index].segment].segment,
+                                .kind = COLD_VECTORS,
+                                .position = position,
+                                .first = first,
+                                .count = 1}};
+}
+
 static void plan_row(struct rest *r, size_t index)
 {
     const struct cold_row *row = &r->rows[index];
@@ -299,13 +337,12 @@ static void plan_row(struct rest *r, size_t index)
 
         if ((r->vectors >> place & 1) == 0 || position < 0)
             continue;
-        payload = payload || position > 0;
         if (position == 0 && row->ordinal < s->footer.fields[0].rows)
-            r->pieces[r->count++] = (struct piece){
-                .row = index,
-                .ordinal = row->ordinal,
-                .place = place,
-                .span = {.segment = s, .kind = COLD_VECTORS, .first = row->ordinal, .count = 1}};
+            plan_vector(r, index, place, (uint16_t)position, row->ordinal);
+        else if (is_placed(row, s, position))
+            plan_vector(r, index, place, (uint16_t)position, row->position);
+        else
+            payload = payload || position > 0;
     }
     if (payload)
         r->pieces[r->count++] =
@@ -422,4 +459,82 @@ status cold_set_get(struct cold_set *s, const struct docid *ids, size_t count, u
     }
     mem_free(where);
     return st == ST_OK ? fill_rows(&r, count, err) : st;
+}
+
+/* --- names --- */
+enum { NAME_BYTES = 64 * 1024 }; /* of a payload block that is read for a name */
+
+static status match_name(void *arg, const struct docid *id, uint32_t ordinal, uint64_t lsn,
+                         struct err *err)
+{
+    struct rest *r = arg;
+    status st = ST_OK;
+
+    for (const struct piece *p = r->at; st == ST_OK && p < r->end; p++)
+        if (p->ordinal == ordinal)
+            st = name_row(r, p, id, lsn, err);
+    return st;
+}
+
+/* A block that cannot be had, or is not as it should be, names nobody. */
+static status take_names(struct rest *r, struct err *err)
+{
+    status st = ST_OK;
+
+    for (size_t i = 0, next; st != ST_NOMEM && i < r->count; i = next) {
+        const struct piece *p = &r->pieces[i];
+        const struct cache_want *want = &r->wants[p->want];
+
+        for (next = i + 1; next < r->count && r->pieces[next].want == p->want;)
+            next++;
+        r->at = p;
+        r->end = r->pieces + next;
+        if (want->st != ST_OK)
+            continue;
+        if (p->span.kind == COLD_ID_BLOCK)
+            st = cold_id_each(&p->span.segment->footer, p->span.first, want->body, match_name, r,
+                              err);
+        else
+            st = take_block(r, want->body, err);
+    }
+    return st == ST_NOMEM ? st : ST_OK;
+}
+
+status cold_name_rows(struct cold_set *s, struct cold_row *rows, const uint32_t *places,
+                      size_t count, const struct cold_terms *terms, struct arena *arena,
+                      struct cold_stats *stats, status *read, struct err *err)
+{
+    struct rest r = {
+        .set = s, .rows = rows, .names = true, .terms = terms, .arena = arena, .stats = stats};
+    status st = ST_OK;
+
+    r.pieces = mem_alloc_array(count + 1, sizeof *r.pieces);
+    r.wants = mem_alloc_array(2 * count + 1, sizeof *r.wants);
+    r.ordinals = mem_alloc_array(count + 1, sizeof *r.ordinals);
+    buf_init(&r.unpacked, COLD_PAYLOAD_BLOCK_BYTES_MAX);
+    if (r.pieces == NULL || r.wants == NULL || r.ordinals == NULL)
+        st = no_memory(err);
+    for (size_t i = 0; st == ST_OK && i < count; i++) {
+        const struct cold_segment *segment = s->members[rows[i].segment].segment;
+        const uint32_t block = cold_payload_block(&segment->footer, rows[i].ordinal);
+        struct cold_span span = {.segment = segment, .kind = COLD_PAYLOAD_BLOCK, .first = block};
+        uint64_t offset, bytes;
+
+        cold_payload_range(&segment->footer, block, &offset, &bytes);
+        if (bytes > NAME_BYTES)
+            span =
+                (struct cold_span){.segment = segment, .kind = COLD_ID_BLOCK, .first = places[i]};
+        r.pieces[r.count++] = (struct piece){.row = i, .ordinal = rows[i].ordinal, .span = span};
+        rows[i].found = false;
+    }
+    if (st == ST_OK) {
+        *read = read_pieces(&r, err);
+        st = r.want_count > 0 ? take_names(&r, err) : ST_OK;
+        cache_give_back(s->cache, r.wants, r.want_count);
+    }
+    buf_free(&r.unpacked);
+    mem_free(r.ordinals);
+    mem_free(r.wants);
+    mem_free(r.pieces);
+    return st;
 }

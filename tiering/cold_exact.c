@@ -69,7 +69,7 @@ static void take(struct exact *e, const struct cold_span *span, struct slice rec
         if (!cold_run_wants(r, key))
             continue;
         cold_record_at(f, span->position, span->first, records, i, &record);
-        cold_run_offer(r, e->part, &record, key);
+        cold_run_offer(r, e->part, &record, span->first + i, key);
     }
 }
 

@@ -129,6 +129,14 @@ status cold_find(struct cold_set *s, const struct docid *ids, size_t count,
                  const struct cold_terms *terms, struct cold_where *where, struct cold_stats *stats,
                  struct err *err);
 
+/* Ids of rows that stand in no record, by segment and ordinal: one wave, of payload blocks (the
+ * rest of the answer asks for them anyway), or of places[i], blocks of the id index, where payload
+ * is large. rows[i].found: it is named. *read: what came of reading. */
+NODISCARD
+status cold_name_rows(struct cold_set *s, struct cold_row *rows, const uint32_t *places,
+                      size_t count, const struct cold_terms *terms, struct arena *arena,
+                      struct cold_stats *stats, status *read, struct err *err);
+
 /* --- filters --- */
 /* Which rows of a segment a filter lets through, by ordinal; dead ones may be among them. */
 struct cold_selection {

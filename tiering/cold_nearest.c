@@ -37,11 +37,13 @@ static void push(struct cold_run *r, const struct cold_nearest *in)
     heap[at] = *in;
 }
 
-void cold_run_offer(struct cold_run *r, uint32_t part, const struct cold_record *record, float key)
+void cold_run_offer(struct cold_run *r, uint32_t part, const struct cold_record *record,
+                    uint32_t position, float key)
 {
     struct cold_nearest in = {.key = key,
                               .part = part,
                               .ordinal = record->ordinal,
+                              .position = position,
                               .lsn = record->lsn,
                               .id = record->id,
                               .placed = record->id_is_hash,
@@ -68,7 +70,7 @@ void cold_run_row(struct cold_run *r, uint32_t part, const struct cold_span *spa
     cold_record_at(f, span->position, span->first, body, position - span->first, &record);
     cells_keys(r->parts[part].query, position, record.code, f->fields[span->position].record_bytes,
                1, &key);
-    cold_run_offer(r, part, &record, key);
+    cold_run_offer(r, part, &record, position, key);
 }
 
 void cold_run_span(struct cold_run *r, uint32_t part, const struct cold_span *span,
@@ -89,7 +91,7 @@ void cold_run_span(struct cold_run *r, uint32_t part, const struct cold_span *sp
             if (!cold_run_wants(r, keys[i]))
                 continue;
             cold_record_at(f, span->position, span->first, body, at + i, &record);
-            cold_run_offer(r, part, &record, keys[i]);
+            cold_run_offer(r, part, &record, span->first + at + i, keys[i]);
         }
     }
 }
@@ -105,82 +107,60 @@ status cold_run_judge(struct cold_run *r, status st)
 }
 
 /* --- ids that stand in no record --- */
-struct placing {
-    struct cold_run *r;
-    struct cold_nearest *row;
-    bool found;
-};
-
-static status match_place(void *arg, const struct docid *id, uint32_t ordinal, uint64_t lsn,
-                          struct err *err)
+/* Those of rows [from, to). A row whose block cannot be had, or knows no such row, stays as it is.
+ */
+static status name_rows(struct cold_run *r, uint32_t from, uint32_t to, struct err *err)
 {
-    struct placing *p = arg;
+    struct cold_row *rows = mem_zero_array(to - from + 1, sizeof *rows);
+    uint32_t *places = mem_alloc_array(to - from + 1, sizeof *places);
+    size_t count = 0, at = 0;
+    status st = ST_OK, read = ST_OK;
 
-    (void)lsn;
-    if (ordinal != p->row->ordinal)
-        return ST_OK;
-    p->row->id = *id;
-    p->found = true;
-    return cold_copy_id(p->r->arena, &p->row->id)
-               ? ST_OK
-               : err_set(err, ST_NOMEM, "out of memory for the ids of an answer");
-}
+    if (rows == NULL || places == NULL)
+        st = err_set(err, ST_NOMEM, "out of memory for the ids of an answer");
+    for (uint32_t i = from; st == ST_OK && i < to; i++) {
+        const struct cold_nearest *row = &r->heap[i];
 
-/* A row whose block cannot be had, or knows no such row, goes. */
-static status place_one(struct cold_run *r, struct cold_nearest *row, const struct cold_span *span,
-                        const struct cache_want *want, struct err *err)
-{
-    struct placing p = {.r = r, .row = row};
-    status st = want->st;
-
-    if (st == ST_OK)
-        st = cold_id_each(&span->segment->footer, span->first, want->body, match_place, &p, err);
-    if (st == ST_NOMEM)
-        return st;
-    row->placed = st != ST_OK || !p.found;
-    r->partial = r->partial || row->placed;
-    return ST_OK;
-}
-
-static status place_all(struct cold_run *r, uint32_t placed, struct err *err)
-{
-    struct cold_span *spans = mem_zero_array(placed, sizeof *spans);
-    struct cache_want *wants = mem_zero_array(placed, sizeof *wants);
-    uint32_t count = 0, kept = 0;
-    status st = ST_OK;
-
-    if (spans == NULL || wants == NULL) {
-        mem_free(spans);
-        mem_free(wants);
-        return err_set(err, ST_NOMEM, "out of memory for the ids of an answer");
-    }
-    for (uint32_t i = 0; i < r->heap_count; i++) {
-        const struct cold_part *p = &r->parts[r->heap[i].part];
-
-        if (!r->heap[i].placed)
+        if (!row->placed)
             continue;
-        spans[count] = (struct cold_span){
-            .segment = p->m->segment, .kind = COLD_ID_BLOCK, .first = r->heap[i].place};
-        cold_want(&spans[count], false, &wants[count]);
-        count++;
+        places[count] = row->place;
+        rows[count++] = (struct cold_row){
+            .lsn = row->lsn, .segment = r->parts[row->part].member, .ordinal = row->ordinal};
     }
-    st = cold_run_judge(r, cold_read(r->set, r->terms, wants, count, r->stats, err));
-    for (uint32_t i = 0, w = 0; st == ST_OK && i < r->heap_count; i++) {
+    if (st == ST_OK && count > 0)
+        st = cold_name_rows(r->set, rows, places, count, r->terms, r->arena, r->stats, &read, err);
+    if (st == ST_OK)
+        st = cold_run_judge(r, read);
+    for (uint32_t i = from; st == ST_OK && i < to; i++) {
         struct cold_nearest *row = &r->heap[i];
 
-        if (row->placed) {
-            st = place_one(r, row, &spans[w], &wants[w], err);
-            w++;
-            if (row->placed || cold_newer_than(r->terms, &row->id, row->lsn))
-                continue;
-        }
-        r->heap[kept++] = *row;
+        if (!row->placed)
+            continue;
+        row->placed = !rows[at].found;
+        row->id = rows[at++].id;
     }
-    r->heap_count = kept;
-    cache_give_back(r->set->cache, wants, count);
-    mem_free(spans);
-    mem_free(wants);
+    mem_free(rows);
+    mem_free(places);
     return st;
+}
+
+/* Rows [from, *to) that have names now: those that are known newer go, and those without a name.
+ * What follows moves up. */
+static void leave_out(struct cold_run *r, const bool *asked, uint32_t from, uint32_t *to)
+{
+    uint32_t kept = from, end = *to;
+
+    for (uint32_t i = from; i < end; i++) {
+        const struct cold_nearest *row = &r->heap[i];
+
+        r->partial = r->partial || row->placed;
+        if (!row->placed && !(asked[i - from] && cold_newer_than(r->terms, &row->id, row->lsn)))
+            r->heap[kept++] = *row;
+    }
+    *to = kept;
+    for (uint32_t i = end; i < r->heap_count; i++)
+        r->heap[kept++] = r->heap[i];
+    r->heap_count = kept;
 }
 
 static int by_key(const void *a, const void *b)
@@ -225,17 +205,86 @@ static void once_an_id(struct cold_run *r)
     r->heap_count = kept;
 }
 
-status cold_run_finish(struct cold_run *r, struct cold_hit **hits, uint32_t *count, struct err *err)
+static int by_hash(const void *a, const void *b)
 {
-    uint32_t placed = 0;
-    struct cold_hit *out;
-    status st;
+    const uint64_t *x = a, *y = b;
 
-    for (uint32_t i = 0; i < r->heap_count; i++)
-        placed += r->heap[i].placed;
-    st = placed > 0 ? place_all(r, placed, err) : ST_OK;
+    return *x < *y ? -1 : *x > *y;
+}
+
+/* Ids among the first `count` rows. */
+static status count_ids(const struct cold_run *r, uint32_t count, uint32_t *ids, struct err *err)
+{
+    uint64_t *hashes;
+
+    *ids = count;
+    if (r->part_count == 1 || count == 0)
+        return ST_OK;
+    hashes = mem_alloc_array(count, sizeof *hashes);
+    if (hashes == NULL)
+        return err_set(err, ST_NOMEM, "out of memory for the ids of an answer");
+    for (uint32_t i = 0; i < count; i++) {
+        struct docid id = id_of(&r->heap[i]);
+
+        hashes[i] = docid_hash(&id);
+    }
+    qsort(hashes, count, sizeof *hashes, by_hash);
+    *ids = 1;
+    for (uint32_t i = 1; i < count; i++)
+        *ids += hashes[i] != hashes[i - 1];
+    mem_free(hashes);
+    return ST_OK;
+}
+
+/* The nearest rows get their names, and more of them as long as there are fewer ids than wanted. */
+static status settle(struct cold_run *r, uint32_t *ids, struct err *err)
+{
+    const uint32_t wanted = r->query->limit - r->query->spare;
+    bool *asked = mem_alloc_array((size_t)r->heap_count + 1, sizeof *asked);
+    uint32_t settled = 0;
+    status st =
+        asked != NULL ? ST_OK : err_set(err, ST_NOMEM, "out of memory for the ids of an answer");
+
+    *ids = 0;
+    while (st == ST_OK && *ids < wanted && settled < r->heap_count) {
+        uint32_t left = r->heap_count - settled;
+        uint32_t to = settled + (wanted - *ids < left ? wanted - *ids : left);
+
+        for (uint32_t i = settled; i < to; i++)
+            asked[i - settled] = r->heap[i].placed;
+        st = name_rows(r, settled, to, err);
+        if (st != ST_OK)
+            break;
+        leave_out(r, asked, settled, &to);
+        settled = to;
+        st = count_ids(r, settled, ids, err);
+    }
+    mem_free(asked);
     if (st != ST_OK)
         return st;
+    for (uint32_t i = settled; i < r->heap_count; i++) /* what has a name may be newer than those */
+        if (!r->heap[i].placed)
+            r->heap[settled++] = r->heap[i];
+    r->heap_count = settled;
+    return ST_OK;
+}
+
+status cold_run_finish(struct cold_run *r, struct cold_hit **hits, uint32_t *count, struct err *err)
+{
+    bool full = r->heap_count == r->heap_max && r->heap_max < r->rows;
+    struct cold_hit *out;
+    uint32_t ids;
+    status st;
+
+    r->budget.gets += r->kept.gets; /* names come with what the rest of the answer needs */
+    r->budget.bytes += r->kept.bytes;
+    r->kept = (struct cache_budget){0};
+    if (r->heap_count > 1)
+        qsort(r->heap, r->heap_count, sizeof *r->heap, by_key);
+    st = settle(r, &ids, err);
+    if (st != ST_OK)
+        return st;
+    r->came_short = full && ids < r->query->limit - r->query->spare;
     if (r->part_count > 1)
         once_an_id(r);
     qsort(r->heap, r->heap_count, sizeof *r->heap, by_key);
@@ -249,7 +298,8 @@ status cold_run_finish(struct cold_run *r, struct cold_hit **hits, uint32_t *cou
                                    .lsn = row->lsn,
                                    .key = row->key,
                                    .segment = p->member,
-                                   .ordinal = row->ordinal};
+                                   .ordinal = row->ordinal,
+                                   .position = row->position};
         if (row->inside && !cold_copy_id(r->arena, &out[i].id))
             out = NULL;
     }

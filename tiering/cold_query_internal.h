@@ -15,7 +15,7 @@ struct cold_part { /* a segment that has vectors of the field */
 };
 struct cold_nearest { /* a row */
     float key;
-    uint32_t part, ordinal;
+    uint32_t part, ordinal, position;
     uint64_t lsn;
     struct docid id; /* bytes are the arena's, or with `inside` those of id_bytes */
     bool inside;
@@ -38,7 +38,8 @@ struct cold_run {
     struct cold_nearest *heap; /* the farthest on top */
     uint32_t heap_max, heap_count;
     bool partial;
-    uint32_t done; /* ranges that were read */
+    bool came_short; /* more rows were read than kept, and too few of these counted */
+    uint32_t done;   /* ranges that were read */
 };
 
 /* Not dead, and let through by the filter. */
@@ -59,7 +60,8 @@ static inline bool cold_run_wants(const struct cold_run *r, float key)
 {
     return r->heap_count < r->heap_max || key < r->heap[0].key;
 }
-void cold_run_offer(struct cold_run *r, uint32_t part, const struct cold_record *record, float key);
+void cold_run_offer(struct cold_run *r, uint32_t part, const struct cold_record *record,
+                    uint32_t position, float key);
 /* Rows of a span of records: all, or one. */
 void cold_run_row(struct cold_run *r, uint32_t part, const struct cold_span *span,
                   struct slice body, uint32_t position);

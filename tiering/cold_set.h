@@ -76,8 +76,8 @@ struct cold_query {
 struct cold_hit {
     struct docid id; /* bytes in the arena */
     uint64_t lsn;
-    float key;                 /* codes.h: smaller is nearer */
-    uint32_t segment, ordinal; /* for cold_rows_at() */
+    float key;                           /* codes.h: smaller is nearer */
+    uint32_t segment, ordinal, position; /* for cold_set_rows_at() */
 };
 struct cold_stats { /* of one call */
     uint32_t gets, waves;
@@ -99,6 +99,9 @@ struct cold_row {
     struct slice external_id, payload; /* arena */
     const float **vectors; /* by position in the collection's list; NULL: not there, not asked */
     uint32_t segment, ordinal;
+    bool placed; /* its vector of `field` (id) is at `position`: where a query has found it */
+    uint16_t field;
+    uint32_t position;
 };
 enum { COLD_PAYLOAD = 1 }; /* what; vectors by the mask */
 /* Rows by id: two waves, and a third where vectors of fields but the first are asked for. Absent
@@ -108,7 +111,9 @@ status cold_set_get(struct cold_set *s, const struct docid *ids, size_t count, u
                     uint64_t vectors, const struct cold_terms *terms, struct arena *arena,
                     struct cold_row *out, struct cold_stats *stats, struct err *err);
 /* The rest of rows whose segment and ordinal are known (rows[i].segment, .ordinal; id and lsn are
- * filled already): one wave, or two as above. found = false: something newer came meanwhile. */
+ * filled already): one wave, or two as above; one where the only vectors asked for are of the
+ * first field and of the one that rows say a position of. found = false: something newer came
+ * meanwhile. */
 NODISCARD
 status cold_set_rows_at(struct cold_set *s, struct cold_row *rows, size_t count, unsigned what,
                         uint64_t vectors, const struct cold_terms *terms, struct arena *arena,

@@ -119,6 +119,37 @@ static void compare_groups(const struct kernels *k, size_t bytes, bool extremes)
     free(group);
 }
 
+/* Factors that are not finite, and sets of kernels beside the scalar one. */
+static void compare_group_estimates(const struct kernels *k, size_t bytes)
+{
+    uint8_t *tables = malloc(32 * bytes), *group = malloc(KERNEL_GROUP * (bytes + 8));
+    float want[KERNEL_GROUP], got[KERNEL_GROUP], huge = FLT_MAX, least;
+
+    for (size_t i = 0; i < 32 * bytes; i++)
+        tables[i] = (uint8_t)(mix() % (KERNEL_TABLE_MAX + 1));
+    for (size_t rows = 1; rows <= KERNEL_GROUP; rows += 3) {
+        uint8_t *at = group + (KERNEL_GROUP - rows) * (bytes + 8);
+
+        for (size_t i = 0; i < rows * bytes; i++)
+            at[i] = (uint8_t)mix();
+        for (size_t i = 0; i < 2 * rows; i++) {
+            float f = i == rows / 2 ? huge : uniform();
+
+            memcpy(at + rows * bytes + 4 * i, &f, sizeof(f));
+        }
+        least = kernels_scalar.group_estimates(tables, bytes, at, rows, 1.5f, 0.25f, want);
+        assert_true(fabsf(k->group_estimates(tables, bytes, at, rows, 1.5f, 0.25f, got) - least) <=
+                        1e-4f * (fabsf(least) + 100 * (float)bytes) ||
+                    isinf(least));
+        for (size_t r = 0; r < rows; r++)
+            assert_true(r == rows / 2 ? isinf(got[r]) == isinf(want[r])
+                                      : fabsf(got[r] - want[r]) <=
+                                            1e-5f * (100 * (float)bytes + fabsf(want[r])));
+    }
+    free(tables);
+    free(group);
+}
+
 static void every_kernel_agrees_with_its_scalar_twin(void **unused)
 {
     const char *best = kernels_get()->name;
@@ -132,6 +163,7 @@ static void every_kernel_agrees_with_its_scalar_twin(void **unused)
         for (size_t d = 0; d < COUNT_OF(dims); d += 3) {
             compare_groups(kernels_get(), (dims[d] + 7) / 8, false);
             compare_groups(kernels_get(), (dims[d] + 7) / 8, true);
+            compare_group_estimates(kernels_get(), (dims[d] + 7) / 8);
         }
         for (size_t d = 0; d < COUNT_OF(dims); d++) {
             for (size_t b = 0; b < COUNT_OF(widths); b++) {
@@ -366,9 +398,9 @@ static void groups_estimate_what_the_page_says(void **unused)
             }
             assert_int_equal(rabitq_tables_create(b.query, b.shape, &t, NULL), ST_OK);
             rabitq_group(b.shape, codes, ROWS, scratch);
-            rabitq_estimate_group(t, codes, KERNEL_GROUP, got);
-            rabitq_estimate_group(t, codes + KERNEL_GROUP * bytes, ROWS - KERNEL_GROUP,
-                                  got + KERNEL_GROUP);
+            (void)rabitq_estimate_group(t, codes, KERNEL_GROUP, got);
+            (void)rabitq_estimate_group(t, codes + KERNEL_GROUP * bytes, ROWS - KERNEL_GROUP,
+                                        got + KERNEL_GROUP);
             for (size_t r = 0; r < ROWS; r++)
                 if (fabs((double)got[r] - want[r]) > may[r])
                     fail_msg("dim %u, %u bits, row %zu: %g is not %g (may %g)", some[d], widths[w],

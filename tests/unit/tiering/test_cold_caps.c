@@ -231,6 +231,48 @@ static void the_rest_is_read_in_the_gets_that_are_left(void **unused)
     world_close(&w);
 }
 
+/* Where they lie a query has found: no payload has to be read first. */
+static void vectors_of_the_field_that_was_asked_come_with_the_payload(void **unused)
+{
+    struct cold_terms terms = world_terms();
+    struct cold_stats stats = {0};
+    struct cold_world w;
+    struct asking a;
+    struct cold_hit *hits;
+    bool partial;
+
+    (void)unused;
+    world_open(&w,
+               &(struct cold_world_options){.segments = 2, .rows = 2000, .dim = 40, .seed = seed});
+    asking_begin(&a, &w);
+    draw(&a, 5);
+    a.query.field = w.fields[1].id;
+    assert_int_equal(
+        cold_set_query(a.set, &a.query, &terms, &a.arena, &hits, &a.count, &partial, &stats, NULL),
+        ST_OK);
+    assert_int_equal(a.count, TOP_K);
+    for (int placed = 0; placed < 2; placed++) {
+        stats = (struct cold_stats){0};
+        (void)cold_set_unload(a.set);
+        for (uint32_t i = 0; i < a.count; i++)
+            a.rows[i] = (struct cold_row){.id = hits[i].id,
+                                          .lsn = hits[i].lsn,
+                                          .segment = hits[i].segment,
+                                          .ordinal = hits[i].ordinal,
+                                          .placed = placed,
+                                          .field = w.fields[1].id,
+                                          .position = hits[i].position};
+        assert_int_equal(cold_set_rows_at(a.set, a.rows, a.count, COLD_PAYLOAD, 3, &terms, &a.arena,
+                                          &stats, NULL),
+                         ST_OK);
+        for (uint32_t i = 0; i < a.count; i++)
+            world_check_row(&w, &a.rows[i], COLD_PAYLOAD, 3);
+        assert_int_equal(stats.waves, placed ? 1 : 2);
+    }
+    asking_end(&a);
+    world_close(&w);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -238,6 +280,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_is_in_the_cache_costs_nothing),
         cmocka_unit_test(who_asks_again_takes_from_what_is_left),
         cmocka_unit_test(the_rest_is_read_in_the_gets_that_are_left),
+        cmocka_unit_test(vectors_of_the_field_that_was_asked_come_with_the_payload),
     };
 
     if (argc > 1)

@@ -496,6 +496,44 @@ static void what_is_known_newer_does_not_count(void **unused)
     world_close(&w);
 }
 
+/* All but one in sixteen of those whose ids stand in no record: more are kept than are wanted, and
+ * still too few of them count. */
+static bool newer_most_long_ones(void *arg, const struct docid *id, uint64_t lsn)
+{
+    (void)arg;
+    (void)lsn;
+    return id->kind != DOCID_BYTES || id->bytes.bytes <= COLD_ID_INLINE_MAX ||
+           docid_hash(id) % 16 != 0;
+}
+
+static void who_comes_short_asks_again_wider(void **unused)
+{
+    struct cold_world w;
+    struct asking a;
+    struct cold_set *set;
+    uint32_t all;
+
+    (void)unused;
+    world_open(
+        &w,
+        &(struct cold_world_options){
+            .segments = 1, .rows = 6000, .dim = 8, .seed = seed, .mixed_ids = true, .fields = 1});
+    set = world_set(&w, NULL);
+    asking_begin(&a, &w, set);
+    a.terms.newer = newer_most_long_ones;
+    for (uint32_t n = 0; n < 4; n++) {
+        draw_query(&a, n);
+        assert_int_equal(ask(&a), ST_OK);
+        free(truths(&a, NULL, &all));
+        assert_in_range(all, TOP_K, 1000);
+        assert_int_equal(a.count, TOP_K);
+        assert_true(judged(&a, NULL) >= 0.9);
+    }
+    asking_end(&a);
+    cold_set_drop(set);
+    world_close(&w);
+}
+
 static void limits_at_their_ends(void **unused)
 {
     static const uint32_t limits[] = {0, 1, 50, 300, 5000};
@@ -734,6 +772,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(segments_answer_together),
         cmocka_unit_test(exact_is_right_to_the_last_bit),
         cmocka_unit_test(what_is_known_newer_does_not_count),
+        cmocka_unit_test(who_comes_short_asks_again_wider),
         cmocka_unit_test(limits_at_their_ends),
         cmocka_unit_test(without_the_bucket_the_status_says_so),
         cmocka_unit_test(what_cannot_be_read_makes_an_answer_partial),
