@@ -16,7 +16,7 @@ enum {
 
 static uint32_t wanted(const struct cold_run *r)
 {
-    return r->query->limit - r->query->spare;
+    return (r->query->limit - r->query->spare) * r->wider;
 }
 
 static double times_usual(const struct cold_run *r)

@@ -269,13 +269,26 @@ static status settle(struct cold_run *r, uint32_t *ids, struct err *err)
     return ST_OK;
 }
 
+/* Where most of what is near is known newer, more has to be looked at than usual. */
+static bool may_widen(const struct cold_run *r, uint32_t wanted)
+{
+    enum { WIDEST = 64 };
+    uint64_t may = 0;
+
+    for (uint32_t i = 0; i < r->part_count; i++)
+        may += r->parts[i].selection != NULL ? r->parts[i].selection->matched
+                                             : r->parts[i].cells->rows;
+    return !r->partial && !r->query->exact && r->wider < WIDEST && may > 4 * (uint64_t)wanted;
+}
+
 status cold_run_finish(struct cold_run *r, struct cold_hit **hits, uint32_t *count, struct err *err)
 {
-    bool full = r->heap_count == r->heap_max && r->heap_max < r->rows;
+    const uint32_t wanted = r->query->limit - r->query->spare;
     struct cold_hit *out;
     uint32_t ids;
     status st;
 
+    r->was_full = r->heap_count == r->heap_max && r->heap_max < r->rows;
     r->budget.gets += r->kept.gets; /* names come with what the rest of the answer needs */
     r->budget.bytes += r->kept.bytes;
     r->kept = (struct cache_budget){0};
@@ -284,7 +297,7 @@ status cold_run_finish(struct cold_run *r, struct cold_hit **hits, uint32_t *cou
     st = settle(r, &ids, err);
     if (st != ST_OK)
         return st;
-    r->came_short = full && ids < r->query->limit - r->query->spare;
+    r->came_short = ids < wanted && (r->was_full || may_widen(r, wanted));
     if (r->part_count > 1)
         once_an_id(r);
     qsort(r->heap, r->heap_count, sizeof *r->heap, by_key);

@@ -126,13 +126,14 @@ static status ask(struct cold_run *r, struct cold_hit **hits, uint32_t *count, s
     return st == ST_OK ? cold_run_finish(r, hits, count, err) : st;
 }
 
-/* Nearly all rows that were kept turned out to be known newer: once more with eight times as many,
- * under caps of its own; what came the first time is in the cache as a rule. */
+/* Nearly all rows that were kept, or read, turned out to be known newer: once more with eight times
+ * as many, under caps of its own; what came the first time is in the cache as a rule. */
 static status keep_more(struct cold_run *r, struct err *err)
 {
     uint64_t more = 8 * (uint64_t)r->heap_max;
 
     mem_free(r->heap);
+    r->wider *= r->was_full ? 1 : 8;
     r->heap_max = (uint32_t)(more < r->rows ? more : r->rows);
     r->heap_count = 0;
     r->done = 0;
@@ -169,6 +170,7 @@ status cold_set_query(struct cold_set *s, const struct cold_query *query,
                          .query = query,
                          .own_terms = *terms,
                          .budget = cold_no_budget(),
+                         .wider = 1,
                          .arena = arena,
                          .stats = stats != NULL ? stats : &own};
     struct cold_hit *found = NULL;

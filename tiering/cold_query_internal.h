@@ -38,7 +38,9 @@ struct cold_run {
     struct cold_nearest *heap; /* the farthest on top */
     uint32_t heap_max, heap_count;
     bool partial;
-    bool came_short; /* more rows were read than kept, and too few of these counted */
+    bool came_short; /* too few of the rows that were kept, or read, counted */
+    bool was_full;   /* there were more than are kept */
+    uint32_t wider;  /* so many times as much is wanted */
     uint32_t done;   /* ranges that were read */
 };
 
