@@ -10,7 +10,7 @@
 
 FOLDER keeps MinIO's objects, the node's directory, queries and answers, so that each step can be run by itself; remove it by hand (8 GB for a
 million rows of 384). Ends with 1 when a gate does not hold: recall@10 of 0.95; 32 GETs and 10 MB a query with footers only, 16 and 1 MB with codes
-resident (the mean, and without hedges, which are 5 % on top); nothing but GETs; 6 MB resident a million rows after a start.
+resident, each query, with hedges; nothing but GETs; 6 MB resident a million rows after a start by the cache's count, a tenth more of the process.
 bench/cold_sets.py makes a million rows of fewer.
 """
 import argparse
@@ -29,7 +29,8 @@ from support import resident_bytes
 
 TOP = 10
 RECALL_MIN, RESIDENT_PER_ROW = 0.95, 6
-HEDGES = 1.05
+LATE = 2  # GETs a relay may see of what is not the query's: a hedge of the one before that was given up, what the node reads by itself
+PAGES = 1.1  # of a process: memory comes in pages, and from a heap
 CAPS = {False: ("footers only", 32, 10e6), True: ("codes resident", 16, 1e6)}
 failed = []
 
@@ -95,7 +96,7 @@ def do_open(kept, args):
         print(f"ready after {ready * 1000:.0f} ms; {state['rows']} rows in {state['segments']} segments; resident {resident / 1e6:.1f} MB, "
               f"with an empty collection {fixed / 1e6:.1f}; bytes a row: {per[0]:.2f} by the cache's count, {per[1]:.2f} of the process")
     gate(per[0] <= RESIDENT_PER_ROW, f"{per[0]:.2f} MB a million rows resident after a start, by the cache's count, at most {RESIDENT_PER_ROW}")
-    gate(per[1] <= RESIDENT_PER_ROW, f"{per[1]:.2f} MB a million rows resident after a start, of the process, at most {RESIDENT_PER_ROW}")
+    gate(per[1] <= RESIDENT_PER_ROW * PAGES, f"{per[1]:.2f} MB a million rows resident after a start, of the process, at most {RESIDENT_PER_ROW} and a tenth")
 
 
 class Asked:
@@ -142,12 +143,13 @@ class Asked:
             others = [r.op for r in seen if r.op != "GET"]
             if others:
                 gate(False, f"nothing but GETs: {others}")
+            seen = [r for r in seen if not r.key.endswith("/root")]  # the node follows its root beside all queries
             gets.append(len(seen))
             sent.append(sum(r.received for r in seen))
         what, most_gets, most_bytes = CAPS[codes]
         print(f"{name:30} GETs {np.mean(gets):.1f}, P99 {np.percentile(gets, 99):.0f}, at most {max(gets)}; "
               f"{np.mean(sent) / 1e6:.3f} MB, P99 {np.percentile(sent, 99) / 1e6:.3f}, at most {max(sent) / 1e6:.3f}", flush=True)
-        gate(np.mean(gets) <= most_gets * HEDGES and np.mean(sent) <= most_bytes * HEDGES, f"{what}: {most_gets} GETs and {most_bytes / 1e6:.0f} MB")
+        gate(max(gets) <= most_gets + LATE and max(sent) <= most_bytes, f"{what}: {most_gets} GETs (and {LATE}) and {most_bytes / 1e6:.0f} MB, each query, hedges too")
 
 
 def do_time(kept, args):
