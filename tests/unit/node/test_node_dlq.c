@@ -340,15 +340,6 @@ static void a_deleted_bucket_is_filled_again(void **state)
     nworld_fini(&w);
 }
 
-static bool is_phase_of(struct nworld *w, const char *phase)
-{
-    struct collection *c = npin(w, "docs");
-    bool is = strcmp(ninfo(c).phase, phase) == 0 && strcmp(ninfo(c).state, "loading") != 0;
-
-    node_collection_unpin(c);
-    return is;
-}
-
 /* a is the owner again, with a letter of ten records: 21 to 28 in version 2, 1 and 2 deleted. */
 static void with_a_tail(struct nworld *a, struct nworld *b, bool b_writes, uint64_t seed)
 {
@@ -371,7 +362,7 @@ static void with_a_tail(struct nworld *a, struct nworld *b, bool b_writes, uint6
     assert_int_equal(ndel(c, 2, NULL), ST_OK);
     b->options.take_ownership = true;
     nworld_open(b);
-    neventually(is_phase_of(b, "owned"));
+    neventually(nphase_is(b, "docs", "owned"));
     if (b_writes) {
         struct collection *cb = npin(b, "docs");
 
@@ -386,7 +377,7 @@ static void with_a_tail(struct nworld *a, struct nworld *b, bool b_writes, uint6
     nworld_close(a);
     a->options.take_ownership = true;
     nworld_open(a);
-    neventually(is_phase_of(a, "owned"));
+    neventually(nphase_is(a, "docs", "owned"));
 }
 
 static void a_tail_is_exported_and_replayed(void **state)
