@@ -63,8 +63,8 @@ struct cold_caps cold_footer_caps(const struct cold_run *r)
 
     if (r->rows <= SMALL_ROWS && r->part_count == 1)
         c = (struct cold_caps){.gets = 16, .bytes = 5000000, .all = {24, 7500000}};
-    if (r->parts[0].selection != NULL)
-        c = (struct cold_caps){.gets = 26, .bytes = 8500000, .all = {32, 10000000}};
+    if (r->part_count > 1 || r->parts[0].selection != NULL) /* less merges: nearly all of it */
+        c = (struct cold_caps){.gets = 27, .bytes = 8800000, .all = {32, 10000000}};
     if (r->query->recall > 0.95f)
         c = (struct cold_caps){.gets = 32, .bytes = 10000000, .all = {40, 12500000}};
     if (r->query->recall >= 0.99f)
