@@ -9,8 +9,8 @@ enum {
     LIMIT_USUAL = 10,
     GETS_MOST = 128,
     SMALL_ROWS = 50000,
-    REST_GETS = 4,          /* payload of the usual answer */
-    REST_BYTES = 64 * 1024, /* of one */
+    REST_GETS = 4,           /* payload of the usual answer */
+    REST_BYTES = 112 * 1024, /* of one */
     ALSO_ROWS = 100,
 };
 
