@@ -131,19 +131,22 @@ static void sequence_delete(struct write_op *op)
 /* --- under S3Only --- */
 
 /* Whether the head alone says if the id is there. What lies above the floor of the set that is
- * held, or above none, stays in the head until that is let go. */
-static bool head_knows(const struct write_op *op, const struct docid *id)
+ * held stays in the head until that is let go. Where none is held, one may be opened and the head
+ * give the row up before the delete has its lsn: then it is in that set, as what is told says. */
+static bool head_knows(struct write_op *op, size_t at)
 {
     struct collection *c = op->c;
     uint64_t floor = op->cold == NULL ? 0 : cold_set_floor(op->cold), deleted = 0;
     struct epoch_guard guard = epoch_enter(c->node->epoch);
-    uint32_t slot = slots_find(c->slots, id);
+    uint32_t slot = slots_find(c->slots, &op->wanted[at]);
     struct row row = {0};
 
     if (slot != SLOT_NONE)
         slots_row(c->slots, slot, &row);
     epoch_leave(c->node->epoch, guard);
-    return row.lsn > floor || (tombstones_find(c, id, &deleted) && deleted > floor);
+    if (row.lsn > floor)
+        op->cold_lsns[at] = row.lsn;
+    return row.lsn > floor || (tombstones_find(c, &op->wanted[at], &deleted) && deleted > floor);
 }
 
 /* Which of the ids the set has, that the head knows nothing of: asked[] in `wanted`. */
@@ -189,7 +192,7 @@ static status ask_cold(struct write_op *op, struct err *err)
         op->cold = NULL; /* all there is known of is the head */
     floor = op->cold == NULL ? 0 : cold_set_floor(op->cold);
     for (size_t i = 0; st == ST_OK && i < op->wanted_count; i++)
-        if (!head_knows(op, &op->wanted[i]))
+        if (!head_knows(op, i))
             asked[count++] = i;
     if (st == ST_OK && count > 0)
         st = ask_set(op, asked, count, err);
