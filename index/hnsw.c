@@ -143,9 +143,12 @@ struct cand hnsw_descend(struct walk *w, uint64_t entry, uint32_t level)
     return at;
 }
 
-static bool stopped(const struct walk *w)
+static bool stopped(struct walk *w)
 {
-    return w->stats.visited % STOP_EVERY == 0 && walk_gives_up(w);
+    if (w->stats.visited < w->stop_looked + STOP_EVERY)
+        return false;
+    w->stop_looked = w->stats.visited;
+    return walk_gives_up(w);
 }
 
 /* The nearest ones that were not expanded yet, from `at` on, become so, and what they lead to is

@@ -219,6 +219,7 @@ struct walk {
     bool check;               /* look at liveness or allow or ask at all */
     uint64_t distances_max;   /* gives up beyond it */
     const _Atomic bool *stop; /* or NULL */
+    uint32_t stop_looked;     /* after so many expansions it was looked at */
     struct vsearch_stats stats;
 };
 enum walk_end { WALK_DONE = 0, WALK_TOO_MANY, WALK_STOPPED, WALK_NOMEM };

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -385,6 +386,55 @@ static void a_stopped_search_says_so(void **unused)
     vrows_fini(&r);
 }
 
+struct stopping {
+    _Atomic bool stop;
+    uint32_t asked;
+};
+
+static bool stop_and_allow(void *arg, uint32_t slot)
+{
+    struct stopping *s = arg;
+
+    (void)slot;
+    s->asked++;
+    atomic_store(&s->stop, true);
+    return true;
+}
+
+/* Short pools and long ones, which are walked in other ways. */
+static void a_walk_ends_soon_after_it_is_stopped(void **unused)
+{
+    static const uint32_t efs[] = {100, 300, 2000};
+    struct vrows r;
+    float query[8] = {1};
+    struct vhit hits[5];
+    struct err err;
+
+    (void)unused;
+    vrows_init(&r, small(VMETRIC_L2, 8, 50), 30, 23);
+    vrows_put_random(&r, 2, 6000);
+    while (vindex_link(r.index, 1000) > 0)
+        ;
+    for (size_t i = 0; i < COUNT_OF(efs); i++) {
+        struct stopping stopping = {0};
+        struct vsearch s = {.query = query,
+                            .k = 5,
+                            .ef = efs[i],
+                            .stop = &stopping.stop,
+                            .check = stop_and_allow,
+                            .check_arg = &stopping,
+                            .check_rows = 6000};
+        uint32_t count;
+
+        assert_int_equal(vindex_search(r.index, r.scratch, &s, hits, &count, NULL, &err),
+                         ST_TIMEOUT);
+        assert_in_range(stopping.asked, 1, 2000);
+        if (efs[i] <= 300)
+            assert_in_range(stopping.asked, 1, 64);
+    }
+    vrows_fini(&r);
+}
+
 static void impossible_options_are_refused(void **unused)
 {
     struct vindex_options o = small(VMETRIC_L2, 8, 50);
@@ -526,6 +576,7 @@ int main(void)
         cmocka_unit_test(k_beyond_the_rows_returns_them_all),
         cmocka_unit_test(a_zero_query_under_cosine_is_at_distance_one),
         cmocka_unit_test(a_stopped_search_says_so),
+        cmocka_unit_test(a_walk_ends_soon_after_it_is_stopped),
         cmocka_unit_test(impossible_options_are_refused),
         cmocka_unit_test(reserving_beyond_the_budget_is_refused),
         cmocka_unit_test(each_allocation_may_fail),
