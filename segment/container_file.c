@@ -7,6 +7,8 @@ static status sink_write(struct container_sink *sink, struct slice bytes, struct
 
     if (st == ST_OK)
         f->offset += bytes.bytes;
+    if (st == ST_OK && f->offset - f->synced >= CONTAINER_FILE_UNSYNCED_MAX)
+        st = container_file_sync(f, err);
     return st;
 }
 
@@ -23,6 +25,7 @@ status container_file_create(struct fs *fs, const char *path, struct container_f
 
 status container_file_sync(struct container_file_sink *f, struct err *err)
 {
+    f->synced = f->offset;
     return fs_sync(f->fs, f->file, err);
 }
 

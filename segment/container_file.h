@@ -10,11 +10,15 @@
 #include "base/fs.h"
 #include "segment/container.h"
 
+/* Not many more bytes than this wait for the disk at any time: it is synced whenever there are so
+ * many. Where a cgroup has no memory left, pages that are being written cannot be taken back. */
+enum { CONTAINER_FILE_UNSYNCED_MAX = 4 * 1024 * 1024 };
 struct container_file_sink {
     struct container_sink sink; /* pass &f->sink */
     struct fs *fs;              /* borrowed */
     struct fs_file *file;
     uint64_t offset;
+    uint64_t synced; /* up to here */
 };
 /* Makes the file, or empties what is there. */
 NODISCARD
