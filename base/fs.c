@@ -105,18 +105,6 @@ status fs_lock(struct fs *fs, struct fs_file *file, struct err *err)
     return fs->lock(fs, file, err);
 }
 
-status fs_map(struct fs *fs, struct fs_file *file, size_t bytes, const uint8_t **out,
-              struct err *err)
-{
-    return fs->map(fs, file, bytes, out, err);
-}
-
-void fs_unmap(struct fs *fs, const uint8_t *map, size_t bytes)
-{
-    if (map != NULL)
-        fs->unmap(fs, map, bytes);
-}
-
 status fs_join(char out[FS_PATH_BYTES], const char *dir, const char *name, struct err *err)
 {
     size_t dir_bytes = strlen(dir);

@@ -64,12 +64,6 @@ struct fs {
     /* Advisory lock on an open file, gone with the process; ST_CONFLICT if another process has it.
      */
     status (*lock)(struct fs *fs, struct fs_file *file, struct err *err);
-    /* [0, bytes) of the file for reading at random, until unmap; bytes > 0, none behind the file's
-     * end. The file stays open and is neither shortened nor written meanwhile. A disk that fails
-     * under a mapping ends the process: for scratch files, and what is as good as memory. */
-    status (*map)(struct fs *fs, struct fs_file *file, size_t bytes, const uint8_t **out,
-                  struct err *err);
-    void (*unmap)(struct fs *fs, const uint8_t *map, size_t bytes);
 };
 
 struct fs *fs_real(void); /* static, never freed */
@@ -115,10 +109,6 @@ NODISCARD
 status fs_space(struct fs *fs, const char *path, struct fs_space *out, struct err *err);
 NODISCARD
 status fs_lock(struct fs *fs, struct fs_file *file, struct err *err);
-NODISCARD
-status fs_map(struct fs *fs, struct fs_file *file, size_t bytes, const uint8_t **out,
-              struct err *err);
-void fs_unmap(struct fs *fs, const uint8_t *map, size_t bytes); /* accepts NULL */
 
 /* Built on the table. */
 /* Each missing folder of path, parents' directories synced. */

@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -336,31 +335,6 @@ static status real_lock(struct fs *fs, struct fs_file *handle, struct err *err)
     return err_set_errno(err, errno, "lock %s", file->path);
 }
 
-static status real_map(struct fs *fs, struct fs_file *handle, size_t bytes, const uint8_t **out,
-                       struct err *err)
-{
-    struct real_file *file = real_of(handle);
-    uint64_t have = 0;
-    void *map;
-    status st = real_size(fs, handle, &have, err);
-
-    if (st != ST_OK)
-        return st;
-    if (bytes == 0 || bytes > have)
-        return err_set(err, ST_INVALID, "map %s: it has not so many bytes", file->path);
-    map = mmap(NULL, bytes, PROT_READ, MAP_SHARED, file->fd, 0);
-    if (map == MAP_FAILED)
-        return err_set_errno(err, errno, "map %s", file->path);
-    *out = map;
-    return ST_OK;
-}
-
-static void real_unmap(struct fs *fs, const uint8_t *map, size_t bytes)
-{
-    (void)fs;
-    (void)munmap((void *)(uintptr_t)map, bytes);
-}
-
 struct fs *fs_real(void)
 {
     static struct fs real = {
@@ -381,8 +355,6 @@ struct fs *fs_real(void)
         .sync_dir = real_sync_dir,
         .space = real_space,
         .lock = real_lock,
-        .map = real_map,
-        .unmap = real_unmap,
     };
 
     return &real;

@@ -140,7 +140,7 @@ static uint64_t lowest_floor(struct cold *cold)
 
 void cold_count_doubled(struct collection *c)
 {
-    uint64_t floor = c->cold->set.floor; /* this thread alone changes it */
+    uint64_t floor = c->cold->set.floor; /* who works on it alone changes it */
     uint32_t end = c->slots != NULL ? slots_end(c->slots) : 0;
     uint32_t count = 0;
 

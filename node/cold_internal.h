@@ -102,7 +102,7 @@ status cold_check_floor(struct collection *c, uint64_t floor, struct err *err);
 void cold_count_head(struct collection *c,
                      uint64_t log_bytes); /* it was loaded: for the next fold */
 void cold_give_up_turn(struct collection *c);
-void cold_count_doubled(struct collection *c); /* the publish thread's; there is another floor */
+void cold_count_doubled(struct collection *c); /* who works on it; there is another floor */
 NODISCARD
 status cold_settle_log(struct collection *c, struct err *err);
 uint64_t cold_head_rows(struct collection *c);

@@ -229,34 +229,6 @@ static status sim_call_pread(struct fs *fs, struct fs_file *file, void *out, siz
     return call_end(&call, 0, err);
 }
 
-/* A copy: what is mapped does not change meanwhile. */
-static status sim_call_map(struct fs *fs, struct fs_file *file, size_t bytes, const uint8_t **out,
-                           struct err *err)
-{
-    struct sim_handle *handle = handle_of(file);
-    struct call call = call_begin_on(fs, handle, FS_SIM_READ, false, "map");
-    const struct sim_image *now = &handle->node->now;
-    int failed = 0;
-
-    if (call.fails == 0 && (bytes == 0 || bytes > now->bytes)) {
-        failed = EINVAL;
-    } else if (call.fails == 0) {
-        uint8_t *copy = malloc(bytes);
-
-        assert(copy != NULL);
-        memcpy(copy, now->data, bytes);
-        *out = copy;
-    }
-    return call_end(&call, failed, err);
-}
-
-static void sim_call_unmap(struct fs *fs, const uint8_t *map, size_t bytes)
-{
-    (void)fs;
-    (void)bytes;
-    free((void *)(uintptr_t)map);
-}
-
 static status sim_call_pwrite(struct fs *fs, struct fs_file *file, const void *data, size_t bytes,
                               uint64_t offset, struct err *err)
 {
@@ -501,8 +473,6 @@ static status sim_call_space(struct fs *fs, const char *path, struct fs_space *o
 static const struct fs sim_table = {
     .open = sim_call_open,
     .close = sim_call_close,
-    .map = sim_call_map,
-    .unmap = sim_call_unmap,
     .pread = sim_call_pread,
     .pwrite = sim_call_pwrite,
     .sync = sim_call_sync,

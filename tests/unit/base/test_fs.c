@@ -122,29 +122,6 @@ static void removing_a_tree_does_not_follow_links_out_of_it(void **state)
     assert_int_equal(fs_remove_all(fs, under_root("tree"), &err), ST_OK);
 }
 
-static void what_is_mapped_is_the_file_and_nothing_behind_its_end(void **state)
-{
-    struct fs *fs = fs_real();
-    struct fs_file *file;
-    const uint8_t *map = NULL;
-    struct err err;
-
-    (void)state;
-    assert_int_equal(fs_open(fs, under_root("mapped"), FS_READ | FS_WRITE | FS_CREATE, &file, &err),
-                     ST_OK);
-    assert_int_equal(fs_map(fs, file, 1, &map, &err), ST_INVALID);
-    assert_int_equal(fs_pwrite(fs, file, "tail", 4, 70000, &err), ST_OK);
-    assert_int_equal(fs_map(fs, file, 0, &map, &err), ST_INVALID);
-    assert_int_equal(fs_map(fs, file, 70005, &map, &err), ST_INVALID);
-    assert_null(map);
-    fs_unmap(fs, map, 0);
-    assert_int_equal(fs_map(fs, file, 70004, &map, &err), ST_OK);
-    assert_int_equal(map[69999], 0);
-    assert_memory_equal(map + 70000, "tail", 4);
-    fs_unmap(fs, map, 70004);
-    fs_close(fs, file);
-}
-
 static void a_handle_without_memory_is_refused(void **state)
 {
     struct fs_file *file = NULL;
@@ -167,7 +144,6 @@ int main(void)
         cmocka_unit_test(a_file_is_written_whole_and_read_within_its_bound),
         cmocka_unit_test(a_write_into_a_missing_folder_leaves_nothing),
         cmocka_unit_test(removing_a_tree_does_not_follow_links_out_of_it),
-        cmocka_unit_test(what_is_mapped_is_the_file_and_nothing_behind_its_end),
         cmocka_unit_test(a_handle_without_memory_is_refused),
     };
 
