@@ -189,8 +189,9 @@ static void root_read(struct collect *c, const struct collect_event *e, struct c
         finish(c, out, OBJSTORE_PRECONDITION, "node %.100s owns the collection", e->root->node_id);
         return;
     }
-    if (e->root->state == ROOT_SWITCHING) {
-        finish(c, out, OBJSTORE_OK, NULL); /* nothing was replaced yet */
+    if (e->root->state == ROOT_SWITCHING || /* nothing was replaced yet */
+        (e->root->state == ROOT_DROPPED && !c->options.dropped_too)) {
+        finish(c, out, OBJSTORE_OK, NULL);
         return;
     }
     plan_root(c, e->root);

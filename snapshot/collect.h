@@ -45,6 +45,7 @@ struct collect_options {
     uint64_t keep_ms;    /* a manifest that was replaced stays so long */
     uint32_t keep_versions;
     uint64_t grace_ms; /* readers without a pin have so long */
+    bool dropped_too;  /* vacuum: else a root that says `dropped` ends the run, nothing deleted */
     uint64_t keep_dropped_ms;
     bool plan_only; /* counts what would go, all of it, and deletes nothing */
     uint32_t batch; /* names between two looks at the root; 1..COLLECT_BATCH_MAX */

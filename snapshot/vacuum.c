@@ -201,7 +201,8 @@ static status no_mark(void *arg, uint64_t revision, struct err *err)
 
 static void run_begin(struct vacuum *v)
 {
-    struct collect_options options = {.keep_dropped_ms = v->options.keep_dropped_ms,
+    struct collect_options options = {.dropped_too = true,
+                                      .keep_dropped_ms = v->options.keep_dropped_ms,
                                       .plan_only = v->options.dry_run,
                                       .batch = v->options.batch};
 

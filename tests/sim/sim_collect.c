@@ -124,6 +124,7 @@ void collect_open(struct sim *w, size_t node)
     struct collect_options o = {.keep_ms = w->keep_ms,
                                 .keep_versions = w->keep_versions,
                                 .grace_ms = w->grace_ms,
+                                .dropped_too = true,
                                 .keep_dropped_ms = 20000,
                                 .batch = 1 + (uint32_t)sim_below(w, SIM_BATCH),
                                 .twins = w->twins >> SIM_TWIN_COLLECT_SHIFT & 0x1F};

@@ -394,6 +394,7 @@ static void a_dropped_collection_goes_but_for_pins_and_root(void **state)
     gc_has(key, GC_NOON_NS);
     gc.root.state = ROOT_DROPPED;
     memset(gc.root.session, 9, sizeof gc.root.session); /* whoever dropped it */
+    gc.c.options.dropped_too = true;
     gc.c.options.keep_dropped_ms = HOUR;
     assert_int_equal(gc_run(), OBJSTORE_OK);
     assert_int_equal(gc.c.report.planned, 0);
@@ -409,6 +410,21 @@ static void a_dropped_collection_goes_but_for_pins_and_root(void **state)
     objkey_root(GC_ID, key);
     assert_true(gc_there(key));
     assert_int_equal(gc_asked(COLLECT_MARK), 0);
+}
+
+/* An owner's collector that meets the drop of its own collection. */
+static void what_was_dropped_meanwhile_is_left_to_the_vacuum(void **state)
+{
+    (void)state;
+    gc_two_versions();
+    gc.root.state = ROOT_DROPPED;
+    gc.date_ns += 2ull * HOUR * MS;
+    assert_int_equal(gc_run(), OBJSTORE_OK);
+    assert_int_equal(gc.c.report.planned, 0);
+    assert_int_equal(gc_asked(COLLECT_DELETE), 0);
+    assert_true(gc_data_there(21));
+    assert_true(gc_data_there(22));
+    assert_true(gc_group_there(3, 1));
 }
 
 /* Both manifests name segment 31, each with dead rows of its own; 33 is the second's alone. */
@@ -470,6 +486,7 @@ int main(void)
         GC_TRIAL(a_stop_ends_the_run),
         GC_TRIAL(memory_that_runs_out_ends_the_run),
         GC_TRIAL(a_dropped_collection_goes_but_for_pins_and_root),
+        GC_TRIAL(what_was_dropped_meanwhile_is_left_to_the_vacuum),
         GC_TRIAL(cold_segments_and_their_dead_rows_stay_while_they_are_named),
         GC_TRIAL(a_switching_collection_is_left_alone),
     };
