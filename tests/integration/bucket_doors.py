@@ -51,7 +51,7 @@ def insert(client, name, rng, ids, **more):
     return client.post(f"/api/v1/collections/{name}/insert", {"documents": documents})
 
 
-def eventually(ask, fine, what, seconds=30):
+def eventually(ask, fine, what, seconds=60):
     deadline = time.monotonic() + seconds
     while True:
         answer = ask()
@@ -64,6 +64,13 @@ def eventually(ask, fine, what, seconds=30):
 def wait_shipped(client, name):
     return eventually(lambda: client.collection(name), lambda info: info["bucket"]["shipped_lsn"] >= info["last_lsn"],
                       f"{name} in the bucket")
+
+
+def wait_whole(client, name):
+    """Of one that came from the bucket: until it is in the local catalog, so that its aliases can be changed."""
+    return eventually(lambda: client.collection(name),
+                      lambda info: info["state"] == "serving" and info["bucket"]["phase"] in ("idle", "owned"),
+                      f"{name} whole on the local disk")
 
 
 def content(client, name):
@@ -137,6 +144,7 @@ def aliases_and_names_come_back():
             check([c["name"] for c in client.get("/api/v1/collections")["collections"]] == ["a", "bee"], "names")
             check({name: content(client, name) for name in ("a", "bee")} == before, "content")
             eventually(lambda: client.get("/api/v1/aliases")["aliases"], lambda a: [x["alias"] for x in a] == ["latest"], "the alias")
+            wait_whole(client, "bee")
             run("alias", "remove", "latest", node=node)
             run("alias", "remove", "latest", node=node, code=3)
             node.stop()

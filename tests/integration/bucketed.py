@@ -219,7 +219,7 @@ def wait_shipped(client, name, lsn=None, seconds=WAIT_SECONDS, which="shipped_ls
 def wait_writable(client, name):
     """What came from the bucket is on the local disk before writes are taken."""
     wait_for(f"{name} to take writes", lambda: client.collection(name)["state"] == "serving"
-             and bucket_of(client, name)["phase"] not in ("taking", "creating"))
+             and bucket_of(client, name)["phase"] not in ("", "taking", "creating"))
 
 
 def health(client):
