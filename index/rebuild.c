@@ -23,7 +23,8 @@ enum {
 
 static bool same(const struct vgraph *a, const struct vgraph *b)
 {
-    return a->m == b->m && a->ef_construction == b->ef_construction;
+    return a->m == b->m && a->ef_construction == b->ef_construction &&
+           a->quantization == b->quantization;
 }
 
 /* About what the upper lists will take: a node has 1 / (m - 1) levels above the lowest. */
@@ -64,8 +65,10 @@ status vindex_rebuild_reserve(struct vindex *v, const struct vgraph *want, uint6
 {
     const struct hnsw *next;
     uint64_t need = 0, have;
-    status st;
+    status st = vquantization_check(want->quantization, err);
 
+    if (st != ST_OK)
+        return st;
     lock_take(&v->shared.lock);
     next = graph_next(v);
     have = v->shared.promised + (next == NULL ? 0 : charged_locked(next));
@@ -267,8 +270,10 @@ status vindex_rebuild_step(struct vindex *v, const struct vgraph *want, uint64_t
                            enum vrebuild *out, struct err *err)
 {
     bool running = false;
-    status st;
+    status st = vquantization_check(want->quantization, err);
 
+    if (st != ST_OK)
+        return st;
     if (!atomic_compare_exchange_strong(&v->repairing, &running, true))
         return err_set(err, ST_CONFLICT, "a repair of this graph is running");
     st = step(v, want, settled, out, err);
@@ -302,9 +307,13 @@ struct vgraph vindex_graph(const struct vindex *v)
 
 /* --- loading --- */
 
-status vindex_graph_load(struct vindex *v, const struct vgraph *made, struct err *err)
+status vindex_graph_load(struct vindex *v, const struct vgraph *from, struct err *err)
 {
     struct hnsw *old = graph_served(v), *g = NULL;
+    const struct vgraph now = {.m = from->m,
+                               .ef_construction = from->ef_construction,
+                               .quantization = old->made.quantization};
+    const struct vgraph *made = &now;
     uint32_t end = atomic_load_explicit(&v->slot_end, memory_order_relaxed);
     uint64_t bytes = end * graph_slot_bytes(made), had = old->claims.charged;
     uint64_t more = bytes > had ? bytes - had : 0;

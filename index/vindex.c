@@ -31,6 +31,39 @@ bool vmetric_parse(const char *name, enum vmetric *out)
     return false;
 }
 
+static const char *const quantization_names[] = {
+    [VQUANT_SCALAR] = "scalar",
+    [VQUANT_NONE] = "none",
+    [VQUANT_BINARY] = "binary",
+    [VQUANT_PRODUCT] = "product",
+};
+
+const char *vquantization_name(enum vquantization q)
+{
+    return (size_t)q < COUNT_OF(quantization_names) ? quantization_names[q] : "unknown";
+}
+
+bool vquantization_parse(const char *name, enum vquantization *out)
+{
+    if (strcmp(name, "rabitq") == 0)
+        name = vquantization_name(VQUANT_BINARY);
+    for (size_t i = 0; i < COUNT_OF(quantization_names); i++) {
+        if (strcmp(name, quantization_names[i]) != 0)
+            continue;
+        *out = (enum vquantization)i;
+        return true;
+    }
+    return false;
+}
+
+status vquantization_check(enum vquantization q, struct err *err)
+{
+    if (q == VQUANT_SCALAR)
+        return ST_OK;
+    return err_set(err, ST_INVALID, "no index has the quantization %s: it is scalar",
+                   vquantization_name(q));
+}
+
 bool vindex_normalise(float *v, uint32_t dim)
 {
     double sum = 0, per;
@@ -65,12 +98,14 @@ static status options_check(const struct vindex_options *o, struct err *err)
     if (o->ef_search == 0 || o->ef_search > VINDEX_EF_MAX)
         return err_set(err, ST_INVALID, "ef_search must be 1..%d, it is %u", VINDEX_EF_MAX,
                        o->ef_search);
-    return ST_OK;
+    return vquantization_check(o->quantization, err);
 }
 
 status vindex_create(const struct vindex_options *options, struct vindex **out, struct err *err)
 {
-    const struct vgraph made = {.m = options->m, .ef_construction = options->ef_construction};
+    const struct vgraph made = {.m = options->m,
+                                .ef_construction = options->ef_construction,
+                                .quantization = options->quantization};
     struct hnsw *g = NULL;
     struct vindex *v;
     status st = options_check(options, err);
@@ -314,17 +349,25 @@ static uint64_t graph_bytes(const struct hnsw *g)
            atomic_load_explicit(&g->upper_bytes, memory_order_relaxed);
 }
 
-uint64_t vindex_bytes(const struct vindex *v)
+void vindex_sizes(const struct vindex *v, struct vindex_sizes *out)
 {
     struct epoch_guard guard = epoch_enter(v->options.epoch);
     const struct hnsw *next = graph_next(v);
-    uint64_t bytes =
-        (uint64_t)atomic_load_explicit(&v->slot_end, memory_order_relaxed) * v->row_bytes +
-        graph_bytes(graph_served(v));
+    uint64_t slots = atomic_load_explicit(&v->slot_end, memory_order_relaxed);
 
-    bytes += next == NULL ? 0 : graph_bytes(next);
+    *out = (struct vindex_sizes){.vectors = slots * v->full.row_bytes,
+                                 .codes = slots * v->codes.row_bytes,
+                                 .links = graph_bytes(graph_served(v))};
+    out->links += next == NULL ? 0 : graph_bytes(next);
     epoch_leave(v->options.epoch, guard);
-    return bytes;
+}
+
+uint64_t vindex_bytes(const struct vindex *v)
+{
+    struct vindex_sizes sizes;
+
+    vindex_sizes(v, &sizes);
+    return sizes.vectors + sizes.codes + sizes.links;
 }
 
 const char *vindex_kernel(void)

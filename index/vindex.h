@@ -44,6 +44,21 @@ const char *vmetric_name(enum vmetric m);
 NODISCARD
 bool vmetric_parse(const char *name, enum vmetric *out);
 
+/* On what a graph is walked and linked. Answers are always ranked on full vectors. */
+enum vquantization {
+    VQUANT_SCALAR = 0,  /* 8-bit codes */
+    VQUANT_NONE = 1,    /* full vectors, no codes */
+    VQUANT_BINARY = 2,  /* codes of one bit a component */
+    VQUANT_PRODUCT = 3, /* product quantization */
+};                      /* on disk, never renumbered */
+const char *vquantization_name(enum vquantization q);
+/* "none", "scalar", "binary", "product", and "rabitq", another name of binary. */
+NODISCARD
+bool vquantization_parse(const char *name, enum vquantization *out);
+/* ST_INVALID, which names it, for one that no index has. */
+NODISCARD
+status vquantization_check(enum vquantization q, struct err *err);
+
 struct vindex;
 struct vindex_options {
     uint32_t dim;
@@ -51,10 +66,11 @@ struct vindex_options {
     uint16_t m; /* of the first graph, as ef_construction: links a node above layer 0; 2 m on it */
     uint16_t ef_construction;
     uint16_t ef_search;
-    uint32_t threshold;  /* rows below which nothing is linked */
-    uint64_t seed;       /* of the level draws */
-    struct slots *slots; /* borrowed */
-    struct epoch *epoch; /* borrowed: the one the readers of slots are in */
+    enum vquantization quantization; /* of the first graph */
+    uint32_t threshold;              /* rows below which nothing is linked */
+    uint64_t seed;                   /* of the level draws */
+    struct slots *slots;             /* borrowed */
+    struct epoch *epoch;             /* borrowed: the one the readers of slots are in */
     struct mem_budget *budget;
 };
 NODISCARD
@@ -144,6 +160,12 @@ uint16_t vindex_ef_search(const struct vindex *v);
 void vindex_set_threshold(struct vindex *v, uint32_t rows);
 uint32_t vindex_threshold(const struct vindex *v);
 uint64_t vindex_bytes(const struct vindex *v);
+struct vindex_sizes { /* in RAM, as charged; together vindex_bytes() */
+    uint64_t vectors; /* in full */
+    uint64_t codes;   /* of every quantization that is there */
+    uint64_t links;   /* of every graph that is there */
+};
+void vindex_sizes(const struct vindex *v, struct vindex_sizes *out);
 uint32_t vindex_linked(const struct vindex *v);
 /* Published and not taken out by a repair: dead ones are among them. */
 uint32_t vindex_rows(const struct vindex *v);
@@ -155,6 +177,7 @@ bool vindex_kernel_choose(const char *name);
 
 struct vgraph { /* with what a graph is made */
     uint16_t m, ef_construction;
+    enum vquantization quantization;
 };
 struct vgraph vindex_graph(const struct vindex *v); /* of the one that serves */
 /* Sets memory aside for a rebuild, beyond what one under way has; *added is what this call charged.
@@ -176,7 +199,8 @@ enum vrebuild {
  * is dropped. Waits for readers: as vindex_repair(), and never beside it (ST_CONFLICT, as while
  * memory is being set aside, and where that was settled behind `settled`: the wish is old then, and
  * what was set aside is for another).
- * ST_NOSPACE, ST_NOMEM: could not begin, nothing changed. */
+ * ST_NOSPACE, ST_NOMEM: could not begin, nothing changed. ST_INVALID, here and above, for a
+ * quantization that no index has. */
 NODISCARD
 status vindex_rebuild_step(struct vindex *v, const struct vgraph *want, uint64_t settled,
                            enum vrebuild *out, struct err *err);
@@ -186,9 +210,10 @@ struct vrebuild_progress { /* of the graph that is made */
 };
 bool vindex_rebuild_shown(const struct vindex *v, struct vrebuild_progress *out); /* false: none */
 /* Loading, before the first import and best before the first row: the nodes to come are of a graph
- * made with this, whatever the index was created for. Nothing changed unless ST_OK. */
+ * made with this, whatever the index was created for. Its quantization stays: links serve with
+ * any. Nothing changed unless ST_OK. */
 NODISCARD
-status vindex_graph_load(struct vindex *v, const struct vgraph *made, struct err *err);
+status vindex_graph_load(struct vindex *v, const struct vgraph *from, struct err *err);
 
 /* The graph as values, for images. Read under a seqlock per node, beside writers. */
 struct vnode {
