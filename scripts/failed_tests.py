@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """The last words of each test that failed in a ctest run: scripts/failed_tests.py build/dev [LINES]
 
-Who reads a log of continuous integration sees its end first. Lines that tell of success are left out. Prints nothing
-where nothing failed, or where ctest has not run.
+Who reads a log of continuous integration sees its end first. Lines that tell of success are left out; what began
+and did not end well is named. Prints nothing where nothing failed, or where ctest has not run.
 """
 import os
 import re
 import sys
 
 LINE_CHARS = 1000
-FINE = re.compile(r"^(\[ RUN      \]|\[       OK \]|ok    |\d+: ok$)")
+FINE = re.compile(r"^(\[       OK \]|ok    |\d+: ok$)")
+BEGAN, DONE = "[ RUN      ] ", "[       OK ] "
 ONE = re.compile(r"^\d+/\d+ Test: (\S+)$(.*?)^\"\1\" time elapsed:", re.M | re.S)
 
 
@@ -33,7 +34,9 @@ def main():
     with open(path, encoding="utf-8", errors="replace") as f:
         text = f.read()
     for name, how, output in failed(text):
-        lines = [line for line in output.splitlines() if not FINE.match(line)]
+        lines = output.splitlines()
+        well = {BEGAN + line[len(DONE):] for line in lines if line.startswith(DONE)}
+        lines = [line for line in lines if not FINE.match(line) and line not in well]
         print(f"\n-- {sys.argv[1]}: {name}: {how}, its last lines:")
         for line in lines[-count:]:
             print(line if len(line) <= LINE_CHARS else line[:LINE_CHARS] + " ...")
