@@ -150,6 +150,14 @@ void nlet_through(struct nworld *w, struct nhold *h)
     lock_fini(&h->lock);
 }
 
+/* The publish thread looks between two jobs of its. */
+void nlooked(struct nworld *w)
+{
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(jobs_run(&w->node->publish, do_nothing, NULL, NULL), ST_OK);
+    assert_int_equal(jobs_run(&w->node->meta, do_nothing, NULL, NULL), ST_OK);
+}
+
 /* --- the disk --- */
 
 void nlose_disk(struct nworld *w)

@@ -67,6 +67,8 @@ void nhold_meta(struct nworld *w, struct nhold *h);
 size_t nqueued(struct nworld *w); /* jobs that wait for it */
 void nlet_go(struct nhold *h);
 void nlet_through(struct nworld *w, struct nhold *h); /* until all of them ran; h may go */
+/* What the publish thread has begun is through, and what came of it on the meta thread. */
+void nlooked(struct nworld *w);
 
 status nalias(struct nworld *w, const char *alias, struct collection *c, struct err *err);
 bool nthere(struct nworld *w, const char *name);

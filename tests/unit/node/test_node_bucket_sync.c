@@ -234,6 +234,7 @@ static void it_is_told_though_its_root_could_not_be_read_at_first(void **state)
     struct collection *c;
     unsigned denied;
     unsigned fault;
+    uint64_t met;
 
     (void)state;
     nworld_init(&w, false, 8);
@@ -249,9 +250,11 @@ static void it_is_told_though_its_root_could_not_be_read_at_first(void **state)
     away.ops = 1u << OBJSTORE_GET;
     away.key_part = c->id_text;
     fault = nfault(&w, away);
+    nlooked(&w); /* who has read the root may still tell the catalog */
+    met = objstore_faults_met(w.bucket, fault);
     objstore_faults_remove(w.bucket, denied);
     atomic_store(&w.node->sync_wanted, true);
-    neventually(objstore_faults_met(w.bucket, fault) > 0);
+    neventually(objstore_faults_met(w.bucket, fault) > met);
     assert_false(is_in_catalog(&w, "docs"));
     objstore_faults_clear(w.bucket);
     neventually(is_in_catalog(&w, "docs"));

@@ -409,10 +409,10 @@ static void readers_see_every_document_beside_folds(void **state)
         if (round % 3 == 0 && nhead_fold(shared, round % 4 == 0, &err) != ST_OK)
             fail_msg("fold: %s", err.text);
     }
+    neventually(atomic_load(&looks) > 0);
     atomic_store(&over, true);
     for (size_t i = 0; i < COUNT_OF(readers); i++)
         thread_join(&readers[i]);
-    assert_true(atomic_load(&looks) > 0);
     neventually(nhead_facts(shared).past == 0);
     node_collection_unpin(shared);
 }

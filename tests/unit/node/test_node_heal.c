@@ -417,9 +417,10 @@ static void a_damaged_bucket_is_written_anew_from_the_node(void **state)
             assert_int_equal(nput(c, id, (uint32_t)id, NULL), ST_OK);
         neventually(nshipped(c));
         assert_int_equal(objstore_wait(w.bucket, &list, NULL), ST_OK);
-        last = nth + 1 == list.result.entry_count;
-        get.key = put.key = list.result.entries[nth].key;
-        if (strstr(get.key, "/root") == NULL) {
+        last = nth + 1 >= list.result.entry_count; /* writes that were slow are in more groups */
+        if (nth < list.result.entry_count)
+            get.key = put.key = list.result.entries[nth].key;
+        if (get.key != NULL && strstr(get.key, "/root") == NULL) {
             assert_int_equal(objstore_wait(w.bucket, &get, NULL), ST_OK);
             get.result.body.data[get.result.body.bytes / 2] ^= 4;
             put.body = buf_slice(&get.result.body);

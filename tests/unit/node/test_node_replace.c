@@ -257,7 +257,7 @@ static void a_death_between_the_catalogs_is_settled(void **state)
             st = call.st;
             nworld_open(&w);
             nsettled(&w);
-            for (int i = 0; i < 500 && !is_settled(&w, st, text); i++)
+            for (int i = 0; i < 6000 && !is_settled(&w, st, text); i++)
                 npause_ms(10);
             if (!is_settled(&w, st, text))
                 fail_msg("request %d, %d: %s", (int)n, after_effect, text);

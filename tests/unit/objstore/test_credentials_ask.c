@@ -529,7 +529,7 @@ static void a_process_leaves_nothing_behind(void **state)
         line[text.bytes] = '\0';
         if (strstr(line, ") Z ") != NULL)
             break;
-        if (i == 500)
+        if (i == 6000)
             fail_msg("still there: %s", line);
         (void)usleep(10000);
     }
