@@ -137,6 +137,7 @@ static status open_index(struct ann_bench *b, struct err *err)
                                 .m = b->settings.m,
                                 .ef_construction = b->settings.ef_construction,
                                 .ef_search = b->settings.ef_construction,
+                                .quantization = b->settings.quantization,
                                 .threshold = 1,
                                 .seed = 1,
                                 .budget = &b->budget};
@@ -214,6 +215,22 @@ static status read_base(struct ann_bench *b, struct bulk_reader *r, struct err *
     return st;
 }
 
+/* Codes that are learned from rows are made once there are some, as a server does. */
+static status make_codes(struct ann_bench *b, struct err *err)
+{
+    const struct vgraph want = {.m = b->settings.m,
+                                .ef_construction = b->settings.ef_construction,
+                                .quantization = b->settings.quantization};
+    uint64_t from = clock_mono_ns(clock_real());
+    enum vrebuild now = VREBUILD_LINKING;
+    status st = ST_OK;
+
+    while (st == ST_OK && (now == VREBUILD_BEGUN || now == VREBUILD_LINKING))
+        st = vindex_rebuild_step(b->index, &want, 0, &now, err);
+    b->build_ns += clock_mono_ns(clock_real()) - from;
+    return st;
+}
+
 static void link_rows(void *arg)
 {
     struct ann_bench *b = arg;
@@ -259,6 +276,8 @@ static status build(struct ann_bench *b, const char *base_path, const char *quer
         }
     }
     close_rows(&r, file);
+    if (st == ST_OK)
+        st = make_codes(b, err);
     return st == ST_OK ? link_all(b, err) : st;
 }
 

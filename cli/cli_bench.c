@@ -31,9 +31,9 @@ static const char help_text[] =
     "  M                     2 to 128; a node has 2 M links on the lowest layer\n"
     "  EF_CONSTRUCTION       1 to 32768\n"
     "  THREADS               1 to 32\n"
-    "  --quantization none   vectors are kept in full, which is what a server does; scalar, "
-    "binary\n"
-    "                        and product, like --compact, are refused: no index has them yet\n"
+    "  --quantization scalar  on what the graph is walked: scalar (8-bit codes, what a server has\n"
+    "                         by itself) or none (vectors in full); binary and product, like\n"
+    "                         --compact, are refused: no index has them yet\n"
     "\n"
     "A line that is wrong is told on standard error and passed over; the exit code is then 1.\n"
     "\n"
@@ -192,18 +192,20 @@ static int refuse(const char *what, const char *why)
     return cli_error(CLI_USAGE, text, why, "tiervec bench ann --help");
 }
 
-static int check_quantization(const char *name, bool compact)
+static int check_quantization(const char *name, bool compact, enum vquantization *out)
 {
-    static const char *const wanting[] = {"scalar", "binary", "rabitq", "product"};
+    struct err err;
 
+    *out = VQUANT_SCALAR;
     if (compact)
         return refuse("--compact", "no index has this setting yet");
-    if (name == NULL || strcmp(name, "none") == 0)
+    if (name == NULL)
         return CLI_OK;
-    for (size_t i = 0; i < COUNT_OF(wanting); i++)
-        if (strcmp(name, wanting[i]) == 0)
-            return refuse("--quantization", "no index has this one yet; none is what there is");
-    return refuse("--quantization", "it is none, scalar, binary, rabitq or product");
+    if (!vquantization_parse(name, out))
+        return refuse("--quantization", "it is none, scalar, binary, rabitq or product");
+    if (vquantization_check(*out, &err) != ST_OK)
+        return refuse("--quantization", err.text);
+    return CLI_OK;
 }
 
 static int take_settings(const char *const *words, struct ann_bench_settings *out)
@@ -266,7 +268,7 @@ int cli_bench(int argc, char **argv)
     }
     if (words.count != WORDS || strcmp(words.words[WHAT], "ann") != 0)
         return cli_usage(help_text);
-    code = check_quantization(quantization, compact);
+    code = check_quantization(quantization, compact, &settings.quantization);
     if (code == CLI_OK)
         code = take_settings(&words.words[METRIC], &settings);
     return code == CLI_OK ? bench_ann(words.words[BASE], words.words[QUERY], &settings) : code;

@@ -12,17 +12,34 @@ static size_t rounded(size_t bytes, size_t to)
  * line of a row has 16 or 32 bytes. Where it has 48 a row would often begin in one line more. */
 struct code_shape code_shape(enum vmetric metric, uint32_t dim)
 {
+    return code_shape_of(VQUANT_SCALAR, metric, dim);
+}
+
+static uint32_t scalar_row_bytes(uint32_t dim)
+{
     size_t bytes = rounded(dim + sizeof(struct code_tail), KERNEL_ROW_ALIGN);
 
     if (bytes % KERNEL_ALIGN == 48)
         bytes = rounded(bytes, KERNEL_ALIGN);
-    return (struct code_shape){.metric = metric, .dim = dim, .row_bytes = (uint32_t)bytes};
+    return (uint32_t)bytes;
+}
+
+struct code_shape code_shape_of(enum vquantization kind, enum vmetric metric, uint32_t dim)
+{
+    struct code_shape shape = {.kind = kind, .metric = metric, .dim = dim};
+
+    shape.row_bytes = kind == VQUANT_NONE ? dim * (uint32_t)sizeof(float) : scalar_row_bytes(dim);
+    return shape;
+}
+
+static bool by_values(const struct code_shape *shape)
+{
+    return shape->kind == VQUANT_NONE || shape->metric == VMETRIC_L1;
 }
 
 size_t code_query_bytes(const struct code_shape *shape)
 {
-    size_t bytes =
-        shape->metric == VMETRIC_L1 ? shape->dim * sizeof(float) : (size_t)shape->row_bytes;
+    size_t bytes = by_values(shape) ? shape->dim * sizeof(float) : (size_t)shape->row_bytes;
 
     return rounded(bytes, KERNEL_ALIGN);
 }
@@ -30,7 +47,7 @@ size_t code_query_bytes(const struct code_shape *shape)
 void code_query_place(struct code_query *q, const struct code_shape *shape, void *block)
 {
     memset(q, 0, sizeof(*q));
-    if (shape->metric == VMETRIC_L1)
+    if (by_values(shape))
         q->values = block;
     else
         q->codes = block;
@@ -40,6 +57,11 @@ static const struct code_tail *tail_of(const struct code_shape *shape, const uin
 {
     return (const struct code_tail *)(const void *)(row + shape->row_bytes -
                                                     sizeof(struct code_tail));
+}
+
+static const float *full_row(const uint8_t *row)
+{
+    return (const float *)(const void *)row;
 }
 
 /* The scale that spans the vector's own range. In f64, because the range of two finite floats need
@@ -106,8 +128,9 @@ void code_query_set(const struct code_shape *shape, const float *vector, struct 
 {
     float per_step;
 
-    if (shape->metric == VMETRIC_L1) {
+    if (by_values(shape)) {
         memcpy(q->values, vector, shape->dim * sizeof(float));
+        q->vector = q->values;
         return;
     }
     scale_of(vector, shape->dim, &q->mid, &q->step);
@@ -128,6 +151,10 @@ void code_query_set_row(const struct code_shape *shape, const uint8_t *row, stru
 {
     const struct code_tail *tail = tail_of(shape, row);
 
+    if (shape->kind == VQUANT_NONE) {
+        q->vector = full_row(row);
+        return;
+    }
     if (shape->metric == VMETRIC_L1) {
         for (uint32_t i = 0; i < shape->dim; i++)
             q->values[i] = tail->mid + tail->step * (float)((int)row[i] - 128);
@@ -173,6 +200,8 @@ float code_key(const struct code_shape *shape, const struct kernels *k, const st
 {
     const struct code_tail *t = tail_of(shape, row);
 
+    if (shape->kind == VQUANT_NONE)
+        return full_key(shape, k, q->vector, full_row(row));
     if (shape->metric == VMETRIC_L1)
         return never_nan(k->l1_row(q->values, row, t->mid, t->step, shape->dim));
     if (shape->metric == VMETRIC_L2)
@@ -185,7 +214,7 @@ void code_keys(const struct code_shape *shape, const struct kernels *k, const st
 {
     int32_t dots[CODE_BATCH_MAX];
 
-    if (shape->metric == VMETRIC_L1) {
+    if (by_values(shape)) {
         for (uint32_t i = 0; i < count; i++)
             out[i] = code_key(shape, k, q, rows[i]);
         return;

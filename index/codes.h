@@ -1,4 +1,9 @@
-/* codes.h - 8-bit codes of vectors, and distances between them.
+/* codes.h - codes of vectors, and distances between them.
+ *
+ * What a code row is depends on the quantization:
+ *
+ * VQUANT_NONE    the vector itself, dim f32; keys are exact
+ * VQUANT_SCALAR  8 bits a component, as follows
  *
  * Each vector has its own affine scale (locally adaptive, as in LVQ, Aguerrebere et al. 2023):
  * component i is about mid + step * (code[i] - 128). A row is one run of bytes:
@@ -29,11 +34,13 @@ static_assert(sizeof(struct code_tail) == 16, "the tail of a code row");
 static_assert((uint64_t)VINDEX_DIM_MAX * 128 * 128 <= INT32_MAX, "sums of centred codes fit");
 
 struct code_shape {
+    enum vquantization kind;
     enum vmetric metric;
     uint32_t dim;
     uint32_t row_bytes; /* a multiple of KERNEL_ROW_ALIGN */
 };
-struct code_shape code_shape(enum vmetric metric, uint32_t dim);
+struct code_shape code_shape(enum vmetric metric, uint32_t dim); /* of VQUANT_SCALAR */
+struct code_shape code_shape_of(enum vquantization kind, enum vmetric metric, uint32_t dim);
 
 /* The sides that do not change while many rows are compared with one vector. */
 struct code_query {
@@ -41,18 +48,20 @@ struct code_query {
     float step;
     int32_t sum;
     uint32_t sum2;
-    float total;   /* the sum of all components */
-    int8_t *codes; /* code_query_bytes(), KERNEL_ALIGN aligned; not used by l1 */
-    float *values; /* dim; used by l1 alone */
+    float total;         /* the sum of all components */
+    int8_t *codes;       /* code_query_bytes(), KERNEL_ALIGN aligned; not used by l1 */
+    float *values;       /* dim; used by l1 and full vectors alone */
+    const float *vector; /* full vectors alone: values, or the row itself */
 };
 /* Bytes a code_query's arrays take for a shape, and how to lay them out in such a block. */
 size_t code_query_bytes(const struct code_shape *shape);
 void code_query_place(struct code_query *q, const struct code_shape *shape, void *block);
 
-/* Writes the code row of a vector. */
+/* Writes the code row of a vector. Of full vectors there is none to write. */
 void code_encode(const struct code_shape *shape, const float *vector, uint8_t *row);
 void code_query_set(const struct code_shape *shape, const float *vector, struct code_query *q);
-/* The query that is a stored row itself: keys are then those between two rows. */
+/* The query that is a stored row itself: keys are then those between two rows. The row stays
+ * where it is as long as the query is used. */
 void code_query_set_row(const struct code_shape *shape, const uint8_t *row, struct code_query *q);
 
 float code_key(const struct code_shape *shape, const struct kernels *k, const struct code_query *q,

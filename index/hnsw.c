@@ -46,9 +46,9 @@ void node_links_set_locked(const struct hnsw *g, uint32_t slot, uint32_t level,
         atomic_store_explicit(&refs[i], i < count ? links[i].slot + 1 : 0, memory_order_release);
 }
 
-static inline void prefetch_row(const struct vindex *v, const uint8_t *row)
+static inline void prefetch_row(const struct codeset *codes, const uint8_t *row)
 {
-    for (uint32_t at = 0; at < v->shape.row_bytes && at < PREFETCH_BYTES_MAX; at += 64)
+    for (uint32_t at = 0; at < codes->shape.row_bytes && at < PREFETCH_BYTES_MAX; at += 64)
         __builtin_prefetch(row + at);
 }
 
@@ -95,32 +95,33 @@ static void unseen_gather(struct walk *w, uint32_t slot, uint32_t level, struct 
 /* The distances to them. */
 static void unseen_measure(struct walk *w, struct unseen *u)
 {
-    const struct vindex *v = w->v;
+    const struct codeset *codes = w->scratch->codes;
     uint32_t ahead = u->count < ROWS_AHEAD ? u->count : ROWS_AHEAD;
 
     for (uint32_t i = 0; i < ahead; i++) {
-        u->rows[i] = vindex_codes(v, u->slots[i]);
-        prefetch_row(v, u->rows[i]);
+        u->rows[i] = codes_row(codes, u->slots[i]);
+        prefetch_row(codes, u->rows[i]);
     }
     for (uint32_t i = 0; i < u->count; i += ROWS_AT_ONCE) {
         uint32_t left = u->count - i;
         uint32_t now = left < ROWS_AT_ONCE ? left : ROWS_AT_ONCE;
 
         for (uint32_t j = 0; j < ROWS_AT_ONCE && ahead < u->count; j++, ahead++) {
-            u->rows[ahead] = vindex_codes(v, u->slots[ahead]);
-            prefetch_row(v, u->rows[ahead]);
+            u->rows[ahead] = codes_row(codes, u->slots[ahead]);
+            prefetch_row(codes, u->rows[ahead]);
         }
-        code_keys(&v->shape, w->k, &w->scratch->query, u->rows + i, now, u->keys + i);
+        code_keys(&codes->shape, w->k, &w->scratch->query, u->rows + i, now, u->keys + i);
     }
     w->stats.distances += u->count;
 }
 
 struct cand hnsw_descend(struct walk *w, uint64_t entry, uint32_t level)
 {
+    const struct codeset *codes = w->scratch->codes;
     struct cand at = {.slot = entry_slot(entry)};
     struct unseen u;
 
-    at.key = code_key(&w->v->shape, w->k, &w->scratch->query, vindex_codes(w->v, at.slot));
+    at.key = code_key(&codes->shape, w->k, &w->scratch->query, codes_row(codes, at.slot));
     w->stats.layers = entry_level(entry) - level + 1;
     for (uint32_t l = entry_level(entry); l > level; l--) {
         (void)visited_mark(&w->scratch->visited, at.slot);

@@ -120,7 +120,7 @@ void entry_raise(struct hnsw *g, uint32_t slot, uint32_t level)
             return;
 }
 
-uint32_t hnsw_choose(const struct hnsw *g, struct vindex_scratch *s, uint32_t max)
+uint32_t hnsw_choose(struct vindex_scratch *s, uint32_t max)
 {
     const struct kernels *k = kernels_get();
     struct cands *around = &s->around;
@@ -128,14 +128,14 @@ uint32_t hnsw_choose(const struct hnsw *g, struct vindex_scratch *s, uint32_t ma
 
     for (uint32_t i = 0; i < around->count && count < max; i++) {
         struct cand x = around->items[i];
-        const uint8_t *row = vindex_codes(g->v, x.slot);
+        const uint8_t *row = codes_row(s->codes, x.slot);
         bool hidden = false;
 
         for (uint32_t j = 0; j < count && !hidden; j++)
-            hidden = code_key(&g->v->shape, k, &s->chosen[j], row) < x.key;
+            hidden = code_key(&s->codes->shape, k, &s->chosen[j], row) < x.key;
         if (hidden)
             continue;
-        code_query_set_row(&g->v->shape, row, &s->chosen[count]);
+        code_query_set_row(&s->codes->shape, row, &s->chosen[count]);
         around->items[count++] = x;
     }
     return count;
@@ -151,20 +151,20 @@ static void gather_list(const struct hnsw *g, struct vindex_scratch *s, uint32_t
     float keys[CODE_BATCH_MAX];
     uint32_t live = 0;
 
-    code_query_set_row(&g->v->shape, vindex_codes(g->v, from), &s->other);
+    code_query_set_row(&s->codes->shape, codes_row(s->codes, from), &s->other);
     for (uint32_t i = 0; i <= count; i++) {
         uint32_t slot = i < count ? links[i] : to;
 
         if (!slots_live(g->v->options.slots, slot))
             continue;
         slots[live] = slot;
-        rows[live++] = vindex_codes(g->v, slot);
+        rows[live++] = codes_row(s->codes, slot);
     }
     s->around.count = 0;
     for (uint32_t i = 0; i < live; i += CODE_BATCH_MAX) {
         uint32_t now = live - i < CODE_BATCH_MAX ? live - i : CODE_BATCH_MAX;
 
-        code_keys(&g->v->shape, k, &s->other, rows + i, now, keys);
+        code_keys(&s->codes->shape, k, &s->other, rows + i, now, keys);
         for (uint32_t j = 0; j < now; j++)
             (void)cands_put(&s->around, keys[j], slots[i + j]);
     }
@@ -190,7 +190,7 @@ void hnsw_connect(const struct hnsw *g, struct vindex_scratch *s, uint32_t from,
         goto out;
     }
     gather_list(g, s, from, links, count, to);
-    count = hnsw_choose(g, s, degree);
+    count = hnsw_choose(s, degree);
     node_links_set_locked(g, from, level, s->around.items, count);
 out:
     node_unlock(g, from);
@@ -292,6 +292,7 @@ static void release_locked(struct hnsw *g, uint32_t slot)
 static void gather_found(const struct walk *w, const struct claim *c, uint32_t level)
 {
     const struct hnsw *g = w->g;
+    const struct codeset *codes = w->scratch->codes;
     struct cands *around = &w->scratch->around, *pool = &w->scratch->pool;
 
     around->count = 0;
@@ -305,7 +306,7 @@ static void gather_found(const struct walk *w, const struct claim *c, uint32_t l
         for (uint32_t j = 0; j < around->count && !known; j++)
             known = around->items[j].slot == slot;
         if (!known && node_level(g, slot) >= (int)level && slots_live(g->v->options.slots, slot)) {
-            float key = code_key(&g->v->shape, w->k, &w->scratch->query, vindex_codes(g->v, slot));
+            float key = code_key(&codes->shape, w->k, &w->scratch->query, codes_row(codes, slot));
 
             if (cands_wants(around, key, slot))
                 (void)cands_put(around, key, slot);
@@ -321,7 +322,7 @@ static void link_level(struct walk *w, const struct claim *c, uint32_t level)
     uint32_t count;
 
     gather_found(w, c, level);
-    count = hnsw_choose(g, s, g->made.m);
+    count = hnsw_choose(s, g->made.m);
     for (uint32_t i = 0; i < count; i++)
         chosen[i] = s->around.items[i].slot;
     node_lock(g, c->slot);
@@ -363,7 +364,7 @@ static void link_row(struct hnsw *g, struct vindex_scratch *s, const struct clai
                      .distances_max = UINT64_MAX};
     struct cand start = {0};
 
-    code_query_set_row(&g->v->shape, vindex_codes(g->v, c->slot), &s->query);
+    code_query_set_row(&s->codes->shape, codes_row(s->codes, c->slot), &s->query);
     if (entry != 0)
         start = hnsw_descend(&w, entry, c->level);
     for (uint32_t level = c->level + 1; level-- > 0;) {

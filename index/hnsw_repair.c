@@ -40,7 +40,7 @@ static void offer(struct repair *r, uint32_t slot)
     if (!visited_mark(&s->visited, slot) || is_taken(r, slot) ||
         !slots_live(r->v->options.slots, slot))
         return;
-    key = code_key(&r->v->shape, kernels_get(), &s->other, vindex_codes(r->v, slot));
+    key = code_key(&s->codes->shape, kernels_get(), &s->other, codes_row(s->codes, slot));
     if (cands_wants(&s->around, key, slot))
         (void)cands_put(&s->around, key, slot);
 }
@@ -82,7 +82,7 @@ static void gather_far(struct repair *r, uint32_t slot, uint32_t level)
 
     if (entry == 0 || level > entry_level(entry))
         return;
-    code_query_set_row(&v->shape, vindex_codes(v, slot), &s->query);
+    code_query_set_row(&s->codes->shape, codes_row(s->codes, slot), &s->query);
     s->pool.count = 0;
     s->pool.cap = g->made.ef_construction;
     (void)hnsw_walk(&w, hnsw_descend(&w, entry, level), level);
@@ -108,11 +108,11 @@ static void rebuild(struct repair *r, uint32_t slot, uint32_t level)
         node_unlock(g, slot);
         return;
     }
-    code_query_set_row(&g->v->shape, vindex_codes(g->v, slot), &s->other);
+    code_query_set_row(&s->codes->shape, codes_row(s->codes, slot), &s->other);
     gather_near(r, slot, level, links, count);
     if (s->around.count < g->made.m)
         gather_far(r, slot, level);
-    count = hnsw_choose(g, s, degree);
+    count = hnsw_choose(s, degree);
     node_links_set_locked(g, slot, level, s->around.items, count);
     for (uint32_t i = 0; i < count; i++)
         chosen[i] = s->around.items[i].slot;

@@ -21,10 +21,10 @@ enum {
     SWAP_PENDING = 256, /* rows that may still be pending in a graph that comes to serve */
 };
 
+/* The graph, whatever it is walked on. */
 static bool same(const struct vgraph *a, const struct vgraph *b)
 {
-    return a->m == b->m && a->ef_construction == b->ef_construction &&
-           a->quantization == b->quantization;
+    return a->m == b->m && a->ef_construction == b->ef_construction;
 }
 
 /* About what the upper lists will take: a node has 1 / (m - 1) levels above the lowest. */
@@ -55,8 +55,9 @@ static status charge_locked(struct vindex *v, const struct vgraph *want, uint64_
     if (st != ST_OK)
         (void)err_wrap(err, st,
                        "a graph of m %u beside the one that serves takes %" PRIu64
-                       " bytes, %" PRIu64 " more than are set aside",
-                       want->m, bytes_needed(v, want), more);
+                       " bytes, codes %" PRIu64 ", %" PRIu64 " more than are set aside",
+                       want->m, bytes_needed(v, want), recode_bytes_needed(v, want->quantization),
+                       more);
     return st;
 }
 
@@ -71,9 +72,10 @@ status vindex_rebuild_reserve(struct vindex *v, const struct vgraph *want, uint6
         return st;
     lock_take(&v->shared.lock);
     next = graph_next(v);
-    have = v->shared.promised + (next == NULL ? 0 : charged_locked(next));
+    have = v->shared.promised + (next == NULL ? 0 : charged_locked(next)) + recode_charged(v);
     if (!same(want, &graph_served(v)->made))
         need = bytes_needed(v, want);
+    need += recode_bytes_needed(v, want->quantization);
     need = need > have ? need - have : 0;
     st = charge_locked(v, want, need, err);
     if (st == ST_OK) {
@@ -105,8 +107,7 @@ uint64_t vindex_rebuild_settled(struct vindex *v)
     return settled;
 }
 
-/* What is set aside is for a wish that is known here, or for none. */
-static bool may_use_locked(const struct vindex *v, uint64_t settled)
+bool rebuild_may_use_locked(const struct vindex *v, uint64_t settled)
 {
     return v->shared.deciding == 0 && v->shared.settled == settled;
 }
@@ -121,7 +122,7 @@ static status begin_locked(struct vindex *v, const struct vgraph *want, uint64_t
     struct hnsw *g = NULL;
     status st = ST_OK;
 
-    if (!may_use_locked(v, settled))
+    if (!rebuild_may_use_locked(v, settled))
         return err_set(err, ST_CONFLICT, "memory for another graph is being set aside");
     if (need > v->shared.promised)
         st = charge_locked(v, want, need - v->shared.promised, err);
@@ -173,7 +174,7 @@ static status begin(struct vindex *v, const struct vgraph *want, uint64_t settle
 static void give_back_all(struct vindex *v, uint64_t settled)
 {
     lock_take(&v->shared.lock);
-    if (may_use_locked(v, settled)) {
+    if (rebuild_may_use_locked(v, settled)) {
         mem_release(v->options.budget, v->shared.promised);
         v->shared.promised = 0;
     }
@@ -239,8 +240,12 @@ static status step(struct vindex *v, const struct vgraph *want, uint64_t settled
                    enum vrebuild *out, struct err *err)
 {
     struct hnsw *next = graph_next(v);
-    status st = ST_OK;
+    enum vrebuild codes = VREBUILD_NONE;
+    status st = recode_step(v, want, settled, &codes, err);
 
+    *out = codes;
+    if (st != ST_OK || codes == VREBUILD_BEGUN || codes == VREBUILD_LINKING)
+        return st;
     *out = VREBUILD_LINKING;
     if (next != NULL && !same(&next->made, want)) {
         drop_next(v);
@@ -248,7 +253,7 @@ static status step(struct vindex *v, const struct vgraph *want, uint64_t settled
     }
     if (next == NULL && same(&graph_served(v)->made, want)) {
         give_back_all(v, settled);
-        *out = VREBUILD_NONE;
+        *out = codes;
         return ST_OK;
     }
     if (next == NULL) {
@@ -285,15 +290,16 @@ bool vindex_rebuild_shown(const struct vindex *v, struct vrebuild_progress *out)
 {
     struct epoch_guard guard = epoch_enter(v->options.epoch);
     const struct hnsw *next = graph_next(v);
+    bool recoding = recode_shown(v, out);
 
-    *out = (struct vrebuild_progress){0};
-    if (next != NULL) {
+    if (next != NULL && !recoding) {
         out->made = next->made;
+        out->made.quantization = codes_now(v)->shape.kind;
         out->linked = atomic_load_explicit(&next->linked_count, memory_order_relaxed);
         out->pending = atomic_load_explicit(&next->pending_count, memory_order_relaxed);
     }
     epoch_leave(v->options.epoch, guard);
-    return next != NULL;
+    return next != NULL || recoding;
 }
 
 struct vgraph vindex_graph(const struct vindex *v)
@@ -301,19 +307,17 @@ struct vgraph vindex_graph(const struct vindex *v)
     struct epoch_guard guard = epoch_enter(v->options.epoch);
     struct vgraph made = graph_served(v)->made;
 
+    made.quantization = codes_now(v)->shape.kind;
+
     epoch_leave(v->options.epoch, guard);
     return made;
 }
 
 /* --- loading --- */
 
-status vindex_graph_load(struct vindex *v, const struct vgraph *from, struct err *err)
+status vindex_graph_load(struct vindex *v, const struct vgraph *made, struct err *err)
 {
     struct hnsw *old = graph_served(v), *g = NULL;
-    const struct vgraph now = {.m = from->m,
-                               .ef_construction = from->ef_construction,
-                               .quantization = old->made.quantization};
-    const struct vgraph *made = &now;
     uint32_t end = atomic_load_explicit(&v->slot_end, memory_order_relaxed);
     uint64_t bytes = end * graph_slot_bytes(made), had = old->claims.charged;
     uint64_t more = bytes > had ? bytes - had : 0;

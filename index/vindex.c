@@ -58,9 +58,9 @@ bool vquantization_parse(const char *name, enum vquantization *out)
 
 status vquantization_check(enum vquantization q, struct err *err)
 {
-    if (q == VQUANT_SCALAR)
+    if (q == VQUANT_SCALAR || q == VQUANT_NONE)
         return ST_OK;
-    return err_set(err, ST_INVALID, "no index has the quantization %s: it is scalar",
+    return err_set(err, ST_INVALID, "no index has the quantization %s: it is none or scalar",
                    vquantization_name(q));
 }
 
@@ -101,6 +101,20 @@ static status options_check(const struct vindex_options *o, struct err *err)
     return vquantization_check(o->quantization, err);
 }
 
+static status codes_first(struct vindex *v, enum vquantization kind, struct err *err)
+{
+    struct codeset *c = &v->plain;
+
+    if (kind != VQUANT_NONE) {
+        status st = codeset_create(v, kind, &c, err);
+
+        if (st != ST_OK)
+            return st;
+    }
+    atomic_store(&v->codes, c);
+    return ST_OK;
+}
+
 status vindex_create(const struct vindex_options *options, struct vindex **out, struct err *err)
 {
     const struct vgraph made = {.m = options->m,
@@ -120,17 +134,19 @@ status vindex_create(const struct vindex_options *options, struct vindex **out, 
         return err_set(err, ST_NOMEM, "no memory for a vector index");
     }
     v->options = *options;
-    v->shape = code_shape(options->metric, options->dim);
-    plane_init(&v->full, (size_t)options->dim * sizeof(float));
-    plane_init(&v->codes, v->shape.row_bytes);
+    v->shape = code_shape_of(VQUANT_NONE, options->metric, options->dim);
+    plane_init(&v->full, v->shape.row_bytes);
+    v->plain = (struct codeset){.shape = v->shape, .rows = &v->full};
     plane_init(&v->filled, sizeof(uint64_t));
     plane_init(&v->present, sizeof(uint64_t));
-    v->row_bytes = v->full.row_bytes + v->codes.row_bytes;
     lock_init(&v->shared.lock, LOCK_RANK_VINDEX, "vindex");
     atomic_store(&v->ef_search, options->ef_search);
     atomic_store(&v->threshold, options->threshold);
     st = graph_create(v, &made, &g, err);
+    if (st == ST_OK)
+        st = codes_first(v, options->quantization, err);
     if (st != ST_OK) {
+        graph_destroy(g);
         vindex_destroy(v);
         return st;
     }
@@ -152,8 +168,9 @@ void vindex_destroy(struct vindex *v)
         vindex_scratch_destroy(s);
         s = next;
     }
+    codeset_destroy(v, codes_now(v));
+    codeset_destroy(v, codes_to_come(v));
     plane_fini(&v->full);
-    plane_fini(&v->codes);
     plane_fini(&v->filled);
     plane_fini(&v->present);
     mem_release(v->options.budget, v->shared.charged + v->shared.promised);
@@ -169,7 +186,6 @@ static status planes_grow(struct vindex *v, uint32_t slot_end, struct err *err)
         uint32_t rows;
     } all[] = {
         {&v->full, slot_end},
-        {&v->codes, slot_end},
         {&v->filled, (slot_end + 63) / 64},
         {&v->present, (slot_end + 63) / 64},
     };
@@ -188,6 +204,10 @@ static status planes_grow_all(struct vindex *v, struct hnsw *const graphs[], uin
 {
     status st = planes_grow(v, slot_end, err);
 
+    if (st == ST_OK)
+        st = codeset_room(codes_now(v), slot_end, err);
+    if (st == ST_OK && codes_to_come(v) != NULL)
+        st = codeset_room(codes_to_come(v), slot_end, err);
     for (size_t i = 0; st == ST_OK && graphs[i] != NULL; i++)
         st = graph_room(graphs[i], slot_end, err);
     return st;
@@ -205,7 +225,7 @@ static status reserve_locked(struct vindex *v, uint32_t slot_end, struct err *er
         return err_set(err, ST_LIMIT, "more than %u rows", SLOTS_MAX);
     /* Pieces are larger than what is asked for, but cost memory only where rows are written: rows
      * are what is charged. */
-    more = (uint64_t)slot_end * v->row_bytes - v->shared.charged;
+    more = slot_end * row_bytes_locked(v) - v->shared.charged;
     for (size_t i = 0; graphs[i] != NULL; i++)
         more += (uint64_t)slot_end * graphs[i]->slot_bytes - graphs[i]->claims.charged;
     st = mem_reserve(v->options.budget, more, err);
@@ -216,7 +236,7 @@ static status reserve_locked(struct vindex *v, uint32_t slot_end, struct err *er
         mem_release(v->options.budget, more);
         return st;
     }
-    v->shared.charged = (uint64_t)slot_end * v->row_bytes;
+    v->shared.charged = slot_end * row_bytes_locked(v);
     for (size_t i = 0; graphs[i] != NULL; i++)
         graph_set_end_locked(graphs[i], slot_end);
     atomic_store_explicit(&v->slot_end, slot_end, memory_order_release);
@@ -237,9 +257,23 @@ status vindex_reserve(struct vindex *v, uint32_t slot_end, struct err *err)
 
 void vindex_fill(struct vindex *v, uint32_t slot, const float *vector)
 {
+    struct epoch_guard guard = epoch_enter(v->options.epoch);
+    struct codeset *next = codes_to_come(v); /* before the other */
+    struct codeset *now = codes_now(v);
+
     memcpy(plane_row(&v->full, slot), vector, (size_t)v->options.dim * sizeof(float));
-    code_encode(&v->shape, vector, plane_row(&v->codes, slot));
+    codeset_write(now, slot, vector);
+    if (next != NULL && next != now)
+        codeset_write(next, slot, vector);
     (void)plane_bit_set(&v->filled, slot);
+    epoch_leave(v->options.epoch, guard);
+}
+
+/* Codes that came after the row was filled. */
+static void codes_complete(struct codeset *c, uint32_t slot, const float *vector)
+{
+    if (c != NULL && c->shape.kind != VQUANT_NONE && !plane_bit(&c->has, slot))
+        codeset_write(c, slot, vector);
 }
 
 void vindex_clear(struct vindex *v, uint32_t slot)
@@ -253,7 +287,10 @@ void vindex_publish(struct vindex *v, uint32_t slot)
     struct epoch_guard guard = epoch_enter(v->options.epoch);
     struct hnsw *next = graph_next(v); /* before the other */
     struct hnsw *served = graph_served(v);
+    struct codeset *codes_next = codes_to_come(v); /* likewise */
 
+    codes_complete(codes_now(v), slot, vindex_vector(v, slot));
+    codes_complete(codes_next, slot, vindex_vector(v, slot));
     if (plane_bit_set(&v->present, slot))
         atomic_fetch_add_explicit(&v->present_count, 1, memory_order_relaxed);
     pending_set(served, slot);
@@ -354,10 +391,13 @@ void vindex_sizes(const struct vindex *v, struct vindex_sizes *out)
     struct epoch_guard guard = epoch_enter(v->options.epoch);
     const struct hnsw *next = graph_next(v);
     uint64_t slots = atomic_load_explicit(&v->slot_end, memory_order_relaxed);
+    const struct codeset *to_come = codes_to_come(v), *now = codes_now(v);
 
     *out = (struct vindex_sizes){.vectors = slots * v->full.row_bytes,
-                                 .codes = slots * v->codes.row_bytes,
+                                 .codes = slots * codeset_slot_bytes(now),
                                  .links = graph_bytes(graph_served(v))};
+    if (to_come != NULL && to_come != now)
+        out->codes += slots * codeset_slot_bytes(to_come);
     out->links += next == NULL ? 0 : graph_bytes(next);
     epoch_leave(v->options.epoch, guard);
 }

@@ -204,16 +204,16 @@ enum vrebuild {
 NODISCARD
 status vindex_rebuild_step(struct vindex *v, const struct vgraph *want, uint64_t settled,
                            enum vrebuild *out, struct err *err);
-struct vrebuild_progress { /* of the graph that is made */
+struct vrebuild_progress { /* of the graph, or the codes before it, that are made */
     struct vgraph made;
-    uint32_t linked, pending;
+    uint32_t linked, pending; /* rows; while codes are made those that have one, and the others */
 };
 bool vindex_rebuild_shown(const struct vindex *v, struct vrebuild_progress *out); /* false: none */
 /* Loading, before the first import and best before the first row: the nodes to come are of a graph
  * made with this, whatever the index was created for. Its quantization stays: links serve with
  * any. Nothing changed unless ST_OK. */
 NODISCARD
-status vindex_graph_load(struct vindex *v, const struct vgraph *from, struct err *err);
+status vindex_graph_load(struct vindex *v, const struct vgraph *made, struct err *err);
 
 /* The graph as values, for images. Read under a seqlock per node, beside writers. */
 struct vnode {

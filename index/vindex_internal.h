@@ -2,8 +2,11 @@
  *
  * Per slot there are rows in these planes (planes.h), of the index:
  *
- *   full     dim f32                                   codes    one code row (codes.h)
- *   filled, present   one bit each
+ *   full     dim f32                                   filled, present   one bit each
+ *
+ * of the codes that are searched, and of those that are made to follow them (recode.c):
+ *
+ *   rows     one code row (codes.h)                    has      one bit: it is written
  *
  * and of each graph over it:
  *
@@ -41,10 +44,20 @@ struct node_upper { /* freed by repair after the readers of that time, and by de
     _Atomic uint32_t refs[]; /* levels * m */
 };
 
+/* The rows of one quantization. Of full vectors they are the index's own. */
+struct codeset {
+    struct code_shape shape; /* never changed */
+    const struct plane *rows;
+    struct plane own, has;
+    struct vgraph wanted;        /* recode.c: for what it is made */
+    _Atomic uint32_t words_done; /* relaxed; of `present`, by recode.c */
+};
+
 struct vindex_scratch {
-    struct cands pool;   /* by codes */
-    struct cands best;   /* by full vectors */
-    struct cands around; /* linking: one node's neighbourhood */
+    const struct codeset *codes; /* since scratch_prepare(), in whose guard it is used */
+    struct cands pool;           /* by codes */
+    struct cands best;           /* by full vectors */
+    struct cands around;         /* linking: one node's neighbourhood */
     struct frontier frontier;
     struct visited visited;
     struct code_query query;
@@ -89,10 +102,14 @@ struct hnsw {
 struct vindex {
     /* Set by vindex_create(), never changed after it. */
     struct vindex_options options; /* without m and ef_construction: those are the graph's */
-    struct code_shape shape;
-    size_t row_bytes; /* charged for one slot */
+    struct code_shape shape;       /* of full vectors */
 
-    struct plane full, codes, filled, present;
+    struct plane full, filled, present;
+    struct codeset plain; /* full, as codes */
+
+    /* Read inside an epoch guard, `next` first, as with the graphs below. Release by recode.c. */
+    _Atomic(struct codeset *) codes_next; /* not complete yet; NULL: none */
+    _Atomic(struct codeset *) codes;      /* of every present row; never NULL */
 
     /* Read inside an epoch guard. A row is published into both; who reads `next` first and then
      * `served` misses none, as `next` becomes NULL only after it has become `served`. Release by
@@ -133,9 +150,17 @@ static inline uint64_t entry_make(uint32_t level, uint32_t slot)
     return (uint64_t)level << 32 | (slot + 1);
 }
 
-static inline const uint8_t *vindex_codes(const struct vindex *v, uint32_t slot)
+static inline const uint8_t *codes_row(const struct codeset *c, uint32_t slot)
 {
-    return plane_row(&v->codes, slot);
+    return plane_row(c->rows, slot);
+}
+static inline struct codeset *codes_now(const struct vindex *v)
+{
+    return atomic_load_explicit(&v->codes, memory_order_acquire);
+}
+static inline struct codeset *codes_to_come(const struct vindex *v)
+{
+    return atomic_load_explicit(&v->codes_next, memory_order_acquire);
 }
 static inline _Atomic uint32_t *node_meta(const struct hnsw *g, uint32_t slot)
 {
@@ -202,7 +227,8 @@ static inline void node_unlock(const struct hnsw *g, uint32_t slot)
 void node_links_set_locked(const struct hnsw *g, uint32_t slot, uint32_t level,
                            const struct cand *links, uint32_t count);
 
-/* Room for a search, or for linking, in this graph. False: no memory. */
+/* Room for a search, or for linking, in this graph, on the codes of this moment. False: no memory.
+ */
 bool scratch_prepare(struct vindex_scratch *s, const struct hnsw *g, bool linking);
 
 /* What a walk or a scan may return, and when it gives up. */
@@ -264,7 +290,7 @@ bool pending_clear(struct hnsw *g, uint32_t slot);
 
 /* Links one claimed row; in hnsw_link.c. Chooses from scratch->around, best first, up to `max`
  * that are nearer to the middle than to each other; they are moved to its front. */
-uint32_t hnsw_choose(const struct hnsw *g, struct vindex_scratch *s, uint32_t max);
+uint32_t hnsw_choose(struct vindex_scratch *s, uint32_t max);
 /* Adds a link from `from` to `to`, choosing anew among all when the list is full. */
 void hnsw_connect(const struct hnsw *g, struct vindex_scratch *s, uint32_t from, uint32_t to,
                   uint32_t level);
@@ -299,6 +325,36 @@ static inline struct hnsw *graph_next(const struct vindex *v)
 {
     return atomic_load_explicit(&v->next, memory_order_acquire);
 }
+/* codeset.c. Codes of a kind other than VQUANT_NONE; nothing is charged yet. */
+NODISCARD
+status codeset_create(const struct vindex *v, enum vquantization kind, struct codeset **out,
+                      struct err *err);
+void codeset_destroy(const struct vindex *v, struct codeset *c); /* accepts NULL, v->plain */
+NODISCARD
+status codeset_room(struct codeset *c, uint32_t slot_end, struct err *err);
+/* Charged for one slot; 0 for full vectors, which are the index's. */
+static inline size_t codeset_slot_bytes(const struct codeset *c)
+{
+    return c->shape.kind == VQUANT_NONE ? 0 : c->shape.row_bytes;
+}
+/* The row of a slot whose full vector is there. */
+void codeset_write(struct codeset *c, uint32_t slot, const float *vector);
+/* What one slot takes now, without graphs. */
+uint64_t row_bytes_locked(const struct vindex *v);
+
+/* recode.c. Codes of another kind, a step at a time, as vindex_rebuild_step(): VREBUILD_NONE where
+ * they are what is wanted, or cannot be made yet. */
+NODISCARD
+status recode_step(struct vindex *v, const struct vgraph *want, uint64_t settled,
+                   enum vrebuild *out, struct err *err);
+/* Bytes that codes of that kind take beside those that serve. */
+uint64_t recode_bytes_needed(const struct vindex *v, enum vquantization kind);
+/* Bytes that codes under way are charged with. The index's lock is held. */
+uint64_t recode_charged(const struct vindex *v);
+/* In a guard: whether codes are under way, and how far. */
+bool recode_shown(const struct vindex *v, struct vrebuild_progress *out);
+/* rebuild.c: what is set aside is for a wish that is known here, or for none. */
+bool rebuild_may_use_locked(const struct vindex *v, uint64_t settled);
 /* How many rows wait to be linked in it; 0 too where it is no time for it. */
 uint32_t graph_to_link_rows(const struct hnsw *g);
 

@@ -25,9 +25,10 @@ void vindex_scratch_destroy(struct vindex_scratch *s)
 }
 
 /* One block for the arrays of all queries, laid out anew for each index that comes by. */
-static bool queries_place(struct vindex_scratch *s, const struct vindex *v, uint32_t chosen)
+static bool queries_place(struct vindex_scratch *s, uint32_t chosen)
 {
-    size_t each = code_query_bytes(&v->shape), bytes;
+    const struct code_shape *shape = &s->codes->shape;
+    size_t each = code_query_bytes(shape), bytes;
     uint8_t *at;
 
     if (!size_mul(each, (size_t)chosen + 2, &bytes))
@@ -51,10 +52,10 @@ static bool queries_place(struct vindex_scratch *s, const struct vindex *v, uint
         s->chosen_room = chosen;
     }
     at = s->block;
-    code_query_place(&s->query, &v->shape, at);
-    code_query_place(&s->other, &v->shape, at + each);
+    code_query_place(&s->query, shape, at);
+    code_query_place(&s->other, shape, at + each);
     for (uint32_t i = 0; i < chosen; i++)
-        code_query_place(&s->chosen[i], &v->shape, at + (i + 2) * each);
+        code_query_place(&s->chosen[i], shape, at + (i + 2) * each);
     return true;
 }
 
@@ -62,6 +63,6 @@ bool scratch_prepare(struct vindex_scratch *s, const struct hnsw *g, bool linkin
 {
     uint32_t end = atomic_load_explicit(&g->slot_end, memory_order_acquire);
 
-    return queries_place(s, g->v, linking ? degree_of(g, 0) + 1 : 0) &&
-           visited_start(&s->visited, end);
+    s->codes = codes_now(g->v);
+    return queries_place(s, linking ? degree_of(g, 0) + 1 : 0) && visited_start(&s->visited, end);
 }

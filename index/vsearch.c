@@ -106,7 +106,7 @@ static void batch_offer(struct walk *w, struct batch *b, struct cands *pool)
 {
     float keys[SCAN_BATCH];
 
-    code_keys(&w->v->shape, w->k, &w->scratch->query, b->rows, b->count, keys);
+    code_keys(&w->scratch->codes->shape, w->k, &w->scratch->query, b->rows, b->count, keys);
     for (uint32_t i = 0; i < b->count; i++)
         if (cands_wants(pool, keys[i], b->slots[i]) &&
             slots_live(w->v->options.slots, b->slots[i]) && walk_asks(w, b->slots[i]))
@@ -124,7 +124,7 @@ static void scan_word(struct walk *w, struct batch *b, uint32_t word, uint64_t b
         uint32_t slot = word * 64 + (uint32_t)__builtin_ctzll(bits);
 
         b->slots[b->count] = slot;
-        b->rows[b->count] = vindex_codes(w->v, slot);
+        b->rows[b->count] = codes_row(w->scratch->codes, slot);
         __builtin_prefetch(b->rows[b->count]);
         if (++b->count == SCAN_BATCH)
             batch_offer(w, b, pool);
@@ -499,7 +499,7 @@ static enum walk_end search(struct walk *w, const struct vsearch *s)
 
         if (!scratch_prepare(w->scratch, w->g, false))
             return WALK_NOMEM;
-        code_query_set(&w->v->shape, s->query, &w->scratch->query);
+        code_query_set(&w->scratch->codes->shape, s->query, &w->scratch->query);
         end = search_once(w, s);
         if (end != WALK_DONE)
             return end;

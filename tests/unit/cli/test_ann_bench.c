@@ -314,11 +314,13 @@ static void settings_that_are_none_are_refused(void **state)
     cli_check(cli_bench, FILES "l2 16 100 33", 2, "THREADS");
     cli_check(cli_bench, FILES "l2 16 100 1 --compact", 2,
               "--compact; no index has this setting yet");
-    cli_check(cli_bench, FILES "l2 16 100 1 --quantization scalar", 2, "no index has this one yet");
+    cli_check(cli_bench, FILES "l2 16 100 1 --quantization product", 2,
+              "no index has the quantization product");
     cli_check(cli_bench, FILES "l2 16 100 1 --quantization wide", 2, "it is none, scalar, binary");
     cli_check(cli_bench, "bench ann absent.npy query.npy l2 16 100 1", 3, "absent.npy");
     cli_check(cli_bench, FILES "l2 16 100 1", 0, "READY ");
     cli_check(cli_bench, FILES "l2 16 100 1 --quantization none", 0, "READY ");
+    cli_check(cli_bench, FILES "l2 16 100 1 --quantization scalar", 0, "READY ");
     cli_check(cli_bench, FILES "--quantization=none l2 2 1 32", 0, "READY ");
 }
 

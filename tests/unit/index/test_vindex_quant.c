@@ -3,6 +3,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -17,6 +18,39 @@ static struct vindex_options options(enum vmetric metric, uint32_t dim, enum vqu
                                    .quantization = q,
                                    .threshold = 100,
                                    .seed = 1};
+}
+
+static const enum vquantization kinds[] = {VQUANT_SCALAR, VQUANT_NONE};
+static const enum vmetric metrics[] = {VMETRIC_COSINE, VMETRIC_DOT, VMETRIC_L2, VMETRIC_L1};
+
+enum { DIM = 32, ROWS = 2000, CLUSTERS = 40 };
+static uint64_t seed = 71;
+
+static void link_all(struct vrows *r)
+{
+    while (vindex_link(r->index, 1000) > 0)
+        ;
+}
+
+static enum vrebuild step(struct vrows *r, enum vquantization q)
+{
+    struct vgraph want = vindex_graph(r->index);
+    enum vrebuild out = VREBUILD_NONE;
+    struct err err;
+
+    want.quantization = q;
+    if (vindex_rebuild_step(r->index, &want, vindex_rebuild_settled(r->index), &out, &err) != ST_OK)
+        fail_msg("%s", err.text);
+    return out;
+}
+
+/* An index that serves this quantization: what has to be learned from rows is. */
+static void begin(struct vrows *r, enum vmetric metric, enum vquantization q)
+{
+    vrows_init(r, options(metric, DIM, q), CLUSTERS, seed);
+    vrows_put_random(r, 0, ROWS);
+    while (vindex_graph(r->index).quantization != q)
+        (void)step(r, q);
 }
 
 static void names_are_read_as_they_are_written(void **unused)
@@ -58,6 +92,228 @@ static void what_no_index_has_is_refused_by_name(void **unused)
     vrows_fini(&r);
 }
 
+/* Recall on fixed seeds, walking and scanning. */
+static void every_metric_has_its_recall_on_every_quantization(void **unused)
+{
+    (void)unused;
+    for (size_t q = 0; q < COUNT_OF(kinds); q++)
+        for (size_t m = 0; m < COUNT_OF(metrics); m++) {
+            double scanned, walked;
+            struct vrows r;
+
+            begin(&r, metrics[m], kinds[q]);
+            scanned = vrows_recall(&r, 40, 10, 0);
+            link_all(&r);
+            walked = vrows_recall(&r, 40, 10, 100);
+            print_message("%s %s: recall@10 scanned %.3f, walked %.3f\n",
+                          vquantization_name(kinds[q]), vmetric_name(metrics[m]), scanned, walked);
+            assert_true(scanned >= 0.99);
+            assert_true(walked >= (metrics[m] == VMETRIC_DOT ? 0.90 : 0.95));
+            vrows_check(&r, metrics[m] == VMETRIC_DOT ? ROWS / 20 : 0);
+            vrows_fini(&r);
+        }
+}
+
+/* Distances in answers are those of full vectors, whatever was walked on. */
+static void distances_are_exact_on_every_quantization(void **unused)
+{
+    struct vhit hits[10];
+    float query[DIM];
+
+    (void)unused;
+    for (size_t q = 0; q < COUNT_OF(kinds); q++) {
+        struct vsearch s = {.query = query, .k = 10};
+        struct vrows r;
+
+        begin(&r, VMETRIC_L2, kinds[q]);
+        link_all(&r);
+        vrows_point(&r, query);
+        assert_int_equal(vrows_search(&r, &s, hits), 10);
+        for (size_t i = 0; i < 10; i++)
+            assert_true(hits[i].distance == vindex_distance(r.index, query, hits[i].slot));
+        vrows_fini(&r);
+    }
+}
+
+static void churn(struct vrows *r, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t id = vrows_random(r) % ROWS;
+
+        if (i % 4 == 0)
+            (void)vrows_erase(r, id);
+        vrows_put_random(r, id, 1);
+    }
+}
+
+static void recall_does_not_rot_on_any_quantization(void **unused)
+{
+    (void)unused;
+    for (size_t q = 0; q < COUNT_OF(kinds); q++) {
+        double before, after;
+        struct vrows r;
+
+        begin(&r, VMETRIC_COSINE, kinds[q]);
+        link_all(&r);
+        before = vrows_recall(&r, 40, 10, 50);
+        for (int round = 0; round < 4; round++) {
+            churn(&r, ROWS / 2);
+            link_all(&r);
+            vrows_repair(&r);
+        }
+        vrows_check(&r, 0);
+        after = vrows_recall(&r, 40, 10, 50);
+        print_message("%s: recall@10 at ef 50 %.3f, after churn %.3f\n",
+                      vquantization_name(kinds[q]), before, after);
+        assert_true(after >= before - 0.03);
+        vrows_fini(&r);
+    }
+}
+
+static void change(struct vrows *r, enum vquantization to)
+{
+    struct vrebuild_progress shown;
+    enum vrebuild now = step(r, to);
+    int steps = 0;
+
+    while (now != VREBUILD_DONE && now != VREBUILD_NONE) {
+        assert_true(vindex_rebuild_shown(r->index, &shown));
+        assert_int_equal(shown.made.quantization, to);
+        churn(r, 50);
+        now = step(r, to);
+        assert_true(++steps < 1000);
+    }
+    assert_int_equal(vindex_graph(r->index).quantization, to);
+    assert_int_equal(step(r, to), VREBUILD_NONE);
+    assert_false(vindex_rebuild_shown(r->index, &shown));
+    assert_int_equal(vindex_bytes(r->index) + slots_bytes(r->slots), mem_budget_bytes(&r->budget));
+}
+
+/* From every one to every other: links and slots stay, memory is what the new one takes. */
+static void a_live_index_changes_its_quantization(void **unused)
+{
+    struct vrows r;
+
+    (void)unused;
+    begin(&r, VMETRIC_L2, VQUANT_SCALAR);
+    link_all(&r);
+    for (size_t from = 0; from < COUNT_OF(kinds); from++)
+        for (size_t to = 0; to < COUNT_OF(kinds); to++) {
+            struct vindex_sizes sizes;
+            uint32_t linked;
+
+            change(&r, kinds[from]);
+            churn(&r, 100);
+            link_all(&r);
+            linked = vindex_linked(r.index);
+            change(&r, kinds[to]);
+            assert_int_equal(vindex_linked(r.index), linked);
+            vindex_sizes(r.index, &sizes);
+            assert_int_equal(sizes.codes == 0, kinds[to] == VQUANT_NONE);
+            assert_true(vrows_recall(&r, 20, 10, 100) >= 0.95);
+            vrows_repair(&r);
+        }
+    vrows_fini(&r);
+}
+
+/* A row that was filled before codes were begun and is published after they serve has its own. */
+static void a_row_between_two_quantizations_is_found(void **unused)
+{
+    struct docid id = {.kind = DOCID_U64, .u64 = 77777};
+    struct slice none = {0};
+    struct vsearch s = {.k = 1};
+    float point[DIM];
+    struct vhit hit;
+    struct vrows r;
+    uint32_t slot;
+    struct err err;
+
+    (void)unused;
+    for (size_t from = 0; from < COUNT_OF(kinds); from++)
+        for (size_t to = 0; to < COUNT_OF(kinds); to++) {
+            begin(&r, VMETRIC_L2, kinds[from]);
+            link_all(&r);
+            for (int i = 0; i < DIM; i++)
+                point[i] = 3;
+            assert_int_equal(slots_reserve(r.slots, 1, &slot, &err), ST_OK);
+            assert_int_equal(vindex_reserve(r.index, slots_end(r.slots), &err), ST_OK);
+            assert_int_equal(slots_fill(r.slots, slot, &id, none, none, 0, &err), ST_OK);
+            vindex_fill(r.index, slot, point);
+            change(&r, kinds[to]);
+            vindex_publish(r.index, slot);
+            slots_publish(r.slots, slot, ++r.lsn);
+            s.query = point;
+            for (int linked = 0; linked < 2; linked++) {
+                assert_int_equal(vrows_search(&r, &s, &hit), 1);
+                assert_int_equal(hit.slot, slot);
+                link_all(&r);
+            }
+            vrows_fini(&r);
+        }
+}
+
+/* What is set aside ahead of time is enough; over the budget nothing changes. */
+static void a_change_over_the_budget_is_refused(void **unused)
+{
+    struct vgraph want = {.m = 8, .ef_construction = 60, .quantization = VQUANT_SCALAR};
+    uint64_t used, added = 0;
+    enum vrebuild out;
+    struct vrows r;
+    struct err err;
+
+    (void)unused;
+    begin(&r, VMETRIC_L2, VQUANT_NONE);
+    link_all(&r);
+    used = mem_budget_bytes(&r.budget);
+    r.budget.bytes_max = used + 1000;
+    assert_int_equal(vindex_rebuild_reserve(r.index, &want, &added, &err), ST_NOSPACE);
+    assert_int_equal(vindex_rebuild_step(r.index, &want, 0, &out, &err), ST_NOSPACE);
+    assert_int_equal(mem_budget_bytes(&r.budget), used);
+    assert_int_equal(vindex_graph(r.index).quantization, VQUANT_NONE);
+    r.budget.bytes_max = 0;
+    assert_int_equal(vindex_rebuild_reserve(r.index, &want, &added, &err), ST_OK);
+    assert_int_equal(mem_budget_bytes(&r.budget), used + added);
+    r.budget.bytes_max = used + added;
+    vindex_rebuild_settle(r.index, 0);
+    while (vindex_graph(r.index).quantization != VQUANT_SCALAR)
+        (void)step(&r, VQUANT_SCALAR);
+    assert_int_equal(mem_budget_bytes(&r.budget), used + added);
+    r.budget.bytes_max = 0;
+    change(&r, VQUANT_NONE);
+    vrows_fini(&r);
+}
+
+/* The n-th allocation of a change fails: nothing is lost, and it can be tried again. */
+static void each_allocation_of_a_change_may_fail(void **unused)
+{
+    struct vrows r;
+    struct vgraph want;
+    int64_t n = 0;
+    bool failed = true;
+
+    (void)unused;
+    begin(&r, VMETRIC_COSINE, VQUANT_NONE);
+    link_all(&r);
+    want = vindex_graph(r.index);
+    for (; failed; n++) {
+        enum vrebuild out = VREBUILD_NONE;
+        status st = ST_OK;
+
+        assert_true(n < 200);
+        want.quantization = VQUANT_SCALAR;
+        mem_test_fail_after(n);
+        while (st == ST_OK && vindex_graph(r.index).quantization != want.quantization)
+            st = vindex_rebuild_step(r.index, &want, 0, &out, NULL);
+        failed = mem_test_count() > n;
+        mem_test_fail_after(-1);
+        assert_true(st == ST_OK || st == ST_NOMEM);
+        change(&r, VQUANT_NONE);
+        assert_true(vrows_recall(&r, 5, 10, 100) >= 0.9);
+    }
+    assert_true(n > 2);
+    vrows_fini(&r);
+}
+
 static void sizes_add_up_to_what_is_charged(void **unused)
 {
     struct vindex_sizes sizes;
@@ -76,13 +332,23 @@ static void sizes_add_up_to_what_is_charged(void **unused)
     vrows_fini(&r);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_are_read_as_they_are_written),
         cmocka_unit_test(what_no_index_has_is_refused_by_name),
         cmocka_unit_test(sizes_add_up_to_what_is_charged),
+        cmocka_unit_test(every_metric_has_its_recall_on_every_quantization),
+        cmocka_unit_test(distances_are_exact_on_every_quantization),
+        cmocka_unit_test(recall_does_not_rot_on_any_quantization),
+        cmocka_unit_test(a_live_index_changes_its_quantization),
+        cmocka_unit_test(a_row_between_two_quantizations_is_found),
+        cmocka_unit_test(a_change_over_the_budget_is_refused),
+        cmocka_unit_test(each_allocation_of_a_change_may_fail),
     };
 
+    if (argc > 1)
+        seed = strtoull(argv[1], NULL, 10);
+    print_message("seed %llu\n", (unsigned long long)seed);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
