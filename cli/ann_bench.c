@@ -127,6 +127,11 @@ static status read_queries(struct ann_bench *b, const char *path, struct err *er
     return st;
 }
 
+static struct slice row_slice(const float *rows, uint32_t dim, uint32_t number)
+{
+    return slice_make(rows + (size_t)number * dim, dim * sizeof(*rows));
+}
+
 /* --- building --- */
 
 static status open_index(struct ann_bench *b, struct err *err)
@@ -281,12 +286,34 @@ static status build(struct ann_bench *b, const char *base_path, const char *quer
     return st == ST_OK ? link_all(b, err) : st;
 }
 
-status ann_bench_open(const char *base_path, const char *query_path,
-                      const struct ann_bench_settings *settings, struct ann_bench **out,
-                      struct err *err)
+static status build_rows(struct ann_bench *b, const struct ann_bench_rows *rows, struct err *err)
+{
+    float *row = mem_alloc_array(rows->dim, sizeof(*row));
+    status st = row == NULL ? err_set(err, ST_NOMEM, "no memory for a row") : ST_OK;
+
+    b->dim = rows->dim;
+    if (st == ST_OK)
+        st = alloc_queries(b, rows->query_count, err);
+    for (uint32_t i = 0; st == ST_OK && i < rows->query_count; i++)
+        st = take_row(b, row_slice(rows->queries, rows->dim, i), i, b->queries + (size_t)i * b->dim,
+                      err);
+    if (st == ST_OK)
+        st = open_index(b, err);
+    for (uint32_t i = 0; st == ST_OK && i < rows->count; i++) {
+        st = take_row(b, row_slice(rows->base, rows->dim, i), i, row, err);
+        if (st == ST_OK)
+            st = add_rows(b, row, 1, err);
+    }
+    if (st == ST_OK)
+        st = make_codes(b, err);
+    mem_free(row);
+    return st == ST_OK ? link_all(b, err) : st;
+}
+
+static status make(const struct ann_bench_settings *settings, struct ann_bench **out,
+                   struct err *err)
 {
     struct ann_bench *b;
-    status st;
 
     if (settings->threads == 0 || settings->threads > VINDEX_LINKERS_MAX)
         return err_set(err, ST_INVALID, "threads must be 1..%d, it is %u", VINDEX_LINKERS_MAX,
@@ -296,7 +323,37 @@ status ann_bench_open(const char *base_path, const char *query_path,
         return err_set(err, ST_NOMEM, "no memory");
     b->settings = *settings;
     mem_budget_init(&b->budget, NULL, 0);
+    *out = b;
+    return ST_OK;
+}
+
+status ann_bench_open(const char *base_path, const char *query_path,
+                      const struct ann_bench_settings *settings, struct ann_bench **out,
+                      struct err *err)
+{
+    struct ann_bench *b;
+    status st = make(settings, &b, err);
+
+    if (st != ST_OK)
+        return st;
     st = build(b, base_path, query_path, err);
+    if (st != ST_OK)
+        ann_bench_close(b);
+    else
+        *out = b;
+    return st;
+}
+
+status ann_bench_open_rows(const struct ann_bench_rows *rows,
+                           const struct ann_bench_settings *settings, struct ann_bench **out,
+                           struct err *err)
+{
+    struct ann_bench *b;
+    status st = make(settings, &b, err);
+
+    if (st != ST_OK)
+        return st;
+    st = build_rows(b, rows, err);
     if (st != ST_OK)
         ann_bench_close(b);
     else
@@ -331,10 +388,14 @@ uint64_t ann_bench_index_bytes(const struct ann_bench *b)
 
 /* --- queries --- */
 
+/* ef 0: a scan. */
 static status one_query(struct ann_bench *b, uint32_t number, uint32_t ef, struct err *err)
 {
     struct epoch_guard guard = epoch_enter(b->epoch);
-    struct vsearch s = {.query = b->queries + (size_t)number * b->dim, .k = ANN_BENCH_K, .ef = ef};
+    struct vsearch s = {.query = b->queries + (size_t)number * b->dim,
+                        .k = ANN_BENCH_K,
+                        .ef = ef,
+                        .exact = ef == 0};
     int32_t *ids = b->ids + (size_t)number * ANN_BENCH_K;
     struct vhit hits[ANN_BENCH_K];
     uint32_t count = 0;
@@ -414,4 +475,18 @@ const int32_t *ann_bench_ids(const struct ann_bench *b, size_t *count)
 {
     *count = (size_t)b->query_count * ANN_BENCH_K;
     return b->ids;
+}
+
+status ann_bench_exact(struct ann_bench *b, struct err *err)
+{
+    return one_pass(b, 0, err);
+}
+
+float ann_bench_distance(const struct ann_bench *b, uint32_t query, int32_t row)
+{
+    struct epoch_guard guard = epoch_enter(b->epoch);
+    float distance = vindex_distance(b->index, b->queries + (size_t)query * b->dim, (uint32_t)row);
+
+    epoch_leave(b->epoch, guard);
+    return distance;
 }

@@ -24,10 +24,20 @@ struct ann_bench_settings {
     uint16_t threads; /* 1..VINDEX_LINKERS_MAX */
 };
 struct ann_bench;
+/* From two files. */
 NODISCARD
 status ann_bench_open(const char *base_path, const char *query_path,
                       const struct ann_bench_settings *settings, struct ann_bench **out,
                       struct err *err);
+struct ann_bench_rows { /* borrowed during the call; finite */
+    const float *base, *queries;
+    uint32_t dim, count, query_count; /* none is 0 */
+};
+/* From memory. */
+NODISCARD
+status ann_bench_open_rows(const struct ann_bench_rows *rows,
+                           const struct ann_bench_settings *settings, struct ann_bench **out,
+                           struct err *err);
 void ann_bench_close(struct ann_bench *b);
 /* From the first row to the last link, without the reading of the file. */
 uint64_t ann_bench_build_ns(const struct ann_bench *b);
@@ -45,5 +55,10 @@ status ann_bench_run(struct ann_bench *b, uint32_t ef, uint32_t passes,
 /* Of the last run: ANN_BENCH_K row numbers of each query, from 0, best first; -1 where there are
  * fewer rows. */
 const int32_t *ann_bench_ids(const struct ann_bench *b, size_t *count);
+/* As a run, by a scan of the full vectors. */
+NODISCARD
+status ann_bench_exact(struct ann_bench *b, struct err *err);
+/* Of a row from a query, by the full vector. */
+float ann_bench_distance(const struct ann_bench *b, uint32_t query, int32_t row);
 
 #endif

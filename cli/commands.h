@@ -18,6 +18,7 @@ int cli_insert(int argc, char **argv);         /* cli_docs.c */
 int cli_query(int argc, char **argv);          /* cli_docs.c */
 int cli_import(int argc, char **argv);         /* cli_import.c */
 int cli_export(int argc, char **argv);         /* cli_export.c */
+int cli_tune(int argc, char **argv);           /* cli_tune.c */
 /* Of a data directory or a bucket, without a node. */
 int cli_restore(int argc, char **argv); /* cli_restore.c */
 int cli_verify(int argc, char **argv);  /* cli_verify.c */

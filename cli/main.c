@@ -30,6 +30,7 @@ static const char help_text[] =
     "  query           the nearest documents\n"
     "  import          documents from a file, a pipe or another server\n"
     "  export          documents into a file or a pipe\n"
+    "  tune            m, ef_search and quantization measured on a collection's own vectors\n"
     "  take-ownership  of a collection whose owner is gone for good\n"
     "\n"
     "without a node:\n"
@@ -69,6 +70,7 @@ int main(int argc, char **argv)
                     {"query", cli_query},
                     {"import", cli_import},
                     {"export", cli_export},
+                    {"tune", cli_tune},
                     {"take-ownership", cli_take_ownership},
                     {"restore", cli_restore},
                     {"verify", cli_verify},
