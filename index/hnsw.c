@@ -1,9 +1,9 @@
 /* Walking the graph (algorithm 2 of the HNSW paper, and its greedy descent).
  *
  * A distance costs a handful of cycles once its code row is in a cache and hundreds before, so the
- * walk is written around prefetching: the nearest few nodes are expanded together, while eight rows
- * are compared the lines of the next ones are on their way, and a candidate that goes to the front
- * of the pool has its list fetched. What was tried: docs/decisions/graph-speed.md. */
+ * walk is written around prefetching: the nearest few nodes are expanded together, the next few are
+ * picked and their lists on their way before these are compared, and so are the lines of rows some
+ * time before they are needed. What was tried: docs/decisions/graph-speed.md. */
 #include "index/vindex_internal.h"
 
 #include <math.h>
@@ -12,8 +12,10 @@ enum {
     PREFETCH_BYTES_MAX = 2048, /* of a row; the machine follows longer ones by itself */
     ROWS_AT_ONCE = 8,          /* one call of the kernel */
     ROWS_AHEAD = 16,           /* on their way before the first is compared */
-    BEAM = 4,                  /* nodes expanded together by a flat walk */
-    STOP_EVERY = 32,           /* expansions between looks at *stop */
+    BEAM_MAX = 4,              /* nodes expanded together by a flat walk */
+    BEAM_SMALL = 2,            /* where few candidates are kept */
+    CANDS_SMALL = 128,
+    STOP_EVERY = 32, /* expansions between looks at *stop */
     LINKS_MAX = 2 * VINDEX_M_MAX,
 };
 
@@ -65,9 +67,10 @@ static inline void prefetch_list(const struct hnsw *g, uint32_t slot, uint32_t l
 
 struct unseen {
     uint32_t count;
-    uint32_t slots[BEAM * LINKS_MAX];
-    const uint8_t *rows[BEAM * LINKS_MAX];
-    float keys[BEAM * LINKS_MAX];
+    uint32_t ahead; /* so many rows are on their way */
+    uint32_t slots[BEAM_MAX * LINKS_MAX];
+    const uint8_t *rows[BEAM_MAX * LINKS_MAX];
+    float keys[BEAM_MAX * LINKS_MAX];
 };
 
 /* Adds the neighbours that were not met before. Whether one was is as good as a coin's toss to a
@@ -92,24 +95,33 @@ static void unseen_gather(struct walk *w, uint32_t slot, uint32_t level, struct 
     u->count = count;
 }
 
+/* Another row is on its way. */
+static inline void unseen_fetch(const struct walk *w, struct unseen *u)
+{
+    const struct codeset *codes = w->scratch->codes;
+
+    u->rows[u->ahead] = codes_row(codes, u->slots[u->ahead]);
+    prefetch_row(codes, u->rows[u->ahead++]);
+}
+
+static void unseen_begin(const struct walk *w, struct unseen *u)
+{
+    u->ahead = 0;
+    while (u->ahead < u->count && u->ahead < ROWS_AHEAD)
+        unseen_fetch(w, u);
+}
+
 /* The distances to them. */
 static void unseen_measure(struct walk *w, struct unseen *u)
 {
     const struct codeset *codes = w->scratch->codes;
-    uint32_t ahead = u->count < ROWS_AHEAD ? u->count : ROWS_AHEAD;
 
-    for (uint32_t i = 0; i < ahead; i++) {
-        u->rows[i] = codes_row(codes, u->slots[i]);
-        prefetch_row(codes, u->rows[i]);
-    }
     for (uint32_t i = 0; i < u->count; i += ROWS_AT_ONCE) {
         uint32_t left = u->count - i;
         uint32_t now = left < ROWS_AT_ONCE ? left : ROWS_AT_ONCE;
 
-        for (uint32_t j = 0; j < ROWS_AT_ONCE && ahead < u->count; j++, ahead++) {
-            u->rows[ahead] = codes_row(codes, u->slots[ahead]);
-            prefetch_row(codes, u->rows[ahead]);
-        }
+        for (uint32_t j = 0; j < ROWS_AT_ONCE && u->ahead < u->count; j++)
+            unseen_fetch(w, u);
         code_keys(&codes->shape, w->k, &w->scratch->query, u->rows + i, now, u->keys + i);
     }
     w->stats.distances += u->count;
@@ -129,6 +141,7 @@ struct cand hnsw_descend(struct walk *w, uint64_t entry, uint32_t level)
             moved = false;
             u.count = 0;
             unseen_gather(w, at.slot, l, &u);
+            unseen_begin(w, &u);
             unseen_measure(w, &u);
             for (uint32_t i = 0; i < u.count; i++) {
                 if (!(u.keys[i] < at.key))
@@ -152,72 +165,96 @@ static bool stopped(struct walk *w)
     return walk_gives_up(w);
 }
 
-/* The nearest ones that were not expanded yet, from `at` on, become so, and what they lead to is
- * gathered. Returns where to look on. */
-static uint32_t flat_expand(struct walk *w, uint32_t at, uint32_t level, struct unseen *u)
+struct beam { /* nodes that are expanded together */
+    uint32_t count;
+    uint32_t slots[BEAM_MAX];
+};
+
+/* Takes the nearest ones that were not expanded yet; their lists are on their way. */
+static void beam_pick(struct walk *w, uint32_t level, struct beam *b)
 {
-    struct cands *pool = &w->scratch->pool;
-    uint32_t taken = 0;
+    struct ranked *r = &w->scratch->ranked;
+    const struct cands *pool = &w->scratch->pool;
+    uint32_t width = pool->cap < CANDS_SMALL ? BEAM_SMALL : BEAM_MAX;
+    uint32_t at = r->next;
 
-    u->count = 0;
-    for (; at < pool->count && taken < BEAM; at++) {
-        struct cand *item = &pool->items[at];
+    b->count = 0;
+    for (; at < r->count && b->count < width; at++) {
+        uint32_t slot = ranked_slot(r->words[at]);
 
-        if (item->expanded)
+        if (r->words[at] & RANKED_EXPANDED)
             continue;
-        item->expanded = 1;
-        taken++;
-        if (!walk_accepts(w, item->slot) && pool->cap < pool->cap_max)
-            pool->cap++;
-        unseen_gather(w, item->slot, level, u);
+        r->words[at] |= RANKED_EXPANDED;
+        b->slots[b->count++] = slot;
+        prefetch_list(w->g, slot, level);
+        if (!walk_accepts(w, slot) && r->cap < pool->cap_max)
+            r->cap++;
     }
-    for (uint32_t i = at; i < pool->count && i < at + BEAM; i++)
-        prefetch_list(w->g, pool->items[i].slot, level);
-    return at;
+    r->next = at;
 }
 
-/* Puts in those that are wanted. Returns the first place that changed. */
-static uint32_t flat_take_in(struct walk *w, const struct unseen *u, uint32_t at, uint32_t level)
+static void beam_expand(struct walk *w, const struct beam *b, uint32_t level, struct unseen *u)
 {
-    struct cands *pool = &w->scratch->pool;
-    uint32_t wanted[BEAM * LINKS_MAX], count = 0, first = at;
-    float bound = pool->count < pool->cap ? INFINITY : pool->items[pool->count - 1].key;
+    u->count = 0;
+    for (uint32_t i = 0; i < b->count; i++)
+        unseen_gather(w, b->slots[i], level, u);
+    unseen_begin(w, u);
+}
+
+/* Puts in those that are wanted. */
+static void flat_take_in(struct walk *w, const struct unseen *u)
+{
+    struct ranked *r = &w->scratch->ranked;
+    uint64_t wanted[BEAM_MAX * LINKS_MAX], bound = ranked_bound(r);
+    uint32_t count = 0;
 
     for (uint32_t i = 0; i < u->count; i++) {
-        wanted[count] = i;
-        count += u->keys[i] <= bound;
+        wanted[count] = ranked_word(u->keys[i], u->slots[i]);
+        count += wanted[count] < bound;
     }
-    for (uint32_t i = 0; i < count; i++) {
-        float key = u->keys[wanted[i]];
-        uint32_t slot = u->slots[wanted[i]], place;
-
-        if (!cands_wants(pool, key, slot))
-            continue;
-        place = cands_put(pool, key, slot);
-        if (place <= first + BEAM)
-            prefetch_list(w->g, slot, level);
-        first = place < first ? place : first;
-    }
-    return first;
+    ranked_merge(r, wanted, count);
 }
 
+static void flat_hand_over(const struct ranked *r, struct cands *pool)
+{
+    pool->cap = r->cap;
+    pool->count = r->count;
+    for (uint32_t i = 0; i < r->count; i++)
+        pool->items[i] =
+            (struct cand){.key = ranked_key(r->words[i]), .slot = ranked_slot(r->words[i])};
+}
+
+/* Two beams are under way: the rows of one are fetched while those of the one before are compared,
+ * so it is picked without knowing what that one finds. */
 static enum walk_end walk_flat(struct walk *w, struct cand start, uint32_t level)
 {
-    struct cands *pool = &w->scratch->pool;
-    struct unseen u;
-    uint32_t at = 0;
+    struct ranked *r = &w->scratch->ranked;
+    uint64_t first = ranked_word(start.key, start.slot);
+    struct beam beam;
+    struct unseen under_way[2], *u = &under_way[0], *next = &under_way[1];
+    enum walk_end end = WALK_DONE;
 
-    (void)cands_put(pool, start.key, start.slot);
-    while (at < pool->count) {
-        at = flat_expand(w, at, level, &u);
-        unseen_measure(w, &u);
-        at = flat_take_in(w, &u, at, level);
+    ranked_clear(r, w->scratch->pool.cap);
+    ranked_merge(r, &first, 1);
+    beam_pick(w, level, &beam);
+    beam_expand(w, &beam, level, u);
+    beam.count = 0;
+    while (end == WALK_DONE && (u->count > 0 || beam.count > 0)) {
+        struct unseen *done = u;
+
+        unseen_measure(w, u);
+        beam_expand(w, &beam, level, next);
+        flat_take_in(w, u);
+        beam_pick(w, level, &beam);
+        u = next;
+        next = done;
         if (w->stats.distances > w->distances_max)
-            return WALK_TOO_MANY;
-        if (stopped(w))
-            return WALK_STOPPED;
+            end = WALK_TOO_MANY;
+        else if (stopped(w))
+            end = WALK_STOPPED;
     }
-    return WALK_DONE;
+    flat_hand_over(r, &w->scratch->pool);
+    return end;
 }
 
 static enum walk_end walk_heap(struct walk *w, struct cand start, uint32_t level)
@@ -238,6 +275,7 @@ static enum walk_end walk_heap(struct walk *w, struct cand start, uint32_t level
             break;
         u.count = 0;
         unseen_gather(w, nearest.slot, level, &u);
+        unseen_begin(w, &u);
         unseen_measure(w, &u);
         for (uint32_t i = 0; i < u.count; i++) {
             if (!cands_wants(pool, u.keys[i], u.slots[i]))

@@ -20,6 +20,7 @@ static bool linker_prepare(struct vindex_scratch *s, const struct hnsw *g)
 
     return scratch_prepare(s, g, true) &&
            cands_start(&s->pool, g->made.ef_construction, room, false) &&
+           ranked_room(&s->ranked, room) &&
            cands_start(&s->around, room + VINDEX_LINKERS_MAX, room + VINDEX_LINKERS_MAX, false);
 }
 

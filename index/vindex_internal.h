@@ -24,6 +24,7 @@
 #include "index/cands.h"
 #include "index/codes.h"
 #include "index/planes.h"
+#include "index/ranked.h"
 #include "index/vindex.h"
 
 #include <sched.h>
@@ -58,6 +59,7 @@ struct vindex_scratch {
     struct cands pool;           /* by codes */
     struct cands best;           /* by full vectors */
     struct cands around;         /* linking: one node's neighbourhood */
+    struct ranked ranked;        /* by codes, while a flat walk is under way */
     struct frontier frontier;
     struct visited visited;
     struct code_query query;

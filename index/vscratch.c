@@ -17,6 +17,7 @@ void vindex_scratch_destroy(struct vindex_scratch *s)
     cands_fini(&s->pool);
     cands_fini(&s->best);
     cands_fini(&s->around);
+    ranked_fini(&s->ranked);
     frontier_fini(&s->frontier);
     visited_fini(&s->visited);
     mem_free(s->chosen);

@@ -12,6 +12,8 @@
 
 enum {
     SCAN_BATCH = 16,
+    WALK_FLAT_MAX = 4096,   /* steps; a walk of more keeps its candidates in heaps */
+    WALK_ROOM_MIN = 1024,   /* candidates of a flat walk that not all may be returned of */
     SCAN_SPARE = 32,        /* a scan on codes re-ranks 2 k + SCAN_SPARE */
     RERANK_SPARE_MIN = 8,   /* a walk re-ranks k + max(ef / 4, RERANK_SPARE_MIN) at first */
     SCAN_PER_WALK = 2,      /* rows scanned in the time of one distance of a walk */
@@ -299,19 +301,30 @@ static enum walk_end walk_beside(struct walk *w, struct cands *found)
     return hnsw_walk(w, start, 0);
 }
 
+/* Nodes that may not be returned take places beside those that may. */
+static bool pool_start(struct walk *w, const struct plan *p, uint64_t steps)
+{
+    struct vindex_scratch *sc = w->scratch;
+    uint32_t room = p->ef;
+
+    if (steps > WALK_FLAT_MAX)
+        return cands_start(&sc->pool, p->ef, p->ef, true);
+    if (w->check)
+        room = steps < WALK_ROOM_MIN / 2 ? WALK_ROOM_MIN : 2 * (uint32_t)steps;
+    return cands_start(&sc->pool, p->ef, room, false) && ranked_room(&sc->ranked, room);
+}
+
 static enum walk_end by_graph(struct walk *w, const struct vsearch *s, const struct plan *p)
 {
     struct vindex_scratch *sc = w->scratch;
-    uint64_t steps = walk_distances(w->g, p) / w->g->made.m;
-    bool heap = steps > CANDS_FLAT_MAX / 2;
     uint32_t spare = p->ef / 4 < RERANK_SPARE_MIN ? RERANK_SPARE_MIN : p->ef / 4;
     uint32_t found = 2 * p->k + SCAN_SPARE;
     enum walk_end end;
 
-    if (!cands_start(&sc->pool, p->ef, heap ? p->ef : CANDS_FLAT_MAX, heap) ||
+    w->check = w->allow != NULL || w->ask != NULL || slots_dead_count(w->v->options.slots) > 0;
+    if (!pool_start(w, p, walk_distances(w->g, p) / w->g->made.m) ||
         !cands_start_top(&sc->best, p->k) || !cands_start_top(&sc->around, found))
         return WALK_NOMEM;
-    w->check = w->allow != NULL || w->ask != NULL || slots_dead_count(w->v->options.slots) > 0;
     w->distances_max = 4 * walk_distances(w->g, p) + p->rows;
     w->stats.used_graph = true;
     end = scan_pending(w, &sc->around);
