@@ -50,7 +50,7 @@ static uint64_t fields_of(const struct cold_reads *r, const struct read_want *wa
 
 static unsigned what_of(const struct read_want *want)
 {
-    return want->payload ? COLD_PAYLOAD : 0;
+    return want->payload ? COLD_PAYLOAD : want->external_id ? COLD_EXTERNAL_ID : 0;
 }
 
 static void document_of(const struct cold_row *row, const struct read_want *want,

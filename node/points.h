@@ -175,6 +175,7 @@ struct read_limits {
 };
 struct read_want {
     bool payload;
+    bool external_id; /* without payload; else it comes with it */
     uint64_t vectors; /* bit per field position */
     /* Of node_retrieve() of a collection that waits for the network; others have their own. */
     struct read_limits limits;

@@ -127,12 +127,20 @@ static bool is_tied(const struct cold_query_run *run, const struct cold_hit *hit
 static struct read_want want_of(const struct querying *q)
 {
     const struct query_options *o = q->options;
-    struct read_want want = {.payload = o->with_payload || o->by_distance || o->points == NULL,
+    struct read_want want = {.payload = o->with_payload,
+                             .external_id = o->by_distance || o->points == NULL,
                              .vectors = q->points->vectors};
 
     if (o->with_vector && q->c->field_count > 0)
         want.vectors |= 1;
     return want;
+}
+
+/* More than records have to tell. */
+static bool wants_rest(const struct cold_query_run *run, const struct read_want *want)
+{
+    return want->payload || want->vectors != 0 ||
+           (want->external_id && cold_set_external_ids(run->reads->set));
 }
 
 static status take_nearest(struct cold_query_run *run)
@@ -148,7 +156,7 @@ static status take_nearest(struct cold_query_run *run)
     uint32_t count = 0;
     status st;
 
-    ask.rest = want.payload || want.vectors != 0 ? q->options->top_k : 0;
+    ask.rest = wants_rest(run, &want) ? q->options->top_k : 0;
     run->reads->terms.budget = &run->budget;
     run->budget = cold_no_budget();
     ask.limit = room_for(q, QUERY_SPARE);
@@ -284,7 +292,7 @@ static status answer(struct cold_query_run *run)
     for (uint32_t i = 0; i < run->count; i++)
         if (run->items[i].match == NULL)
             rows[wanted++] = run->items[i].row;
-    if (want.payload || want.vectors != 0)
+    if (wants_rest(run, &want))
         st = cold_docs_at(run->reads, rows, wanted, &want, q->arena, docs, q->err);
     if (st == ST_TIMEOUT) {
         keep_head_alone(run);

@@ -73,6 +73,7 @@ struct cold_footer {
     uint32_t payload_blocks;
     const uint32_t *payload_first;   /* ordinal; + 1: rows */
     const uint64_t *payload_offsets; /* from payload_at; + 1: their end */
+    bool no_external_ids;            /* no row has one; false: some may */
     struct cold_indexes *indexes;    /* payload indexes (cold_index.h); NULL: none */
     void *own;                       /* arrays that are not as they lie */
     uint64_t own_bytes;

@@ -86,6 +86,8 @@ static status row_read(const struct cold_footer *f, uint32_t block, uint32_t ord
         why = "lsn out of range";
     if (why == NULL && !cold_id_fits_form(f->id_form, &row->id))
         why = "an id of another kind";
+    if (why == NULL && f->no_external_ids && row->external_id.bytes > 0)
+        why = "an external id, which the footer says no row has";
     if (why == NULL && full && row->payload.bytes > 0 && jbin_check(row->payload, err) != ST_OK)
         why = "a payload that is none";
     return why == NULL ? ST_OK : payload_bad(block, why, err);

@@ -180,6 +180,8 @@ static status blocks_find(struct slice bytes, const uint8_t collection[16], stru
             st = footer_bad("a block stands there twice", err);
         if (st == ST_OK && kind == BLOCK_INDEXES)
             out->indexes = skipped;
+        if (st == ST_OK && kind == BLOCK_NO_EXTERNAL_IDS && skipped.bytes == 0)
+            f->no_external_ids = true;
         if (st == ST_OK && (kind & BLOCK_OPTIONAL) == 0)
             st = kind > BLOCK_FRAMES
                      ? err_set(err, ST_UNSUPPORTED,

@@ -139,6 +139,8 @@ status cold_footer_write(struct container_writer *w, const struct cold_footer *f
         st = put_block(&p, BLOCK_FRAMES, 0, tail->frames, err);
     if (st == ST_OK && tail->indexes.bytes > 0)
         st = put_block(&p, BLOCK_INDEXES, 0, tail->indexes, err);
+    if (st == ST_OK && f->no_external_ids)
+        st = put_block(&p, BLOCK_NO_EXTERNAL_IDS, 0, (struct slice){0}, err);
     *footer_crc = p.crc;
     buf_free(&p.block);
     return st;

@@ -307,6 +307,7 @@ static status put_footer(struct cold_writer *w, struct manifest_cold *out, struc
     buf_put_slice(&w->ids.lengths, buf_slice(&w->ids.fences));
     if (st == ST_OK)
         st = buf_status(&w->ids.lengths, err);
+    w->f.no_external_ids = !w->payload.external_ids;
     tail = (struct cold_footer_tail){
         .id_filter = slice_make(w->ids.filter, (size_t)w->f.id_filter_blocks * FILTER_BLOCK_BYTES),
         .id_fences = buf_slice(&w->ids.lengths),

@@ -113,6 +113,7 @@ status cold_writer_payload(struct cold_writer *w, const struct cold_payload_row 
         st = end_payload_block(w, err);
     buf_put_slice(&w->payload.block, buf_slice(b));
     w->payload.rows++;
+    w->payload.external_ids = w->payload.external_ids || row->external_id.bytes > 0;
     w->done++;
     w->lsn_min = w->lsn_min == 0 || row->lsn < w->lsn_min ? row->lsn : w->lsn_min;
     w->lsn_max = row->lsn > w->lsn_max ? row->lsn : w->lsn_max;

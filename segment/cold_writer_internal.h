@@ -24,6 +24,7 @@ struct cold_writer {
         struct buf block, row;
         struct buf frames;
         uint32_t first, rows; /* of the block */
+        bool external_ids;    /* some row had one */
     } payload;
     struct {
         struct cold_id_packer packer;

@@ -141,17 +141,36 @@ static bool follows(const struct cache_want *w, const struct cache_want *before)
            memcmp(w->object, before->object, 16) == 0;
 }
 
-/* Whether the want at `at` goes into a GET that ends before it. */
+static bool is_known(const struct call *call, const struct cache_want *w)
+{
+    return w->block != NULL ||
+           cache_find(call->cache, w, cache_hash(w->object, w->offset, w->bytes)) != NULL;
+}
+
+/* It is there, or under way, since the GETs were planned: read over, as its bytes were planned too
+ * and one GET more was not. */
+static bool is_over(const struct call *call, const struct cache_want *w)
+{
+    return w->gap || (w->block != NULL && call->terms->budget != NULL);
+}
+
+/* Whether the want at `at` goes into a GET that ends before it: it is missing, or read over on the
+ * way to one that is. */
 static bool goes_on(const struct call *call, size_t at, uint64_t bytes)
 {
-    const struct cache_want *w = &call->wants[at];
+    for (; at < call->count; at++) {
+        const struct cache_want *w = &call->wants[at];
 
-    if (!follows(w, w - 1) || w->bytes == 0 || w->bytes > OBJSTORE_OBJECT_BYTES_MAX ||
-        bytes + w->bytes > OBJSTORE_OBJECT_BYTES_MAX)
-        return false;
-    if (w->gap)
-        return at + 1 < call->count && !w[1].gap && goes_on(call, at + 1, bytes + w->bytes);
-    return cache_find(call->cache, w, cache_hash(w->object, w->offset, w->bytes)) == NULL;
+        if (!follows(w, w - 1) || w->bytes == 0 || w->bytes > OBJSTORE_OBJECT_BYTES_MAX ||
+            bytes + w->bytes > OBJSTORE_OBJECT_BYTES_MAX)
+            return false;
+        if (!w->gap && !is_known(call, w))
+            return true;
+        if (!is_over(call, w))
+            return false;
+        bytes += w->bytes;
+    }
+    return false;
 }
 
 static void no_memory(struct call *call, struct cache_want *w)
@@ -177,7 +196,7 @@ static struct cache_block *make_block(struct call *call, const struct cache_want
 {
     struct cache_account *a = call->terms->account;
 
-    if (w->gap)
+    if (is_over(call, w))
         return make_gap(call, w, hash);
     if (w->class != CACHE_SCAN && cache_ghost_take(call->cache, hash) && a != NULL)
         a->ghost_hits++;
@@ -217,7 +236,8 @@ static size_t take_missing(struct call *call, size_t first)
     }
     cache_budget_take(call->terms->budget, bytes);
     for (uint32_t i = 0; i < count; i++)
-        join(call, &call->wants[first + i], blocks[i]);
+        if (call->wants[first + i].block == NULL)
+            join(call, &call->wants[first + i], blocks[i]);
     return count;
 }
 

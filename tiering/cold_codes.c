@@ -116,7 +116,8 @@ static void join_codes(struct cold_blocks *b)
     for (size_t i = 0; i < b->count; i++) {
         struct cache_want *want = &b->wants[i];
 
-        want->joined = i > 0 && b->blocks[i].part == b->blocks[i - 1].part &&
+        want->joined = i > 0 && want->block == NULL && b->wants[i - 1].block == NULL &&
+                       b->blocks[i].part == b->blocks[i - 1].part &&
                        b->blocks[i].span.first == b->blocks[i - 1].span.first + 1 &&
                        run + want->bytes <= GET_BYTES;
         run = want->joined ? run + want->bytes : want->bytes;

@@ -245,13 +245,12 @@ static status take_row(struct rest *r, const struct piece *piece,
         return err_set(err, ST_CORRUPT, "row %" PRIu32 " is another than its index says",
                        piece->ordinal);
     note_positions(r, piece, row);
+    if (r->what != 0 && !copy_slice(r->arena, row->external_id, &out->external_id))
+        return no_memory(err);
     if ((r->what & COLD_PAYLOAD) == 0)
         return ST_OK;
     out->inserted_at_ns = row->inserted_at_ns;
-    if (!copy_slice(r->arena, row->external_id, &out->external_id) ||
-        !copy_slice(r->arena, row->payload, &out->payload))
-        return no_memory(err);
-    return ST_OK;
+    return copy_slice(r->arena, row->payload, &out->payload) ? ST_OK : no_memory(err);
 }
 
 /* Both sides rise; a row may be asked for twice. */
@@ -330,7 +329,8 @@ static void plan_row(struct rest *r, size_t index)
 {
     const struct cold_row *row = &r->rows[index];
     const struct cold_segment *s = r->set->members[row->segment].segment;
-    bool payload = (r->what & COLD_PAYLOAD) != 0;
+    bool payload = (r->what & COLD_PAYLOAD) != 0 ||
+                   ((r->what & COLD_EXTERNAL_ID) != 0 && !s->footer.no_external_ids);
 
     for (uint16_t place = 0; place < r->set->field_count; place++) {
         int position = s->position_of[place];

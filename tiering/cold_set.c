@@ -330,6 +330,15 @@ uint64_t cold_set_floor(const struct cold_set *s)
     return s->floor_lsn;
 }
 
+bool cold_set_external_ids(const struct cold_set *s)
+{
+    bool some = false;
+
+    for (uint32_t i = 0; i < s->count; i++)
+        some = some || !s->members[i].segment->footer.no_external_ids;
+    return some;
+}
+
 uint64_t cold_set_rows(const struct cold_set *s)
 {
     return s->rows;

@@ -39,8 +39,9 @@ void cold_set_drop(struct cold_set *s); /* accepts NULL */
 void cold_set_when_free(struct cold_set *s, void (*on_free)(void *arg), void *arg);
 /* An object of it was asked for and is not in the bucket: the root may name others by now. */
 bool cold_set_missing(const struct cold_set *s);
-uint64_t cold_set_floor(const struct cold_set *s); /* lsn: S of docs/s3only.md */
-uint64_t cold_set_rows(const struct cold_set *s);  /* not dead, before `newer` */
+uint64_t cold_set_floor(const struct cold_set *s);    /* lsn: S of docs/s3only.md */
+uint64_t cold_set_rows(const struct cold_set *s);     /* not dead, before `newer` */
+bool cold_set_external_ids(const struct cold_set *s); /* some row may have one */
 uint32_t cold_set_segments(const struct cold_set *s);
 uint64_t cold_set_resident_bytes(const struct cold_set *s);
 
@@ -103,7 +104,9 @@ struct cold_row {
     uint16_t field;
     uint32_t position;
 };
-enum { COLD_PAYLOAD = 1 }; /* what; vectors by the mask */
+/* what; vectors by the mask. Payload comes with inserted_at and the external id. This alone costs
+ * nothing of a segment whose footer says that no row has one. */
+enum { COLD_PAYLOAD = 1, COLD_EXTERNAL_ID = 2 };
 /* Rows by id: two waves, and a third where vectors of fields but the first are asked for. Absent
  * ones have found = false. */
 NODISCARD

@@ -60,6 +60,7 @@ struct cold_rows_options {
      * array), "day" (a time), "at" (a point), "text", "odd" (of any type, null, or not there), and
      * "pad", a text of so many bytes. 0: not. */
     uint32_t rich;
+    bool no_external_ids; /* else every fifth has one */
 };
 NODISCARD
 status cold_rows_make(const struct cold_rows_options *options, struct cold_rows *out,

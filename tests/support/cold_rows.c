@@ -152,7 +152,7 @@ static bool draw_row(struct drawing *d, uint32_t i, struct cold_make_row *row)
                                   .lsn = o->first_lsn + i,
                                   .inserted_at_ns = 1000 * (o->first_lsn + i),
                                   .payload = draw_payload(d, o->first_id + i)};
-    if (i % 5 == 0)
+    if (i % 5 == 0 && !o->no_external_ids)
         row->external_id = text(d, "ext-", o->first_id + i, 6);
     for (size_t f = 0; f < o->field_count; f++) {
         if (without > 0 && (i + f) % without == 0)

@@ -299,7 +299,8 @@ static status write_rows(const struct cold_case *c, struct cold_writer *w)
 
     for (uint32_t i = 0; st == ST_OK && i < c->options.rows; i++) {
         const struct cold_case_row *row = &c->rows[i];
-        const struct cold_payload_row out = {.external_id = slice_text(i % 4 == 0 ? "outside" : ""),
+        bool outside = i % 4 == 0 && !c->options.no_external_ids;
+        const struct cold_payload_row out = {.external_id = slice_text(outside ? "outside" : ""),
                                              .payload = buf_slice(&row->payload),
                                              .inserted_at_ns = row->inserted_at_ns,
                                              .lsn = row->lsn,

@@ -27,6 +27,7 @@ struct cold_case_options {
     uint32_t payload_bytes; /* of a row, at most; every tenth has none */
     bool missing;           /* vectors are */
     uint16_t nobody_has;    /* 1 + a field that no row has; 0: each has some */
+    bool no_external_ids;   /* else every fourth row has one */
 };
 struct cold_case_row {
     struct docid id;

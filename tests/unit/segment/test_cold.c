@@ -298,6 +298,26 @@ static void what_was_written_is_read(void **state)
             }
 }
 
+static void a_footer_says_that_no_row_has_an_external_id(void **state)
+{
+    (void)state;
+    for (int none = 0; none < 2; none++) {
+        struct cold_case_options o = {
+            .seed = seed, .rows = 9, .fields = 1, .payload_bytes = 90, .no_external_ids = none};
+        struct cold_footer f;
+        struct cold_case c;
+
+        cold_case_make(&o, &c);
+        cold_case_write(&c);
+        assert_int_equal(
+            cold_footer_decode(cold_case_footer(&c), COLD_CASE_DOCS, &c.named, &f, NULL), ST_OK);
+        assert_int_equal(f.no_external_ids, none);
+        assert_int_equal(cold_case_check(&c), ST_OK);
+        cold_footer_free(&f);
+        cold_case_free(&c);
+    }
+}
+
 /* The salt: the same rows again are other bytes, and none of the one passes for the other's. */
 static void no_other_segment_s_bytes_pass(void **state)
 {
@@ -482,6 +502,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_written_is_read),
+        cmocka_unit_test(a_footer_says_that_no_row_has_an_external_id),
         cmocka_unit_test(no_other_segment_s_bytes_pass),
         cmocka_unit_test(few_ids_that_are_not_there_pass_the_filter),
         cmocka_unit_test(without_a_manifest_the_footer_is_found),

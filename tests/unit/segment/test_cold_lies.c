@@ -351,6 +351,35 @@ static void lies_are_found(lie_fn *lie)
     }
 }
 
+/* A payload becomes the row's external id: as many bytes, in another place. */
+static void an_external_id_that_the_footer_denies_is_found(void **state)
+{
+    const struct cold_case_options o = {
+        .seed = seed, .rows = 12, .fields = 1, .payload_bytes = 60, .no_external_ids = true};
+    struct container_memory_source source;
+    struct err err = {0};
+    struct cold_case c;
+    uint8_t *external;
+
+    (void)state;
+    cold_case_make(&o, &c);
+    c.writer.plain = true;
+    cold_case_write(&c);
+    layout_of(&c);
+    external = payload_of(&c) + PAYLOAD_HEADER_BYTES + 16 + 9; /* of the first row, behind its id */
+    assert_int_equal(external[0], 0);
+    assert_in_range(external[1], 1, 127);
+    external[0] = external[1];
+    memmove(external + 1, external + 2, external[0]);
+    external[1 + external[0]] = 0;
+    seal_cold(c.bytes.data, c.bytes.bytes);
+    container_memory_source_init(&source, buf_slice(&c.bytes));
+    assert_int_equal(cold_check(&source.source, COLD_CASE_DOCS, NULL, &err), ST_CORRUPT);
+    assert_non_null(strstr(err.text, "external id"));
+    cold_footer_free(&layout);
+    cold_case_free(&c);
+}
+
 static void each_lie_of_the_footer_is_found(void **state)
 {
     (void)state;
@@ -429,6 +458,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(damage_under_good_checksums_never_leads_outside),
         cmocka_unit_test(a_footer_s_lies_never_lead_outside),
+        cmocka_unit_test(an_external_id_that_the_footer_denies_is_found),
         cmocka_unit_test(each_lie_of_the_footer_is_found),
         cmocka_unit_test(each_lie_of_the_rows_is_found),
         cmocka_unit_test(each_lie_of_the_table_is_found),

@@ -43,7 +43,8 @@ static void make_segment(struct cold_world *w, const struct cold_world_options *
                                            .first_id = first_id,
                                            .mixed_ids = o->mixed_ids,
                                            .without_vector = o->without_vector,
-                                           .rich = o->rich};
+                                           .rich = o->rich,
+                                           .no_external_ids = o->no_external_ids};
     struct cold_make make = {.fields = w->fields,
                              .field_count = draw.field_count,
                              .seed = o->seed * 100 + number,

@@ -35,6 +35,7 @@ struct cold_world_options {
     uint32_t without_vector;
     uint32_t fields; /* 0: two */
     uint32_t rich;   /* cold_make.h */
+    bool no_external_ids;
     const struct pindex_spec *indexes;
     size_t index_count[WORLD_SEGMENTS]; /* of them, from the first */
 };

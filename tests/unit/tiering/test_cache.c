@@ -92,6 +92,44 @@ static void a_gap_is_read_over_between_two_that_are_missing(void **state)
     case_close(&c);
 }
 
+/* Who planned its GETs before somebody else brought a block of their middle does not send more of
+ * them for it, be the block there, or beside a gap. */
+static void what_came_meanwhile_does_not_part_a_get_that_was_planned(void **state)
+{
+    (void)state;
+    for (unsigned gap = 0; gap < 2; gap++) {
+        struct cache_budget left = {.gets = 3, .bytes = 100 * CASE_BLOCK};
+        struct cache_want wants[7];
+        struct cache_terms terms;
+        struct cache_case c;
+
+        case_open(&c, 20 * CASE_COST);
+        terms = case_terms(&c);
+        terms.budget = &left;
+        assert_false(case_touch(&c, 0, 2));
+        assert_false(case_touch(&c, 0, 6));
+        for (unsigned i = 0; i < 7; i++) {
+            wants[i] = case_want(0, i);
+            wants[i].joined = i > 0;
+            wants[i].gap = gap != 0 && (i == 1 || i == 3);
+            wants[i].class = wants[i].gap ? CACHE_SCAN : CACHE_ROWS;
+        }
+        assert_int_equal(cache_read(c.cache, &terms, wants, 7, NULL), ST_OK);
+        assert_int_equal(case_gets(&c), 2 + 1);
+        assert_int_equal(c.account.get_bytes, (2 + 6) * CASE_BLOCK); /* not the last: it is there */
+        assert_int_equal(left.gets, 2);
+        assert_int_equal(left.bytes, 94 * CASE_BLOCK);
+        for (unsigned i = 0; i < 7; i++) {
+            if (!wants[i].gap)
+                case_check_body(&wants[i]);
+            assert_int_equal(wants[i].hit, i == 2 || i == 6);
+        }
+        cache_give_back(c.cache, wants, 7);
+        assert_int_equal(case_bytes(&c), (gap ? 5 : 7) * CASE_COST);
+        case_close(&c);
+    }
+}
+
 static void the_longest_unused_goes_first(void **state)
 {
     struct cache_case c;
@@ -379,6 +417,7 @@ int main(void)
         cmocka_unit_test(a_block_is_fetched_once_and_then_a_hit),
         cmocka_unit_test(what_adjoins_comes_in_one_get),
         cmocka_unit_test(a_gap_is_read_over_between_two_that_are_missing),
+        cmocka_unit_test(what_came_meanwhile_does_not_part_a_get_that_was_planned),
         cmocka_unit_test(the_longest_unused_goes_first),
         cmocka_unit_test(ghosts_are_of_twice_the_size),
         cmocka_unit_test(a_scan_uses_what_is_there_and_evicts_nothing),

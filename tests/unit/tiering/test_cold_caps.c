@@ -231,6 +231,44 @@ static void the_rest_is_read_in_the_gets_that_are_left(void **unused)
     world_close(&w);
 }
 
+/* They lie beside the payload; a segment whose footer says that it has none is not asked. */
+static void external_ids_that_no_row_has_cost_nothing(void **unused)
+{
+    (void)unused;
+    for (int none = 0; none < 2; none++) {
+        struct cold_terms terms = world_terms();
+        struct cold_stats stats = {0};
+        struct cold_world w;
+        struct asking a;
+        uint64_t gets;
+
+        world_open(&w, &(struct cold_world_options){.segments = 2,
+                                                    .rows = 3000,
+                                                    .dim = 40,
+                                                    .seed = seed,
+                                                    .fields = 1,
+                                                    .no_external_ids = none});
+        asking_begin(&a, &w);
+        assert_int_equal(cold_set_external_ids(a.set), !none);
+        ask(&a, 1);
+        (void)cold_set_unload(a.set);
+        gets = world_gets(&w);
+        assert_int_equal(cold_set_rows_at(a.set, a.rows, a.count, COLD_EXTERNAL_ID, 0, &terms,
+                                          &a.arena, &stats, NULL),
+                         ST_OK);
+        for (uint32_t i = 0; i < a.count; i++) {
+            const struct cold_make_row *from = world_newest(&w, &a.rows[i].id, NULL, NULL);
+
+            assert_true(a.rows[i].found);
+            assert_true(slice_equal(a.rows[i].external_id, from->external_id));
+        }
+        assert_int_equal(world_gets(&w) > gets, !none);
+        assert_int_equal(stats.waves, !none);
+        asking_end(&a);
+        world_close(&w);
+    }
+}
+
 /* Where they lie a query has found: no payload has to be read first. */
 static void vectors_of_the_field_that_was_asked_come_with_the_payload(void **unused)
 {
@@ -280,6 +318,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_is_in_the_cache_costs_nothing),
         cmocka_unit_test(who_asks_again_takes_from_what_is_left),
         cmocka_unit_test(the_rest_is_read_in_the_gets_that_are_left),
+        cmocka_unit_test(external_ids_that_no_row_has_cost_nothing),
         cmocka_unit_test(vectors_of_the_field_that_was_asked_come_with_the_payload),
     };
 
