@@ -50,22 +50,30 @@ bool vindex_node_export(const struct vindex *v, uint32_t slot, uint32_t *buffer,
     }
 }
 
+/* Marks by the low bits tell most links apart; only where two share a mark all before are looked
+ * at.
+ */
 static bool has_double(const uint32_t *links, uint32_t count)
 {
-    for (uint32_t i = 1; i < count; i++)
-        for (uint32_t j = 0; j < i; j++)
-            if (links[i] == links[j])
-                return true;
+    uint64_t marks[16] = {0};
+
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t *word = &marks[links[i] >> 6 & 15];
+        uint64_t bit = (uint64_t)1 << (links[i] & 63);
+
+        if ((*word & bit) != 0)
+            for (uint32_t j = 0; j < i; j++)
+                if (links[i] == links[j])
+                    return true;
+        *word |= bit;
+    }
     return false;
 }
 
 static status node_validate(const struct hnsw *g, const struct vnode *n, struct err *err)
 {
-    const struct vindex *v = g->v;
-
-    if (n->slot >= atomic_load_explicit(&v->slot_end, memory_order_relaxed) ||
-        !plane_bit(&v->filled, n->slot))
-        return err_set(err, ST_CORRUPT, "graph node without a row slot=%" PRIu32, n->slot);
+    if (n->slot >= atomic_load_explicit(&g->slot_end, memory_order_acquire))
+        return err_set(err, ST_CORRUPT, "graph node beyond all rows slot=%" PRIu32, n->slot);
     if (n->level > VNODE_LEVEL_MAX)
         return err_set(err, ST_CORRUPT, "graph node level out of range slot=%" PRIu32 " level=%u",
                        n->slot, n->level);
@@ -87,24 +95,14 @@ static status node_validate(const struct hnsw *g, const struct vnode *n, struct 
     return ST_OK;
 }
 
-static bool is_row(const struct vindex *v, uint32_t slot)
-{
-    enum slot_state state;
-
-    if (slot >= atomic_load_explicit(&v->slot_end, memory_order_relaxed) ||
-        !plane_bit(&v->filled, slot))
-        return false;
-    state = slots_state(v->options.slots, slot);
-    return state == SLOT_LIVE || state == SLOT_DEAD;
-}
-
 static void list_import(struct hnsw *g, const struct vnode *n, uint32_t level)
 {
+    uint32_t end = atomic_load_explicit(&g->slot_end, memory_order_relaxed);
     struct cand links[2 * VINDEX_M_MAX];
     uint32_t count = 0;
 
     for (uint32_t i = 0; i < n->counts[level]; i++)
-        if (is_row(g->v, n->links[level][i]))
+        if (n->links[level][i] < end)
             links[count++].slot = n->links[level][i];
     node_links_set_locked(g, n->slot, level, links, count);
 }
@@ -147,13 +145,43 @@ static void drop_loose(struct hnsw *g, uint32_t slot, uint32_t level)
         node_links_set_locked(g, slot, level, kept, stay);
 }
 
-status vindex_import_finish(struct vindex *v, struct err *err)
+static bool is_row(const struct vindex *v, uint32_t slot)
+{
+    enum slot_state state;
+
+    if (!plane_bit(&v->filled, slot))
+        return false;
+    state = slots_state(v->options.slots, slot);
+    return state == SLOT_LIVE || state == SLOT_DEAD;
+}
+
+/* A node whose row did not come. Nobody stands on it: there are no readers yet. */
+static void node_drop(struct hnsw *g, uint32_t slot)
+{
+    _Atomic(struct node_upper *) *where = plane_row(&g->upper, slot);
+
+    node_upper_free(g, atomic_load_explicit(where, memory_order_relaxed));
+    atomic_store_explicit(where, NULL, memory_order_relaxed);
+    node_links_set_locked(g, slot, 0, NULL, 0);
+    atomic_store_explicit(node_meta(g, slot), 0, memory_order_release);
+    atomic_fetch_sub_explicit(&g->linked_count, 1, memory_order_relaxed);
+}
+
+void vindex_import_rows(struct vindex *v, uint32_t first, uint32_t end)
 {
     struct hnsw *g = graph_served(v);
-    uint32_t end = atomic_load_explicit(&v->slot_end, memory_order_relaxed);
 
-    (void)err; /* the header leaves room for a check that can fail */
-    for (uint32_t slot = 0; slot < end; slot++) {
+    for (uint32_t slot = first; slot < end; slot++)
+        if (node_level(g, slot) >= 0 && !is_row(v, slot))
+            node_drop(g, slot);
+}
+
+void vindex_import_links(struct vindex *v, uint32_t first, uint32_t end)
+{
+    struct hnsw *g = graph_served(v);
+    uint32_t present = 0;
+
+    for (uint32_t slot = first; slot < end; slot++) {
         int level = node_level(g, slot);
 
         for (uint32_t l = 0; (int)l <= level; l++)
@@ -162,10 +190,22 @@ status vindex_import_finish(struct vindex *v, struct err *err)
             entry_raise(g, slot, (uint32_t)level);
         if (!plane_bit(&v->filled, slot) || !slots_live(v->options.slots, slot))
             continue;
-        if (plane_bit_set(&v->present, slot))
-            atomic_fetch_add_explicit(&v->present_count, 1, memory_order_relaxed);
+        present += plane_bit_set(&v->present, slot);
         if (level < 0)
             pending_set(g, slot);
     }
+    atomic_fetch_add_explicit(&v->present_count, present, memory_order_relaxed);
+}
+
+uint32_t vindex_slot_end(const struct vindex *v)
+{
+    return atomic_load_explicit(&v->slot_end, memory_order_acquire);
+}
+
+status vindex_import_finish(struct vindex *v, struct err *err)
+{
+    (void)err; /* the header leaves room for a check that can fail */
+    vindex_import_rows(v, 0, vindex_slot_end(v));
+    vindex_import_links(v, 0, vindex_slot_end(v));
     return ST_OK;
 }

@@ -132,6 +132,11 @@ status slots_last(struct slots *s, struct docid *out, char text[DOCID_BYTES_MAX]
 NODISCARD
 status slots_load(struct slots *s, uint32_t slot, bool dead, const struct row *row,
                   struct err *err);
+/* The same in two steps: the first by any thread, a slot by one; the second for stretches of slots,
+ * one call at a time, of those that are filled. dead: of each slot of the stretch. */
+NODISCARD
+status slots_load_fill(struct slots *s, uint32_t slot, const struct row *row, struct err *err);
+void slots_load_settle(struct slots *s, uint32_t first, uint32_t count, const bool *dead);
 /* For a load that puts rows at given slots and, in between, others where there is room: slots below
  * `end` are then slots_load()'s alone, and slots_reserve() gives out others, until
  * slots_load_finish(). Until then none below `end` may be retired. ST_NOSPACE, ST_NOMEM. */

@@ -105,6 +105,14 @@ uint32_t idmap_find(const struct slots *s, const struct docid *id)
     }
 }
 
+void idmap_prefetch(const struct slots *s, uint32_t slot)
+{
+    uint32_t count = atomic_load_explicit(&s->buckets, memory_order_relaxed);
+
+    if (count > 0 && slot < slots_end(s) && state_load(s, slot) == SLOT_FILLED)
+        __builtin_prefetch(head_at(s, bucket_of(slot_hash(s, slot), count)));
+}
+
 /* A place in a chain: the link that leads to it, and how many rows were passed. */
 struct spot {
     _Atomic uint32_t *link;

@@ -246,6 +246,8 @@ static inline uint32_t *link_at(const struct slots *s, uint32_t slot)
 /* --- slots_idmap.c --- */
 
 uint32_t idmap_find(const struct slots *s, const struct docid *id);
+/* Fetches what a put of this slot looks at first; nothing if it has no row. */
+void idmap_prefetch(const struct slots *s, uint32_t slot);
 /* Makes the map name `slot` under its id; returns the slot it named before, or SLOT_NONE. The
  * applier's. Cannot fail: the room is in the rows. */
 uint32_t idmap_put(struct slots *s, uint32_t slot);

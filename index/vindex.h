@@ -227,14 +227,21 @@ enum { VNODE_LEVEL_MAX = 15 };
  * u32). False: slot not linked. */
 bool vindex_node_export(const struct vindex *v, uint32_t slot, uint32_t *buffer, struct vnode *out);
 size_t vindex_node_links_max(const struct vindex *v);
-/* Loading, before any reader: the slots are loaded and filled first. Links to slots that are
- * neither live nor dead are dropped. ST_CORRUPT for impossible levels, counts or self links. */
+/* Loading, before any reader: of a slot there is room for, whose row may be loaded before or after;
+ * a node without a row by the finish is none, and links to what is no node of that level are
+ * dropped then. Distinct slots from any thread. ST_CORRUPT for impossible levels, counts or self
+ * links. */
 NODISCARD
 status vindex_node_import(struct vindex *v, const struct vnode *node, struct err *err);
-/* After the last import: picks the entry point; filled slots that were not imported become pending.
- */
+/* After the last import and the last row: picks the entry point; filled slots that were not
+ * imported become pending. */
 NODISCARD
 status vindex_import_finish(struct vindex *v, struct err *err);
+/* The same by several threads, each its part of the slots below vindex_slot_end(): all parts of the
+ * first before any of the second. */
+uint32_t vindex_slot_end(const struct vindex *v);
+void vindex_import_rows(struct vindex *v, uint32_t first, uint32_t end);
+void vindex_import_links(struct vindex *v, uint32_t first, uint32_t end);
 
 struct vindex_check {
     uint32_t nodes, links, unreachable_live, dead_links, max_level;

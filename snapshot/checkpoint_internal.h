@@ -104,6 +104,11 @@ status ckpt_write(const struct checkpoint_state *state, uint64_t start_lsn, uint
                   const _Atomic bool *stop, const struct ckpt_tuning *tuning,
                   struct checkpoint_info *out, struct err *err);
 
+/* By at most so many threads. */
+NODISCARD
+status ckpt_load(const struct checkpoint_state *state, bool read_only, unsigned threads,
+                 struct checkpoint_info *out, struct err *err);
+
 /* One checkpoint being written. */
 struct ckpt_writer {
     const struct checkpoint_state *state;

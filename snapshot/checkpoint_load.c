@@ -1,17 +1,42 @@
-/* Loading a checkpoint: the live file leads, block by block; the block's rows file gives the
- * bodies; then the graphs. Memory beside what is loaded is one block's liveness and one unit a
- * file. */
+/* Loading a checkpoint by several threads: the live file is read whole; then each takes a block or
+ * a field's graph at a time. A block's rows file gives the bodies, in any order of blocks; nodes
+ * may come before their rows. When all is there, what names no row is dropped. Memory beside what
+ * is loaded is 9 bytes a slot, and one unit and one vector a thread. */
+#include "base/lock.h"
 #include "base/mem.h"
 #include "snapshot/checkpoint_internal.h"
+#include "snapshot/crew.h"
 
 #include <inttypes.h>
 
+enum {
+    BLOCKS_PER_THREAD = 4,      /* less is not worth a thread */
+    SLOTS_PER_PART = 4 * 16384, /* of the last pass over the graphs */
+};
+
+#define LSN_TAKEN UINT64_MAX /* of an entry whose row was taken */
+
+struct block { /* what the live file says of one */
+    uint32_t number, first, slots;
+    uint64_t *lsns;
+    uint8_t *states; /* SLOT_LIVE, SLOT_DEAD, or 0 for none */
+};
 struct loader {
+    /* Set before the threads begin. */
     const struct checkpoint_state *state;
     struct ckpt_manifest m;
-    float *vector;         /* of the largest dimension */
-    struct ckpt_live live; /* of the current block; states of rows that were taken become 0 */
     const struct ckpt_file *live_file;
+    uint32_t dim_max;
+    struct block *blocks;
+    size_t block_count;
+    struct lock settle; /* LOCK_RANK_CHECKPOINT: rows become live, a block at a time */
+    void (*pass)(struct vindex *v, uint32_t first, uint32_t end);
+    uint32_t parts; /* of each field in that pass */
+};
+struct block_load { /* a block being loaded, by one thread */
+    struct loader *l;
+    struct block *b;
+    float *vector; /* of the largest dimension */
 };
 
 static status out_of_memory(struct err *err)
@@ -19,20 +44,20 @@ static status out_of_memory(struct err *err)
     return err_set(err, ST_NOMEM, "out of memory for loading a checkpoint");
 }
 
-static status loader_room(struct loader *l, struct err *err)
+static void block_free(struct block *b)
 {
-    uint32_t dim = 1;
-
-    for (size_t i = 0; i < l->state->field_count; i++)
-        if (l->state->fields[i].dim > dim)
-            dim = l->state->fields[i].dim;
-    l->vector = mem_alloc_array(dim, sizeof *l->vector);
-    return l->vector == NULL ? out_of_memory(err) : ST_OK;
+    mem_free(b->lsns);
+    mem_free(b->states);
+    b->lsns = NULL;
+    b->states = NULL;
 }
 
 static void loader_free(struct loader *l)
 {
-    mem_free(l->vector);
+    for (size_t i = 0; i < l->block_count; i++)
+        block_free(&l->blocks[i]);
+    mem_free(l->blocks);
+    lock_fini(&l->settle);
     ckpt_manifest_free(&l->m);
 }
 
@@ -91,29 +116,26 @@ static status read_body(struct container_stream *s, struct body *out, struct err
     return st != ST_OK ? err_wrap(err, st, "row slot=%" PRIu32, out->slot) : ST_OK;
 }
 
-/* The index is to have room for the slots that there are and no more, so room is made row by row.
- */
-static status load_vectors(struct loader *l, const struct body *b, struct err *err)
+static status load_vectors(const struct block_load *to, const struct body *b, struct err *err)
 {
-    for (size_t i = 0; i < l->state->field_count; i++) {
-        const struct checkpoint_field *f = &l->state->fields[i];
-        status st = vindex_reserve(f->vindex, b->slot + 1, err);
+    const struct checkpoint_state *state = to->l->state;
 
-        if (st != ST_OK)
-            return st;
-        st = record_row_vector(&b->row, f->id, l->vector, f->dim, err);
+    for (size_t i = 0; i < state->field_count; i++) {
+        const struct checkpoint_field *f = &state->fields[i];
+        status st = record_row_vector(&b->row, f->id, to->vector, f->dim, err);
+
         if (st == ST_OK)
-            vindex_fill(f->vindex, b->slot, l->vector);
+            vindex_fill(f->vindex, b->slot, to->vector);
         else if (st != ST_NOT_FOUND)
             return err_wrap(err, st, "row slot=%" PRIu32, b->slot);
     }
     return ST_OK;
 }
 
-/* Takes the row if it is the one that the live file means. */
-static status load_body(struct loader *l, const struct body *b, struct err *err)
+/* Takes the row if it is the one that the live file means. Its state stays until it is settled. */
+static status load_body(const struct block_load *to, const struct body *b, struct err *err)
 {
-    uint32_t at = b->slot - l->live.first;
+    uint32_t at = b->slot - to->b->first;
     const struct row row = {.id = b->row.id,
                             .lsn = b->lsn,
                             .inserted_at_ns = b->inserted_at_ns,
@@ -121,21 +143,21 @@ static status load_body(struct loader *l, const struct body *b, struct err *err)
                             .payload = b->row.payload};
     status st;
 
-    if (l->live.states[at] == 0 || l->live.lsns[at] != b->lsn)
+    if (at >= to->b->slots || to->b->states[at] == 0 || to->b->lsns[at] != b->lsn)
         return ST_OK;
-    st = slots_load(l->state->slots, b->slot, l->live.states[at] == SLOT_DEAD, &row, err);
+    st = slots_load_fill(to->l->state->slots, b->slot, &row, err);
     if (st == ST_OK)
-        st = load_vectors(l, b, err);
-    l->live.states[at] = 0;
+        st = load_vectors(to, b, err);
+    to->b->lsns[at] = LSN_TAKEN;
     return st;
 }
 
-static status load_rows(struct loader *l, const struct ckpt_file *file, struct container *c,
-                        struct err *err)
+static status load_rows(const struct block_load *to, const struct ckpt_file *file,
+                        struct container *c, struct err *err)
 {
     const uint16_t known[] = {CKPT_SECTION_ROWS};
     struct container_stream s = {0};
-    uint32_t next = l->live.first;
+    uint32_t next = to->b->first;
     status st = container_check_sections(c, known, COUNT_OF(known), err);
 
     if (st == ST_OK)
@@ -144,10 +166,10 @@ static status load_rows(struct loader *l, const struct ckpt_file *file, struct c
         struct body b = {0};
 
         st = read_body(&s, &b, err);
-        if (st == ST_OK && (b.slot < next || b.slot - l->live.first >= l->m.block_slots))
+        if (st == ST_OK && (b.slot < next || b.slot - to->b->first >= to->l->m.block_slots))
             st = err_set(err, ST_CORRUPT, "row out of range or order slot=%" PRIu32, b.slot);
         if (st == ST_OK)
-            st = load_body(l, &b, err);
+            st = load_body(to, &b, err);
         next = b.slot + 1;
     }
     if (st == ST_OK)
@@ -157,19 +179,31 @@ static status load_rows(struct loader *l, const struct ckpt_file *file, struct c
 }
 
 /* What is left of the block's entries must be newer than the start lsn: replay brings it. */
-static status check_left(const struct loader *l, struct err *err)
+static status check_left(const struct loader *l, const struct block *b, struct err *err)
 {
-    for (uint32_t at = 0; at < l->live.slots; at++)
-        if (l->live.states[at] != 0 && l->live.lsns[at] <= l->m.start_lsn)
+    for (uint32_t at = 0; at < b->slots; at++)
+        if (b->states[at] != 0 && b->lsns[at] <= l->m.start_lsn)
             return err_set(err, ST_CORRUPT,
                            "row of slot %" PRIu32 " with lsn %" PRIu64 " is in no rows file",
-                           l->live.first + at, l->live.lsns[at]);
+                           b->first + at, b->lsns[at]);
     return ST_OK;
 }
 
-static status load_block(struct loader *l, struct err *err)
+static void settle_block(struct loader *l, struct block *b)
 {
-    const struct ckpt_file *file = ckpt_manifest_find(&l->m, CKPT_ROWS, l->live.block);
+    bool *dead = (bool *)b->states; /* in place, front to back */
+
+    for (uint32_t at = 0; at < b->slots; at++)
+        dead[at] = b->states[at] == SLOT_DEAD;
+    lock_take(&l->settle);
+    slots_load_settle(l->state->slots, b->first, b->slots, dead);
+    lock_drop(&l->settle);
+}
+
+static status load_block(const struct block_load *to, struct err *err)
+{
+    struct loader *l = to->l;
+    const struct ckpt_file *file = ckpt_manifest_find(&l->m, CKPT_ROWS, to->b->number);
     const struct checkpoint_state *s = l->state;
     struct ckpt_in in = {0};
     status st = ST_OK;
@@ -177,52 +211,80 @@ static status load_block(struct loader *l, struct err *err)
     if (file != NULL) {
         st = ckpt_in_open(s->fs, s->dir, s->collection_id, file, &in, err);
         if (st == ST_OK)
-            st = load_rows(l, file, in.container, err);
+            st = load_rows(to, file, in.container, err);
         ckpt_in_close(&in);
         if (st != ST_OK)
             return ckpt_name_file(file, st, err);
     }
-    st = check_left(l, err);
-    return st == ST_OK ? ST_OK : ckpt_name_file(l->live_file, st, err);
+    st = check_left(l, to->b, err);
+    if (st != ST_OK)
+        return ckpt_name_file(l->live_file, st, err);
+    settle_block(l, to->b);
+    return ST_OK;
 }
 
-static status load_all_rows(struct loader *l, struct err *err)
+/* Room for all blocks of the live file, at most. */
+static status blocks_room(struct loader *l, struct err *err)
+{
+    size_t blocks = ((size_t)l->m.slots_end + l->m.block_slots - 1) / l->m.block_slots;
+
+    l->blocks = mem_zero_array(blocks == 0 ? 1 : blocks, sizeof *l->blocks);
+    return l->blocks == NULL ? out_of_memory(err) : ST_OK;
+}
+
+static status keep_block(struct loader *l, const struct ckpt_live *live, struct err *err)
+{
+    struct block *b = &l->blocks[l->block_count];
+
+    *b = (struct block){.number = live->block, .first = live->first, .slots = live->slots};
+    b->lsns = mem_alloc_array(b->slots, sizeof *b->lsns);
+    b->states = mem_alloc_array(b->slots, sizeof *b->states);
+    l->block_count++;
+    if (b->lsns == NULL || b->states == NULL)
+        return out_of_memory(err);
+    memcpy(b->lsns, live->lsns, b->slots * sizeof *b->lsns);
+    memcpy(b->states, live->states, b->slots * sizeof *b->states);
+    return ST_OK;
+}
+
+static status read_live(struct loader *l, struct err *err)
 {
     const struct checkpoint_state *s = l->state;
+    struct ckpt_live live = {0};
     struct ckpt_in in = {0};
-    status block = ST_OK;
-    status st;
+    status st = blocks_room(l, err);
 
     l->live_file = ckpt_manifest_find(&l->m, CKPT_LIVE, 0);
-    st = ckpt_in_open(s->fs, s->dir, s->collection_id, l->live_file, &in, err);
     if (st == ST_OK)
-        st = ckpt_live_open(&l->live, in.container, &l->m, err);
-    while (st == ST_OK && block == ST_OK) {
-        st = ckpt_live_next(&l->live, err);
+        st = ckpt_in_open(s->fs, s->dir, s->collection_id, l->live_file, &in, err);
+    if (st == ST_OK)
+        st = ckpt_live_open(&live, in.container, &l->m, err);
+    while (st == ST_OK) {
+        st = ckpt_live_next(&live, err);
         if (st == ST_OK)
-            block = load_block(l, err);
+            st = keep_block(l, &live, err);
     }
-    if (st == ST_NOT_FOUND)
-        st = ST_OK;
-    if (st != ST_OK)
-        st = ckpt_name_file(l->live_file, st, err);
-    if (st == ST_OK)
-        st = block;
-    ckpt_live_close(&l->live);
+    ckpt_live_close(&live);
     ckpt_in_close(&in);
-    return st != ST_OK ? st : slots_load_finish(s->slots, err);
+    return st == ST_NOT_FOUND ? ST_OK : ckpt_name_file(l->live_file, st, err);
 }
 
-static bool is_loaded(const struct slots *slots, const struct vindex *v, uint32_t slot)
+/* Behind the last entry: the last that may be a row. */
+static uint32_t live_end(const struct loader *l)
 {
-    enum slot_state state = slot < slots_end(slots) ? slots_state(slots, slot) : SLOT_FREE;
+    const struct block *last = l->block_count > 0 ? &l->blocks[l->block_count - 1] : NULL;
+    uint32_t slots = last == NULL ? 0 : last->slots;
 
-    return (state == SLOT_LIVE || state == SLOT_DEAD) && vindex_filled(v, slot);
+    while (slots > 0 && last->states[slots - 1] == 0)
+        slots--;
+    return slots == 0 ? 0 : last->first + slots;
 }
 
+/* Beyond the last row there are no nodes either. */
 static status load_nodes(struct loader *l, const struct checkpoint_field *f,
                          const struct ckpt_file *file, struct container *c, struct err *err)
 {
+    uint32_t end = vindex_slot_end(f->vindex);
     struct ckpt_graph g = {0};
     status st = ckpt_graph_open(&g, c, &l->m, file, err);
 
@@ -230,7 +292,7 @@ static status load_nodes(struct loader *l, const struct checkpoint_field *f,
         struct vnode node = {0};
 
         st = ckpt_graph_next(&g, &node, err);
-        if (st == ST_OK && is_loaded(l->state->slots, f->vindex, node.slot))
+        if (st == ST_OK && node.slot < end)
             st = vindex_node_import(f->vindex, &node, err);
     }
     ckpt_graph_close(&g);
@@ -287,15 +349,76 @@ static status load_graph(struct loader *l, const struct checkpoint_field *f, str
     struct ckpt_in in = {0};
     status st;
 
-    if (file != NULL) {
-        st = ckpt_in_open(s->fs, s->dir, s->collection_id, file, &in, err);
-        if (st == ST_OK)
-            st = load_nodes(l, f, file, in.container, err);
-        ckpt_in_close(&in);
-        if (st != ST_OK)
-            return ckpt_name_file(file, st, err);
+    if (file == NULL)
+        return ST_OK;
+    st = ckpt_in_open(s->fs, s->dir, s->collection_id, file, &in, err);
+    if (st == ST_OK)
+        st = load_nodes(l, f, file, in.container, err);
+    ckpt_in_close(&in);
+    return st == ST_OK ? ST_OK : ckpt_name_file(file, st, err);
+}
+
+/* A task: the graphs first, as each is one long file, then the blocks. */
+static status load_part(void *arg, size_t number, struct err *err)
+{
+    struct loader *l = arg;
+    struct block_load to = {.l = l};
+    status st;
+
+    if (number < l->state->field_count)
+        return load_graph(l, &l->state->fields[number], err);
+    to.b = &l->blocks[number - l->state->field_count];
+    to.vector = mem_alloc_array(l->dim_max, sizeof *to.vector);
+    st = to.vector == NULL ? out_of_memory(err) : load_block(&to, err);
+    mem_free(to.vector);
+    block_free(to.b);
+    return st;
+}
+
+static status pass_part(void *arg, size_t number, struct err *err)
+{
+    struct loader *l = arg;
+    struct vindex *v = l->state->fields[number / l->parts].vindex;
+    uint64_t first = (uint64_t)(number % l->parts) * SLOTS_PER_PART;
+    uint64_t end = vindex_slot_end(v);
+
+    (void)err;
+    if (first < end)
+        l->pass(v, (uint32_t)first,
+                (uint32_t)(end - first < SLOTS_PER_PART ? end : first + SLOTS_PER_PART));
+    return ST_OK;
+}
+
+static status finish_graphs(struct loader *l, unsigned threads, struct err *err)
+{
+    size_t tasks;
+    status st;
+
+    l->parts = l->m.slots_end / SLOTS_PER_PART + 1;
+    tasks = l->state->field_count * l->parts;
+    l->pass = vindex_import_rows;
+    st = crew_run(threads, tasks, pass_part, l, err);
+    l->pass = vindex_import_links;
+    return st == ST_OK ? crew_run(threads, tasks, pass_part, l, err) : st;
+}
+
+static status load_all(struct loader *l, unsigned threads, struct err *err)
+{
+    const struct checkpoint_state *s = l->state;
+    status st = slots_load_begin(s->slots, live_end(l), err);
+
+    l->dim_max = 1;
+    for (size_t i = 0; st == ST_OK && i < s->field_count; i++) {
+        l->dim_max = s->fields[i].dim > l->dim_max ? s->fields[i].dim : l->dim_max;
+        st = vindex_reserve(s->fields[i].vindex, live_end(l), err);
     }
-    return vindex_import_finish(f->vindex, err);
+    if (threads > 1 + l->block_count / BLOCKS_PER_THREAD)
+        threads = (unsigned)(1 + l->block_count / BLOCKS_PER_THREAD);
+    if (st == ST_OK)
+        st = crew_run(threads, s->field_count + l->block_count, load_part, l, err);
+    if (st == ST_OK)
+        st = slots_load_finish(s->slots, err);
+    return st == ST_OK ? finish_graphs(l, threads, err) : st;
 }
 
 /* The rename of the manifest may not be durable yet; before what an older manifest names is removed
@@ -306,8 +429,8 @@ static void remove_leftovers(const struct checkpoint_state *s, const struct ckpt
         ckpt_remove_unnamed(s->fs, s->dir, m, 0);
 }
 
-status checkpoint_load(const struct checkpoint_state *state, bool read_only,
-                       struct checkpoint_info *out, struct err *err)
+status ckpt_load(const struct checkpoint_state *state, bool read_only, unsigned threads,
+                 struct checkpoint_info *out, struct err *err)
 {
     struct loader l = {.state = state};
     status st = ckpt_manifest_read(state->fs, state->dir, state->collection_id, &l.m, err);
@@ -315,15 +438,14 @@ status checkpoint_load(const struct checkpoint_state *state, bool read_only,
     if (st != ST_OK)
         return st;
     assert(slots_end(state->slots) == 0);
+    lock_init(&l.settle, LOCK_RANK_CHECKPOINT, "checkpoint load");
     st = check_fields(&l, err);
-    if (st == ST_OK)
-        st = loader_room(&l, err);
     for (size_t i = 0; st == ST_OK && i < state->field_count; i++)
         st = take_graph(&l, &state->fields[i], err);
     if (st == ST_OK)
-        st = load_all_rows(&l, err);
-    for (size_t i = 0; st == ST_OK && i < state->field_count; i++)
-        st = load_graph(&l, &state->fields[i], err);
+        st = read_live(&l, err);
+    if (st == ST_OK)
+        st = load_all(&l, threads, err);
     if (st == ST_OK && !read_only)
         remove_leftovers(state, &l.m);
     if (st == ST_OK) {
@@ -336,43 +458,8 @@ status checkpoint_load(const struct checkpoint_state *state, bool read_only,
     return st;
 }
 
-static status verify_units(struct container *c, struct err *err)
+status checkpoint_load(const struct checkpoint_state *state, bool read_only,
+                       struct checkpoint_info *out, struct err *err)
 {
-    status st = ST_OK;
-
-    for (size_t i = 0; st == ST_OK && i < container_section_count(c); i++) {
-        struct container_section_info info;
-        struct container_cursor cursor;
-        struct slice payload;
-
-        container_section_at(c, i, &info);
-        st = container_seek(c, info.section, &cursor, err);
-        while (st == ST_OK)
-            st = container_next(&cursor, &payload, err);
-        if (st == ST_NOT_FOUND)
-            st = ST_OK;
-    }
-    return st;
-}
-
-status checkpoint_verify(struct fs *fs, const char *dir, const uint8_t collection_id[16],
-                         struct checkpoint_info *out, struct err *err)
-{
-    struct ckpt_manifest m = {0};
-    status st = ckpt_manifest_read(fs, dir, collection_id, &m, err);
-
-    for (size_t i = 0; st == ST_OK && i < m.file_count; i++) {
-        struct ckpt_in in = {0};
-
-        st = ckpt_in_open(fs, dir, collection_id, &m.files[i], &in, err);
-        if (st == ST_OK)
-            st = verify_units(in.container, err);
-        ckpt_in_close(&in);
-        if (st != ST_OK)
-            st = ckpt_name_file(&m.files[i], st, err);
-    }
-    if (st == ST_OK)
-        ckpt_manifest_info(&m, out);
-    ckpt_manifest_free(&m);
-    return st;
+    return ckpt_load(state, read_only, thread_cpu_count(), out, err);
 }

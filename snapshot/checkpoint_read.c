@@ -239,3 +239,46 @@ status ckpt_graph_next(struct ckpt_graph *g, struct vnode *out, struct err *err)
     g->next_slot = out->slot + 1;
     return st;
 }
+
+/* --- all of them, for `verify` --- */
+
+static status verify_units(struct container *c, struct err *err)
+{
+    status st = ST_OK;
+
+    for (size_t i = 0; st == ST_OK && i < container_section_count(c); i++) {
+        struct container_section_info info;
+        struct container_cursor cursor;
+        struct slice payload;
+
+        container_section_at(c, i, &info);
+        st = container_seek(c, info.section, &cursor, err);
+        while (st == ST_OK)
+            st = container_next(&cursor, &payload, err);
+        if (st == ST_NOT_FOUND)
+            st = ST_OK;
+    }
+    return st;
+}
+
+status checkpoint_verify(struct fs *fs, const char *dir, const uint8_t collection_id[16],
+                         struct checkpoint_info *out, struct err *err)
+{
+    struct ckpt_manifest m = {0};
+    status st = ckpt_manifest_read(fs, dir, collection_id, &m, err);
+
+    for (size_t i = 0; st == ST_OK && i < m.file_count; i++) {
+        struct ckpt_in in = {0};
+
+        st = ckpt_in_open(fs, dir, collection_id, &m.files[i], &in, err);
+        if (st == ST_OK)
+            st = verify_units(in.container, err);
+        ckpt_in_close(&in);
+        if (st != ST_OK)
+            st = ckpt_name_file(&m.files[i], st, err);
+    }
+    if (st == ST_OK)
+        ckpt_manifest_info(&m, out);
+    ckpt_manifest_free(&m);
+    return st;
+}
