@@ -60,23 +60,21 @@ static void link_pause(struct node *node)
     lock_drop(&node->linkers.lock);
 }
 
-/* One turn: with more to do than this turn takes, the collection goes back first, so that another
- * linker can work on it at the same time. */
+/* One turn. A row published from here on queues the collection again, so what there is to do is
+ * looked at behind that: with more than this turn takes it goes back at once, and another linker
+ * can work on it at the same time. */
 static void link_turn(struct node *node, struct collection *c)
 {
-    bool more = (fields_to_link(c) > NODE_LINK_ROWS || indexes_behind(c)) &&
-                atomic_load_explicit(&c->seq.state, memory_order_relaxed) != COLLECTION_DROPPED;
+    bool more;
     bool indexed;
 
     lock_take(&node->linkers.lock);
-    more = more && !node->linkers.stopping;
-    if (more) {
-        collection_pin(c);
-        link_queue_locked(node, c);
-    } else {
-        c->link.queued = false; /* a row published from here on queues it again */
-    }
+    c->link.queued = false;
     lock_drop(&node->linkers.lock);
+    more = (fields_to_link(c) > NODE_LINK_ROWS || indexes_behind(c)) &&
+           atomic_load_explicit(&c->seq.state, memory_order_relaxed) != COLLECTION_DROPPED;
+    if (more)
+        linkers_want(c);
     indexed = indexes_behind(c) && indexes_turn(c, NODE_INDEX_ROWS);
     if (fields_link(c, NODE_LINK_ROWS) == 0 && !indexed && more)
         link_pause(node);
