@@ -267,8 +267,11 @@ static status discard_one(struct dlq_job *job, const struct letter *letter, stru
 
     if (letter->kind == LETTER_WAL_GROUP)
         st = discard_group(job, letter, err);
-    if (st == ST_OK && still_there(job, letter->id))
+    if (st == ST_OK) {
         st = dlq_remove(node->dlq, letter->id, err);
+        if (st == ST_NOT_FOUND) /* the tier saw the gap stored, and was first */
+            st = ST_OK;
+    }
     if (st == ST_OK)
         forget_file(node, letter);
     if (st == ST_OK)
