@@ -78,8 +78,8 @@ static const struct problem_row ROWS[PROBLEM_COUNT] = {
                                 "the base of the collection is still on its way to the bucket; GET "
                                 "/api/v1/collections/{id}/tier says when it is there"},
     [PROBLEM_STORE_UNAVAILABLE] = {503, "store_unavailable", "The bucket does not answer", true, 5,
-                                   "nothing was done; GET /admin/health says what is wrong with "
-                                   "the bucket"},
+                                   "nothing was done; try again later: GET /admin/health says "
+                                   "whether something is wrong with the bucket"},
     [PROBLEM_STORE_REFUSED] = {409, "store_refused", "Nothing is written to this bucket", false, 0,
                                "nothing was done; `tiervec probe` says what the store does, and "
                                "docs/bucket.md what can be done"},

@@ -277,7 +277,7 @@ static status check_coming(const struct alias_job *job, const char *name, struct
         return ST_OK;
     return err_set(err, ST_UNAVAILABLE,
                    "%s is of a collection that comes from the bucket and is not whole on the local "
-                   "disk yet; ask again then",
+                   "disk yet: wait until its phase is no longer arriving (tiervec tier NAME)",
                    name);
 }
 
@@ -290,7 +290,8 @@ static status check_action(const struct alias_job *job, const struct alias_actio
         st = check_coming(job, a->name, err);
     if (st == ST_OK && a->kind == ALIAS_SET && catalog_find_id(&job->node->catalog, a->id) == NULL)
         st = err_set(err, ST_UNAVAILABLE,
-                     "the collection comes from the bucket and is not whole on the local disk yet");
+                     "the collection comes from the bucket and is not whole on the local disk yet: "
+                     "wait until its phase is no longer arriving (tiervec tier NAME)");
     return st;
 }
 

@@ -18,6 +18,8 @@ void bucket_info(struct collection *c, struct collection_info *out)
     dlq_count(c->node->dlq, c->id, &counts);
     out->has_bucket = true;
     out->arriving = atomic_load(&c->arriving);
+    if (out->arriving) /* what its stream says comes once it has one */
+        out->phase = "arriving";
     out->dlq = counts.letters;
     out->published_lsn = marks.published_lsn;
     out->published_at_ns = marks.published_at_ns;

@@ -459,6 +459,7 @@ static status queue_load(struct node *node, struct collection *c,
     load->node = node;
     load->c = c;
     atomic_store(&c->in_load, true);
+    atomic_store(&c->arriving, true);
     load->adopt = entry != NULL;
     load->again = again;
     if (entry != NULL)
@@ -469,6 +470,7 @@ static status queue_load(struct node *node, struct collection *c,
             catalog_collection_free(&load->entry);
     }
     if (st != ST_OK) {
+        atomic_store(&c->arriving, false);
         atomic_store(&c->in_load, false);
         mem_free(load);
     }

@@ -189,7 +189,7 @@ struct collection_info {
     bool has_bucket;
     bool arriving;     /* comes from the bucket, and is not whole on the local disk yet */
     bool switching;    /* its base is not published: not yet restorable */
-    const char *phase; /* "idle", "owned", "foreign", "fenced", ... (tiering/stream.h) */
+    const char *phase; /* "arriving", else of tiering/stream.h: "idle", "owned", "foreign", ... */
     char owner[256];   /* node id in the root as last seen; "": not seen */
     char trouble[NODE_REASON_BYTES]; /* last failure of an upload until one succeeds */
     uint64_t epoch;

@@ -229,7 +229,8 @@ static status check_now(struct patch_job *job, bool *switches, struct err *err)
         st = err_set(err, ST_UNAVAILABLE, "the collection is still loading");
     if (st == ST_OK && catalog_find_id(&job->node->catalog, job->c->id) == NULL)
         st = err_set(err, ST_UNAVAILABLE,
-                     "the collection comes from the bucket and is not whole on the local disk yet");
+                     "the collection comes from the bucket and is not whole on the local disk yet: "
+                     "wait until its phase is no longer arriving (tiervec tier NAME)");
     if (st == ST_OK && *switches && atomic_load(&job->c->seq.state) != COLLECTION_SERVING)
         st = err_set(err, ST_DENIED, "the collection is not whole: see GET /health");
     return st;

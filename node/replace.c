@@ -81,7 +81,8 @@ static status check_loaded(const struct collection *c, struct err *err)
     if (catalog_find_id(&c->node->catalog, c->id) == NULL)
         return err_set(
             err, ST_UNAVAILABLE,
-            "the collection comes from the bucket and is not whole on the local disk yet");
+            "the collection comes from the bucket and is not whole on the local disk yet: wait "
+            "until its phase is no longer arriving (tiervec tier NAME)");
     return ST_OK;
 }
 

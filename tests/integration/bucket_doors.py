@@ -68,9 +68,10 @@ def wait_shipped(client, name):
 
 def wait_whole(client, name):
     """Of one that came from the bucket: until it is in the local catalog, so that its aliases can be changed."""
-    return eventually(lambda: client.collection(name),
-                      lambda info: info["state"] == "serving" and info["bucket"]["phase"] in ("idle", "owned"),
-                      f"{name} whole on the local disk")
+    def whole(info):
+        check(info["bucket"]["phase"], f"nothing is told of its phase: {info}")
+        return info["state"] == "serving" and info["bucket"]["phase"] in ("idle", "owned")
+    return eventually(lambda: client.collection(name), whole, f"{name} whole on the local disk")
 
 
 def content(client, name):
@@ -142,6 +143,7 @@ def aliases_and_names_come_back():
             node.start()
             client = node.client()
             check([c["name"] for c in client.get("/api/v1/collections")["collections"]] == ["a", "bee"], "names")
+            check(client.collection("bee")["bucket"]["phase"], f"nothing is told of its phase: {client.collection('bee')}")
             check({name: content(client, name) for name in ("a", "bee")} == before, "content")
             eventually(lambda: client.get("/api/v1/aliases")["aliases"], lambda a: [x["alias"] for x in a] == ["latest"], "the alias")
             wait_whole(client, "bee")

@@ -240,7 +240,8 @@ static void tiers_owners_and_aliases(void **state)
     cli_check(cli_alias, "alias list", CLI_OK, "a -> c\n");
     cli_check(cli_alias, "alias set b none", CLI_NOT_FOUND, "no collection");
     fake_node_fail_bucket(world.node, ST_UNAVAILABLE);
-    cli_check(cli_alias, "alias remove a", CLI_UNREACHABLE, "what is wrong with the bucket");
+    cli_check(cli_alias, "alias remove a", CLI_UNREACHABLE,
+              "whether something is wrong with the bucket");
     cli_check(cli_alias, "alias remove a", CLI_OK, "removed a\n");
     cli_check(cli_alias, "alias remove a", CLI_NOT_FOUND, "error: remove an alias");
 }
