@@ -7,6 +7,7 @@ import os
 import pathlib
 import random
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -140,7 +141,7 @@ class Node:
                 [self.binary, "serve", "--quiet", "--rest-port", str(self.port), "--grpc-port", "0",
                  "--data-dir", str(self.data),
                  *self.arguments, *more], cwd=self.folder, env=self.env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        while time.monotonic() - began < 60:
+        while time.monotonic() - began < 120:
             if self.process.poll() is not None:
                 raise Failed(f"the node ended at once, exit {self.process.returncode}:\n{self.log_tail()}")
             try:
@@ -150,7 +151,7 @@ class Node:
             except OSError:
                 pass
             time.sleep(0.005)
-        raise Failed(f"the node was not ready within 60 s:\n{self.log_tail()}")
+        raise Failed(f"the node was not ready within 120 s:\n{self.log_tail()}")
 
     def kill(self):
         self.process.send_signal(signal.SIGKILL)
@@ -160,12 +161,19 @@ class Node:
         """Stops it as an operator would and returns the seconds it took."""
         began = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
-        if self.process.wait(60) != 0:
+        if self.process.wait(120) != 0:
             raise Failed(f"a graceful stop ended with exit {self.process.returncode}:\n{self.log_tail()}")
         return time.monotonic() - began
 
     def log_tail(self):
         return "\n".join((self.folder / "log").read_text(errors="replace").splitlines()[-15:])
+
+
+def has_ended(sock):
+    """Whether something came on a connection from which nothing is expected: its end."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class Client:
@@ -175,6 +183,8 @@ class Client:
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
     def ask(self, method, path, body=None):
+        if self.connection.sock is not None and has_ended(self.connection.sock):
+            self.connection.close()  # the node has closed it: it was idle for long
         self.connection.request(method, path, body)
         answer = self.connection.getresponse()
         return answer.status, answer.read()
@@ -227,12 +237,17 @@ class Writer(threading.Thread):
         self.batch = min(BATCH_MAX, len(words) // 60)  # so that a kill finds requests before and behind it
         self.acknowledged = first  # every word before this one
         self.under_way = first  # the end of the request sent last
+        self.last = len(words)  # behind it nothing is sent before `may_end` is set
+        self.may_end = threading.Event()
+        self.may_end.set()
         self.error = None
 
     def run(self):
         client = Client(self.node.port)
         while self.acknowledged < len(self.words):
             end = min(self.acknowledged + self.batch, len(self.words))
+            if end > self.last:
+                self.may_end.wait()
             body = insert_body(self.words, self.acknowledged, end)
             self.under_way = end
             try:
@@ -254,11 +269,14 @@ def insert_until_killed(node, words, seed):
     writer = Writer(node, words, 0)
     chance = random.Random(seed)
     kill_at = chance.randrange(len(words) * 4 // 10, len(words) * 6 // 10)
+    writer.last = len(words) * 9 // 10  # on a busy machine this thread may have its turn late
+    writer.may_end.clear()
     writer.start()
     while writer.acknowledged < kill_at and writer.is_alive():
         time.sleep(0.0005)
     time.sleep(chance.random() * 0.01)  # anywhere within a request, not only at its start
     node.kill()
+    writer.may_end.set()
     writer.join()
     writer.progress.broken()
     if writer.error:
