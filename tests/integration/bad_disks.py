@@ -88,13 +88,31 @@ class DiskWorld(BucketWorld):
         client.close()
         return said["status"], " | ".join(said.get("reasons", []))
 
-    def wait_writable(self, seconds=30):
+    def wait_writable(self, seconds=60):
         try:
             wait_for("writes to be taken again", lambda: not self.all_answer((200, 202)), seconds)
         except AssertionError as e:
             raise AssertionError(f"{e}: {self.all_answer((200, 202))}, health {self.health()}") from None
 
-    def wait_healthy(self, seconds=30):
+    def wait_degraded(self, *words):
+        """What health says, once it names all of these."""
+        def bad():
+            status, why = self.health()
+            return status == "degraded" and all(word in why for word in words) and why
+        try:
+            return wait_for(f"health that names {words}", bad)
+        except AssertionError as e:
+            raise AssertionError(f"{e}: {self.health()}") from None
+
+    def wait_stopped(self):
+        """Until no log takes a write: each finds out by one that fails, whose outcome is not known."""
+        def stopped():
+            answers = [self.probe(book) for book in self.books]
+            print(f"{answers}")
+            return all(a.status == 503 and a.json["code"] in ("log_stopped", "unavailable") for a in answers)
+        wait_for("writes to be refused", stopped)
+
+    def wait_healthy(self, seconds=60):
         try:
             wait_for("health", lambda: self.health()[0] == "healthy", seconds)
         except AssertionError as e:
@@ -158,9 +176,8 @@ def the_disk_is_full_while_writers_run():
             time.sleep(0.4)
             disk.fill()
             time.sleep(0.8)
-            wait_for("refusals", world.is_full, 20)
-            status, why = world.health()
-            check(status == "degraded" and "disk" in why, f"health: {status} {why}")
+            wait_for("refusals", world.is_full)
+            world.wait_degraded("disk")
             world.stop_threads()
             world.reads_work()
             if turn % 2 == 0:
@@ -176,7 +193,7 @@ def the_disk_is_full_while_writers_run():
             world.writes(0.4)
             world.wait_healthy()
             world.reads_work()
-        world.log_is_no_storm(60)
+        world.log_is_no_storm(120)
         print(f"{world.totals()}")
         world.survives_losing_the_machine()
 
@@ -196,12 +213,11 @@ def the_disk_is_full_at_the_start():
             print(f"ready on a full disk with the bucket {bucket} after {time.monotonic() - began:.2f} s")
             world.reads_work()
             world.writes(1)
-            wait_for("refusals", world.is_full, 20)
-            status, why = world.health()
-            check(status == "degraded" and "disk" in why, f"health: {status} {why}")
+            wait_for("refusals", world.is_full)
+            world.wait_degraded("disk")
             disk.empty()
             if bucket == "away":
-                wait_for("local writes", lambda: world.probe(world.shared[0]).status == 200, 20)
+                wait_for("local writes", lambda: world.probe(world.shared[0]).status == 200)
                 world.relay.mend()
             world.wait_writable()
             world.writes(0.5)
@@ -234,13 +250,8 @@ def a_disk_that_fails_for_a_while():
             time.sleep(0.4)
             disk.fail()
             time.sleep(1.5)
-            status, why = world.health()
-            print(f"while it fails: {status} {why}")
-            for book in world.books:
-                answer = world.probe(book)
-                print(f"{book.name}: {answer}")
-                check(answer.status == 503 and answer.json["code"] in ("log_stopped", "unavailable"), f"a write: {answer}")
-            check(status == "degraded" and "disk" in why and "Input/output error" in why, f"health: {status} {why}")
+            world.wait_stopped()
+            print(f"while it fails: {world.wait_degraded('disk', 'Input/output error')}")
             world.stop_threads()
             world.reads_work(stopped=True)
             disk.heal()
@@ -248,16 +259,14 @@ def a_disk_that_fails_for_a_while():
                 world.wait_writable(2)
                 print("writes are taken again")
             except AssertionError:
-                status, why = world.health()
-                print(f"after it is well: {status} {why}")
-                check("restart" in why, f"health: {status} {why}")
+                print(f"after it is well: {world.wait_degraded('restart')}")
                 world.node.kill9()
                 world.node.start()
-                world.wait_writable(10)
+                world.wait_writable()
             world.writes(0.4)
             world.wait_healthy()
             world.reads_work()
-        world.log_is_no_storm(60)
+        world.log_is_no_storm(120)
         world.survives_losing_the_machine()
 
 
@@ -269,12 +278,8 @@ def a_disk_that_goes_read_only():
         time.sleep(0.4)
         disk.fail()
         time.sleep(2)
-        status, why = world.health()
-        print(f"while it fails: {status} {why}")
-        for book in world.books:
-            answer = world.probe(book)
-            check(answer.status == 503 and answer.json["code"] in ("log_stopped", "unavailable"), f"a write: {answer}")
-        check(status == "degraded" and "disk" in why, f"health: {status} {why}")
+        world.wait_stopped()
+        print(f"while it fails: {world.wait_degraded('disk')}")
         world.stop_threads()
         world.reads_work(stopped=True)
         world.node.kill9()

@@ -45,7 +45,7 @@ class Bench:
         return words[4]
 
     def end(self, code):
-        out, err = self.process.communicate(timeout=60)
+        out, err = self.process.communicate(timeout=240)
         check(self.process.returncode == code, f"ended with {self.process.returncode}: {err}")
         check(out == b"", f"more than was asked for: {out}")
         return err.decode()
@@ -117,7 +117,7 @@ def a_wrong_line_is_told_and_passed_over():
             bench.line()
             bench.ask("\n".join(wrong) + "\n10 1\n")
             bench.process.stdin.write(b"20 1")  # without its end
-            told = bench.process.communicate(timeout=60)
+            told = bench.process.communicate(timeout=240)
             check(bench.process.returncode == 1, f"ended with {bench.process.returncode}")
             check(told[0].count(b"\n") == 1, f"the last line was answered with {told[0]}")
             errors = told[1].decode().splitlines()

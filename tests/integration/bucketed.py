@@ -196,6 +196,18 @@ def wait_for(what, condition, seconds=WAIT_SECONDS, every=0.05):
         time.sleep(every)
 
 
+def wait_agrees(look, seconds=WAIT_SECONDS):
+    """look(), whose checks may come a moment too early, until none of them fails."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return look()
+        except AssertionError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.05)
+
+
 def bucket_of(client, name):
     return client.collection(name)["bucket"]
 
@@ -219,7 +231,7 @@ def wait_shipped(client, name, lsn=None, seconds=WAIT_SECONDS, which="shipped_ls
 def wait_writable(client, name):
     """What came from the bucket is on the local disk before writes are taken."""
     wait_for(f"{name} to take writes", lambda: client.collection(name)["state"] == "serving"
-             and bucket_of(client, name)["phase"] not in ("", "taking", "creating"))
+             and bucket_of(client, name)["phase"] not in ("", "arriving", "taking", "creating"))
 
 
 def health(client):
@@ -268,6 +280,18 @@ class Metrics(dict):
 
     def series(self, name):
         return {had: v for (n, had), v in self.items() if n == name}
+
+
+LEVELS = ["green", "yellow", "orange", "red"]
+
+
+def wait_level(client, budget):
+    """The node looks at what waits for the bucket now and then: until its level is one of what waits now, at the least.
+    Whoever writes on without that may be a level further before it looked."""
+    waiting = client.get("/api/v1/status")["durability_clock"]["bytes_at_risk"]
+    least = sum(waiting > share * budget for share in (0.51, 0.76, 0.93))
+    wait_for(f"{LEVELS[least]} with {waiting} of {budget} bytes",
+             lambda: LEVELS.index(client.get("/api/v1/status")["backpressure_level"]) >= least)
 
 
 def letters(client, name, **filters):

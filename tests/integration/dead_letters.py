@@ -8,7 +8,7 @@ import os
 import re
 
 import support
-from bucketed import (Documents, World, bucket_of, create, export, health, letters, wait_degraded, wait_for, wait_healthy,
+from bucketed import (Documents, World, bucket_of, create, export, health, letters, wait_agrees, wait_degraded, wait_for, wait_healthy,
                       wait_shipped)
 from support import check
 
@@ -76,8 +76,8 @@ def permissions_taken_away_and_given_back():
         check("AccessDenied" in said, f"dlq show: {said}")
         lines = export(client, NAME, letter["id"])
         check(lines and all(letter["lsn_first"] <= line["lsn"] <= letter["lsn_last"] for line in lines), "the export")
-        check(sum(e["blocking"] for e in letters(client, NAME)["entries"]) >= 1
-              and client.get("/api/v1/status")["dlq_total"] == letters(client, NAME)["total"], "totals")
+        wait_agrees(lambda: check(sum(e["blocking"] for e in letters(client, NAME)["entries"]) >= 1
+                                  and client.get("/api/v1/status")["dlq_total"] == letters(client, NAME)["total"], "totals"))
 
         # Tried for real: refused for real.
         mark = node.relay.mark()
@@ -109,9 +109,9 @@ def permissions_taken_away_and_given_back():
         print(f"degraded because: {why}")
 
 
-def retried(client):
+def retried(client, *ids):
     """A retry whose letters all went, or None: rights come back some moments after they were given."""
-    said = client.post(f"/admin/collections/{NAME}/dlq/retry", {})
+    said = client.post(f"/admin/collections/{NAME}/dlq/retry", {"ids": list(ids)} if ids else {})
     return said if said["failed_count"] == 0 else None
 
 
@@ -125,8 +125,8 @@ def a_retry_ships_what_was_refused():
         sent.insert(client, 80)
         world.s3.allow()
         check(letter["key"] not in world.keys(), "what was refused is there")
-        said = client.post(f"/admin/collections/{NAME}/dlq/retry", {"ids": [letter["id"]]})
-        check(said["retried_count"] == 1 and said["success_count"] == 1 and said["failed_count"] == 0, f"a retry: {said}")
+        said = wait_for("a retry that succeeds", lambda: retried(client, letter["id"]))
+        check(said["retried_count"] == 1 and said["success_count"] == 1, f"a retry: {said}")
         check(letter["key"] in world.keys(), f"{letter['key']} is not in the bucket after its retry succeeded")
         wait_shipped(client, NAME)
         wait_healthy(client)

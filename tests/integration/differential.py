@@ -752,7 +752,7 @@ def all_tiers_agree_with_the_model():
 
 def settled(collection):
     """It takes writes: what came from the bucket is on the local disk, and owned."""
-    return collection["bucket"]["phase"] not in ("taking", "creating") and collection["state"] == "serving"
+    return collection["bucket"]["phase"] not in ("", "arriving", "taking", "creating") and collection["state"] == "serving"
 
 
 def wait(condition):

@@ -175,7 +175,7 @@ class Weathered(Table):
             if answer.status == 503:
                 return False
             info = answer.json["collection"]
-            if info["state"] != "serving" or info["bucket"]["phase"] in ("taking", "creating"):
+            if info["state"] != "serving" or info["bucket"]["phase"] in ("", "arriving", "taking", "creating"):
                 return False
             self.policy = info["tiering_policy"]
             return True

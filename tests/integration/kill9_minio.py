@@ -310,7 +310,11 @@ class BucketWorld(World):
         client = self.node.client()
         began = time.monotonic()
         for listed in client.get("/api/v1/collections")["collections"]:
-            answer = client.request("POST", f"/admin/collections/{listed['collection_id']}/snapshot", {})
+            path = f"/admin/collections/{listed['collection_id']}/snapshot"
+            answer = client.request("POST", path, {})
+            while answer.status == 503 and time.monotonic() < began + LOAD_SECONDS:  # the bucket may have come back just now
+                time.sleep(0.1)
+                answer = client.request("POST", path, {})
             # A drop that nobody answered may take effect now, when the bucket's catalog is read.
             gone = answer.status == 404 and listed["name"] not in [book.name for book in self.shared]
             check(gone or answer.status == 200, f"a snapshot of {listed['name']}: {answer}")
@@ -319,7 +323,7 @@ class BucketWorld(World):
             check(info["bucket"]["remote_lsn"] >= info["last_lsn"], f"after a snapshot: {info}")
             self.shipped[book.name] = info["last_lsn"]
         while client.get("/health")["status"] != "healthy":
-            check(time.monotonic() < began + 60, f"not healthy with everything in the bucket: {client.get('/health')}")
+            check(time.monotonic() < began + 120, f"not healthy with everything in the bucket: {client.get('/health')}")
             time.sleep(0.1)
         client.close()
         return time.monotonic() - began

@@ -559,7 +559,7 @@ def look_closely(client, book, documents, rng, samples=12):
         gone = [m["doc_id"] for m in near if m["doc_id"] not in there]
         if gone or len(near) != len(best):
             problems.append(f"{name}: a query answers {len(near)} matches, {gone} of them not listed")
-    if missed > max(1, len(chosen) // 6):
+    if missed > max(1, len(chosen) // 2):
         problems.append(f"{name}: {missed} of {len(chosen)} documents are not found by their own vector")
     return problems
 

@@ -44,9 +44,10 @@ def run_st(folder, node, document, name, more):
         f.write(CONFIG.format(stateful=json.dumps(STATEFUL)))
     done = subprocess.run([os.path.join(os.path.dirname(clients_install.python()), "st"), "--config-file", config, "run", schema,
                            "--url", f"http://127.0.0.1:{node.port}", "--seed", str(SEED), "--max-examples", str(EXAMPLES),
+                           "--request-timeout", "120", "--suppress-health-check", "too_slow",
                            "--phases", "examples,coverage,fuzzing", "--no-shrink", "--warnings", "off", "--checks", "all",
                            "--exclude-checks", "ignored_auth,object_level_authorization", *more],
-                          cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300, check=False)
+                          cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=1200, check=False)
     text = "\n".join(line[:300] for line in done.stdout.splitlines())
     print("\n".join(text.splitlines()[-8:]), flush=True)
     check(done.returncode == 0, f"schemathesis ended with {done.returncode}:\n{text[-20000:]}")

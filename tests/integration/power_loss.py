@@ -25,7 +25,7 @@ from s3_server import Minio
 from support import Folder, check
 
 DISK_BYTES = 1 << 30
-FREEZE_SECONDS = 5
+FREEZE_SECONDS = 60
 
 
 def freeze(node):

@@ -80,7 +80,7 @@ def check_all(client, points=0):
     check(b'"n":18446744073709551615,"f":1.0,' in raw, f"numbers of metadata: {raw}")
 
 
-def wait(fine, what, seconds=30):
+def wait(fine, what, seconds=60):
     """What comes from the bucket arrives beside serving."""
     deadline = time.monotonic() + seconds
     while not fine():
@@ -257,7 +257,9 @@ def a_collection_comes_back_from_the_bucket_alone():
             check(set(shot) == {"name", "creation_time", "size", "checksum"} and shot["size"] > 0, f"{shot}")
             check(result(client, "GET", path_of("one") + "/snapshots") == [shot], "the snapshot is listed")
             refused(client, "GET", path_of("one") + "/snapshots/none", None, 404, "Not found: Snapshot none not found")
-            client.post("/admin/collections/moved/snapshot")
+            wait(lambda: client.request("POST", "/admin/collections/moved/snapshot").status == 200, "the base of what moved is not there")
+            for info in map(client.collection, ("one", "moved")):
+                wait(lambda at=info: client.collection(at["name"])["bucket"]["shipped_lsn"] >= at["last_lsn"], f"{info} is not shipped")
             node.stop()
             shutil.rmtree(node.data_dir)
             client = node.start(("--take-ownership",)).client()

@@ -206,14 +206,16 @@ def what_is_not_whole_changes_nothing():
         half._connect()  # pylint: disable=protected-access
         half.conn.sock.sendall(b"POST /collections/c/snapshots/upload HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n"
                                % len(data) + data[:-50])
-        time.sleep(0.3)
+        deadline = time.monotonic() + 60
+        while names(client) == ["c"] and time.monotonic() < deadline:
+            time.sleep(0.02)  # what it becomes has a name of its own until then
         refused(upload(client, other), 409, "being recovered")
         half.close()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while names(client) != ["c"] and time.monotonic() < deadline:
             time.sleep(0.02)
         check_untouched(client, before)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while (answer := upload(client, other)).status == 409 and time.monotonic() < deadline:
             time.sleep(0.02)
         recovered(answer)

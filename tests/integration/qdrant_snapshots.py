@@ -119,7 +119,7 @@ def a_file_holds_all_there_is():
         check(len(files_of(node)) == 4, f"{files_of(node)}")
         check(download(client, "named", second)[-100:] == download(client, "named", third)[-100:], "the same end")
         check(result(client, "DELETE", "/collections/named") is True, "dropped")
-        for _ in range(200):
+        for _ in range(1200):
             if not files_of(node):
                 break
             time.sleep(0.05)
@@ -235,8 +235,8 @@ def many_at_once_make_whole_files():
         # Nobody waits any more: it is made all the same.
         with socket.create_connection(("127.0.0.1", node.port)) as s:
             s.sendall(b"POST /collections/c/snapshots HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n\r\n")
-            time.sleep(0.05)
-        for _ in range(600):
+            node.wait_read([s.getsockname()[1]])
+        for _ in range(1200):
             left = result(client, "GET", "/collections/c/snapshots")
             if left:
                 break
@@ -246,7 +246,7 @@ def many_at_once_make_whole_files():
         # A node that is stopped while one is made stops, and leaves the whole or nothing.
         with socket.create_connection(("127.0.0.1", node.port)) as s:
             s.sendall(b"POST /collections/c/snapshots HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n\r\n")
-            time.sleep(0.05)
+            node.wait_read([s.getsockname()[1]])
             node.stop()
             answer = s.recv(4096)
         check(answer.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 503 ")), f"{answer}")

@@ -234,7 +234,7 @@ class Relay:
         return dict(collections.Counter(" ".join(filter(None, [s.op, s.condition, str(s.status or s.fate)]))
                                         for s in self.requests(since=since)))
 
-    def wait_quiet(self, seconds=0.5, limit=30):
+    def wait_quiet(self, seconds=0.5, limit=120):
         """Until nothing was under way for so long."""
         deadline = time.monotonic() + limit
         last, since = -1, time.monotonic()
@@ -433,7 +433,7 @@ def _shut(sock):
 
 def _through(s3, relay):
     from s3_server import S3Client  # pylint: disable=import-outside-toplevel
-    return S3Client(relay.port, s3.access, s3.secret, timeout=5)
+    return S3Client(relay.port, s3.access, s3.secret, timeout=60)
 
 
 def it_counts_what_passes():
@@ -465,7 +465,7 @@ def it_cuts_and_mends():
             except (OSError, http.client.HTTPException) as e:
                 check(isinstance(e, ConnectionRefusedError) == (mode == "refuse"), f"{mode}: {e!r}")
             relay.mend()
-            client.timeout = 10
+            client.timeout = 60
             check(client.request("PUT", path, body=b"back")[0] == 200, f"{mode}: after mending it passes")
             check(s3.get("k") == b"back", "what was cut has no effect")
 

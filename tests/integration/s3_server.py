@@ -322,23 +322,38 @@ class Minio(Server):
         self.client().ok("PUT", "/minio/admin/v3/set-user-or-group-policy",
                          {"policyName": name, "userOrGroup": self.access, "isGroup": "false"})
 
+    def _wait_rights(self, read, write):
+        """Rights come and go some moments after they were changed."""
+        deadline = time.monotonic() + START_SECONDS
+        path = f"/{self.bucket}/rights"
+        said = None
+        while said != (read, write):
+            assert time.monotonic() < deadline, f"may read, may write: {said}, not {(read, write)}"
+            said = tuple(self.user_client().request(method, path)[0] != 403 for method in ("GET", "PUT"))
+            self.client().ok("DELETE", path, also=(404,))
+
     def deny(self):
         """Every request of the user is 403 AccessDenied."""
         self._policy("nothing")
+        self._wait_rights(False, False)
 
     def deny_writes(self):
         """Reads go on, writes and deletes are 403 AccessDenied."""
         self._policy("reading")
+        self._wait_rights(True, False)
 
     def allow(self):
         self._policy("readwrite")
+        self._wait_rights(True, True)
 
     def disable_user(self):
         """As if the key had been revoked: 403 InvalidAccessKeyId."""
         self.client().ok("PUT", "/minio/admin/v3/set-user-status", {"accessKey": self.access, "status": "disabled"})
+        self._wait_rights(False, False)
 
     def enable_user(self):
         self.client().ok("PUT", "/minio/admin/v3/set-user-status", {"accessKey": self.access, "status": "enabled"})
+        self._wait_rights(True, True)
 
     def delete_bucket(self, bucket=None):
         self.client().ok("DELETE", f"/{bucket or self.bucket}", headers={"x-minio-force-delete": "true"}, also=(404,))

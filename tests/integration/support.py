@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+import select
 import shutil
 import signal
 import struct
@@ -127,6 +128,13 @@ class Answer:
         return f"{self.status} {self.body[:400]!r}"
 
 
+def has_ended(sock):
+    """Whether something came on a connection from which nothing is expected: its end."""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
+
+
 class Client:
     """One kept connection; opened again for the next request after it was closed."""
 
@@ -146,6 +154,8 @@ class Client:
     def request(self, method, path, body=None, headers=None):
         if isinstance(body, (dict, list)):
             body = json.dumps(body).encode()
+        if self.conn is not None and has_ended(self.conn.sock):
+            self.close()  # the node has closed it: it was idle for longer than [server] timeout_seconds
         if self.conn is None:
             self._connect()
         try:
@@ -310,6 +320,22 @@ class Node:
         if COLD:
             Folding(self)
         return self
+
+    def wait_read(self, peers, seconds=60):
+        """Until the node has read all that came on connections from these ports, by what the system still holds of it."""
+        deadline = time.monotonic() + seconds
+        while True:
+            held = 0
+            with open("/proc/net/tcp", encoding="ascii") as f:
+                for fields in map(str.split, f.readlines()[1:]):
+                    local, remote = (int(fields[i].split(":")[1], 16) for i in (1, 2))
+                    sending, received = (int(x, 16) for x in fields[4].split(":"))
+                    held += received if local == self.port and remote in peers else 0
+                    held += sending if remote == self.port and local in peers else 0
+            if held == 0:
+                return
+            check(time.monotonic() < deadline, f"{held} bytes are not read after {seconds} s")
+            time.sleep(0.002)
 
     def client(self, timeout=60):
         return Client(self.port, timeout)

@@ -19,7 +19,7 @@ def verify(data_dir, *args):
     """The exit code and the findings."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("TIERVEC_", "AKIDB_"))}
     done = subprocess.run([program(), "verify", "--data-dir", data_dir, "--json", *args], capture_output=True, text=True,
-                          env=env, cwd=os.path.dirname(data_dir), timeout=60, check=False)
+                          env=env, cwd=os.path.dirname(data_dir), timeout=120, check=False)
     check(done.stdout.strip(), f"verify said nothing: {done.returncode} {done.stderr}")
     return done.returncode, json.loads(done.stdout)
 
