@@ -19,6 +19,7 @@ POINTS = 3000
 MIB = 1 << 20
 C = "/collections/target"
 BODY_MAX = 32 * MIB
+BUSY = 10  # so many times the seconds of a quiet machine, before an answer is too late
 SLOW = 5  # a sanitized program is given so many times the seconds
 
 
@@ -85,7 +86,7 @@ class Target:
         check(len(said["status"]["error"]) < 2000, f"{what}: an error of {len(said['status']['error'])} characters")
         return said["status"]["error"]
 
-    def refused(self, what, method, path, body, statuses=(400, 404, 413, 422), seconds=30.0, names=None, client=None):
+    def refused(self, what, method, path, body, statuses=(400, 404, 413, 422), seconds=3.0, names=None, client=None):
         """Answered so, in time; the error's text, None where 200 is allowed and came."""
         body = json.dumps(body).encode() if isinstance(body, (dict, list)) else body
         began = time.monotonic()
@@ -94,7 +95,7 @@ class Target:
         self.count += 1
         self.slowest = max(self.slowest, (took, what))
         error = self.envelope(answer.status, answer.headers["Content-Type"], answer.body, what, statuses)
-        check(took < seconds * (SLOW if sanitized() else 1), f"{what}: answered after {took:.1f} s")
+        check(took < seconds * BUSY * (SLOW if sanitized() else 1), f"{what}: answered after {took:.1f} s")
         check(names is None or names in error, f"{what}: {names!r} is not in {error!r}")
         return error
 
@@ -313,7 +314,7 @@ def storms_of_bodies():
         print(f"resident memory peaked {peak // MIB} MiB above where it was ({what}), and is {(resident(t.pid) - before) // MIB} MiB above it now")
         if not sanitized():
             check(peak < 900 * MIB, f"{what}: {peak // MIB} MiB")
-            check(max(other.took) < 5, f"another client waited {max(other.took):.1f} s")
+            check(max(other.took) < 5 * BUSY, f"another client waited {max(other.took):.1f} s")
         t.works()
 
 
@@ -428,7 +429,7 @@ def work_ends_with_its_time():
         def ask(path, begin, statuses):
             try:
                 client = t.node.client()
-                t.refused("10,000 ranges", "POST", C + path, begin + heavy, statuses, 30, None, client)
+                t.refused("10,000 ranges", "POST", C + path, begin + heavy, statuses, 6, None, client)
                 client.close()
             except Exception as e:  # pylint: disable=broad-except
                 failed.append(e)
