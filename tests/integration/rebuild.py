@@ -143,6 +143,7 @@ def a_graph_is_made_anew_under_load():
         texts = [line["message"] for line in node.log_lines()]
         check(texts.count("a graph is made anew beside the one that serves") == 1 and
               texts.count("a graph that was made anew serves") == 1, f"the log: {texts}")
+        wait_linked(client, NAME)
         node.stop()
         node.start()
         info = node.client().collection(NAME)
@@ -188,8 +189,13 @@ def the_compatible_dialect_says_yellow():
             client.ok("PUT", f"/collections/{NAME}/points?wait=true", {"points": points})
         wait_linked(client, NAME)
         check(client.get(f"/collections/{NAME}")["result"]["status"] == "green", "before")
-        client.ok("PATCH", f"/collections/{NAME}", {"hnsw_config": {"m": 32, "ef_construct": 300}})
-        result = client.get(f"/collections/{NAME}")["result"]
+        for _ in range(20):  # until it is asked for before the graph is there
+            client.ok("PATCH", f"/collections/{NAME}", {"hnsw_config": {"m": 32, "ef_construct": 300}})
+            result = client.get(f"/collections/{NAME}")["result"]
+            if result["status"] == "yellow":
+                break
+            client.ok("PATCH", f"/collections/{NAME}", {"hnsw_config": {"m": 8, "ef_construct": 60}})
+            wait_rebuilt(client)
         check(result["status"] == "yellow" and result["optimizer_status"] == "ok" and
               result["config"]["hnsw_config"]["m"] == 32, f"while it runs: {result}")
         wait_rebuilt(client)
