@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 enum { CANDS_FLAT_MAX = 1024 };
@@ -99,6 +100,40 @@ static inline bool visited_mark(struct visited *v, uint32_t slot)
         v->overflown = true;
     }
     return (before & bit) == 0;
+}
+
+/* Marks what a list of at most `max` references names, up to the first 0, and copies the slots that
+ * came by for the first time; `fresh` has room for all. Returns how many. Whether one did is as
+ * good as a coin's toss to a processor, so nothing is branched on it. */
+static inline uint32_t visited_mark_refs(struct visited *v, const _Atomic uint32_t *refs,
+                                         uint32_t max, uint32_t *fresh)
+{
+    uint64_t *bits = v->bits;
+    uint32_t *list = v->list, slots = v->slots, listed = v->count, count = 0;
+
+    if (VISITED_LIST_MAX - listed < max) {
+        v->overflown = true; /* nothing in the list counts from here on */
+        listed = 0;
+    }
+    for (uint32_t i = 0; i < max; i++) {
+        uint32_t ref = atomic_load_explicit(&refs[i], memory_order_acquire), slot = ref - 1;
+        uint64_t before;
+        uint32_t is_new;
+
+        if (ref == 0)
+            break;
+        if (slot >= slots)
+            continue;
+        before = bits[slot >> 6];
+        is_new = (uint32_t)(~before >> (slot & 63) & 1);
+        bits[slot >> 6] = before | (uint64_t)1 << (slot & 63);
+        list[listed] = slot >> 6;
+        listed += is_new;
+        fresh[count] = slot;
+        count += is_new;
+    }
+    v->count = listed;
+    return count;
 }
 
 #endif

@@ -73,26 +73,16 @@ struct unseen {
     float keys[BEAM_MAX * LINKS_MAX];
 };
 
-/* Adds the neighbours that were not met before. Whether one was is as good as a coin's toss to a
- * processor, so nothing is branched on it. */
+/* Adds the neighbours that were not met before. */
 static void unseen_gather(struct walk *w, uint32_t slot, uint32_t level, struct unseen *u)
 {
-    struct visited *visited = &w->scratch->visited;
     const _Atomic uint32_t *refs = node_refs(w->g, slot, level);
-    uint32_t degree = degree_of(w->g, level), count = u->count;
 
     w->stats.visited++;
     if (refs == NULL)
         return;
-    for (uint32_t i = 0; i < degree; i++) {
-        uint32_t ref = atomic_load_explicit(&refs[i], memory_order_acquire);
-
-        if (ref == 0)
-            break;
-        u->slots[count] = ref - 1;
-        count += visited_mark(visited, ref - 1);
-    }
-    u->count = count;
+    u->count +=
+        visited_mark_refs(&w->scratch->visited, refs, degree_of(w->g, level), u->slots + u->count);
 }
 
 /* Another row is on its way. */

@@ -23,16 +23,27 @@ bool ranked_room(struct ranked *r, uint32_t room)
     return true;
 }
 
+/* By counting who comes before whom: there is nothing to foretell. */
 static void batch_sort(uint64_t *words, uint32_t count)
 {
-    for (uint32_t i = 1; i < count; i++) {
-        uint64_t x = words[i];
-        uint32_t at = i;
+    uint64_t sorted[BATCH_MAX];
+    uint32_t places[BATCH_MAX];
 
-        for (; at > 0 && words[at - 1] > x; at--)
-            words[at] = words[at - 1];
-        words[at] = x;
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t x = words[i];
+        uint32_t place = 0;
+
+        for (uint32_t j = 0; j < i; j++) {
+            uint32_t before = words[j] < x;
+
+            place += before;
+            places[j] += 1 - before;
+        }
+        places[i] = place;
     }
+    for (uint32_t i = 0; i < count; i++)
+        sorted[places[i]] = words[i];
+    memcpy(words, sorted, count * sizeof(words[0]));
 }
 
 /* How many of the first `count` come before x. Halved without a branch on what was found: that
