@@ -28,7 +28,8 @@ enum lock_rank { /* docs/locking.md; gaps for those to come */
                  LOCK_RANK_PINDEX = 510,      /* the payload indexes of a collection */
                  LOCK_RANK_VINDEX = 520,
                  LOCK_RANK_VINDEX_NODE = 530,
-                 LOCK_RANK_WAL = 600, /* one log's buffer */
+                 LOCK_RANK_BITS = 540, /* memory to turn a long vector in */
+                 LOCK_RANK_WAL = 600,  /* one log's buffer */
                  LOCK_RANK_WAL_ENGINE = 610,
                  LOCK_RANK_TIER = 620,     /* what the ship thread shows of one stream */
                  LOCK_RANK_CACHE = 630,    /* blocks of the cache, and who waits for them */

@@ -1,4 +1,4 @@
-#include "index/codes.h"
+#include "index/bits.h"
 
 #include <math.h>
 #include <string.h>
@@ -28,10 +28,13 @@ struct code_shape code_shape_of(enum vquantization kind, enum vmetric metric, ui
 {
     struct code_shape shape = {.kind = kind, .metric = metric, .dim = dim};
 
-    shape.row_bytes = kind == VQUANT_NONE ? dim * (uint32_t)sizeof(float) : scalar_row_bytes(dim);
+    shape.row_bytes = kind == VQUANT_NONE     ? dim * (uint32_t)sizeof(float)
+                      : kind == VQUANT_BINARY ? bits_row_bytes(dim)
+                                              : scalar_row_bytes(dim);
     return shape;
 }
 
+/* One bit a component is asked for before this. */
 static bool by_values(const struct code_shape *shape)
 {
     return shape->kind == VQUANT_NONE || shape->metric == VMETRIC_L1;
@@ -39,7 +42,11 @@ static bool by_values(const struct code_shape *shape)
 
 size_t code_query_bytes(const struct code_shape *shape)
 {
-    size_t bytes = by_values(shape) ? shape->dim * sizeof(float) : (size_t)shape->row_bytes;
+    size_t bytes;
+
+    if (shape->kind == VQUANT_BINARY)
+        return bits_query_bytes(shape->dim);
+    bytes = by_values(shape) ? shape->dim * sizeof(float) : (size_t)shape->row_bytes;
 
     return rounded(bytes, KERNEL_ALIGN);
 }
@@ -47,7 +54,9 @@ size_t code_query_bytes(const struct code_shape *shape)
 void code_query_place(struct code_query *q, const struct code_shape *shape, void *block)
 {
     memset(q, 0, sizeof(*q));
-    if (by_values(shape))
+    if (shape->kind == VQUANT_BINARY)
+        bits_query_place(q, shape->dim, block);
+    else if (by_values(shape))
         q->values = block;
     else
         q->codes = block;
@@ -105,6 +114,10 @@ void code_encode(const struct code_shape *shape, const float *vector, uint8_t *r
     struct code_tail tail = {0};
     float per_step;
 
+    if (shape->kind == VQUANT_BINARY) {
+        bits_encode(shape, vector, row);
+        return;
+    }
     scale_of(vector, shape->dim, &tail.mid, &tail.step);
     per_step = per_step_of(tail.step);
     for (uint32_t i = 0; i < shape->dim; i++) {
@@ -128,6 +141,10 @@ void code_query_set(const struct code_shape *shape, const float *vector, struct 
 {
     float per_step;
 
+    if (shape->kind == VQUANT_BINARY) {
+        bits_query_set(shape, vector, q);
+        return;
+    }
     if (by_values(shape)) {
         memcpy(q->values, vector, shape->dim * sizeof(float));
         q->vector = q->values;
@@ -199,7 +216,12 @@ float code_key(const struct code_shape *shape, const struct kernels *k, const st
                const uint8_t *row)
 {
     const struct code_tail *t = tail_of(shape, row);
+    float key;
 
+    if (shape->kind == VQUANT_BINARY) {
+        bits_keys(shape, k, q, &row, 1, &key);
+        return key;
+    }
     if (shape->kind == VQUANT_NONE)
         return full_key(shape, k, q->vector, full_row(row));
     if (shape->metric == VMETRIC_L1)
@@ -214,6 +236,10 @@ void code_keys(const struct code_shape *shape, const struct kernels *k, const st
 {
     int32_t dots[CODE_BATCH_MAX];
 
+    if (shape->kind == VQUANT_BINARY) {
+        bits_keys(shape, k, q, rows, count, out);
+        return;
+    }
     if (by_values(shape)) {
         for (uint32_t i = 0; i < count; i++)
             out[i] = code_key(shape, k, q, rows[i]);

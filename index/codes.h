@@ -4,6 +4,7 @@
  *
  * VQUANT_NONE    the vector itself, dim f32; keys are exact
  * VQUANT_SCALAR  8 bits a component, as follows
+ * VQUANT_BINARY  one bit a component, bits.h
  *
  * Each vector has its own affine scale (locally adaptive, as in LVQ, Aguerrebere et al. 2023):
  * component i is about mid + step * (code[i] - 128). A row is one run of bytes:
@@ -33,11 +34,13 @@ struct code_tail {
 static_assert(sizeof(struct code_tail) == 16, "the tail of a code row");
 static_assert((uint64_t)VINDEX_DIM_MAX * 128 * 128 <= INT32_MAX, "sums of centred codes fit");
 
+struct bits;
 struct code_shape {
     enum vquantization kind;
     enum vmetric metric;
     uint32_t dim;
-    uint32_t row_bytes; /* a multiple of KERNEL_ROW_ALIGN */
+    uint32_t row_bytes; /* of 8-bit codes a multiple of KERNEL_ROW_ALIGN */
+    struct bits *bits;  /* one-bit codes alone; borrowed */
 };
 struct code_shape code_shape(enum vmetric metric, uint32_t dim); /* of VQUANT_SCALAR */
 struct code_shape code_shape_of(enum vquantization kind, enum vmetric metric, uint32_t dim);
@@ -60,8 +63,8 @@ void code_query_place(struct code_query *q, const struct code_shape *shape, void
 /* Writes the code row of a vector. Of full vectors there is none to write. */
 void code_encode(const struct code_shape *shape, const float *vector, uint8_t *row);
 void code_query_set(const struct code_shape *shape, const float *vector, struct code_query *q);
-/* The query that is a stored row itself: keys are then those between two rows. The row stays
- * where it is as long as the query is used. */
+/* The query that is a stored row itself, not of one bit a component: keys are then those between
+ * two rows. The row stays where it is as long as the query is used. */
 void code_query_set_row(const struct code_shape *shape, const uint8_t *row, struct code_query *q);
 
 float code_key(const struct code_shape *shape, const struct kernels *k, const struct code_query *q,

@@ -1,5 +1,47 @@
 /* The code rows of one quantization: their planes, and what they are charged with. */
+#include "index/bits.h"
 #include "index/vindex_internal.h"
+
+enum { LEARN_ROWS = 4096 };
+
+/* The mean of some of the rows that are present. No repair runs beside this. */
+static void mean_of_rows(const struct vindex *v, double *sum, float *mean)
+{
+    uint32_t words = (atomic_load_explicit(&v->slot_end, memory_order_acquire) + 63) / 64;
+    uint32_t each = words / (LEARN_ROWS / 64) + 1, count = 0;
+
+    for (uint32_t at = 0; at < words; at += each) {
+        uint64_t bits = atomic_load_explicit((_Atomic uint64_t *)plane_row(&v->present, at),
+                                             memory_order_acquire);
+
+        for (; bits != 0; bits &= bits - 1, count++) {
+            const float *row = vindex_vector(v, at * 64 + (uint32_t)__builtin_ctzll(bits));
+
+            for (uint32_t i = 0; i < v->options.dim; i++)
+                sum[i] += (double)row[i];
+        }
+    }
+    for (uint32_t i = 0; i < v->options.dim; i++)
+        mean[i] = count == 0 ? 0 : (float)(sum[i] / count);
+}
+
+static status learn(const struct vindex *v, struct codeset *c, struct err *err)
+{
+    uint32_t dim = v->options.dim;
+    double *sum = mem_zero_array(dim, sizeof(*sum));
+    float *mean = mem_alloc_array(dim, sizeof(*mean));
+    status st = ST_NOMEM;
+
+    if (sum != NULL && mean != NULL) {
+        mean_of_rows(v, sum, mean);
+        st = bits_create(dim, v->options.seed, mean, &c->shape.bits, err);
+    } else {
+        (void)err_set(err, st, "no memory to learn the centre of codes");
+    }
+    mem_free(sum);
+    mem_free(mean);
+    return st;
+}
 
 status codeset_create(const struct vindex *v, enum vquantization kind, struct codeset **out,
                       struct err *err)
@@ -12,6 +54,14 @@ status codeset_create(const struct vindex *v, enum vquantization kind, struct co
     plane_init(&c->own, c->shape.row_bytes);
     plane_init(&c->has, sizeof(uint64_t));
     c->rows = &c->own;
+    if (kind == VQUANT_BINARY) {
+        status st = learn(v, c, err);
+
+        if (st != ST_OK) {
+            codeset_destroy(v, c);
+            return st;
+        }
+    }
     *out = c;
     return ST_OK;
 }
@@ -22,6 +72,7 @@ void codeset_destroy(const struct vindex *v, struct codeset *c)
         return;
     plane_fini(&c->own);
     plane_fini(&c->has);
+    bits_destroy(c->shape.bits);
     mem_free(c);
 }
 

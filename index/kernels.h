@@ -37,6 +37,9 @@ struct kernels {
      * aligned. Up to 3 bytes behind each code may be read. */
     void (*code_dots)(const int8_t *planes, size_t bytes, unsigned bits, const uint8_t *codes,
                       size_t stride, size_t count, int32_t *out);
+    /* The same for codes of one bit that lie anywhere. */
+    void (*bit_rows)(const int8_t *planes, size_t bytes, const uint8_t *const *codes, size_t count,
+                     int32_t *out);
     /* out[r] = sum over the `bytes` bytes of row r's code of tables[2 * i][low half of byte i] and
      * tables[2 * i + 1][high half]; tables have 16 bytes, each at most KERNEL_TABLE_MAX. Bytes lie
      * transposed: byte i of row r at group[i * rows + r]. rows <= KERNEL_GROUP. */

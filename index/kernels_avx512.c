@@ -99,8 +99,8 @@ static inline __m512i load_code(const uint8_t *code, size_t at, size_t bytes)
 
 static inline __attribute__((always_inline)) void code_dots_four(const int8_t *planes, size_t bytes,
                                                                  unsigned bits,
-                                                                 const uint8_t *codes,
-                                                                 size_t stride, int32_t *out)
+                                                                 const uint8_t *const codes[4],
+                                                                 int32_t *out)
 {
     const size_t plane = kernel_plane_bytes(bytes);
     const __m128i shift = _mm_cvtsi32_si128((int)bits);
@@ -108,9 +108,8 @@ static inline __attribute__((always_inline)) void code_dots_four(const int8_t *p
     __m512i a = _mm512_setzero_si512(), b = a, c = a, d = a;
 
     for (size_t i = 0; i < bytes; i += 64) {
-        __m512i v0 = load_code(codes, i, bytes), v1 = load_code(codes + stride, i, bytes);
-        __m512i v2 = load_code(codes + 2 * stride, i, bytes);
-        __m512i v3 = load_code(codes + 3 * stride, i, bytes);
+        __m512i v0 = load_code(codes[0], i, bytes), v1 = load_code(codes[1], i, bytes);
+        __m512i v2 = load_code(codes[2], i, bytes), v3 = load_code(codes[3], i, bytes);
 
         for (unsigned p = 0; p < 8 / bits; p++) {
             __m512i q = load_i(planes + p * plane + i);
@@ -135,13 +134,36 @@ static inline __attribute__((always_inline)) void code_dots_of(const int8_t *pla
 {
     size_t r = 0;
 
-    for (; r + 4 <= count; r += 4)
-        code_dots_four(planes, bytes, bits, codes + r * stride, stride, out + r);
-    for (; r < count; r++) {
-        int32_t same[4];
+    for (; r + 4 <= count; r += 4) {
+        const uint8_t *at = codes + r * stride;
+        const uint8_t *four[4] = {at, at + stride, at + 2 * stride, at + 3 * stride};
 
-        code_dots_four(planes, bytes, bits, codes + r * stride, 0, same);
-        out[r] = same[0];
+        code_dots_four(planes, bytes, bits, four, out + r);
+    }
+    for (; r < count; r++) {
+        const uint8_t *at = codes + r * stride, *same[4] = {at, at, at, at};
+        int32_t sums[4];
+
+        code_dots_four(planes, bytes, bits, same, sums);
+        out[r] = sums[0];
+    }
+}
+
+static void bit_rows(const int8_t *planes, size_t bytes, const uint8_t *const *codes, size_t count,
+                     int32_t *out)
+{
+    size_t r = 0;
+
+    for (; r + 4 <= count; r += 4)
+        code_dots_four(planes, bytes, 1, codes + r, out + r);
+    if (r < count) { /* the last one again where there are fewer than four */
+        const uint8_t *four[4] = {codes[r], codes[count - 1], codes[count - 1], codes[count - 1]};
+        int32_t sums[4];
+
+        if (r + 1 < count)
+            four[1] = codes[r + 1];
+        code_dots_four(planes, bytes, 1, four, sums);
+        memcpy(out + r, sums, (count - r) * sizeof(*out));
     }
 }
 
@@ -378,6 +400,7 @@ const struct kernels kernels_avx512 = {
     .dot_row = dot_row,
     .l1_row = l1_row,
     .code_dots = code_dots,
+    .bit_rows = bit_rows,
     .group_sums = group_sums,
     .group_estimates = group_estimates,
     .dot_tile = dot_tile,

@@ -50,6 +50,13 @@ static void code_dots(const int8_t *planes, size_t bytes, unsigned bits, const u
         out[r] = code_dot(planes, bytes, bits, codes + r * stride);
 }
 
+static void bit_rows(const int8_t *planes, size_t bytes, const uint8_t *const *codes, size_t count,
+                     int32_t *out)
+{
+    for (size_t r = 0; r < count; r++)
+        out[r] = code_dot(planes, bytes, 1, codes[r]);
+}
+
 static void group_sums(const uint8_t *tables, size_t bytes, const uint8_t *group, size_t rows,
                        uint32_t *out)
 {
@@ -130,6 +137,7 @@ const struct kernels kernels_scalar = {
     .dot_row = dot_row,
     .l1_row = l1_row,
     .code_dots = code_dots,
+    .bit_rows = bit_rows,
     .group_sums = group_sums,
     .group_estimates = group_estimates,
     .dot_tile = dot_tile,

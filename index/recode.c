@@ -183,6 +183,9 @@ status recode_step(struct vindex *v, const struct vgraph *want, uint64_t settled
     }
     if (codes_now(v)->shape.kind == want->quantization)
         return ST_OK;
+    if (next == NULL && want->quantization == VQUANT_BINARY &&
+        vindex_rows(v) < VQUANT_BINARY_ROWS_MIN)
+        return ST_OK; /* too few to learn from */
     *out = VREBUILD_LINKING;
     if (next == NULL) {
         status st = begin(v, want, settled, err);

@@ -58,9 +58,10 @@ bool vquantization_parse(const char *name, enum vquantization *out)
 
 status vquantization_check(enum vquantization q, struct err *err)
 {
-    if (q == VQUANT_SCALAR || q == VQUANT_NONE)
+    if (q == VQUANT_SCALAR || q == VQUANT_NONE || q == VQUANT_BINARY)
         return ST_OK;
-    return err_set(err, ST_INVALID, "no index has the quantization %s: it is none or scalar",
+    return err_set(err, ST_INVALID,
+                   "no index has the quantization %s: it is none, scalar or binary",
                    vquantization_name(q));
 }
 
@@ -105,7 +106,7 @@ static status codes_first(struct vindex *v, enum vquantization kind, struct err 
 {
     struct codeset *c = &v->plain;
 
-    if (kind != VQUANT_NONE) {
+    if (kind != VQUANT_NONE && kind != VQUANT_BINARY) {
         status st = codeset_create(v, kind, &c, err);
 
         if (st != ST_OK)

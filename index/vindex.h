@@ -48,10 +48,11 @@ bool vmetric_parse(const char *name, enum vmetric *out);
 enum vquantization {
     VQUANT_SCALAR = 0,  /* 8-bit codes */
     VQUANT_NONE = 1,    /* full vectors, no codes */
-    VQUANT_BINARY = 2,  /* codes of one bit a component */
+    VQUANT_BINARY = 2,  /* codes of one bit a component, around a centre learned from rows */
     VQUANT_PRODUCT = 3, /* product quantization */
 };                      /* on disk, never renumbered */
 const char *vquantization_name(enum vquantization q);
+enum { VQUANT_BINARY_ROWS_MIN = 1024 }; /* of an index whose rows are coded so */
 /* "none", "scalar", "binary", "product", and "rabitq", another name of binary. */
 NODISCARD
 bool vquantization_parse(const char *name, enum vquantization *out);
@@ -66,7 +67,7 @@ struct vindex_options {
     uint16_t m; /* of the first graph, as ef_construction: links a node above layer 0; 2 m on it */
     uint16_t ef_construction;
     uint16_t ef_search;
-    enum vquantization quantization; /* of the first graph */
+    enum vquantization quantization; /* binary: none, until a rebuild made its codes */
     uint32_t threshold;              /* rows below which nothing is linked */
     uint64_t seed;                   /* of the level draws */
     struct slots *slots;             /* borrowed */
@@ -199,6 +200,8 @@ enum vrebuild {
  * is dropped. Waits for readers: as vindex_repair(), and never beside it (ST_CONFLICT, as while
  * memory is being set aside, and where that was settled behind `settled`: the wish is old then, and
  * what was set aside is for another).
+ * VQUANT_BINARY is not begun below VQUANT_BINARY_ROWS_MIN rows: what serves stays meanwhile, as
+ * vindex_graph() says, and the step says VREBUILD_NONE where nothing else is to do.
  * ST_NOSPACE, ST_NOMEM: could not begin, nothing changed. ST_INVALID, here and above, for a
  * quantization that no index has. */
 NODISCARD

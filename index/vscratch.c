@@ -65,5 +65,7 @@ bool scratch_prepare(struct vindex_scratch *s, const struct hnsw *g, bool linkin
     uint32_t end = atomic_load_explicit(&g->slot_end, memory_order_acquire);
 
     s->codes = codes_now(g->v);
+    if (linking && s->codes->shape.kind == VQUANT_BINARY)
+        s->codes = &g->v->plain; /* bits are too coarse to choose neighbours by */
     return queries_place(s, linking ? degree_of(g, 0) + 1 : 0) && visited_start(&s->visited, end);
 }

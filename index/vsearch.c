@@ -12,9 +12,11 @@
 
 enum {
     SCAN_BATCH = 16,
-    WALK_FLAT_MAX = 4096,   /* steps; a walk of more keeps its candidates in heaps */
-    WALK_ROOM_MIN = 1024,   /* candidates of a flat walk that not all may be returned of */
-    SCAN_SPARE = 32,        /* a scan on codes re-ranks 2 k + SCAN_SPARE */
+    WALK_FLAT_MAX = 4096, /* steps; a walk of more keeps its candidates in heaps */
+    WALK_ROOM_MIN = 1024, /* candidates of a flat walk that not all may be returned of */
+    SCAN_SPARE = 32,      /* a scan on codes re-ranks 2 k + SCAN_SPARE */
+    COARSE_TIMES = 16,    /* on codes of one bit 16 k + COARSE_SPARE */
+    COARSE_SPARE = 256,
     RERANK_SPARE_MIN = 8,   /* a walk re-ranks k + max(ef / 4, RERANK_SPARE_MIN) at first */
     SCAN_PER_WALK = 2,      /* rows scanned in the time of one distance of a walk */
     RERANK_DOUBT = 2,       /* see rerank() */
@@ -264,10 +266,28 @@ static void rerank(struct walk *w, const float *query, const struct cands *from,
     }
 }
 
+/* Of bits all that was found is ranked again, and a scan finds more. */
+static bool is_coarse(const struct walk *w)
+{
+    return w->scratch->codes->shape.kind == VQUANT_BINARY;
+}
+
+static uint32_t scan_room(const struct walk *w, const struct plan *p)
+{
+    return is_coarse(w) ? COARSE_TIMES * p->k + COARSE_SPARE : 2 * p->k + SCAN_SPARE;
+}
+
+static uint32_t rerank_spare(const struct walk *w, const struct plan *p)
+{
+    if (is_coarse(w))
+        return p->ef;
+    return p->ef / 4 < RERANK_SPARE_MIN ? RERANK_SPARE_MIN : p->ef / 4;
+}
+
 static enum walk_end by_scan(struct walk *w, const struct vsearch *s, const struct plan *p)
 {
     struct vindex_scratch *sc = w->scratch;
-    uint32_t room = 2 * p->k + SCAN_SPARE;
+    uint32_t room = scan_room(w, p);
     enum walk_end end;
 
     if (!cands_start_top(&sc->pool, room) || !cands_start_top(&sc->best, p->k))
@@ -317,8 +337,8 @@ static bool pool_start(struct walk *w, const struct plan *p, uint64_t steps)
 static enum walk_end by_graph(struct walk *w, const struct vsearch *s, const struct plan *p)
 {
     struct vindex_scratch *sc = w->scratch;
-    uint32_t spare = p->ef / 4 < RERANK_SPARE_MIN ? RERANK_SPARE_MIN : p->ef / 4;
-    uint32_t found = 2 * p->k + SCAN_SPARE;
+    uint32_t spare = rerank_spare(w, p);
+    uint32_t found = scan_room(w, p);
     enum walk_end end;
 
     w->check = w->allow != NULL || w->ask != NULL || slots_dead_count(w->v->options.slots) > 0;

@@ -321,6 +321,7 @@ static void settings_that_are_none_are_refused(void **state)
     cli_check(cli_bench, FILES "l2 16 100 1", 0, "READY ");
     cli_check(cli_bench, FILES "l2 16 100 1 --quantization none", 0, "READY ");
     cli_check(cli_bench, FILES "l2 16 100 1 --quantization scalar", 0, "READY ");
+    cli_check(cli_bench, FILES "l2 16 100 1 --quantization rabitq", 0, "READY ");
     cli_check(cli_bench, FILES "--quantization=none l2 2 1 32", 0, "READY ");
 }
 

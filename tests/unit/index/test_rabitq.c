@@ -71,6 +71,20 @@ static void compare_dots(const struct kernels *k, uint32_t dim, uint8_t bits, bo
         k->code_dots(planes, bytes, bits, codes, stride, count, got);
         assert_memory_equal(got, want, count * sizeof(*got));
     }
+    for (size_t count = 1; bits == 1 && count <= CODES; count++) {
+        const uint8_t *rows[CODES];
+        int32_t expected[CODES];
+
+        for (size_t r = 0; r < count; r++) {
+            rows[r] = codes + (r * 3 % CODES) * stride;
+            expected[r] = want[r * 3 % CODES];
+        }
+        memset(got, 1, sizeof(got));
+        k->bit_rows(planes, bytes, rows, count, got);
+        assert_memory_equal(got, expected, count * sizeof(*got));
+        if (count < CODES)
+            assert_int_equal(got[count], 0x01010101); /* nothing behind is written */
+    }
     free(planes);
     free(codes);
 }

@@ -20,7 +20,7 @@ static struct vindex_options options(enum vmetric metric, uint32_t dim, enum vqu
                                    .seed = 1};
 }
 
-static const enum vquantization kinds[] = {VQUANT_SCALAR, VQUANT_NONE};
+static const enum vquantization kinds[] = {VQUANT_SCALAR, VQUANT_NONE, VQUANT_BINARY};
 static const enum vmetric metrics[] = {VMETRIC_COSINE, VMETRIC_DOT, VMETRIC_L2, VMETRIC_L1};
 
 enum { DIM = 32, ROWS = 2000, CLUSTERS = 40 };
@@ -221,7 +221,7 @@ static void a_row_between_two_quantizations_is_found(void **unused)
 {
     struct docid id = {.kind = DOCID_U64, .u64 = 77777};
     struct slice none = {0};
-    struct vsearch s = {.k = 1};
+    struct vsearch s = {.k = 1, .ef = 400};
     float point[DIM];
     struct vhit hit;
     struct vrows r;
@@ -233,8 +233,7 @@ static void a_row_between_two_quantizations_is_found(void **unused)
         for (size_t to = 0; to < COUNT_OF(kinds); to++) {
             begin(&r, VMETRIC_L2, kinds[from]);
             link_all(&r);
-            for (int i = 0; i < DIM; i++)
-                point[i] = 3;
+            vrows_point(&r, point);
             assert_int_equal(slots_reserve(r.slots, 1, &slot, &err), ST_OK);
             assert_int_equal(vindex_reserve(r.index, slots_end(r.slots), &err), ST_OK);
             assert_int_equal(slots_fill(r.slots, slot, &id, none, none, 0, &err), ST_OK);
@@ -284,14 +283,13 @@ static void a_change_over_the_budget_is_refused(void **unused)
 }
 
 /* The n-th allocation of a change fails: nothing is lost, and it can be tried again. */
-static void each_allocation_of_a_change_may_fail(void **unused)
+static void each_allocation_may_fail(enum vquantization to)
 {
     struct vrows r;
     struct vgraph want;
     int64_t n = 0;
     bool failed = true;
 
-    (void)unused;
     begin(&r, VMETRIC_COSINE, VQUANT_NONE);
     link_all(&r);
     want = vindex_graph(r.index);
@@ -300,7 +298,7 @@ static void each_allocation_of_a_change_may_fail(void **unused)
         status st = ST_OK;
 
         assert_true(n < 200);
-        want.quantization = VQUANT_SCALAR;
+        want.quantization = to;
         mem_test_fail_after(n);
         while (st == ST_OK && vindex_graph(r.index).quantization != want.quantization)
             st = vindex_rebuild_step(r.index, &want, 0, &out, NULL);
@@ -311,6 +309,82 @@ static void each_allocation_of_a_change_may_fail(void **unused)
         assert_true(vrows_recall(&r, 5, 10, 100) >= 0.9);
     }
     assert_true(n > 2);
+    vrows_fini(&r);
+}
+
+static void each_allocation_of_a_change_may_fail(void **unused)
+{
+    (void)unused;
+    each_allocation_may_fail(VQUANT_SCALAR);
+    each_allocation_may_fail(VQUANT_BINARY);
+}
+
+/* Bits are learned from rows: what served stays until there are enough, and says so. */
+static void bits_wait_for_rows_to_learn_from(void **unused)
+{
+    struct vrows r;
+
+    (void)unused;
+    vrows_init(&r, options(VMETRIC_L2, DIM, VQUANT_BINARY), CLUSTERS, seed);
+    assert_int_equal(vindex_graph(r.index).quantization, VQUANT_NONE);
+    vrows_put_random(&r, 0, VQUANT_BINARY_ROWS_MIN - 1);
+    assert_int_equal(step(&r, VQUANT_BINARY), VREBUILD_NONE);
+    assert_int_equal(vindex_graph(r.index).quantization, VQUANT_NONE);
+    vrows_put_random(&r, VQUANT_BINARY_ROWS_MIN, 1);
+    assert_int_equal(step(&r, VQUANT_BINARY), VREBUILD_DONE);
+    assert_int_equal(vindex_graph(r.index).quantization, VQUANT_BINARY);
+    assert_true(vrows_recall(&r, 20, 10, 0) >= 0.99);
+    vrows_fini(&r);
+}
+
+/* Vectors that are far from the origin, all in one place, of one value, or huge. */
+static void bits_of_strange_vectors_answer_as_a_plain_loop_does(void **unused)
+{
+    static const float offsets[] = {0, 1000, 1e-40f, 1e17f};
+
+    (void)unused;
+    for (size_t m = 0; m < COUNT_OF(metrics); m++)
+        for (size_t o = 0; o < COUNT_OF(offsets); o++) {
+            struct vsearch s = {.k = 10, .ef = 100};
+            struct vhit hits[10];
+            float point[DIM];
+            struct vrows r;
+
+            vrows_init(&r, options(metrics[m], DIM, VQUANT_BINARY), CLUSTERS, seed);
+            for (uint64_t id = 0; id < ROWS; id++) {
+                vrows_point(&r, point);
+                for (int i = 0; i < DIM; i++)
+                    point[i] = id % 7 == 0 ? offsets[o] : point[i] * (offsets[o] + 1e-3f);
+                if (metrics[m] == VMETRIC_COSINE && !vindex_normalise(point, DIM))
+                    point[0] = 1;
+                (void)vrows_put(&r, id, point);
+            }
+            while (vindex_graph(r.index).quantization != VQUANT_BINARY)
+                (void)step(&r, VQUANT_BINARY);
+            for (int linked = 0; linked < 2; linked++) {
+                s.query = vindex_vector(r.index, 1);
+                assert_int_equal(vrows_search(&r, &s, hits), 10);
+                for (size_t i = 0; i < 10; i++)
+                    assert_true(hits[i].distance == hits[i].distance);
+                link_all(&r);
+            }
+            vrows_check(&r, UINT32_MAX);
+            vrows_fini(&r);
+        }
+}
+
+/* Vectors too long for a thread's stack are turned elsewhere. */
+static void long_vectors_are_coded_by_bits(void **unused)
+{
+    struct vindex_options o = options(VMETRIC_L2, 2500, VQUANT_BINARY);
+    struct vrows r;
+
+    (void)unused;
+    o.threshold = 10000;
+    vrows_init(&r, o, CLUSTERS, seed);
+    vrows_put_random(&r, 0, VQUANT_BINARY_ROWS_MIN);
+    assert_int_equal(step(&r, VQUANT_BINARY), VREBUILD_DONE);
+    assert_true(vrows_recall(&r, 3, 10, 0) >= 0.99);
     vrows_fini(&r);
 }
 
@@ -345,6 +419,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_row_between_two_quantizations_is_found),
         cmocka_unit_test(a_change_over_the_budget_is_refused),
         cmocka_unit_test(each_allocation_of_a_change_may_fail),
+        cmocka_unit_test(bits_wait_for_rows_to_learn_from),
+        cmocka_unit_test(bits_of_strange_vectors_answer_as_a_plain_loop_does),
+        cmocka_unit_test(long_vectors_are_coded_by_bits),
     };
 
     if (argc > 1)

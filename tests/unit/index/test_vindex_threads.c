@@ -102,7 +102,7 @@ static void rebuilder(void *arg)
 {
     static const struct vgraph wants[] = {{16, 60, VQUANT_SCALAR},
                                           {6, 30, VQUANT_NONE},
-                                          {6, 30, VQUANT_SCALAR},
+                                          {6, 30, VQUANT_BINARY},
                                           {8, 40, VQUANT_NONE}};
     struct stage *s = arg;
 
