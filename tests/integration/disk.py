@@ -1,6 +1,7 @@
 """A file system of our own on a loop device, whose power can be cut or which can be full. Needs root."""
 import fcntl
 import os
+import socket
 import struct
 import subprocess
 import time
@@ -55,13 +56,13 @@ class LoopDisk:
 
     def unmount(self):
         """The last file may be closed a moment after its process has ended."""
-        for attempt in range(100):
+        for attempt in range(1200):
             try:
                 _run("umount", self.path)
                 self.mounted = False
                 return
             except OSError:
-                if attempt == 99:
+                if attempt == 1199:
                     raise
                 time.sleep(0.05)
 
@@ -116,23 +117,27 @@ class FailingDisk(LoopDisk):
         return os.path.join(self.folder, "device")
 
     def make_device(self):
-        socket = os.path.join(self.folder, "device.sock")
+        path = os.path.join(self.folder, "device.sock")
+
+        def listens():
+            with socket.socket(socket.AF_UNIX) as s:
+                return s.connect_ex(path) == 0
         with open(self.device, "wb"):
             pass
         log = open(os.path.join(self.folder, "device.log"), "wb")
         try:
             self.processes.append(subprocess.Popen(
-                ["nbdkit", "-f", "-U", socket, "--filter=error", "file", self.image, "error=EIO", f"error-file={self.bad}",
+                ["nbdkit", "-f", "-U", path, "--filter=error", "file", self.image, "error=EIO", f"error-file={self.bad}",
                  "error-pwrite-rate=100%"], stdin=subprocess.DEVNULL, stdout=log, stderr=log))
-            self._wait(lambda: os.path.exists(socket), "nbdkit")
-            self.processes.append(subprocess.Popen(["nbdfuse", self.device, "--unix", socket], stdin=subprocess.DEVNULL,
+            self._wait(listens, "nbdkit")
+            self.processes.append(subprocess.Popen(["nbdfuse", self.device, "--unix", path], stdin=subprocess.DEVNULL,
                                                    stdout=log, stderr=log))
             self._wait(lambda: os.path.getsize(self.device) > 0, "nbdfuse")
         finally:
             log.close()
 
     def _wait(self, there, what):
-        for _ in range(200):
+        for _ in range(1200):
             if there():
                 return
             time.sleep(0.05)
