@@ -2,6 +2,8 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 #include "base/exec_queue.h"
@@ -17,6 +19,8 @@ struct worker {
     struct thread thread;
     struct exec *exec;
     int index;
+    struct cond woken;        /* of exec's lock */
+    struct worker *next_idle; /* guarded by exec's lock */
 };
 
 struct exec {
@@ -24,10 +28,12 @@ struct exec {
     struct clock *clock; /* borrowed */
     uint64_t wait_ns_max;
     unsigned worker_count;
-    unsigned bulk_max;    /* workers that may run bulk at once */
+    unsigned bulk_max; /* workers that may run bulk at once */
+    /* Threads on their way to signal a worker, without the lock. Raised under the lock, lowered
+     * when they touch exec no more; exec_close() waits for 0. */
+    _Atomic unsigned wakers;
     struct {              /* guarded by lock */
         struct lock lock; /* LOCK_RANK_EXEC */
-        struct cond work; /* a worker has something it may take, or closing */
         struct exec_queue interactive;
         struct exec_queue bulk;
         struct exec_queue slow;
@@ -37,7 +43,8 @@ struct exec {
         unsigned
             interactive_run; /* interactive tasks since the last bulk slice, with bulk waiting */
         unsigned begun;      /* tasks that said TASK_AGAIN and are not done */
-        unsigned idle;       /* workers asleep on `work` */
+        struct worker *idle; /* asleep and not woken yet; who fell asleep last is first, since its
+                                caches are warm */
         bool closing;
     } shared;
     struct worker workers[];
@@ -71,11 +78,26 @@ static bool may_take_locked(const struct exec *exec)
            may_take_slow_locked(exec);
 }
 
-/* One sleeper is enough: who takes a task wakes the next while there is more to take. */
-static void wake_one_locked(struct exec *exec)
+/* Who has to be woken by wake() once the lock is dropped; NULL: nobody. One sleeper is enough: who
+ * takes a task wakes the next while there is more to take. */
+static struct worker *wake_one_locked(struct exec *exec)
 {
-    if (exec->shared.idle > 0 && may_take_locked(exec))
-        cond_signal(&exec->shared.work);
+    struct worker *w = exec->shared.idle;
+
+    if (w == NULL || !may_take_locked(exec))
+        return NULL;
+    exec->shared.idle = w->next_idle;
+    (void)atomic_fetch_add_explicit(&exec->wakers, 1, memory_order_relaxed);
+    return w;
+}
+
+/* Without the lock: who is woken wants it at once, and would go to sleep again on it. */
+static void wake(struct worker *w)
+{
+    if (w == NULL)
+        return;
+    cond_signal(&w->woken);
+    (void)atomic_fetch_sub_explicit(&w->exec->wakers, 1, memory_order_release);
 }
 
 /* Bulk and slow in turn. */
@@ -107,8 +129,6 @@ static struct task *take_locked(struct exec *exec)
             exec->shared.interactive_run++;
         task = exec_queue_pop(&exec->shared.interactive);
     }
-    if (task != NULL)
-        wake_one_locked(exec);
     return task;
 }
 
@@ -154,8 +174,26 @@ static void run_one(struct exec *exec, struct task *task)
     lock_drop(&exec->shared.lock);
 }
 
-static struct task *wait_for_task(struct exec *exec)
+/* Until it is no longer among those that sleep: woken, or closing. */
+static void sleep_locked(struct worker *self)
 {
+    struct exec *exec = self->exec;
+
+    self->next_idle = exec->shared.idle;
+    exec->shared.idle = self;
+    cond_wait(&self->woken, &exec->shared.lock);
+    for (struct worker **at = &exec->shared.idle; *at != NULL; at = &(*at)->next_idle) {
+        if (*at != self)
+            continue;
+        *at = self->next_idle; /* it woke by itself */
+        break;
+    }
+}
+
+static struct task *wait_for_task(struct worker *self)
+{
+    struct exec *exec = self->exec;
+    struct worker *next = NULL;
     struct task *task;
 
     lock_take(&exec->shared.lock);
@@ -163,11 +201,12 @@ static struct task *wait_for_task(struct exec *exec)
         /* Bulk may wait here for a worker that runs bulk now: that one takes it next. */
         if (exec->shared.closing)
             break;
-        exec->shared.idle++;
-        cond_wait(&exec->shared.work, &exec->shared.lock);
-        exec->shared.idle--;
+        sleep_locked(self);
     }
+    if (task != NULL)
+        next = wake_one_locked(exec);
     lock_drop(&exec->shared.lock);
+    wake(next);
     return task;
 }
 
@@ -177,7 +216,7 @@ static void worker_main(void *arg)
     struct task *task;
 
     worker_index = self->index;
-    while ((task = wait_for_task(self->exec)) != NULL)
+    while ((task = wait_for_task(self)) != NULL)
         run_one(self->exec, task);
 }
 
@@ -217,7 +256,8 @@ status exec_open(const struct exec_options *options, struct exec **out, struct e
     exec->worker_count = workers;
     exec->bulk_max = workers > 1 ? workers - 1 : 1;
     lock_init(&exec->shared.lock, LOCK_RANK_EXEC, "exec");
-    cond_init(&exec->shared.work);
+    for (unsigned i = 0; i < workers; i++)
+        cond_init(&exec->workers[i].woken);
     st = start_workers(exec, options, err);
     if (st != ST_OK) {
         exec_close(exec);
@@ -233,18 +273,23 @@ void exec_close(struct exec *exec)
         return;
     lock_take(&exec->shared.lock);
     exec->shared.closing = true;
-    cond_broadcast(&exec->shared.work);
+    for (unsigned i = 0; i < exec->worker_count; i++)
+        cond_signal(&exec->workers[i].woken);
     lock_drop(&exec->shared.lock);
     for (unsigned i = 0; i < exec->worker_count; i++)
         thread_join(&exec->workers[i].thread);
     assert(exec->shared.interactive.count == 0 && exec->shared.bulk.count == 0 &&
            exec->shared.slow.count == 0);
-    cond_fini(&exec->shared.work);
+    while (atomic_load_explicit(&exec->wakers, memory_order_acquire) > 0)
+        (void)sched_yield();
+    for (unsigned i = 0; i < exec->worker_count; i++)
+        cond_fini(&exec->workers[i].woken);
     lock_fini(&exec->shared.lock);
     mem_free(exec);
 }
 
-static void push_locked(struct exec *exec, struct task *task)
+/* Returns whom to wake. */
+static struct worker *push_locked(struct exec *exec, struct task *task)
 {
     task->begun = false;
     task->left_ns = task->cost_ns;
@@ -253,7 +298,7 @@ static void push_locked(struct exec *exec, struct task *task)
     if (task->left_ns > COST_NS_MAX)
         task->left_ns = COST_NS_MAX;
     exec_queue_push(queue_of(exec, task), task);
-    wake_one_locked(exec);
+    return wake_one_locked(exec);
 }
 
 /* How long a task submitted now would wait. */
@@ -283,6 +328,7 @@ static status refuse(const struct exec *exec, uint64_t wait_ns, uint64_t *retry_
 
 status exec_submit(struct exec *exec, struct task *task, uint64_t *retry_after_ns, struct err *err)
 {
+    struct worker *sleeper = NULL;
     status st = ST_OK;
     uint64_t wait_ns;
 
@@ -293,16 +339,20 @@ status exec_submit(struct exec *exec, struct task *task, uint64_t *retry_after_n
     else if (wait_ns > exec->wait_ns_max)
         st = refuse(exec, wait_ns, retry_after_ns, err);
     else
-        push_locked(exec, task);
+        sleeper = push_locked(exec, task);
     lock_drop(&exec->shared.lock);
+    wake(sleeper);
     return st;
 }
 
 void exec_resubmit(struct exec *exec, struct task *task)
 {
+    struct worker *sleeper;
+
     lock_take(&exec->shared.lock);
-    push_locked(exec, task);
+    sleeper = push_locked(exec, task);
     lock_drop(&exec->shared.lock);
+    wake(sleeper);
 }
 
 uint64_t exec_queued_ns(struct exec *exec)

@@ -11,7 +11,6 @@
 #include "base/json.h"
 #include "base/lock.h"
 #include "base/mem.h"
-#include "base/rand.h"
 #include "bench/http_client.h"
 #include "bench/npy.h"
 
@@ -159,25 +158,9 @@ static double wait_linked(char *answer)
 
 /* --- requests --- */
 
-static void vector_of(const struct bench *b, uint32_t row, float *out)
-{
-    const float *a = b->base.values + (size_t)(row % b->base.rows) * b->dim;
-    const float *other = b->base.values + (size_t)((row * 7919u + 13u) % b->base.rows) * b->dim;
-    struct rand_seeded rand;
-
-    if (row < b->base.rows) {
-        memcpy(out, a, b->dim * sizeof *out);
-        return;
-    }
-    rand_seeded_init(&rand, row);
-    for (uint32_t d = 0; d < b->dim; d++)
-        out[d] = a[d] + 0.5f * other[d] +
-                 0.02f * ((float)rand_below(&rand.source, 2001) / 1000.0f - 1.0f);
-}
-
 static void put_document(const struct bench *b, struct buf *out, uint32_t id, float *scratch)
 {
-    vector_of(b, id, scratch);
+    npy_row(&b->base, id, scratch);
     buf_printf(out, "{\"doc_id\":%u,\"payload\":{\"n\":%u},\"vector\":", id, id);
     json_put_floats(out, scratch, b->dim);
     buf_put_text(out, "}");

@@ -1,5 +1,7 @@
 #include "bench/npy.h"
 
+#include "base/rand.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -128,4 +130,20 @@ void npy_free(struct npy *n)
 {
     free(n->values);
     memset(n, 0, sizeof(*n));
+}
+
+void npy_row(const struct npy *n, uint32_t row, float *out)
+{
+    const float *a = n->values + (size_t)(row % n->rows) * n->dim;
+    const float *other = n->values + (size_t)((row * 7919u + 13u) % n->rows) * n->dim;
+    struct rand_seeded rand;
+
+    if (row < n->rows) {
+        memcpy(out, a, n->dim * sizeof *out);
+        return;
+    }
+    rand_seeded_init(&rand, row);
+    for (uint32_t d = 0; d < n->dim; d++)
+        out[d] = a[d] + 0.5f * other[d] +
+                 0.02f * ((float)rand_below(&rand.source, 2001) / 1000.0f - 1.0f);
 }

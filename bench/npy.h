@@ -18,6 +18,8 @@ struct npy {
 NODISCARD
 status npy_read(const char *path, uint32_t rows_max, struct npy *out, struct err *err);
 void npy_free(struct npy *n);
+/* Row `row` of as many as are wanted: its own; beyond them a sum of two with noise by the row. */
+void npy_row(const struct npy *n, uint32_t row, float *out);
 
 #ifdef __cplusplus
 }

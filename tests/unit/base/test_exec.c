@@ -646,6 +646,63 @@ static void each_task_runs_exactly_once(void **state)
     assert_int_equal(sum, total * (total - 1) / 2);
 }
 
+/* Sleepers are woken one by one: none may be missed, however a round before them ended. */
+static void tasks_that_wait_for_each_other_all_find_a_worker(void **state)
+{
+    enum { WORKERS = 4, ROUNDS = 300 };
+    static struct job jobs[ROUNDS][WORKERS];
+    static struct gate gates[ROUNDS];
+    struct exec *exec = open_exec(WORKERS, 0);
+
+    (void)state;
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        gate_init(&gates[round]);
+        for (unsigned i = 0; i < WORKERS; i++) {
+            jobs[round][i] = job_make(NULL, 'a', i % 2, 0, 0);
+            jobs[round][i].gate = &gates[round];
+            submit(exec, &jobs[round][i]);
+        }
+        gate_wait_for(&gates[round], WORKERS);
+        gate_open(&gates[round]);
+    }
+    exec_close(exec);
+    for (unsigned round = 0; round < ROUNDS; round++)
+        gate_fini(&gates[round]);
+}
+
+struct last_word {
+    struct exec *exec;
+    struct job job;
+};
+
+static void say_last_word(void *arg)
+{
+    struct last_word *w = arg;
+
+    submit(w->exec, &w->job);
+}
+
+/* Who hands in the last task may still be waking a worker for it when that task has run and the
+ * exec is closed: nothing of it is gone before. */
+static void closing_waits_for_who_wakes_a_worker(void **state)
+{
+    enum { ROUNDS = 200 };
+
+    (void)state;
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        struct journal journal = {0};
+        struct last_word w = {.exec = open_exec(2, 0), .job = job_make(&journal, 'a', 0, 0, 0)};
+        struct thread thread = {0};
+
+        assert_int_equal(thread_start(&thread, "last-word", THREAD_NORMAL, say_last_word, &w, NULL),
+                         ST_OK);
+        while (atomic_load(&journal.count) == 0)
+            (void)sched_yield();
+        exec_close(w.exec);
+        thread_join(&thread);
+    }
+}
+
 static status open_and_close(void *arg)
 {
     struct exec_options options = {.workers = 3};
@@ -694,6 +751,8 @@ int main(void)
         cmocka_unit_test(what_a_slice_took_is_off_the_estimate),
         cmocka_unit_test(close_runs_what_is_queued_and_takes_nothing_new),
         cmocka_unit_test(each_task_runs_exactly_once),
+        cmocka_unit_test(tasks_that_wait_for_each_other_all_find_a_worker),
+        cmocka_unit_test(closing_waits_for_who_wakes_a_worker),
         cmocka_unit_test(opening_gives_everything_back_when_it_fails),
     };
 
