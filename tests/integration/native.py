@@ -1,9 +1,11 @@
 """What our own writes take beside their body, over the real node: conditions, keys, durability; ids as text; deadlines."""
+import json
 import os
+import socket
 import threading
 import time
 
-from support import Folder, Node, check, main
+from support import Folder, Node, calls_of, check, main
 
 
 def ask(client, method, path, body=None, status=200, **headers):
@@ -215,7 +217,31 @@ def one_write_waits_for_the_bucket_where_it_asks_to():
             node.stop()
 
 
+def a_query_costs_few_calls_of_the_system():
+    """Read it, wake a worker, be woken by it, send: four reads and writes a query, whatever else the node does beside them."""
+    queries = 1000
+    with Folder("native") as folder, Node(folder) as node:
+        c = node.start().client()
+        c.create("q", 4)
+        c.ok("POST", "/api/v1/collections/q/insert", {"documents": [{"doc_id": i, "vector": [i, 1, 2, 3]} for i in range(50)]})
+        body = json.dumps({"query_vector": [1, 2, 3, 4], "top_k": 1}).encode()
+        ask = f"POST /api/v1/collections/q/query HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+        with socket.create_connection(("127.0.0.1", node.port), 60) as s, s.makefile("rb") as answers:
+            before = calls_of(node.process.pid)
+            for _ in range(queries):
+                s.sendall(ask)
+                length = 0
+                while (line := answers.readline()) not in (b"\r\n", b""):
+                    if line.lower().startswith(b"content-length:"):
+                        length = int(line.split(b":")[1])
+                check(b"matches" in answers.read(length), "no answer")
+            spent = calls_of(node.process.pid) - before
+        check(spent <= 6 * queries, f"{spent} reads and writes for {queries} queries")
+        node.stop()
+
+
 if __name__ == "__main__":
     main(a_condition_names_the_lsn_that_is_there, a_write_under_a_key_is_done_once, many_at_once_under_one_key_write_once,
          ids_are_text_where_the_collection_says_so, both_dialects_see_the_same_vectors,
-         what_needs_a_bucket_is_refused_at_once_without_one, one_write_waits_for_the_bucket_where_it_asks_to, a_deadline_ends_a_filter_that_scans)
+         what_needs_a_bucket_is_refused_at_once_without_one, one_write_waits_for_the_bucket_where_it_asks_to, a_deadline_ends_a_filter_that_scans,
+         a_query_costs_few_calls_of_the_system)
