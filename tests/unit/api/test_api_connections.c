@@ -4,11 +4,14 @@
 
 #include "base/mem.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+enum { TRIES_MAX = 20 };
 
 static const char INSERT[] = "{\"doc_id\":7,\"vector\":[1,2,3]}";
 
@@ -22,7 +25,7 @@ static void rest_ms(long ms)
 /* Waits until a count of the fake node is reached; what is waited for happens soon or never. */
 static bool comes_to(struct node *n, unsigned (*count)(struct node *), unsigned want)
 {
-    for (int i = 0; i < 500; i++) {
+    for (int i = 0; i < 6000; i++) {
         if (count(n) >= want)
             return true;
         rest_ms(10);
@@ -356,6 +359,28 @@ static void headers_over_the_limit_are_refused(void **state)
     world_close(&w);
 }
 
+/* A connection whose first request came in two parts. A client that the machine kept waiting for
+ * the whole time between them begins again. */
+static int connect_and_ask(const struct world *w)
+{
+    for (int i = 0;; i++) {
+        int fd = client_connect(w);
+        struct answer a;
+        bool fine;
+
+        client_send_text(fd, "GET /livez HTTP/1.1\r\n");
+        rest_ms(10);
+        client_send_text(fd, "Host: t\r\n\r\n");
+        a = client_read(fd, false);
+        fine = a.status == 200;
+        assert_true(fine || (a.status == 408 && i < TRIES_MAX));
+        answer_free(&a);
+        if (fine)
+            return fd;
+        client_close(fd);
+    }
+}
+
 static void slow_requests_are_closed_with_408(void **state)
 {
     static const char *const parts[] = {
@@ -369,14 +394,8 @@ static void slow_requests_are_closed_with_408(void **state)
     o.timeout_ms = 150;
     world_open(&w, &o);
     for (size_t i = 0; i < 2 * COUNT_OF(parts); i++) {
-        int fd = client_connect(&w);
+        int fd = i >= COUNT_OF(parts) ? connect_and_ask(&w) : client_connect(&w);
 
-        if (i >= COUNT_OF(parts)) { /* as the second request of a connection */
-            client_send_text(fd, "GET /livez HTTP/1.1\r\n");
-            rest_ms(10);
-            client_send_text(fd, "Host: t\r\n\r\n");
-            read_status(fd, 200);
-        }
         client_send_text(fd, parts[i % COUNT_OF(parts)]);
         read_status(fd, 408);
         assert_true(client_at_end(fd));
@@ -413,7 +432,7 @@ static void idle_connections_are_closed(void **state)
     int fd;
 
     (void)state;
-    o.idle_ms = 50;
+    o.idle_ms = 500;
     world_open(&w, &o);
     fd = client_connect(&w);
     assert_true(client_at_end(fd));
@@ -472,9 +491,11 @@ static void bodies_under_way_are_bounded_together(void **state)
 {
     struct api_options o = world_options();
     char *half = calloc(1, 1 << 19);
+    struct pollfd polled[2];
     struct answer a;
     struct world w;
     int fds[2];
+    int over;
 
     (void)state;
     o.bodies_bytes_max = 1024 * 1024;
@@ -484,18 +505,22 @@ static void bodies_under_way_are_bounded_together(void **state)
         client_send_text(fds[i], "POST /api/v1/collections HTTP/1.1\r\nHost: t\r\nContent-Length: "
                                  "1000000\r\n\r\n");
     }
-    /* the first holds more than half and waits; the second goes over */
+    /* one holds more than half and waits, as a rule the first; the other goes over */
     client_send(fds[0], half, 1 << 19);
     rest_ms(100);
     client_send(fds[1], half, 1 << 19);
-    a = client_read(fds[1], false);
+    for (int i = 0; i < 2; i++)
+        polled[i] = (struct pollfd){.fd = fds[i], .events = POLLIN};
+    assert_true(poll(polled, 2, 60000) > 0);
+    over = polled[1].revents != 0;
+    a = client_read(fds[over], false);
     assert_int_equal(a.status, 503);
     assert_non_null(strstr(a.body, "\"code\":\"bodies_full\""));
     assert_true(answer_has_header(&a, "Retry-After: "));
     answer_free(&a);
-    client_close(fds[1]);
+    client_close(fds[over]);
     /* what was charged is given back */
-    client_close(fds[0]);
+    client_close(fds[!over]);
     rest_ms(100);
     expect(&w, "POST", "/api/v1/collections", "{\"name\":\"c\",\"dimension\":3,\"metric\":\"l2\"}",
            201);
@@ -547,7 +572,7 @@ static void a_search_ends_when_its_client_vanishes(void **state)
     (void)state;
     world_open(&w, &o);
     make_collection(&w, "l2");
-    fake_node_query_ms(w.node, 8000);
+    fake_node_query_ms(w.node, 200000);
     fd = client_connect(&w);
     post(fd, "/api/v1/collections/c/query", "{\"query_vector\":[1,2,3]}");
     assert_true(comes_to(w.node, fake_node_queries, 1));
@@ -612,7 +637,7 @@ static void a_write_after_its_deadline_is_of_unknown_outcome(void **state)
     int fd;
 
     (void)state;
-    o.timeout_ms = 100;
+    o.timeout_ms = 1000;
     world_open(&w, &o);
     make_collection(&w, "l2");
     fake_node_hold(w.node, true);
@@ -628,21 +653,21 @@ static void a_write_after_its_deadline_is_of_unknown_outcome(void **state)
     world_close(&w);
 }
 
-/* Three workers held by searches of 300 ms: what waits longer than its deadline is not begun. */
-static void what_waits_too_long_is_not_begun(void **state)
+/* Three workers held by searches of 300 ms: how many of six that come together are begun. */
+static unsigned begun_of_six(void)
 {
     struct api_options o = world_options();
     struct world w;
+    unsigned begun;
     int fds[6];
 
-    (void)state;
-    o.timeout_ms = 250;
     world_open(&w, &o);
     make_collection(&w, "l2");
     fake_node_query_ms(w.node, 300);
     for (size_t i = 0; i < COUNT_OF(fds); i++) {
         fds[i] = client_connect(&w);
-        post(fds[i], "/api/v1/collections/c/query", "{\"query_vector\":[1,2,3]}");
+        post(fds[i], "/api/v1/collections/c/query",
+             "{\"query_vector\":[1,2,3],\"timeout_ms\":250}");
     }
     for (size_t i = 0; i < COUNT_OF(fds); i++) {
         struct answer a = client_read(fds[i], false);
@@ -651,8 +676,20 @@ static void what_waits_too_long_is_not_begun(void **state)
         answer_free(&a);
         client_close(fds[i]);
     }
-    assert_true(fake_node_queries(w.node) < COUNT_OF(fds));
+    begun = fake_node_queries(w.node);
     world_close(&w);
+    return begun;
+}
+
+/* What waits longer than its deadline is not begun; where the machine lets them come one after the
+ * other, they are sent once more. */
+static void what_waits_too_long_is_not_begun(void **state)
+{
+    unsigned tries = 0;
+
+    (void)state;
+    while (begun_of_six() == 6)
+        assert_true(tries++ < TRIES_MAX);
 }
 
 static void a_full_queue_answers_429(void **state)

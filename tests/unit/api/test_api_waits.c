@@ -30,13 +30,15 @@ static int close_world(void **state)
     return 0;
 }
 
-/* What a clock or a counter tells is no part of an answer. */
+/* What a clock or a counter tells is no part of an answer, nor how many digits it has. */
 static void blank(char *text, const char *name)
 {
     for (char *at = text; (at = strstr(at, name)) != NULL;) {
+        char *end;
+
         at += strlen(name);
-        while (*at != ',' && *at != '}' && *at != '\0')
-            *at++ = '_';
+        end = at + strcspn(at, ",}");
+        memmove(at, end, strlen(end) + 1);
     }
 }
 

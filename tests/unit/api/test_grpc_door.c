@@ -313,7 +313,7 @@ static void questions_whose_answers_are_not_read_end(void **state)
     unsigned call;
 
     (void)state;
-    o.timeout_ms = 300;
+    o.timeout_ms = 1000;
     open_world(&w, &o);
     grpc_client_open(&c, &w, 1);
     c.no_windows = true;
@@ -413,7 +413,7 @@ static void a_message_that_does_not_come_is_not_waited_for(void **state)
     unsigned call;
 
     (void)state;
-    o.timeout_ms = 200;
+    o.timeout_ms = 1000;
     open_world(&w, &o);
     grpc_client_open(&c, &w, 0);
     call = grpc_client_begin(&c, &(struct grpc_ask){.path = UPSERT, .open = true});
@@ -431,7 +431,7 @@ static void an_answer_nobody_takes_is_dropped(void **state)
     unsigned call;
 
     (void)state;
-    o.timeout_ms = 200;
+    o.timeout_ms = 1000;
     open_world(&w, &o);
     grpc_client_open(&c, &w, 1); /* a window of one byte that never opens */
     c.no_windows = true;
@@ -450,7 +450,7 @@ static void a_connection_that_says_nothing_is_closed(void **state)
     struct world w;
 
     (void)state;
-    o.timeout_ms = 200;
+    o.timeout_ms = 1000;
     o.idle_ms = 100;
     open_world(&w, &o);
     grpc_client_open(&c, &w, 0);

