@@ -1,6 +1,7 @@
 /* What a query asks of the bucket, all of it together: never more than its caps, and nothing for
  * what is in the cache. GETs and bytes as the bucket sees them. */
 #include "tests/unit/tiering/cold_world.h"
+#include "tiering/cold_query_internal.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -94,6 +95,51 @@ static void within(const struct asking *a, const char *how, uint64_t gets, uint6
     if (a->gets > gets || a->bytes > bytes)
         fail_msg("%s: %llu GETs, %llu bytes", how, (unsigned long long)a->gets,
                  (unsigned long long)a->bytes);
+}
+
+/* Of sets of any size, without one: ranges, and what is kept for the rest, are within all that a
+ * query may ask; and all is within what is promised of the usual ones. */
+static void the_parts_of_a_budget_sum_up_to_what_is_promised(void **unused)
+{
+    static const uint64_t rows[] = {30, 50000, 50001, 1000000, 100000000};
+    static const uint32_t limits[] = {1, 10, 11, 100, 10000};
+    static const float recalls[] = {0, 0.95f, 0.97f, 0.99f};
+
+    (void)unused;
+    for (unsigned n = 0; n < COUNT_OF(rows) * COUNT_OF(limits) * COUNT_OF(recalls) * 24; n++) {
+        const uint32_t limit = limits[n / 24 % COUNT_OF(limits)];
+        const bool codes = n % 2 != 0, filtered = n / 2 % 2 != 0;
+        struct cold_selection selection = {0};
+        struct cold_part part = {.selection = filtered ? &selection : NULL};
+        struct cold_terms terms = {0};
+        const struct cold_query query = {
+            .limit = limit + 6,
+            .spare = 6,
+            .rest = n / 4 % 3 == 0   ? 0
+                    : n / 4 % 3 == 1 ? 2
+                                     : limit,
+            .recall = recalls[n / 24 / COUNT_OF(limits) % COUNT_OF(recalls)]};
+        struct cold_run r = {
+            .query = &query,
+            .terms = &terms,
+            .parts = &part,
+            .part_count = n / 12 % 2 != 0 ? 4 : 1,
+            .rows = rows[n / 24 / COUNT_OF(limits) / COUNT_OF(recalls) % COUNT_OF(rows)],
+            .wider = 1};
+        struct cold_caps caps = codes ? cold_code_caps(&r) : cold_footer_caps(&r);
+        const struct cache_budget all = caps.all;
+        const bool few = codes && !filtered;
+
+        cold_run_limit(&r, &caps);
+        assert_true(r.budget.gets + r.kept.gets <= all.gets);
+        assert_true(r.budget.bytes + r.kept.bytes <= all.bytes);
+        assert_true(caps.gets > 0 && caps.gets <= r.budget.gets);
+        assert_true(caps.bytes > 0 && caps.bytes <= r.budget.bytes);
+        if (limit > TOP_K || query.recall > 0.95f)
+            continue;
+        assert_in_range(all.gets, 1, few ? 16 : 32);
+        assert_in_range(all.bytes, 1, few ? 1000000 : 10000000);
+    }
 }
 
 /* Cold, with codes that come along; while the cache fills, so that ranges have holes; with codes
@@ -314,6 +360,7 @@ static void vectors_of_the_field_that_was_asked_come_with_the_payload(void **unu
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_parts_of_a_budget_sum_up_to_what_is_promised),
         cmocka_unit_test(no_query_asks_for_more_than_its_caps),
         cmocka_unit_test(what_is_in_the_cache_costs_nothing),
         cmocka_unit_test(who_asks_again_takes_from_what_is_left),
