@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/lock.h"
+#include "cli/ann_vectors.h"
 #include "cli/bulk_file.h"
 
 #include <errno.h>
@@ -20,6 +21,7 @@ struct ann_bench {
     struct slots *slots;
     struct vindex *index;
     struct vindex_scratch *scratch;
+    struct ann_vectors vectors; /* where the setting asks for it */
     uint32_t dim, rows, query_count;
     float *queries;   /* query_count x dim */
     int32_t *ids;     /* of the last run: query_count x ANN_BENCH_K */
@@ -148,6 +150,10 @@ static status open_index(struct ann_bench *b, struct err *err)
                                 .budget = &b->budget};
     status st = epoch_create(&b->epoch, err);
 
+    if (st == ST_OK && b->settings.compact) {
+        st = ann_vectors_open(&b->vectors, b->dim, err);
+        vo.vectors = (struct vvectors){.arg = &b->vectors, .read = ann_vectors_read};
+    }
     if (st != ST_OK)
         return st;
     so.epoch = vo.epoch = b->epoch;
@@ -176,6 +182,10 @@ static status add_row(struct ann_bench *b, uint32_t number, const float *row, st
         return st;
     if (slot != number)
         return err_set(err, ST_BUG, "slots are not handed out in order");
+    if (b->settings.compact)
+        st = ann_vectors_write(&b->vectors, slot, row, err);
+    if (st != ST_OK)
+        return st;
     vindex_fill(b->index, slot, row);
     (void)slots_publish(b->slots, slot, number + 1);
     vindex_publish(b->index, slot);
@@ -322,6 +332,7 @@ static status make(const struct ann_bench_settings *settings, struct ann_bench *
     if (b == NULL)
         return err_set(err, ST_NOMEM, "no memory");
     b->settings = *settings;
+    b->vectors.fd = -1;
     mem_budget_init(&b->budget, NULL, 0);
     *out = b;
     return ST_OK;
@@ -369,6 +380,7 @@ void ann_bench_close(struct ann_bench *b)
     vindex_destroy(b->index);
     slots_destroy(b->slots);
     epoch_destroy(b->epoch);
+    ann_vectors_close(&b->vectors);
     mem_free(b->queries);
     mem_free(b->ids);
     mem_free(b->now_ns);

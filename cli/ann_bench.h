@@ -20,6 +20,7 @@ enum { ANN_BENCH_K = 10, ANN_BENCH_PASSES_MAX = 1000000 };
 struct ann_bench_settings {
     enum vmetric metric;
     enum vquantization quantization;
+    bool compact; /* full vectors are in a file, not in memory */
     uint16_t m, ef_construction;
     uint16_t threads; /* 1..VINDEX_LINKERS_MAX */
 };

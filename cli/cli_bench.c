@@ -33,7 +33,10 @@ static const char help_text[] =
     "  THREADS               1 to 32\n"
     "  --quantization scalar  on what the graph is walked: scalar (8-bit codes, what a server has\n"
     "                         by itself), none (vectors in full), binary or rabitq (one bit a\n"
-    "                         component); product, like --compact, is refused: no index has it\n"
+    "                         component); product is refused: no index has it\n"
+    "  --compact              full vectors lie in a file of $TMPDIR and are read from there to "
+    "rank\n"
+    "                         what was found; codes and links are in memory\n"
     "\n"
     "A line that is wrong is told on standard error and passed over; the exit code is then 1.\n"
     "\n"
@@ -197,14 +200,14 @@ static int check_quantization(const char *name, bool compact, enum vquantization
     struct err err;
 
     *out = VQUANT_SCALAR;
-    if (compact)
-        return refuse("--compact", "no index has this setting yet");
     if (name == NULL)
         return CLI_OK;
     if (!vquantization_parse(name, out))
         return refuse("--quantization", "it is none, scalar, binary, rabitq or product");
     if (vquantization_check(*out, &err) != ST_OK)
         return refuse("--quantization", err.text);
+    if (compact && *out != VQUANT_SCALAR)
+        return refuse("--compact", "it goes with --quantization scalar alone");
     return CLI_OK;
 }
 
@@ -268,6 +271,7 @@ int cli_bench(int argc, char **argv)
     }
     if (words.count != WORDS || strcmp(words.words[WHAT], "ann") != 0)
         return cli_usage(help_text);
+    settings.compact = compact;
     code = check_quantization(quantization, compact, &settings.quantization);
     if (code == CLI_OK)
         code = take_settings(&words.words[METRIC], &settings);

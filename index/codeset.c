@@ -98,6 +98,6 @@ uint64_t row_bytes_locked(const struct vindex *v)
 {
     const struct codeset *next = codes_to_come(v);
 
-    return v->full.row_bytes + codeset_slot_bytes(codes_now(v)) +
+    return full_slot_bytes(v) + codeset_slot_bytes(codes_now(v)) +
            (next == NULL ? 0 : codeset_slot_bytes(next));
 }

@@ -66,7 +66,7 @@ status vindex_rebuild_reserve(struct vindex *v, const struct vgraph *want, uint6
 {
     const struct hnsw *next;
     uint64_t need = 0, have;
-    status st = vquantization_check(want->quantization, err);
+    status st = quantization_check(v, want->quantization, err);
 
     if (st != ST_OK)
         return st;
@@ -275,7 +275,7 @@ status vindex_rebuild_step(struct vindex *v, const struct vgraph *want, uint64_t
                            enum vrebuild *out, struct err *err)
 {
     bool running = false;
-    status st = vquantization_check(want->quantization, err);
+    status st = quantization_check(v, want->quantization, err);
 
     if (st != ST_OK)
         return st;

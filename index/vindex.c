@@ -102,6 +102,17 @@ static status options_check(const struct vindex_options *o, struct err *err)
     return vquantization_check(o->quantization, err);
 }
 
+status quantization_check(const struct vindex *v, enum vquantization q, struct err *err)
+{
+    status st = vquantization_check(q, err);
+
+    if (st == ST_OK && q != VQUANT_SCALAR && !vectors_in_ram(v))
+        return err_set(err, ST_INVALID,
+                       "the quantization of an index without vectors in RAM is scalar, not %s",
+                       vquantization_name(q));
+    return st;
+}
+
 static status codes_first(struct vindex *v, enum vquantization kind, struct err *err)
 {
     struct codeset *c = &v->plain;
@@ -143,7 +154,9 @@ status vindex_create(const struct vindex_options *options, struct vindex **out, 
     lock_init(&v->shared.lock, LOCK_RANK_VINDEX, "vindex");
     atomic_store(&v->ef_search, options->ef_search);
     atomic_store(&v->threshold, options->threshold);
-    st = graph_create(v, &made, &g, err);
+    st = quantization_check(v, options->quantization, err);
+    if (st == ST_OK)
+        st = graph_create(v, &made, &g, err);
     if (st == ST_OK)
         st = codes_first(v, options->quantization, err);
     if (st != ST_OK) {
@@ -186,7 +199,7 @@ static status planes_grow(struct vindex *v, uint32_t slot_end, struct err *err)
         struct plane *plane;
         uint32_t rows;
     } all[] = {
-        {&v->full, slot_end},
+        {&v->full, vectors_in_ram(v) ? slot_end : 0},
         {&v->filled, (slot_end + 63) / 64},
         {&v->present, (slot_end + 63) / 64},
     };
@@ -262,7 +275,8 @@ void vindex_fill(struct vindex *v, uint32_t slot, const float *vector)
     struct codeset *next = codes_to_come(v); /* before the other */
     struct codeset *now = codes_now(v);
 
-    memcpy(plane_row(&v->full, slot), vector, (size_t)v->options.dim * sizeof(float));
+    if (vectors_in_ram(v))
+        memcpy(plane_row(&v->full, slot), vector, (size_t)v->options.dim * sizeof(float));
     codeset_write(now, slot, vector);
     if (next != NULL && next != now)
         codeset_write(next, slot, vector);
@@ -302,7 +316,15 @@ void vindex_publish(struct vindex *v, uint32_t slot)
 
 const float *vindex_vector(const struct vindex *v, uint32_t slot)
 {
-    return plane_row(&v->full, slot);
+    return vectors_in_ram(v) ? plane_row(&v->full, slot) : NULL;
+}
+
+status vindex_read(const struct vindex *v, uint32_t slot, float *out, struct err *err)
+{
+    if (!vectors_in_ram(v))
+        return v->options.vectors.read(v->options.vectors.arg, slot, out, err);
+    memcpy(out, vindex_vector(v, slot), (size_t)v->options.dim * sizeof(float));
+    return ST_OK;
 }
 
 bool vindex_filled(const struct vindex *v, uint32_t slot)
@@ -394,7 +416,7 @@ void vindex_sizes(const struct vindex *v, struct vindex_sizes *out)
     uint64_t slots = atomic_load_explicit(&v->slot_end, memory_order_relaxed);
     const struct codeset *to_come = codes_to_come(v), *now = codes_now(v);
 
-    *out = (struct vindex_sizes){.vectors = slots * v->full.row_bytes,
+    *out = (struct vindex_sizes){.vectors = slots * full_slot_bytes(v),
                                  .codes = slots * codeset_slot_bytes(now),
                                  .links = graph_bytes(graph_served(v))};
     if (to_come != NULL && to_come != now)

@@ -60,6 +60,14 @@ bool vquantization_parse(const char *name, enum vquantization *out);
 NODISCARD
 status vquantization_check(enum vquantization q, struct err *err);
 
+/* Where full vectors are kept, if not in RAM: whoever fills a row has put its vector there before.
+ * What was read for a slot that nobody reads any more may be overwritten. */
+struct vvectors {
+    void *arg;
+    /* dim floats of a filled slot. Any thread, several at once; waits for a disk, perhaps. */
+    status (*read)(void *arg, uint32_t slot, float *out, struct err *err);
+};
+
 struct vindex;
 struct vindex_options {
     uint32_t dim;
@@ -73,6 +81,8 @@ struct vindex_options {
     struct slots *slots;             /* borrowed */
     struct epoch *epoch;             /* borrowed: the one the readers of slots are in */
     struct mem_budget *budget;
+    /* read NULL: in RAM. Else VQUANT_SCALAR is the only quantization; ST_INVALID for others. */
+    struct vvectors vectors;
 };
 NODISCARD
 status vindex_create(const struct vindex_options *options, struct vindex **out, struct err *err);
@@ -91,7 +101,11 @@ void vindex_clear(struct vindex *v, uint32_t slot);
 /* Of a filled slot. Never fails. Just before slots_publish(), which makes the row live: a search
  * that finds its predecessor dead must be able to find it. */
 void vindex_publish(struct vindex *v, uint32_t slot);
-const float *vindex_vector(const struct vindex *v, uint32_t slot); /* of a filled slot */
+/* Of a filled slot; NULL where full vectors are not in RAM. */
+const float *vindex_vector(const struct vindex *v, uint32_t slot);
+/* Copies it, wherever it is. */
+NODISCARD
+status vindex_read(const struct vindex *v, uint32_t slot, float *out, struct err *err);
 /* Whether the slot has a vector of this field (below slot_end or not). */
 bool vindex_filled(const struct vindex *v, uint32_t slot);
 
@@ -146,12 +160,13 @@ struct vsearch_stats {
     float left_out;
 };
 /* The k best live, current rows, best first, equal distances by slot; *count <= k. Answers are
- * complete: if k rows match, k come back. ST_NOMEM (scratch), ST_TIMEOUT (*stop became true). */
+ * complete: if k rows match, k come back. ST_NOMEM (scratch), ST_TIMEOUT (*stop became true), what
+ * the reading of a vector said. */
 NODISCARD
 status vindex_search(const struct vindex *v, struct vindex_scratch *scratch,
                      const struct vsearch *s, struct vhit *out, uint32_t *count,
                      struct vsearch_stats *stats, struct err *err);
-/* Of the full vectors; the slot is filled. */
+/* Of the full vectors; the slot is filled. NaN where its vector could not be read. */
 float vindex_distance(const struct vindex *v, const float *query, uint32_t slot);
 /* Cost of a search in nanoseconds, rough, from counters kept while serving. */
 uint64_t vindex_search_cost_ns(const struct vindex *v, const struct vsearch *s);

@@ -69,6 +69,8 @@ struct vindex_scratch {
     void *block; /* what the queries point into */
     size_t block_bytes;
     uint32_t searches;
+    float *full; /* a vector that is not in RAM */
+    uint32_t full_room;
     struct vindex_scratch *next; /* in the pool of linkers */
 };
 
@@ -138,6 +140,11 @@ struct vindex {
 struct vindex_costs { /* apart, because searches, to whom the index is const, write it */
     _Atomic uint32_t distance_ps; /* relaxed: an estimate */
 };
+
+static inline bool vectors_in_ram(const struct vindex *v)
+{
+    return v->options.vectors.read == NULL;
+}
 
 static inline uint32_t entry_level(uint64_t entry)
 {
@@ -248,6 +255,8 @@ struct walk {
     uint64_t distances_max;   /* gives up beyond it */
     const _Atomic bool *stop; /* or NULL */
     uint32_t stop_looked;     /* after so many expansions it was looked at */
+    struct err *err;          /* of the first vector that could not be read */
+    status failed;
     struct vsearch_stats stats;
 };
 enum walk_end { WALK_DONE = 0, WALK_TOO_MANY, WALK_STOPPED, WALK_NOMEM };
@@ -341,6 +350,13 @@ static inline size_t codeset_slot_bytes(const struct codeset *c)
 }
 /* The row of a slot whose full vector is there. */
 void codeset_write(struct codeset *c, uint32_t slot, const float *vector);
+static inline size_t full_slot_bytes(const struct vindex *v)
+{
+    return vectors_in_ram(v) ? v->full.row_bytes : 0;
+}
+/* ST_INVALID for a quantization that this index cannot have. */
+NODISCARD
+status quantization_check(const struct vindex *v, enum vquantization q, struct err *err);
 /* What one slot takes now, without graphs. */
 uint64_t row_bytes_locked(const struct vindex *v);
 

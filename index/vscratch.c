@@ -22,6 +22,7 @@ void vindex_scratch_destroy(struct vindex_scratch *s)
     visited_fini(&s->visited);
     mem_free(s->chosen);
     mem_free(s->block);
+    mem_free(s->full);
     mem_free(s);
 }
 
@@ -60,6 +61,21 @@ static bool queries_place(struct vindex_scratch *s, uint32_t chosen)
     return true;
 }
 
+static bool full_place(struct vindex_scratch *s, uint32_t dim)
+{
+    float *full;
+
+    if (dim <= s->full_room)
+        return true;
+    full = mem_alloc_array(dim, sizeof(*full));
+    if (full == NULL)
+        return false;
+    mem_free(s->full);
+    s->full = full;
+    s->full_room = dim;
+    return true;
+}
+
 bool scratch_prepare(struct vindex_scratch *s, const struct hnsw *g, bool linking)
 {
     uint32_t end = atomic_load_explicit(&g->slot_end, memory_order_acquire);
@@ -67,5 +83,7 @@ bool scratch_prepare(struct vindex_scratch *s, const struct hnsw *g, bool linkin
     s->codes = codes_now(g->v);
     if (linking && s->codes->shape.kind == VQUANT_BINARY)
         s->codes = &g->v->plain; /* bits are too coarse to choose neighbours by */
+    if (!vectors_in_ram(g->v) && !full_place(s, g->v->options.dim))
+        return false;
     return queries_place(s, linking ? degree_of(g, 0) + 1 : 0) && visited_start(&s->visited, end);
 }

@@ -187,17 +187,37 @@ static enum walk_end scan_pending(struct walk *w, struct cands *pool)
 
 static void prefetch_full(const struct vindex *v, uint32_t slot)
 {
-    const char *row = plane_row(&v->full, slot);
+    const char *row = (const char *)vindex_vector(v, slot);
 
+    if (row == NULL)
+        return;
     for (size_t at = 0; at < v->full.row_bytes && at < 4096; at += 64)
         __builtin_prefetch(row + at);
+}
+
+/* Infinitely far where it cannot be read: the search fails then. */
+static float key_in_full(struct walk *w, const float *query, uint32_t slot)
+{
+    const struct vindex *v = w->v;
+    const float *vector = vindex_vector(v, slot);
+
+    if (vector == NULL) {
+        status st = vindex_read(v, slot, w->scratch->full, w->failed == ST_OK ? w->err : NULL);
+
+        if (st != ST_OK) {
+            w->failed = w->failed == ST_OK ? st : w->failed;
+            return INFINITY;
+        }
+        vector = w->scratch->full;
+    }
+    return full_key(&v->shape, w->k, query, vector);
 }
 
 static void full_offer(struct walk *w, const float *query, uint32_t slot)
 {
     const struct vindex *v = w->v;
     struct cands *pool = &w->scratch->pool;
-    float key = full_key(&v->shape, w->k, query, vindex_vector(v, slot));
+    float key = key_in_full(w, query, slot);
 
     w->stats.scanned++;
     if (cands_wants(pool, key, slot) && slots_live(v->options.slots, slot) && walk_asks(w, slot))
@@ -258,7 +278,7 @@ static void rerank(struct walk *w, const float *query, const struct cands *from,
             prefetch_full(v, from->items[i + FULL_AHEAD].slot);
         if (!walk_accepts(w, slot))
             continue;
-        key = full_key(&v->shape, w->k, query, vindex_vector(v, slot));
+        key = key_in_full(w, query, slot);
         wrong = fabsf(key - code) > wrong ? fabsf(key - code) : wrong;
         w->stats.distances++;
         if (cands_wants(best, key, slot) && slots_current(v->options.slots, slot))
@@ -473,7 +493,7 @@ static bool catch_up(struct walk *w, const float *query, uint64_t from)
             continue; /* deleted, or what replaced the new one comes later in this loop */
         w->stats.distances++;
         best_remove_dead_of(slots, best, slot);
-        best_insert(w, full_key(&v->shape, w->k, query, vindex_vector(v, slot)), slot);
+        best_insert(w, key_in_full(w, query, slot), slot);
     }
     return true;
 }
@@ -558,7 +578,8 @@ status vindex_search(const struct vindex *v, struct vindex_scratch *scratch,
                      .ask_arg = s->check_arg,
                      .give_up = s->give_up,
                      .stop = s->stop,
-                     .distances_max = UINT64_MAX};
+                     .distances_max = UINT64_MAX,
+                     .err = err};
     bool sampled = scratch->searches++ % COST_SAMPLE_EVERY == 0;
     uint64_t started = sampled ? clock_mono_ns(clock_real()) : 0;
     enum walk_end end;
@@ -570,6 +591,8 @@ status vindex_search(const struct vindex *v, struct vindex_scratch *scratch,
     end = search(&w, s);
     if (end == WALK_DONE && s->give_up != NULL && *s->give_up)
         end = WALK_STOPPED; /* rows were answered for that nobody asked any more */
+    if (w.failed != ST_OK)
+        return err_wrap(err, w.failed, "rank rows on their full vectors");
     if (end == WALK_STOPPED)
         return err_set(err, ST_TIMEOUT, "the search was stopped after %" PRIu32 " distances",
                        w.stats.distances);
@@ -588,8 +611,19 @@ status vindex_search(const struct vindex *v, struct vindex_scratch *scratch,
 
 float vindex_distance(const struct vindex *v, const float *query, uint32_t slot)
 {
-    return key_distance(v->options.metric,
-                        full_key(&v->shape, kernels_get(), query, vindex_vector(v, slot)));
+    const float *vector = vindex_vector(v, slot);
+    float *copy = NULL, distance = NAN;
+
+    if (vector == NULL) {
+        copy = mem_alloc_array(v->options.dim, sizeof(*copy));
+        if (copy != NULL && vindex_read(v, slot, copy, NULL) == ST_OK)
+            vector = copy;
+    }
+    if (vector != NULL)
+        distance =
+            key_distance(v->options.metric, full_key(&v->shape, kernels_get(), query, vector));
+    mem_free(copy);
+    return distance;
 }
 
 static uint64_t search_distances(const struct vindex *v, const struct vsearch *s)

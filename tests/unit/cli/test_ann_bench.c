@@ -312,8 +312,9 @@ static void settings_that_are_none_are_refused(void **state)
     cli_check(cli_bench, FILES "l2 16 99999999999999999999 1", 2, "EF_CONSTRUCTION");
     cli_check(cli_bench, FILES "l2 16 100 0", 2, "THREADS");
     cli_check(cli_bench, FILES "l2 16 100 33", 2, "THREADS");
-    cli_check(cli_bench, FILES "l2 16 100 1 --compact", 2,
-              "--compact; no index has this setting yet");
+    cli_check(cli_bench, FILES "l2 16 100 1 --compact", 0, "READY ");
+    cli_check(cli_bench, FILES "l2 16 100 1 --compact --quantization none", 2,
+              "--compact; it goes with --quantization scalar alone");
     cli_check(cli_bench, FILES "l2 16 100 1 --quantization product", 2,
               "no index has the quantization product");
     cli_check(cli_bench, FILES "l2 16 100 1 --quantization wide", 2, "it is none, scalar, binary");
