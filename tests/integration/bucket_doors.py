@@ -51,7 +51,7 @@ def insert(client, name, rng, ids, **more):
     return client.post(f"/api/v1/collections/{name}/insert", {"documents": documents})
 
 
-def eventually(ask, fine, what, seconds=60):
+def eventually(ask, fine, what, seconds=120):
     deadline = time.monotonic() + seconds
     while True:
         answer = ask()

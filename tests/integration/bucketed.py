@@ -19,7 +19,7 @@ from support import Folder, Node, check, f32
 
 PREFIX = "node/data"  # of all keys, below the bucket
 DIM = 24
-WAIT_SECONDS = 60
+WAIT_SECONDS = 120
 
 
 class BucketNode(Node):

@@ -31,7 +31,7 @@ SETTINGS = {"storage.tiering_policy": "MemoryS3", "storage.rpo_ms": 100, "storag
             "storage.retention.keep_versions": 1, "storage.retention.keep_days": 0, "storage.retention.grace_secs": 0,
             # The same node on whatever directory: a machine that takes the place of the lost one.
             "server.node_id": "kill9"}
-LOAD_SECONDS = 60
+LOAD_SECONDS = 120
 MEMORY = "memory"  # the collection no bucket has
 # What a process may be killed at: requests it sends while it ships, publishes and changes the catalog.
 MOMENTS = [("PUT", "/root$"), ("PUT", "/w/"), ("PUT", "/m/"), ("PUT", "/g/"), ("PUT", "meta/catalog$"), ("GET", "/root$"),

@@ -23,8 +23,8 @@ import ports
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SKIP_CODE = 77  # ctest's SKIP_RETURN_CODE
-START_SECONDS = 60
-STOP_SECONDS = 60
+START_SECONDS = 120
+STOP_SECONDS = 120
 
 
 class Skip(Exception):
@@ -138,7 +138,7 @@ def has_ended(sock):
 class Client:
     """One kept connection; opened again for the next request after it was closed."""
 
-    def __init__(self, port, timeout=60):
+    def __init__(self, port, timeout=120):
         self.port = port
         self.timeout = timeout
         self.conn = None
@@ -337,7 +337,7 @@ class Node:
             check(time.monotonic() < deadline, f"{held} bytes are not read after {seconds} s")
             time.sleep(0.002)
 
-    def client(self, timeout=60):
+    def client(self, timeout=120):
         return Client(self.port, timeout)
 
     def log_text(self):
