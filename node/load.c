@@ -358,22 +358,24 @@ static void open_stream(struct load_job *load)
         ship_refuse_writes(load->c, err.text);
 }
 
-static void fail_load(struct load_job *load, status st, const struct err *err)
+static void fail_load(struct load_job *load, const struct err *err)
 {
     struct collection *c = load->c;
     char reason[256];
 
     (void)snprintf(reason, sizeof reason, "from the bucket: %.230s", err->text);
-    log_error("collection could not be loaded from the bucket", "collection_id=%s err=%s",
-              c->id_text, err->text);
-    (void)st;
+    log_error("collection could not be loaded from the bucket",
+              "collection_id=%s times=%" PRIu32 " err=%s", c->id_text, load->failures + 1,
+              err->text);
     collection_rows_drop(c);
     collection_set_state(c, COLLECTION_FAILED, reason);
     atomic_store(&c->arriving, false);
-    atomic_fetch_sub(&c->node->loading, 1);
+    if (load->failures++ == 0)
+        atomic_fetch_sub(&c->node->loading, 1);
 }
 
-static void load_one(struct load_job *load)
+/* false: it failed. */
+static bool load_one(struct load_job *load)
 {
     struct collection *c = load->c;
     struct restore_into_report report = {0};
@@ -384,14 +386,16 @@ static void load_one(struct load_job *load)
     atomic_store(&c->arriving, true);
     if (load->again) /* however it comes about, it does not come about all the time */
         bucket_pause(load->node, LOAD_AGAIN_MS);
-    st = read_with_patience(load, &report, owner, &err);
+    st = load->failures > 0 ? collection_rows_renew(c, &err) : ST_OK;
+    if (st == ST_OK)
+        st = read_with_patience(load, &report, owner, &err);
     if (st == ST_OK)
         st = load_begin_log(load, report.bucket.last_lsn, &err);
-    if (st != ST_OK) {
-        fail_load(load, st, &err);
-        return;
-    }
-    load_finish(load, &report, owner);
+    if (st != ST_OK)
+        fail_load(load, &err);
+    else
+        load_finish(load, &report, owner);
+    return st == ST_OK;
 }
 
 void load_finish(struct load_job *load, const struct restore_into_report *report, const char *owner)
@@ -403,7 +407,7 @@ void load_finish(struct load_job *load, const struct restore_into_report *report
     cold_spool_drop(c);
     cold_count_head(c, report->bucket.log_bytes);
     serve(load, &report->bucket);
-    if (!load->heals)
+    if (!load->heals && load->failures == 0)
         atomic_fetch_sub(&c->node->loading, 1);
     note_marks(load, report, owner);
     while ((st = settle_here(load, &err)) != ST_OK && worth_another_try(load, st)) {
@@ -417,18 +421,31 @@ void load_finish(struct load_job *load, const struct restore_into_report *report
     atomic_store(&c->arriving, st != ST_OK);
 }
 
-static void run_load(struct meta_job *base)
+void load_end(struct load_job *load)
 {
-    struct load_job *load = (struct load_job *)(void *)base;
-
-    log_context_set(NULL, load->c->id_text);
-    load_one(load);
-    log_context_set(NULL, NULL);
-    atomic_store(&load->c->in_load, false);
     node_collection_unpin(load->c);
     if (load->adopt)
         catalog_collection_free(&load->entry);
     mem_free(load);
+}
+
+void load_run(struct load_job *load)
+{
+    bool loaded;
+
+    log_context_set(NULL, load->c->id_text);
+    loaded = load_one(load);
+    log_context_set(NULL, NULL);
+    atomic_store(&load->c->in_load, false);
+    if (loaded || atomic_load(&load->node->stopping))
+        load_end(load);
+    else
+        load_later(load);
+}
+
+static void run_load(struct meta_job *base)
+{
+    load_run((struct load_job *)(void *)base);
 }
 
 void load_loop(void *arg)
@@ -437,11 +454,13 @@ void load_loop(void *arg)
     bool stopped = false;
 
     while (!stopped) {
-        struct meta_job *job = jobs_wait(&node->load, UINT64_MAX / 4, &stopped);
+        struct meta_job *job = jobs_wait(&node->load, load_later_wait_ns(node), &stopped);
 
         if (job != NULL)
             job->run(job);
+        load_later_run(node);
     }
+    load_later_end(node);
 }
 
 /* --- who asks for it --- */

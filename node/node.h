@@ -88,6 +88,7 @@ struct node_options {
     uint64_t keep_ms;              /* a version that was replaced stays so long */
     uint64_t grace_ms;             /* readers of the bucket without a pin have so long */
     uint64_t cache_bytes;          /* of cold segments, in RAM; 0: 256 MiB */
+    uint64_t load_again_ms;        /* a load that failed is tried again after it; 0: 10,000 */
     uint64_t commit_wait_ms;       /* a manifest's into the root; 0: 120,000 */
     uint64_t remote_wait_ms;       /* a `remote` write is answered as local after it; 0: 20,000 */
     int wal_twin; /* tests only: 0, or enum wal_sync of a broken twin; needs TIERVEC_BROKEN_TWIN */

@@ -351,13 +351,14 @@ struct node {
         uint64_t rounds;  /* guarded by lock */
     } reclaim;
 
-    struct job_queue meta;       /* catalog changes; may wait for the bucket for a while */
-    struct job_queue upkeep;     /* checkpoints and repair */
-    struct job_queue publish;    /* what waits for the network: publishing, the bucket's catalog */
-    struct job_queue fold;       /* the same of collections under S3Only, which takes long */
-    struct job_queue operator;   /* what operators ask of letters and ownership */
-    struct job_queue load;       /* collections that come from the bucket */
-    struct kv_writer *kv_writer; /* LMDB writes */
+    struct job_queue meta;        /* catalog changes; may wait for the bucket for a while */
+    struct job_queue upkeep;      /* checkpoints and repair */
+    struct job_queue publish;     /* what waits for the network: publishing, the bucket's catalog */
+    struct job_queue fold;        /* the same of collections under S3Only, which takes long */
+    struct job_queue operator;    /* what operators ask of letters and ownership */
+    struct job_queue load;        /* collections that come from the bucket */
+    struct load_job *loads_later; /* that failed; the load thread's alone */
+    struct kv_writer *kv_writer;  /* LMDB writes */
     struct dlq *dlq;
     struct tier *tier;   /* NULL: no bucket */
     struct cache *cache; /* of cold segments; NULL: no bucket */
@@ -904,9 +905,20 @@ struct load_job {
     struct collection *c;            /* pinned */
     struct catalog_collection entry; /* of one that is new here */
     bool adopt;
-    bool again; /* its local log was not the bucket's */
-    bool heals; /* it replaces one that was served read-only: not counted as loading */
+    bool again;             /* its local log was not the bucket's */
+    bool heals;             /* it replaces one that was served read-only: not counted as loading */
+    uint32_t failures;      /* with one it is no longer counted as loading */
+    uint64_t next_ns;       /* load_later.c */
+    struct load_job *later; /* of node->loads_later */
 };
+/* On the load thread, with c->in_load set: loads it, and is done with the job, or keeps it. */
+void load_run(struct load_job *load);
+void load_end(struct load_job *load);
+/* load_later.c, the load thread's alone: loads that failed, tried again. */
+void load_later(struct load_job *load);
+uint64_t load_later_wait_ns(const struct node *node); /* until the next is due */
+void load_later_run(struct node *node);
+void load_later_end(struct node *node);
 struct load_terms {
     bool without_image;
     uint64_t give_up_ms; /* 0: restore.h's */

@@ -75,6 +75,81 @@ static void a_damaged_bucket_does_not_take_the_local_files(void **state)
     nworld_fini(&b);
 }
 
+/* A load that met damage, or a store that denies, is tried again: neither need last. */
+static void a_load_that_failed_is_tried_again(void **state)
+{
+    const struct objstore_fault damage = {.kind = OBJSTORE_FAULT_CORRUPT,
+                                          .ops = 1u << OBJSTORE_GET,
+                                          .key_part = "/w/",
+                                          .times = OBJSTORE_FAULT_FOR_EVER};
+    struct objstore_fault denied = objstore_fault_denied();
+
+    (void)state;
+    denied.key_part = "/w/";
+    for (unsigned deny = 0; deny < 2; deny++) {
+        struct nworld w;
+        struct collection *c;
+
+        nworld_init(&w, false, 45 + deny);
+        nworld_bucket(&w, "again");
+        w.options.load_again_ms = 20;
+        nworld_open(&w);
+        c = nmake(&w, "docs", NODE_LOCAL);
+        nput_range(c, 1, 10, 1);
+        neventually(nconfirmed(c));
+        node_collection_unpin(c);
+        nlose_disk(&w);
+        (void)nfault(&w, deny ? denied : damage);
+        nworld_open(&w);
+        neventually(nstate_is(&w, "docs", "failed"));
+        npause_ms(100);
+        assert_true(nstate_is(&w, "docs", "failed"));
+        objstore_faults_clear(w.bucket);
+        neventually(nstate_is(&w, "docs", "serving"));
+        c = npin(&w, "docs");
+        neventually(!ninfo(c).arriving);
+        nhas_range(c, 1, 10, 1);
+        neventually(nput(c, 11, 1, NULL) == ST_OK);
+        neventually(nconfirmed(c));
+        node_collection_unpin(c);
+        nworld_fini(&w);
+    }
+}
+
+/* Dropped between two tries, it is not brought back. */
+static void a_load_that_failed_is_let_go_with_its_collection(void **state)
+{
+    const struct objstore_fault damage = {.kind = OBJSTORE_FAULT_CORRUPT,
+                                          .ops = 1u << OBJSTORE_GET,
+                                          .key_part = "/w/",
+                                          .times = OBJSTORE_FAULT_FOR_EVER};
+    struct nworld w;
+    struct collection *c;
+    status st;
+
+    (void)state;
+    nworld_init(&w, false, 47);
+    nworld_bucket(&w, "letgo");
+    w.options.load_again_ms = 5;
+    nworld_open(&w);
+    c = nmake(&w, "docs", NODE_LOCAL);
+    nput_range(c, 1, 10, 1);
+    neventually(nconfirmed(c));
+    node_collection_unpin(c);
+    nlose_disk(&w);
+    (void)nfault(&w, damage);
+    nworld_open(&w);
+    neventually(nstate_is(&w, "docs", "failed"));
+    c = npin(&w, "docs");
+    neventually((st = ndrop(&w, c, NULL)) != ST_UNAVAILABLE); /* a try is under way */
+    assert_int_equal(st, ST_OK);
+    node_collection_unpin(c);
+    objstore_faults_clear(w.bucket);
+    npause_ms(100);
+    assert_null(node_collection_pin(w.node, "docs", 4));
+    nworld_fini(&w);
+}
+
 static void toggle(struct catalog *catalog, void *arg)
 {
     for (size_t i = 0; i < catalog->collection_count; i++)
@@ -473,6 +548,8 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_damaged_bucket_does_not_take_the_local_files),
+        cmocka_unit_test(a_load_that_failed_is_tried_again),
+        cmocka_unit_test(a_load_that_failed_is_let_go_with_its_collection),
         cmocka_unit_test(the_buckets_catalog_does_not_disturb_the_start),
         cmocka_unit_test(a_drop_elsewhere_waits_for_the_load),
         cmocka_unit_test(a_graceful_stop_ships_the_rest),
