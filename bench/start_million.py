@@ -58,7 +58,8 @@ class Server:
         self.process = None
 
     def launch(self):
-        environment = dict(os.environ, TIERVEC_DATABASE_DATA_DIR=self.args.data, TIERVEC_SERVER_REST_PORT=str(self.args.port), TIERVEC_SERVER_GRPC_PORT="0")
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("TIERVEC_")}
+        environment.update(TIERVEC_DATABASE_DATA_DIR=self.args.data, TIERVEC_SERVER_REST_PORT=str(self.args.port), TIERVEC_SERVER_GRPC_PORT="0")
         with open(os.path.join("/tmp", f"start_million.{os.getpid()}.log"), "ab") as log:
             self.process = subprocess.Popen([BINARY, "serve"], env=environment, stdout=log, stderr=log)
 
@@ -72,7 +73,7 @@ class Server:
             c.close()
 
     def query(self, vector, **more):
-        return self.ask("POST", f"/api/v1/collections/{self.args.collection}/query", dict(vector=vector, top_k=10, **more))
+        return self.ask("POST", f"/api/v1/collections/{self.args.collection}/query", dict(query_vector=vector, top_k=10, **more))
 
     def until_right(self, vector, right):
         """Seconds to the first thing that listens and to the right answer; the answers before by status."""
@@ -89,9 +90,9 @@ class Server:
                 seen[status] += 1
             except (ConnectionError, http.client.HTTPException):
                 seen["refused"] += 1
-            if time.perf_counter() - started > 120:
+            if time.perf_counter() - started > 120 or self.process.poll() is not None:
                 raise SystemExit(f"no right answer in two minutes: {dict(seen)}")
-            time.sleep(0.002)
+            time.sleep(0.01)
 
     def end(self, how=signal.SIGTERM):
         self.process.send_signal(how)
@@ -103,13 +104,14 @@ class Server:
 
 
 def wait_ready(server):
-    while True:
+    while server.process.poll() is None:
         try:
             if server.ask("GET", "/ready")[0] == 200:
                 return
         except (ConnectionError, http.client.HTTPException):
             pass
         time.sleep(0.05)
+    raise SystemExit("the node ended; its log is in /tmp")
 
 
 def main():

@@ -77,13 +77,10 @@ static const float *full_row(const uint8_t *row)
  * not be one. */
 static void scale_of(const float *vector, uint32_t dim, float *mid, float *step)
 {
-    float low = vector[0], high = vector[0];
+    float low, high;
     double width;
 
-    for (uint32_t i = 1; i < dim; i++) {
-        low = vector[i] < low ? vector[i] : low;
-        high = vector[i] > high ? vector[i] : high;
-    }
+    kernels_get()->range(vector, dim, &low, &high);
     width = ((double)high - (double)low) / 255.0;
     *step = (float)width;
     *mid = (float)((double)low + 128.0 * width);
@@ -112,21 +109,14 @@ static float per_step_of(float step)
 void code_encode(const struct code_shape *shape, const float *vector, uint8_t *row)
 {
     struct code_tail tail = {0};
-    float per_step;
 
     if (shape->kind == VQUANT_BINARY) {
         bits_encode(shape, vector, row);
         return;
     }
     scale_of(vector, shape->dim, &tail.mid, &tail.step);
-    per_step = per_step_of(tail.step);
-    for (uint32_t i = 0; i < shape->dim; i++) {
-        int code = code_of(vector[i], tail.mid, per_step);
-
-        row[i] = (uint8_t)(code + 128);
-        tail.sum += code;
-        tail.sum2 += (uint32_t)(code * code);
-    }
+    kernels_get()->encode(vector, shape->dim, tail.mid, per_step_of(tail.step), row, &tail.sum,
+                          &tail.sum2);
     memset(row + shape->dim, 0, shape->row_bytes - sizeof(tail) - shape->dim);
     memcpy(row + shape->row_bytes - sizeof(tail), &tail, sizeof(tail));
 }

@@ -52,6 +52,12 @@ struct kernels {
     /* out[r * count + p] = <rows[r], point p>, points lying one behind the other. */
     void (*dot_tile)(const float *const rows[KERNEL_TILE], const float *points, size_t dim,
                      size_t count, float *out);
+    /* The least and the greatest of dim numbers, at least one. */
+    void (*range)(const float *v, size_t dim, float *low, float *high);
+    /* out[i] = 128 + (v[i] - mid) * per_step, within 0 and 255 and rounded; *sum of those without
+     * the 128, *sum2 of their squares. The same bytes in every set. */
+    void (*encode)(const float *v, size_t dim, float mid, float per_step, uint8_t *out,
+                   int32_t *sum, uint32_t *sum2);
     float (*dot_f32)(const float *a, const float *b, size_t dim);
     float (*l2_f32)(const float *a, const float *b, size_t dim); /* squared */
     float (*l1_f32)(const float *a, const float *b, size_t dim);

@@ -313,6 +313,61 @@ static float l1_f32(const float *a, const float *b, size_t dim)
     return sum_f32(sum) + tail;
 }
 
+static void range(const float *v, size_t dim, float *low, float *high)
+{
+    __m256 least, most;
+    float lows[8], highs[8];
+    size_t i = 0;
+
+    if (dim < 8) {
+        kernels_scalar.range(v, dim, low, high);
+        return;
+    }
+    least = most = _mm256_loadu_ps(v);
+    for (; i + 8 <= dim; i += 8) {
+        least = _mm256_min_ps(least, _mm256_loadu_ps(v + i));
+        most = _mm256_max_ps(most, _mm256_loadu_ps(v + i));
+    }
+    /* The last eight overlap with those before. */
+    least = _mm256_min_ps(least, _mm256_loadu_ps(v + dim - 8));
+    most = _mm256_max_ps(most, _mm256_loadu_ps(v + dim - 8));
+    _mm256_storeu_ps(lows, least);
+    _mm256_storeu_ps(highs, most);
+    kernels_scalar.range(lows, 8, low, &lows[0]);
+    kernels_scalar.range(highs, 8, &highs[0], high);
+}
+
+/* Between product and sum lies a bound, so that no compiler makes one rounding of the two. The tail
+ * is the scalar twin's. */
+static void encode(const float *v, size_t dim, float mid, float per_step, uint8_t *out,
+                   int32_t *sum, uint32_t *sum2)
+{
+    const __m256 middle = _mm256_set1_ps(mid), per = _mm256_set1_ps(per_step);
+    const __m256 low = _mm256_set1_ps(-128.0f), high = _mm256_set1_ps(127.0f);
+    const __m256 half = _mm256_set1_ps(128.5f);
+    __m256i sums = _mm256_setzero_si256(), squares = sums;
+    uint32_t tail_sum2;
+    int32_t tail_sum;
+    size_t i = 0;
+
+    for (; i + 8 <= dim; i += 8) {
+        __m256 x = _mm256_mul_ps(_mm256_sub_ps(_mm256_loadu_ps(v + i), middle), per);
+        __m256i code, centred;
+        __m128i words;
+
+        x = _mm256_min_ps(_mm256_max_ps(x, low), high); /* of NaN the second, a bound */
+        code = _mm256_cvttps_epi32(_mm256_add_ps(x, half));
+        words = _mm_packus_epi32(_mm256_castsi256_si128(code), _mm256_extracti128_si256(code, 1));
+        _mm_storel_epi64((__m128i *)(void *)(out + i), _mm_packus_epi16(words, words));
+        centred = _mm256_sub_epi32(code, _mm256_set1_epi32(128));
+        sums = _mm256_add_epi32(sums, centred);
+        squares = _mm256_add_epi32(squares, _mm256_mullo_epi32(centred, centred));
+    }
+    kernels_scalar.encode(v + i, dim - i, mid, per_step, out + i, &tail_sum, &tail_sum2);
+    *sum = sum_i32(sums) + tail_sum;
+    *sum2 = (uint32_t)sum_i32(squares) + tail_sum2;
+}
+
 const struct kernels kernels_avx2 = {
     .name = "avx2",
     .dot_rows = dot_rows,
@@ -323,6 +378,8 @@ const struct kernels kernels_avx2 = {
     .group_sums = group_sums,
     .group_estimates = group_estimates,
     .dot_tile = dot_tile,
+    .range = range,
+    .encode = encode,
     .dot_f32 = dot_f32,
     .l2_f32 = l2_f32,
     .l1_f32 = l1_f32,

@@ -394,6 +394,46 @@ static float l1_f32(const float *a, const float *b, size_t dim)
     return _mm512_reduce_add_ps(sum);
 }
 
+static void range(const float *v, size_t dim, float *low, float *high)
+{
+    __m512 least = _mm512_set1_ps(v[0]), most = least;
+
+    for (size_t i = 0; i < dim; i += 16) {
+        __mmask16 m = dim - i >= 16 ? (__mmask16)0xffff : tail_mask(dim - i);
+        __m512 x = _mm512_mask_loadu_ps(least, m, v + i);
+
+        least = _mm512_min_ps(least, x);
+        most = _mm512_mask_max_ps(most, m, most, x);
+    }
+    *low = _mm512_reduce_min_ps(least);
+    *high = _mm512_reduce_max_ps(most);
+}
+
+/* Between product and sum lies a bound, so that no compiler makes one rounding of the two. */
+static void encode(const float *v, size_t dim, float mid, float per_step, uint8_t *out,
+                   int32_t *sum, uint32_t *sum2)
+{
+    const __m512 middle = _mm512_set1_ps(mid), per = _mm512_set1_ps(per_step);
+    const __m512 low = _mm512_set1_ps(-128.0f), high = _mm512_set1_ps(127.0f);
+    const __m512 half = _mm512_set1_ps(128.5f);
+    __m512i sums = _mm512_setzero_si512(), squares = sums;
+
+    for (size_t i = 0; i < dim; i += 16) {
+        __mmask16 m = dim - i >= 16 ? (__mmask16)0xffff : tail_mask(dim - i);
+        __m512 x = _mm512_mul_ps(_mm512_sub_ps(_mm512_maskz_loadu_ps(m, v + i), middle), per);
+        __m512i code, centred;
+
+        x = _mm512_min_ps(_mm512_max_ps(x, low), high); /* of NaN the second, a bound */
+        code = _mm512_cvttps_epi32(_mm512_add_ps(x, half));
+        _mm512_mask_cvtepi32_storeu_epi8(out + i, m, code);
+        centred = _mm512_maskz_sub_epi32(m, code, _mm512_set1_epi32(128));
+        sums = _mm512_add_epi32(sums, centred);
+        squares = _mm512_add_epi32(squares, _mm512_mullo_epi32(centred, centred));
+    }
+    *sum = _mm512_reduce_add_epi32(sums);
+    *sum2 = (uint32_t)_mm512_reduce_add_epi32(squares);
+}
+
 const struct kernels kernels_avx512 = {
     .name = "avx512vnni",
     .dot_rows = dot_rows,
@@ -404,6 +444,8 @@ const struct kernels kernels_avx512 = {
     .group_sums = group_sums,
     .group_estimates = group_estimates,
     .dot_tile = dot_tile,
+    .range = range,
+    .encode = encode,
     .dot_f32 = dot_f32,
     .l2_f32 = l2_f32,
     .l1_f32 = l1_f32,

@@ -131,6 +131,35 @@ static float l1_f32(const float *a, const float *b, size_t dim)
     return sum;
 }
 
+static void range(const float *v, size_t dim, float *low, float *high)
+{
+    *low = v[0];
+    *high = v[0];
+    for (size_t i = 1; i < dim; i++) {
+        *low = v[i] < *low ? v[i] : *low;
+        *high = v[i] > *high ? v[i] : *high;
+    }
+}
+
+/* Written so that NaN ends at a bound, too. */
+static void encode(const float *v, size_t dim, float mid, float per_step, uint8_t *out,
+                   int32_t *sum, uint32_t *sum2)
+{
+    *sum = 0;
+    *sum2 = 0;
+    for (size_t i = 0; i < dim; i++) {
+        float scaled = (v[i] - mid) * per_step;
+        int code;
+
+        scaled = scaled > -128.0f ? scaled : -128.0f;
+        scaled = scaled < 127.0f ? scaled : 127.0f;
+        code = (int)(scaled + 128.5f) - 128;
+        out[i] = (uint8_t)(code + 128);
+        *sum += code;
+        *sum2 += (uint32_t)(code * code);
+    }
+}
+
 const struct kernels kernels_scalar = {
     .name = "scalar",
     .dot_rows = dot_rows,
@@ -141,6 +170,8 @@ const struct kernels kernels_scalar = {
     .group_sums = group_sums,
     .group_estimates = group_estimates,
     .dot_tile = dot_tile,
+    .range = range,
+    .encode = encode,
     .dot_f32 = dot_f32,
     .l2_f32 = l2_f32,
     .l1_f32 = l1_f32,

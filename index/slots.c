@@ -107,18 +107,15 @@ bool slots_replacing(const struct slots *s, uint32_t old, uint32_t new_slot)
            atomic_load_explicit(&s->settled_old, memory_order_acquire) == old;
 }
 
-uint32_t slots_publish(struct slots *s, uint32_t slot, uint64_t lsn)
+void slots_publish_over(struct slots *s, uint32_t slot, uint64_t lsn, uint32_t old)
 {
     struct row_store *row = row_at(s, slot);
-    struct docid id = row_docid(row);
     uint64_t number;
-    uint32_t old;
 
     assert(state_load(s, slot) == SLOT_FILLED && lsn <= SLOTS_LSN_MAX);
     row->lsn = lsn & SLOTS_LSN_MAX;
     number = stamp_row(s, slot);
     /* From here until both are withdrawn slots_current() asks the map about these two. */
-    old = idmap_find(s, &id);
     atomic_store_explicit(&s->settled_old, old, memory_order_release);
     atomic_store_explicit(&s->settling, slot, memory_order_release);
     if (old != SLOT_NONE)
@@ -136,6 +133,14 @@ uint32_t slots_publish(struct slots *s, uint32_t slot, uint64_t lsn)
     }
     atomic_store_explicit(&s->settling, SLOT_NONE, memory_order_release);
     atomic_store_explicit(&s->settled_old, SLOT_NONE, memory_order_release);
+}
+
+uint32_t slots_publish(struct slots *s, uint32_t slot, uint64_t lsn)
+{
+    struct docid id = row_docid(row_at(s, slot));
+    uint32_t old = idmap_find(s, &id);
+
+    slots_publish_over(s, slot, lsn, old);
     return old;
 }
 

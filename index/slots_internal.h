@@ -207,6 +207,9 @@ static inline uint32_t block_end(uint32_t slot)
     return small_base(index) + small_rows(index);
 }
 
+/* As slots_publish(), for who has looked already which slot its id names, or that it names none. */
+void slots_publish_over(struct slots *s, uint32_t slot, uint64_t lsn, uint32_t old);
+
 /* --- slots_rows.c --- */
 
 /* Memory and budget for every slot below end. The pool's lock is held. ST_NOSPACE, ST_NOMEM. */

@@ -82,7 +82,7 @@ static void settle_one(struct slots *s, uint32_t slot, bool dead)
     if (dead || (other != SLOT_NONE && row_at(s, other)->lsn > row->lsn))
         load_dead(s, slot);
     else
-        (void)slots_publish(s, slot, row->lsn);
+        slots_publish_over(s, slot, row->lsn, other);
 }
 
 void slots_load_settle(struct slots *s, uint32_t first, uint32_t count, const bool *dead)

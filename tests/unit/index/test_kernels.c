@@ -1,6 +1,7 @@
 /* Each set of kernels against the scalar one, and the codes against the vectors they stand for. */
 #include "index/codes.h"
 
+#include <float.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -95,6 +96,68 @@ static void compare_codes(const struct kernels *k, uint32_t dim, bool extremes)
     free(block);
 }
 
+/* What a vector may have in it at worst: numbers too small to be normal, as large as they come,
+ * none but one, and halfway between two codes. */
+static void hard_vector(uint32_t kind, uint32_t dim, float *v)
+{
+    for (uint32_t i = 0; i < dim; i++) {
+        uint64_t r = mix();
+
+        switch (kind) {
+        case 0:
+            v[i] = uniform();
+            break;
+        case 1:
+            v[i] = (r & 1 ? 1.0f : -1.0f) * (float)(r >> 40) * 0x1p-149f;
+            break;
+        case 2:
+            v[i] = (r & 1 ? 1.0f : -1.0f) * (r & 2 ? FLT_MAX : 1.0f);
+            break;
+        case 3:
+            v[i] = 0.1f;
+            break;
+        case 4:
+            v[i] = r & 1 ? 0.0f : -0.0f;
+            break;
+        default:
+            v[i] = i == 0 ? 0.0f : i == 1 ? 255.0f : (float)(r % 255) + 0.5f;
+            break;
+        }
+    }
+}
+
+/* Codes are the same bytes whoever makes them: an image is loaded on another machine, too. */
+static void compare_encoding(const struct kernels *k, uint32_t dim)
+{
+    float *v = malloc(dim * sizeof(float));
+    uint8_t *a = malloc(dim + 1), *b = malloc(dim + 1);
+
+    for (uint32_t kind = 0; kind < 6; kind++) {
+        const float scales[][2] = {{0.0f, 127.5f}, {127.5f, 1.0f}, {0.0f, FLT_MAX}, {-1.0f, 0.0f}};
+        float low, high, twin_low, twin_high;
+
+        hard_vector(kind, dim, v);
+        k->range(v, dim, &low, &high);
+        kernels_scalar.range(v, dim, &twin_low, &twin_high);
+        assert_true(low == twin_low && high == twin_high);
+        for (size_t s = 0; s < COUNT_OF(scales); s++) {
+            uint32_t sum2, twin_sum2;
+            int32_t sum, twin_sum;
+
+            a[dim] = 77; /* nothing is written behind the last */
+            b[dim] = 77;
+            k->encode(v, dim, scales[s][0], scales[s][1], a, &sum, &sum2);
+            kernels_scalar.encode(v, dim, scales[s][0], scales[s][1], b, &twin_sum, &twin_sum2);
+            assert_memory_equal(a, b, dim + 1);
+            assert_int_equal(sum, twin_sum);
+            assert_int_equal(sum2, twin_sum2);
+        }
+    }
+    free(v);
+    free(a);
+    free(b);
+}
+
 /* A row touches as many lines wherever it lies as it does at the beginning of one. */
 static void rows_touch_no_more_lines_than_they_need(void **unused)
 {
@@ -128,6 +191,7 @@ static void every_set_agrees_with_its_scalar_twin(void **unused)
         assert_string_equal(vindex_kernel(), names[n]);
         for (uint32_t i = 0; i < DIMS_ALL + COUNT_OF(large); i++) {
             compare_floats(kernels_get(), dim_at(i));
+            compare_encoding(kernels_get(), dim_at(i));
             compare_codes(kernels_get(), dim_at(i), false);
             compare_codes(kernels_get(), dim_at(i), true);
         }
