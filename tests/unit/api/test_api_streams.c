@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TEXT_BYTES = 4 * 1024 * 1024, WAIT_MS = 20000 };
+enum { TEXT_BYTES = 4 * 1024 * 1024, WAIT_MS = 60000 };
 
 static const char IMPORT[] = "/api/v1/collections/c/import";
 

@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { WAIT_MS = 20000, BIG_BYTES = 24 * 1024 * 1024, NAME_BYTES = 256 };
+enum { WAIT_MS = 60000, BIG_BYTES = 24 * 1024 * 1024, NAME_BYTES = 256 };
 
 #define SHOTS "/collections/c/snapshots"
 
