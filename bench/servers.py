@@ -16,6 +16,7 @@ All servers run in a network namespace of their own that has nothing but loopbac
 """
 import argparse
 import fcntl
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -302,7 +303,7 @@ class Chroma(Server):
         http(self.port, "GET", "/api/v2/heartbeat")
 
     def version(self):
-        return http(self.port, "GET", "/api/v2/version")
+        return importlib.metadata.version("chromadb")  # the server tells its API's
 
     def load(self, base):
         c = http(self.port, "POST", self.path, {"name": "bench", "get_or_create": True, "configuration": {"hnsw": {
