@@ -107,6 +107,8 @@ bool parse_name(struct arena *arena, struct parse *p, const char *member, struct
 bool parse_policy(struct parse *p, struct jval v, enum node_policy *out);
 bool parse_metric(struct parse *p, struct jval v, struct collection_spec *spec);
 bool parse_graph(struct parse *p, struct jval v, struct collection_spec *spec);
+/* 1 + enum vquantization. */
+bool parse_quantization(struct parse *p, struct jval v, uint8_t *out);
 /* vectors_spec.c: `vectors` of a new collection into spec's fields; those that do not say it have
  * the graph of spec. All other members of spec are read before. */
 bool parse_vectors_spec(struct request *req, struct parse *p, struct jval v,

@@ -37,6 +37,7 @@ static void print_rebuild(struct buf *out, const struct rebuild_info *info)
     print_text(out, true, "state", info->state);
     print_u64(out, false, "m", info->m);
     print_u64(out, false, "ef_construction", info->ef_construction);
+    print_text(out, false, "quantization", info->quantization);
     print_u64(out, false, "linked", info->linked);
     print_u64(out, false, "rows", info->rows);
     print_time(out, false, "started_at", info->started_ns);
@@ -82,6 +83,7 @@ static void print_collection(struct request *req, const struct collection_info *
     if (info->reason[0] != '\0')
         print_text(out, false, "reason", info->reason);
     print_hnsw(out, info);
+    print_text(out, false, "quantization", info->quantization);
     print_vectors_spec(out, req->collection);
     print_u64(out, false, "last_lsn", info->last_lsn);
     print_u64(out, false, "durable_lsn", info->durable_lsn);
@@ -95,6 +97,11 @@ static void print_collection(struct request *req, const struct collection_info *
     print_u64(out, false, "linked_rows", info->linked_rows);
     print_u64(out, false, "dead_rows", info->dead_rows);
     print_u64(out, false, "memory_bytes", info->memory_bytes);
+    buf_put_text(out, ",\"index_bytes\":{");
+    print_u64(out, true, "vectors", info->vectors_bytes);
+    print_u64(out, false, "codes", info->codes_bytes);
+    print_u64(out, false, "links", info->links_bytes);
+    buf_put_text(out, "}");
     print_u64(out, false, "wal_bytes", info->wal_bytes);
     print_u64(out, false, "checkpoint_bytes", info->checkpoint_bytes);
     print_u64(out, false, "bucket_bytes", info->bucket_bytes);
@@ -232,6 +239,8 @@ static bool parse_spec_member(struct request *req, struct parse *p, int which, s
         return parse_durability(p, v, &spec->durability);
     case 6:
         return parse_bool(p, "string_ids", v, &spec->string_ids);
+    case 8:
+        return parse_quantization(p, v, &spec->quantization);
     default: /* null counts as absent */
         return which >= 0;
     }
@@ -245,7 +254,7 @@ static bool parse_spec(struct request *req, struct parse *p, struct jval root,
     static const struct member members[] = {
         {"name", false},           {"dimension", false}, {"metric", false},
         {"tiering_policy", false}, {"hnsw", false},      {"durability", false},
-        {"string_ids", false},     {"vectors", false},   {"quantization", true}};
+        {"string_ids", false},     {"vectors", false},   {"quantization", false}};
     struct jval vectors = {0};
     bool has_vectors = false;
 
@@ -377,22 +386,21 @@ static void on_patched(void *arg, status st, const struct collection_info *info,
     reply_send(req, 200);
 }
 
-/* The same for each of the vectors. */
-static bool parse_patch_hnsw(struct request *req, struct parse *p, struct jval v,
-                             struct collection_patch *patch)
+/* `hnsw` and `quantization`: the same for each of the vectors. */
+static bool take_common(struct request *req, struct parse *p, const struct collection_spec *said,
+                        struct collection_patch *patch)
 {
-    struct collection_spec spec = {.threshold = UINT32_MAX};
+    struct collection_spec spec = *said;
     struct hnsw_patch *hnsw = arena_array(&req->arena, NODE_FIELDS_MAX, sizeof *hnsw);
 
     if (hnsw == NULL)
         return parse_fail(p, PROBLEM_NO_MEMORY, "out of memory for a change");
-    if (!parse_graph(p, v, &spec))
-        return false;
     for (size_t i = 0; i < NODE_FIELDS_MAX; i++)
         hnsw[i] = (struct hnsw_patch){.m = spec.m,
                                       .ef_construction = spec.ef_construction,
                                       .ef_search = spec.ef_search,
-                                      .threshold = spec.threshold};
+                                      .threshold = spec.threshold,
+                                      .quantization = spec.quantization};
     patch->hnsw = hnsw;
     return true;
 }
@@ -402,9 +410,10 @@ static bool parse_patch(struct request *req, struct parse *p, struct jval root,
 {
     static const struct member members[] = {
         {"name", false}, {"ef_search", false}, {"tiering_policy", false}, {"durability", false},
-        {"hnsw", false}, {"vectors", false},   {"quantization", true}};
+        {"hnsw", false}, {"vectors", false},   {"quantization", false}};
     struct jval vectors = {0};
-    bool has_vectors = false;
+    struct collection_spec said = {.threshold = UINT32_MAX};
+    bool has_vectors = false, common = false;
     uint64_t n = 0;
 
     for (struct jiter it = jval_iter(root); jiter_next(&it);) {
@@ -429,25 +438,33 @@ static bool parse_patch(struct request *req, struct parse *p, struct jval root,
                 return false;
             break;
         case 4:
-            if (!parse_patch_hnsw(req, p, it.value, patch))
+            if (!parse_graph(p, it.value, &said))
                 return false;
+            common = true;
             break;
         case 5:
             vectors = it.value;
             has_vectors = true;
             break;
+        case 6:
+            if (!parse_quantization(p, it.value, &said.quantization))
+                return false;
+            common = true;
+            break;
         default: /* null */
             break;
         }
     }
+    if (common && !take_common(req, p, &said, patch))
+        return false;
     if (has_vectors && !parse_vectors_patch(req, p, vectors, patch))
         return false;
     if (patch->name != NULL || patch->ef_search != 0 || patch->policy != 0 ||
         patch->durability != 0 || patch->hnsw != NULL)
         return true;
     return parse_fail(p, PROBLEM_INVALID,
-                      "nothing to change: `name`, `ef_search`, `hnsw`, `vectors`, "
-                      "`tiering_policy` or `durability` is needed");
+                      "nothing to change: `name`, `ef_search`, `hnsw`, `quantization`, "
+                      "`vectors`, `tiering_policy` or `durability` is needed");
 }
 
 task_state handle_patch(struct request *req)

@@ -41,6 +41,9 @@ bool qd_check_name(struct qd_parse *p, const char *member, struct slice name);
 /* hnsw_config of body, whose members' types are checked: m, ef_construction and threshold go to
  * field, those that are not given stay. */
 bool qd_parse_hnsw(struct qd_parse *p, struct jval body, struct field_info *field);
+/* quantization_config of body as the quantization that means the same; one that is not given, and
+ * one no index has, stays or is scalar. */
+bool qd_parse_quantization(struct qd_parse *p, struct jval body, struct field_info *field);
 /* Whether its one vector was created without a name: as a list in records, as one object in the
  * collection's info. */
 bool qd_is_unnamed(const struct collection *c, struct jval stored);

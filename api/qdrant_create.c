@@ -53,6 +53,30 @@ bool qd_parse_hnsw(struct qd_parse *p, struct jval body, struct field_info *fiel
     return true;
 }
 
+/* `turboquant`, and what no index has, is kept as sent and searched on 8-bit codes: what comes back
+ * is ranked by full vectors under each of them. */
+bool qd_parse_quantization(struct qd_parse *p, struct jval body, struct field_info *field)
+{
+    static const struct {
+        const char *name;
+        enum vquantization kind;
+    } known[] = {{"binary", VQUANT_BINARY}, {"product", VQUANT_PRODUCT}};
+    struct jval config, v;
+
+    if (!qd_member(body, "quantization_config", &config))
+        return true;
+    field->quantization = 1 + VQUANT_SCALAR;
+    if (jval_type(config) == J_STRING && slice_equal(jval_string(config), slice_text("Disabled")))
+        return true;
+    if (!parse_object(p, body, "quantization_config", &config))
+        return false;
+    for (size_t i = 0; i < COUNT_OF(known); i++)
+        if (qd_member(config, known[i].name, &v) &&
+            vquantization_check(known[i].kind, NULL) == ST_OK)
+            field->quantization = (uint8_t)(1 + known[i].kind);
+    return true;
+}
+
 static bool parse_distance(struct qd_parse *p, struct jval v, int *out)
 {
     static const struct {
@@ -97,7 +121,6 @@ static bool check_unsupported(struct qd_parse *p, struct jval v)
 
 static bool parse_field(struct qd_parse *p, struct jval v, struct field_info *field)
 {
-    struct jval quantization;
     uint64_t size = 0;
     bool on_disk;
 
@@ -111,7 +134,7 @@ static bool parse_field(struct qd_parse *p, struct jval v, struct field_info *fi
     field->dimension = (uint32_t)size;
     return parse_distance(p, v, &field->metric) && check_unsupported(p, v) &&
            qd_parse_hnsw(p, v, field) && qd_bool(p, v, "on_disk", &on_disk) &&
-           parse_object(p, v, "quantization_config", &quantization);
+           qd_parse_quantization(p, v, field);
 }
 
 /* {"size": 4, "distance": ..} is the unnamed vector; a map of names may have one called size. */
@@ -179,7 +202,7 @@ static bool parse_vectors(struct qd_parse *p, struct request *req, struct jval b
     if (out->fields == NULL)
         return qd_no_memory(p);
     out->spec.fields = out->fields;
-    if (!qd_parse_hnsw(p, body, &defaults))
+    if (!qd_parse_hnsw(p, body, &defaults) || !qd_parse_quantization(p, body, &defaults))
         return false;
     if (!qd_member(body, "vectors", &vectors))
         return true; /* payloads only */

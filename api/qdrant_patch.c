@@ -18,14 +18,14 @@ struct merge {
     struct buf now, next;
     bool unnamed; /* its vector was created without a name */
     /* By position: what graphs are to have from now on. What a vector has of its own, the
-     * collection's hnsw_config does not change. */
+     * collection's hnsw_config and quantization_config do not change. */
     struct hnsw_patch *hnsw;
     const struct hnsw_own *own;
     bool graphs; /* something of it changes */
 };
 
 struct hnsw_own {
-    bool m, ef_construct, threshold;
+    bool m, ef_construct, threshold, quantization;
 };
 
 static bool too_long(struct qd_parse *p)
@@ -137,7 +137,10 @@ static void take_hnsw(struct merge *m, size_t position, const struct field_info 
         to->ef_construction = asked->ef_construction;
     if (asked->threshold != UINT32_MAX && !own->threshold)
         to->threshold = asked->threshold;
-    m->graphs = m->graphs || to->m != 0 || to->ef_construction != 0 || to->threshold != UINT32_MAX;
+    if (asked->quantization != 0 && !own->quantization)
+        to->quantization = asked->quantization;
+    m->graphs = m->graphs || to->m != 0 || to->ef_construction != 0 ||
+                to->threshold != UINT32_MAX || to->quantization != 0;
 }
 
 /* The collection's: before that of single vectors, whatever their order in the body. */
@@ -145,7 +148,7 @@ static bool take_common_hnsw(struct merge *m, struct jval body)
 {
     struct field_info asked = {.threshold = UINT32_MAX};
 
-    if (!qd_parse_hnsw(m->p, body, &asked))
+    if (!qd_parse_hnsw(m->p, body, &asked) || !qd_parse_quantization(m->p, body, &asked))
         return false;
     for (size_t i = 0; i < node_field_count(m->req->collection); i++)
         take_hnsw(m, i, &asked, &m->own[i]);
@@ -172,6 +175,7 @@ static bool note_own(struct merge *m, struct jval stored)
         v = vectors;
         if (!m->unnamed && !qd_member(vectors, node_field(m->req->collection, i)->name, &v))
             continue;
+        own[i].quantization = qd_member(v, "quantization_config", &given);
         if (!qd_member(v, "hnsw_config", &hnsw))
             continue;
         own[i].m = qd_member(hnsw, "m", &given);
@@ -189,7 +193,7 @@ static bool merge_vector(struct merge *m, struct slice name, struct jval v)
     char at[API_NAME_BYTES_MAX + 16];
 
     if (!need_object(m->p, "vectors", v) || !qd_parse_hnsw(m->p, v, &asked) ||
-        !qd_field(m->p, m->req, name, &position))
+        !qd_parse_quantization(m->p, v, &asked) || !qd_field(m->p, m->req, name, &position))
         return false;
     take_hnsw(m, position, &asked, &(struct hnsw_own){0});
     if (qd_member(v, "size", &fixed) || qd_member(v, "distance", &fixed) ||

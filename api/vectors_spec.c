@@ -21,11 +21,33 @@ static bool fail_in(struct parse *p, struct slice name)
     return false;
 }
 
+bool parse_quantization(struct parse *p, struct jval v, uint8_t *out)
+{
+    enum vquantization kind = VQUANT_SCALAR;
+    char choice[16] = "";
+    struct err err = {0};
+    struct slice text;
+
+    if (!parse_text(p, "quantization", v, API_NAME_BYTES_MAX, &text))
+        return false;
+    if (text.bytes < sizeof choice)
+        memcpy(choice, text.data, text.bytes);
+    if (!vquantization_parse(choice, &kind))
+        return parse_fail(p, PROBLEM_INVALID,
+                          "`quantization` is `%.*s`, it must be \"scalar\", \"none\", \"binary\" "
+                          "(or \"rabitq\") or \"product\"",
+                          (int)text.bytes, (const char *)text.data);
+    if (vquantization_check(kind, &err) != ST_OK)
+        return parse_fail(p, PROBLEM_NOT_SUPPORTED, "`quantization`: %s", err.text);
+    *out = (uint8_t)(1 + kind);
+    return true;
+}
+
 /* one: what all vectors have where they do not say; what this one has. */
 static bool take_field(struct parse *p, struct jval v, struct collection_spec *one)
 {
     static const struct member members[] = {
-        {"dimension", false}, {"metric", false}, {"hnsw", false}, {"quantization", true}};
+        {"dimension", false}, {"metric", false}, {"hnsw", false}, {"quantization", false}};
     uint64_t n = 0;
 
     if (jval_type(v) != J_OBJECT)
@@ -37,7 +59,8 @@ static bool take_field(struct parse *p, struct jval v, struct collection_spec *o
         if (which < 0 ||
             (which == 0 && !parse_uint(p, "dimension", it.value, 1, VINDEX_DIM_MAX, &n)) ||
             (which == 1 && !parse_metric(p, it.value, one)) ||
-            (which == 2 && !parse_graph(p, it.value, one)))
+            (which == 2 && !parse_graph(p, it.value, one)) ||
+            (which == 3 && !parse_quantization(p, it.value, &one->quantization)))
             return false;
     }
     one->dimension = (uint32_t)n;
@@ -101,7 +124,8 @@ bool parse_vectors_spec(struct request *req, struct parse *p, struct jval v,
                                               .m = one.m,
                                               .ef_construction = one.ef_construction,
                                               .ef_search = one.ef_search,
-                                              .threshold = one.threshold};
+                                              .threshold = one.threshold,
+                                              .quantization = one.quantization};
     }
     spec->fields = fields;
     spec->field_count = count;
@@ -112,11 +136,12 @@ bool parse_vectors_spec(struct request *req, struct parse *p, struct jval v,
 
 static bool take_change(struct parse *p, struct jval v, struct hnsw_patch *out)
 {
-    static const struct member members[] = {{"hnsw", false}, {"quantization", true}};
+    static const struct member members[] = {{"hnsw", false}, {"quantization", false}};
     struct collection_spec one = {.m = out->m,
                                   .ef_construction = out->ef_construction,
                                   .ef_search = out->ef_search,
-                                  .threshold = out->threshold};
+                                  .threshold = out->threshold,
+                                  .quantization = out->quantization};
 
     if (jval_type(v) != J_OBJECT)
         return parse_fail(p, PROBLEM_INVALID, "it is of type %s, an object is needed",
@@ -124,13 +149,15 @@ static bool take_change(struct parse *p, struct jval v, struct hnsw_patch *out)
     for (struct jiter it = jval_iter(v); jiter_next(&it);) {
         int which = parse_member(p, members, COUNT_OF(members), &it);
 
-        if (which < 0 || (which == 0 && !parse_graph(p, it.value, &one)))
+        if (which < 0 || (which == 0 && !parse_graph(p, it.value, &one)) ||
+            (which == 1 && !parse_quantization(p, it.value, &one.quantization)))
             return false;
     }
     *out = (struct hnsw_patch){.m = one.m,
                                .ef_construction = one.ef_construction,
                                .ef_search = one.ef_search,
-                               .threshold = one.threshold};
+                               .threshold = one.threshold,
+                               .quantization = one.quantization};
     return true;
 }
 
@@ -189,7 +216,11 @@ void print_vectors_spec(struct buf *out, const struct collection *c)
         print_u64(out, false, "ef_construction", f.ef_construction);
         print_u64(out, false, "ef_search", f.ef_search);
         print_u64(out, false, "threshold", f.threshold);
-        buf_put_text(out, "}}");
+        buf_put_text(out, "}");
+        print_text(
+            out, false, "quantization",
+            vquantization_name((enum vquantization)(f.quantization == 0 ? 0 : f.quantization - 1)));
+        buf_put_text(out, "}");
     }
     buf_put_text(out, "}");
 }

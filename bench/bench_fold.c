@@ -281,7 +281,7 @@ static void open_bench(struct bench *b, char **argv)
                                       .ef_construction = 200,
                                       .ef_search = 100,
                                       .threshold = 1000,
-                                      .code_bits = 8};
+                                      .quantization = QUANTIZATION_SCALAR};
     b->schema = (struct catalog_collection){.name = name,
                                             .policy = POLICY_MEMORY_S3,
                                             .durability = DURABILITY_LOCAL,

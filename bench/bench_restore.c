@@ -241,7 +241,7 @@ static void publish(struct bench *b, unsigned what, const char *name)
                                   .ef_construction = 100,
                                   .ef_search = 64,
                                   .threshold = 100,
-                                  .code_bits = 8};
+                                  .quantization = QUANTIZATION_SCALAR};
     struct catalog_collection schema = {.name = docs,
                                         .policy = POLICY_MEMORY_S3,
                                         .durability = DURABILITY_LOCAL,

@@ -19,6 +19,7 @@ static const char help_text[] =
     "  --vectors JSON      named vectors: '{\"title\":{\"dimension\":384,\"metric\":\"cosine\"}}'\n"
     "  --tiering-policy P  Memory, MemoryS3 or S3Only\n"
     "  --durability D      local or remote\n"
+    "  --quantization Q    scalar, none or binary: what graphs are walked on\n"
     "  --string-ids        any text may be an id\n"
     "\n"
     "example: tiervec collections create products --dimension 384 --metric cosine\n"
@@ -26,7 +27,7 @@ static const char help_text[] =
 
 struct collections_command {
     struct remote remote;
-    const char *dimension, *metric, *vectors, *policy, *durability;
+    const char *dimension, *metric, *vectors, *policy, *durability, *quantization;
     bool string_ids, yes, dry_run;
 };
 
@@ -92,6 +93,7 @@ static int create(struct collections_command *c, const char *name)
     put_member(&body, "metric", c->metric);
     put_member(&body, "tiering_policy", c->policy);
     put_member(&body, "durability", c->durability);
+    put_member(&body, "quantization", c->quantization);
     buf_put_text(&body, "}");
     code =
         remote_ask(&c->remote, "create a collection", "POST", "/api/v1/collections", &body, &root);
@@ -186,6 +188,7 @@ int cli_collections(int argc, char **argv)
                                      {"--string-ids", &c.string_ids, NULL},
                                      {"--tiering-policy", NULL, &c.policy},
                                      {"--durability", NULL, &c.durability},
+                                     {"--quantization", NULL, &c.quantization},
                                      {"--yes", &c.yes, NULL},
                                      {"--dry-run", &c.dry_run, NULL}};
     static struct cli_words words;

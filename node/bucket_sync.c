@@ -49,7 +49,8 @@ static bool hnsw_differs(const struct catalog_collection *a, const struct catalo
         const struct catalog_field *x = &a->fields[i], *y = &b->fields[i];
 
         if (x->ef_search != y->ef_search || x->m != y->m ||
-            x->ef_construction != y->ef_construction || x->threshold != y->threshold)
+            x->ef_construction != y->ef_construction || x->threshold != y->threshold ||
+            x->quantization != y->quantization)
             return true;
     }
     return false;
@@ -61,6 +62,7 @@ static void take_hnsw(const struct catalog_field *from, struct catalog_field *to
     to->ef_construction = from->ef_construction;
     to->ef_search = from->ef_search;
     to->threshold = from->threshold;
+    to->quantization = from->quantization;
 }
 
 static bool differs(const struct catalog_collection *a, const struct catalog_collection *b)

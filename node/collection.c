@@ -224,6 +224,7 @@ void collection_take_hnsw(struct collection *c, const struct catalog_collection 
         atomic_store(&f->ef_construction, entry->fields[i].ef_construction);
         atomic_store(&f->ef_search, entry->fields[i].ef_search);
         atomic_store(&f->threshold, entry->fields[i].threshold);
+        atomic_store(&f->quantization, (uint8_t)schema_quantization(entry->fields[i].quantization));
     }
     show_hnsw_locked(c, atomic_load(&c->seq.state));
     lock_drop(&c->seq.lock);
@@ -465,12 +466,27 @@ static void info_of_field(const struct collection *c, struct collection_info *ou
     const struct field_info *f = node_field(c, 0);
 
     out->metric = f == NULL ? "none" : vmetric_name((enum vmetric)f->metric);
+    out->quantization = "none";
     if (f == NULL)
         return;
     out->dimension = f->dimension;
     out->m = atomic_load(&c->fields[0].m);
     out->ef_construction = atomic_load(&c->fields[0].ef_construction);
     out->threshold = atomic_load(&c->fields[0].threshold);
+    out->quantization =
+        vquantization_name((enum vquantization)atomic_load(&c->fields[0].quantization));
+}
+
+static void add_sizes(const struct collection *c, struct collection_info *out)
+{
+    for (size_t i = 0; i < c->field_count; i++) {
+        struct vindex_sizes sizes;
+
+        vindex_sizes(c->fields[i].vindex, &sizes);
+        out->vectors_bytes += sizes.vectors;
+        out->codes_bytes += sizes.codes;
+        out->links_bytes += sizes.links;
+    }
 }
 
 void node_collection_info(struct collection *c, struct collection_info *out)
@@ -527,6 +543,7 @@ void node_collection_info(struct collection *c, struct collection_info *out)
     out->rows_to_link = fields_to_link(c);
     rebuild_info_of(c, &out->rebuild);
     out->memory_bytes = mem_budget_bytes(&c->budget);
+    add_sizes(c, out);
 }
 
 struct named {

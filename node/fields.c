@@ -16,6 +16,7 @@ status fields_create(struct collection *c, struct err *err)
             .ef_construction = atomic_load(&f->ef_construction),
             .ef_search = atomic_load(&f->ef_search),
             .threshold = atomic_load(&f->threshold),
+            .quantization = (enum vquantization)atomic_load(&f->quantization),
             .seed = hash_bytes(c->id, sizeof c->id, f->id),
             .slots = c->slots,
             .epoch = c->node->epoch,

@@ -160,6 +160,7 @@ struct collection_spec {
     enum node_durability durability;        /* 0: the node's */
     uint16_t m, ef_construction, ef_search; /* 0: the node's */
     uint32_t threshold;                     /* UINT32_MAX: the node's */
+    uint8_t quantization;                   /* 1 + enum vquantization; 0: scalar */
 };
 struct collection_info {
     char id[37];
@@ -170,19 +171,23 @@ struct collection_info {
     const char *durability;
     uint16_t m, ef_construction, ef_search;
     uint32_t threshold;
+    const char *quantization; /* of the first field */
     uint64_t created_at_ns;
     uint64_t document_count;
     uint64_t last_lsn, durable_lsn, snapshot_lsn;
     uint64_t pending_rows, linked_rows, dead_rows;
     uint64_t rows_to_link; /* those that a graph waits for, one made anew too */
-    struct rebuild_info {  /* of graphs with another m or ef_construction, in all fields */
+    struct rebuild_info {  /* of graphs with another m, ef_construction or quantization, in all
+                              fields */
         const char *state; /* NULL: none; "queued", "linking", "waiting" (for memory) */
         uint16_t m, ef_construction; /* wanted, of the first such field */
-        uint64_t linked, rows;       /* vectors in the new graphs, and those they are to have */
-        uint64_t started_ns;         /* wall; 0: not begun */
+        const char *quantization;
+        uint64_t linked, rows; /* vectors in the new graphs, and those they are to have */
+        uint64_t started_ns;   /* wall; 0: not begun */
     } rebuild;
     uint64_t memory_bytes, wal_bytes, checkpoint_bytes;
-    uint64_t last_checkpoint_ns;    /* wall; 0: never */
+    uint64_t vectors_bytes, codes_bytes, links_bytes; /* of memory_bytes: the indexes' */
+    uint64_t last_checkpoint_ns;                      /* wall; 0: never */
     const char *state;              /* "loading", "serving", "read_only", "failed" */
     char reason[NODE_REASON_BYTES]; /* of read_only and failed */
     bool log_stopped;               /* read_only because the disk failed under its log */
@@ -217,15 +222,16 @@ void node_collection_replace(struct node *node, struct collection *fresh, const 
 struct hnsw_patch {                         /* of one vector field */
     uint16_t m, ef_construction, ef_search; /* 0: as it is */
     uint32_t threshold;                     /* UINT32_MAX: as it is */
+    uint8_t quantization;                   /* 1 + enum vquantization; 0: as it is */
 };
 struct collection_patch {
     const char *name;                /* NULL: as it is */
     uint16_t ef_search;              /* 0: as it is */
     enum node_policy policy;         /* 0: as it is */
     enum node_durability durability; /* 0: as it is */
-    /* NULL: as they are; else by position, one for each field. Another m or ef_construction is
-     * durable when the answer comes, and its graph is made in the background (rebuild.c): memory
-     * for both graphs is set aside first, ST_NOSPACE if there is none. */
+    /* NULL: as they are; else by position, one for each field. Another m, ef_construction or
+     * quantization is durable when the answer comes, and its graph is made in the background
+     * (rebuild.c): memory for both graphs is set aside first, ST_NOSPACE if there is none. */
     const struct hnsw_patch *hnsw;
     const char *setting_key; /* NULL, or a setting that is put in the same change */
     struct slice setting_value;

@@ -150,9 +150,11 @@ struct collection_field {   /* a vector field */
     uint16_t id;            /* in catalog, records and objects */
     struct vindex *vindex;
     /* As the catalog has them, whatever info says. The index has ef_search and threshold as soon as
-     * it is served; a graph with another m or ef_construction is made in the background. */
+     * it is served; one with another m, ef_construction or quantization is made in the background.
+     */
     _Atomic uint16_t m, ef_construction, ef_search;
     _Atomic uint32_t threshold;
+    _Atomic uint8_t quantization;     /* enum vquantization */
     _Atomic uint64_t rebuild_wall_ns; /* when the one under way began; 0: none */
     _Atomic bool rebuild_waits;       /* for memory */
     uint64_t rebuild_mono_ns;         /* the upkeep thread's */
@@ -447,7 +449,7 @@ status collection_pin_now(struct collection **c, struct err *err);
 void collection_set_state(struct collection *c, enum collection_state state, const char *reason);
 /* Whether it serves and its log takes no writes any more, and why. */
 bool collection_log_stopped_locked(struct collection *c, char *why, size_t why_bytes);
-/* m, ef_construction, ef_search and threshold of all fields. */
+/* m, ef_construction, ef_search, threshold and quantization of all fields. */
 void collection_take_hnsw(struct collection *c, const struct catalog_collection *entry);
 /* ST_UNAVAILABLE where rows and log are a loader's, or could not be loaded. They stay, once there,
  * as long as the collection is pinned. */
@@ -476,6 +478,11 @@ status collection_paths(const struct collection *c, char wal[FS_PATH_BYTES],
                         char snapshot[FS_PATH_BYTES], struct err *err);
 
 /* schema.c */
+/* A door's number of a quantization (node.h) is 0 or one that an index has. */
+NODISCARD
+status schema_check_quantization(uint8_t asked, struct err *err);
+uint8_t schema_byte_of(uint8_t asked); /* the catalog's */
+enum vquantization schema_quantization(uint8_t byte);
 /* What spec says with the node's defaults, checked; no id and no time yet. */
 NODISCARD
 status schema_entry(struct node *node, const struct collection_spec *spec,

@@ -68,6 +68,8 @@ static void set_hnsw(struct catalog_collection *entry, const struct hnsw_patch *
             patch[i].ef_construction != 0 ? patch[i].ef_construction : f->ef_construction;
         f->ef_search = patch[i].ef_search != 0 ? patch[i].ef_search : f->ef_search;
         f->threshold = patch[i].threshold != UINT32_MAX ? patch[i].threshold : f->threshold;
+        f->quantization =
+            patch[i].quantization != 0 ? schema_byte_of(patch[i].quantization) : f->quantization;
     }
 }
 
@@ -333,7 +335,7 @@ static status check_hnsw(const struct hnsw_patch *h, struct err *err)
         st = node_check_range("hnsw.ef_construction", h->ef_construction, 1, VINDEX_EF_MAX, err);
     if (st == ST_OK && h->ef_search != 0)
         st = node_check_range("hnsw.ef_search", h->ef_search, 1, VINDEX_EF_MAX, err);
-    return st;
+    return st == ST_OK ? schema_check_quantization(h->quantization, err) : st;
 }
 
 static status check_patch(const struct collection *c, const struct collection_patch *patch,

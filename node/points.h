@@ -23,6 +23,7 @@ struct field_info {
     int metric; /* enum vmetric */
     uint16_t m, ef_construction, ef_search;
     uint32_t threshold;
+    uint8_t quantization; /* 1 + enum vquantization; 0: scalar, or not said */
 };
 /* Constant as long as the collection is pinned. */
 size_t node_field_count(const struct collection *c);

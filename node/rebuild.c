@@ -1,4 +1,5 @@
-/* Graphs follow what the catalog asks for: another m or ef_construction of a field that serves.
+/* Graphs follow what the catalog asks for: another m, ef_construction or quantization of a field
+ * that serves.
  *
  * What is wanted lies in the catalog and beside each field; what there is the index knows, also
  * after a load, as an image says with what its graph was made. So it does not matter how the two
@@ -13,12 +14,18 @@
 static struct vgraph wanted(const struct collection_field *f)
 {
     return (struct vgraph){.m = atomic_load(&f->m),
-                           .ef_construction = atomic_load(&f->ef_construction)};
+                           .ef_construction = atomic_load(&f->ef_construction),
+                           .quantization = (enum vquantization)atomic_load(&f->quantization)};
+}
+
+static bool same_links(struct vgraph a, struct vgraph b)
+{
+    return a.m == b.m && a.ef_construction == b.ef_construction;
 }
 
 static bool same(struct vgraph a, struct vgraph b)
 {
-    return a.m == b.m && a.ef_construction == b.ef_construction;
+    return same_links(a, b) && a.quantization == b.quantization;
 }
 
 static bool has_rows(const struct collection *c)
@@ -63,7 +70,9 @@ status rebuild_reserve(struct collection *c, const struct catalog_collection *en
         const struct catalog_field *to = &entry->fields[i];
 
         st = reserve_field(&c->fields[i],
-                           (struct vgraph){.m = to->m, .ef_construction = to->ef_construction},
+                           (struct vgraph){.m = to->m,
+                                           .ef_construction = to->ef_construction,
+                                           .quantization = schema_quantization(to->quantization)},
                            &out->held[i], &out->added[i], err);
     }
     if (st != ST_OK)
@@ -80,24 +89,29 @@ static void begun(struct collection *c, struct collection_field *f, struct vgrap
     atomic_store(&f->rebuild_wall_ns, clock_wall_ns(c->node->options.clock));
     f->rebuild_mono_ns = clock_mono_ns(c->node->options.clock);
     log_info("a graph is made anew beside the one that serves",
-             "collection_id=%s vector=%s m=%u ef_construction=%u m_before=%u "
-             "ef_construction_before=%u rows=%u bytes=%" PRIu64,
-             c->id_text, f->info.name, want.m, want.ef_construction, before.m,
-             before.ef_construction, vindex_rows(f->vindex), vindex_bytes(f->vindex));
+             "collection_id=%s vector=%s m=%u ef_construction=%u quantization=%s m_before=%u "
+             "ef_construction_before=%u quantization_before=%s rows=%u bytes=%" PRIu64,
+             c->id_text, f->info.name, want.m, want.ef_construction,
+             vquantization_name(want.quantization), before.m, before.ef_construction,
+             vquantization_name(before.quantization), vindex_rows(f->vindex),
+             vindex_bytes(f->vindex));
 }
 
-static void done(struct collection *c, struct collection_field *f, struct vgraph want)
+static void done(struct collection *c, struct collection_field *f, struct vgraph want,
+                 bool other_links)
 {
     double seconds = (double)(clock_mono_ns(c->node->options.clock) - f->rebuild_mono_ns) * 1e-9;
 
-    atomic_store(&f->rebuild_wall_ns, 0);
-    atomic_store(&c->graph_news, true);
+    if (other_links)
+        atomic_store(&c->graph_news, true);
     atomic_fetch_add(&c->graphs_made, 1);
+    atomic_store(&f->rebuild_wall_ns, 0); /* behind the news */
     stats_observe(c->node->rebuild_seconds, seconds);
     log_info("a graph that was made anew serves",
-             "collection_id=%s vector=%s m=%u ef_construction=%u rows=%u linked=%u pending=%u "
-             "seconds=%.1f bytes=%" PRIu64,
-             c->id_text, f->info.name, want.m, want.ef_construction, vindex_rows(f->vindex),
+             "collection_id=%s vector=%s m=%u ef_construction=%u quantization=%s rows=%u linked=%u "
+             "pending=%u seconds=%.1f bytes=%" PRIu64,
+             c->id_text, f->info.name, want.m, want.ef_construction,
+             vquantization_name(want.quantization), vindex_rows(f->vindex),
              vindex_linked(f->vindex), vindex_pending(f->vindex), seconds, vindex_bytes(f->vindex));
 }
 
@@ -110,7 +124,7 @@ static void could_not(struct collection *c, struct collection_field *f, status s
              "collection_id=%s vector=%s err=%s", c->id_text, f->info.name, err->text);
 }
 
-/* True: another graph serves. */
+/* True: other links serve, which images have to follow. */
 static bool step(struct collection *c, struct collection_field *f)
 {
     uint64_t settled = vindex_rebuild_settled(f->vindex); /* a wish is shown before it is */
@@ -133,9 +147,9 @@ static bool step(struct collection *c, struct collection_field *f)
     if (!under_way)
         begun(c, f, before, want);
     if (now == VREBUILD_DONE)
-        done(c, f, want);
+        done(c, f, want, !same_links(before, want));
     linkers_want(c);
-    return now == VREBUILD_DONE;
+    return now == VREBUILD_DONE && !same_links(before, want);
 }
 
 /* The image in the bucket is of the old graph: it is due as if there were none. */
@@ -158,17 +172,28 @@ bool rebuild_tick(struct collection *c)
 
 /* --- what is told --- */
 
+/* Codes that are learned from rows come once there are enough of them; nothing is under way. */
+static bool waits_for_rows(const struct collection_field *f, struct vgraph want, struct vgraph now)
+{
+    struct vrebuild_progress shown;
+
+    return same_links(want, now) && want.quantization == VQUANT_BINARY &&
+           vindex_rows(f->vindex) < VQUANT_BINARY_ROWS_MIN &&
+           !vindex_rebuild_shown(f->vindex, &shown);
+}
+
 static void add_field(const struct collection_field *f, struct rebuild_info *out)
 {
-    struct vgraph want = wanted(f);
+    struct vgraph want = wanted(f), now = vindex_graph(f->vindex);
     struct vrebuild_progress shown;
     const char *state = "queued";
 
-    if (same(want, vindex_graph(f->vindex)))
+    if (same(want, now) || waits_for_rows(f, want, now))
         return;
     if (out->state == NULL) {
         out->m = want.m;
         out->ef_construction = want.ef_construction;
+        out->quantization = vquantization_name(want.quantization);
         out->started_ns = atomic_load(&f->rebuild_wall_ns);
     }
     if (vindex_rebuild_shown(f->vindex, &shown) && same(shown.made, want)) {

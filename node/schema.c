@@ -5,6 +5,32 @@
 
 #include <stdatomic.h>
 
+/* --- quantizations: the catalog's number, the index's, and a door's (0: not said) --- */
+
+static const uint8_t BYTES[] = {[VQUANT_SCALAR] = QUANTIZATION_SCALAR,
+                                [VQUANT_NONE] = QUANTIZATION_NONE,
+                                [VQUANT_BINARY] = QUANTIZATION_BINARY,
+                                [VQUANT_PRODUCT] = QUANTIZATION_PRODUCT};
+
+uint8_t schema_byte_of(uint8_t asked)
+{
+    return asked == 0 || asked > COUNT_OF(BYTES) ? QUANTIZATION_SCALAR : BYTES[asked - 1];
+}
+
+/* What this program does not have, a newer one's, serves as scalar and stays in the catalog. */
+enum vquantization schema_quantization(uint8_t byte)
+{
+    for (size_t i = 0; i < COUNT_OF(BYTES); i++)
+        if (BYTES[i] == byte && vquantization_check((enum vquantization)i, NULL) == ST_OK)
+            return (enum vquantization)i;
+    return VQUANT_SCALAR;
+}
+
+status schema_check_quantization(uint8_t asked, struct err *err)
+{
+    return asked == 0 ? ST_OK : vquantization_check((enum vquantization)(asked - 1), err);
+}
+
 /* --- from what a door asks for to the catalog's entry --- */
 
 static status check_field(const struct catalog_field *f, struct err *err)
@@ -32,7 +58,7 @@ static status make_field(const struct node_options *o, const struct field_info *
         .ef_construction = from->ef_construction == 0 ? o->ef_construction : from->ef_construction,
         .ef_search = from->ef_search == 0 ? o->ef_search : from->ef_search,
         .threshold = from->threshold == UINT32_MAX ? o->threshold : from->threshold,
-        .code_bits = 8,
+        .quantization = schema_byte_of(from->quantization),
     };
     return out->name == NULL ? err_set(err, ST_NOMEM, "out of memory") : check_field(out, err);
 }
@@ -46,7 +72,8 @@ static status make_fields(const struct node_options *o, const struct collection_
                                        .m = spec->m,
                                        .ef_construction = spec->ef_construction,
                                        .ef_search = spec->ef_search,
-                                       .threshold = spec->threshold};
+                                       .threshold = spec->threshold,
+                                       .quantization = spec->quantization};
     const struct field_info *from = spec->fields == NULL ? &unnamed : spec->fields;
     size_t count = spec->fields == NULL ? 1 : spec->field_count;
     status st = ST_OK;
@@ -57,6 +84,8 @@ static status make_fields(const struct node_options *o, const struct collection_
     entry->fields = mem_zero_array(count, sizeof *entry->fields);
     if (entry->fields == NULL)
         return err_set(err, ST_NOMEM, "out of memory");
+    for (size_t i = 0; st == ST_OK && i < count; i++)
+        st = schema_check_quantization(from[i].quantization, err);
     for (size_t i = 0; st == ST_OK && i < count; i++)
         st = make_field(o, &from[i], i, &entry->fields[entry->field_count++], err);
     return st;
@@ -117,6 +146,7 @@ status schema_init(struct collection *c, const struct catalog_collection *entry,
         atomic_init(&f->ef_construction, from->ef_construction);
         atomic_init(&f->ef_search, from->ef_search);
         atomic_init(&f->threshold, from->threshold);
+        atomic_init(&f->quantization, (uint8_t)schema_quantization(from->quantization));
         c->vector_bytes += from->dim * sizeof(float);
         if (f->info.name == NULL)
             return err_set(err, ST_NOMEM, "out of memory");
@@ -149,6 +179,7 @@ void node_field_now(const struct collection *c, size_t position, struct field_in
     out->ef_construction = atomic_load(&c->fields[position].ef_construction);
     out->ef_search = atomic_load(&c->fields[position].ef_search);
     out->threshold = atomic_load(&c->fields[position].threshold);
+    out->quantization = (uint8_t)(1 + atomic_load(&c->fields[position].quantization));
 }
 
 int node_field_position(const struct collection *c, struct slice name)

@@ -26,7 +26,15 @@ enum {
     CATALOG_SETTING_BYTES_MAX = 65536,
 };
 enum catalog_policy { POLICY_MEMORY = 1, POLICY_MEMORY_S3 = 2, POLICY_S3_ONLY = 3 }; /* on disk */
-enum catalog_durability { DURABILITY_LOCAL = 1, DURABILITY_REMOTE = 2 };             /* on disk */
+/* What a field's graph is walked on; on disk. What all had before there was a choice is 8; the rest
+ * of 1 to 8 is nobody's yet, and is served as that. */
+enum catalog_quantization {
+    QUANTIZATION_NONE = 1,
+    QUANTIZATION_BINARY = 2,
+    QUANTIZATION_PRODUCT = 3,
+    QUANTIZATION_SCALAR = 8,
+};
+enum catalog_durability { DURABILITY_LOCAL = 1, DURABILITY_REMOTE = 2 }; /* on disk */
 
 struct catalog_field { /* one vector field */
     uint16_t id;       /* 0 is the unnamed one; never reused */
@@ -35,7 +43,7 @@ struct catalog_field { /* one vector field */
     uint8_t metric; /* enum vmetric */
     uint16_t m, ef_construction, ef_search;
     uint32_t threshold;
-    uint8_t code_bits; /* of the code plane: 8 */
+    uint8_t quantization; /* enum catalog_quantization */
 };
 struct catalog_setting { /* a text the doors keep with a collection; bytes here */
     char *key;

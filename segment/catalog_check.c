@@ -7,8 +7,6 @@
 
 #include <stdlib.h>
 
-enum { CODE_BITS_MAX = 8 };
-
 struct entry { /* something with an id, or with a name that is unique within a scope */
     const uint8_t *id;
     const uint8_t *scope;
@@ -94,8 +92,8 @@ static const char *field_problem(const struct catalog_field *f)
         return "ef_construction";
     if (f->ef_search == 0)
         return "ef_search";
-    if (f->code_bits == 0 || f->code_bits > CODE_BITS_MAX)
-        return "code_bits";
+    if (f->quantization == 0 || f->quantization > QUANTIZATION_SCALAR)
+        return "quantization";
     return NULL;
 }
 

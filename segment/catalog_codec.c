@@ -33,7 +33,7 @@ void catalog_put_collection(struct buf *b, const struct catalog_collection *c)
         frame_put_text(b, f->name);
         buf_put_u32(b, f->dim);
         buf_put_u8(b, f->metric);
-        buf_put_u8(b, f->code_bits);
+        buf_put_u8(b, f->quantization);
         buf_put_u16(b, f->m);
         buf_put_u16(b, f->ef_construction);
         buf_put_u16(b, f->ef_search);
@@ -118,7 +118,7 @@ static status rd_field(struct rd *r, struct catalog_field *f, struct err *err)
     st = rd_text(r, &f->name, err);
     f->dim = rd_u32(r);
     f->metric = rd_u8(r);
-    f->code_bits = rd_u8(r);
+    f->quantization = rd_u8(r);
     f->m = rd_u16(r);
     f->ef_construction = rd_u16(r);
     f->ef_search = rd_u16(r);

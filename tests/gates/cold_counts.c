@@ -354,7 +354,7 @@ static void begin(struct gates *g, int argc, char **argv)
                                       .ef_construction = 200,
                                       .ef_search = 100,
                                       .threshold = 1000,
-                                      .code_bits = 8};
+                                      .quantization = QUANTIZATION_SCALAR};
     rand_seeded_init(&g->rand, (uint64_t)option(argc, argv, "seed", 7));
     must(objstore_memory_open("gates", NULL, &g->counted.inner, &err), &err);
     g->counted.store.ops = &ops;

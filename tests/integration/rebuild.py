@@ -212,6 +212,63 @@ def the_compatible_dialect_says_yellow():
         check(told["hnsw_config"] == {"m": 12}, f"told: {told}")
 
 
+def kinds_of(client):
+    """What a collection can be walked on: those that are not refused."""
+    kinds = []
+    for kind in ("none", "binary", "scalar"):
+        answer = client.request("PATCH", f"/api/v1/collections/{NAME}", {"quantization": kind})
+        if answer.status == 200:
+            kinds.append(kind)
+            wait_rebuilt(client)
+        else:
+            check(answer.status == 400 and answer.json["code"] == "not_supported_yet", f"{answer}")
+    check(kinds[0] == "none" and kinds[-1] == "scalar", f"{kinds}")
+    return kinds
+
+
+def a_quantization_is_changed_under_load_and_survives_kills():
+    rng = random.Random(SEED + 4)
+    with Folder("rebuild") as folder, Node(folder) as node:
+        node.start()
+        client = node.client()
+        client.create(NAME, DIM, "l2", m=8, ef_construction=60, threshold=300)
+        count = DOCUMENTS // 2
+        vectors = load(client, rng, count)
+        wait_linked(client, NAME)
+        ids = [d["doc_id"] for d in client.documents(NAME, with_vector=False)]
+        for kind in kinds_of(client):
+            with Crowd(node, vectors, rng):
+                told = client.ok("PATCH", f"/api/v1/collections/{NAME}", {"quantization": kind})["collection"]
+                check(told["quantization"] == kind, f"the answer: {told}")
+                wait_rebuilt(client)
+            info = client.collection(NAME)
+            sizes = info["index_bytes"]
+            check(info["quantization"] == kind and (sizes["codes"] == 0) == (kind == "none"), f"{info}")
+            check(sizes["vectors"] >= count * DIM * 4 and sizes["links"] > 0 and sum(sizes.values()) <= info["memory_bytes"], f"{info}")
+            check_found(client, vectors, rng.sample(range(1, count + 1), 60))
+            client.ok("PATCH", f"/api/v1/collections/{NAME}", {"quantization": "scalar"})
+            wait_rebuilt(client)
+            client.ok("PATCH", f"/api/v1/collections/{NAME}", {"quantization": kind})
+            node.kill9()
+            node.start()
+            client = node.client()
+            check(client.collection(NAME)["quantization"] == kind, "what was answered is lost")
+            wait_rebuilt(client)
+            check_found(client, vectors, rng.sample(range(1, count + 1), 60))
+        check([d["doc_id"] for d in client.documents(NAME, with_vector=False)] == ids, "ids changed")
+        # With another graph in one PATCH; and one that is made with it.
+        client.ok("PATCH", f"/api/v1/collections/{NAME}", {"quantization": "none", "hnsw": {"m": 12}})
+        info = wait_rebuilt(client)
+        check(info["quantization"] == "none" and info["hnsw"]["m"] == 12, f"{info}")
+        check_found(client, vectors, range(1, count + 1, 20))
+        client.ok("POST", "/api/v1/collections", {"name": "made", "quantization": "none", "vectors": {
+            "a": {"dimension": 4, "metric": "dot"}, "b": {"dimension": 4, "metric": "l2", "quantization": "scalar"}}})
+        node.stop()
+        node.start()
+        made = node.client().collection("made")["vectors"]
+        check((made["a"]["quantization"], made["b"]["quantization"]) == ("none", "scalar"), f"{made}")
+
+
 def what_does_not_fit_is_a_507():
     rng = random.Random(SEED + 3)
     with Folder("rebuild") as folder, Node(folder) as node:
@@ -239,5 +296,6 @@ def what_does_not_fit_is_a_507():
 if __name__ == "__main__":
     DOCUMENTS = support.take_option("--documents", 4000)
     SEED = support.take_seed()
-    support.main(a_graph_is_made_anew_under_load, a_kill_in_the_middle_costs_nothing, the_compatible_dialect_says_yellow,
+    support.main(a_graph_is_made_anew_under_load, a_kill_in_the_middle_costs_nothing,
+                 a_quantization_is_changed_under_load_and_survives_kills, the_compatible_dialect_says_yellow,
                  what_does_not_fit_is_a_507)

@@ -30,6 +30,11 @@ static bool name_is_fine(const char *name)
     return true;
 }
 
+static const char *quantization_name(uint8_t asked)
+{
+    return vquantization_name(asked == 0 ? VQUANT_SCALAR : (enum vquantization)(asked - 1));
+}
+
 static struct collection *make_locked(struct node *n, const struct collection_spec *spec)
 {
     static unsigned made;
@@ -62,11 +67,13 @@ static struct collection *make_locked(struct node *n, const struct collection_sp
     c->info.ef_construction = spec->ef_construction != 0 ? spec->ef_construction : 200;
     c->info.ef_search = spec->ef_search != 0 ? spec->ef_search : 100;
     c->info.threshold = spec->threshold != UINT32_MAX ? spec->threshold : 10000;
+    c->info.quantization = quantization_name(spec->quantization);
     if (spec->fields == NULL) {
         c->fields[0].m = c->info.m;
         c->fields[0].ef_construction = c->info.ef_construction;
         c->fields[0].ef_search = c->info.ef_search;
         c->fields[0].threshold = c->info.threshold;
+        c->fields[0].quantization = spec->quantization;
     }
     c->info.created_at_ns = 1700000000000000000u;
     (void)snprintf(c->info.name, sizeof c->info.name, "%s", spec->name);
@@ -198,11 +205,15 @@ void node_collection_patch(struct node *n, struct collection *c,
 
         f->m = patch->hnsw[i].m != 0 ? patch->hnsw[i].m : f->m;
         f->ef_search = patch->hnsw[i].ef_search != 0 ? patch->hnsw[i].ef_search : f->ef_search;
+        if (patch->hnsw[i].quantization != 0)
+            f->quantization = patch->hnsw[i].quantization;
+        c->info.quantization = quantization_name(c->fields[0].quantization);
     }
     if (patch->hnsw != NULL && patch->hnsw[0].m != 0) {
         c->info.rebuild = (struct rebuild_info){.state = "linking",
                                                 .m = patch->hnsw[0].m,
                                                 .ef_construction = 200,
+                                                .quantization = c->info.quantization,
                                                 .linked = 1,
                                                 .rows = 2};
         c->info.m = patch->hnsw[0].m;

@@ -53,6 +53,16 @@ static void collections_are_made_listed_changed_and_dropped(void **state)
     answer_free(&a);
     check("GET", "/api/v1/collections/docs", NULL, 200,
           "\"hnsw\":{\"m\":16,\"ef_construction\":100,\"ef_search\":64,\"threshold\":0}");
+    check("GET", "/api/v1/collections/docs", NULL, 200, "\"quantization\":\"scalar\"");
+    check("GET", "/api/v1/collections/docs", NULL, 200,
+          "\"index_bytes\":{\"vectors\":0,\"codes\":0,\"links\":0}");
+    check("PATCH", "/api/v1/collections/docs", "{\"quantization\":\"none\"}", 200,
+          "\"quantization\":\"none\"");
+    check("PATCH", "/api/v1/collections/docs", "{\"hnsw\":{\"ef_search\":60}}", 200,
+          "\"quantization\":\"none\"");
+    check("PATCH", "/api/v1/collections/docs",
+          "{\"quantization\":\"none\",\"vectors\":{\"\":{\"quantization\":\"scalar\"}}}", 200,
+          "\"quantization\":\"scalar\"");
     check("GET", "/api/v1/collections/docs", NULL, 200,
           "\"created_at\":\"2023-11-14T22:13:20.000000000Z\"");
     check("POST", "/api/v1/collections", "{\"name\":\"docs\",\"dimension\":3,\"metric\":\"l2\"}",
@@ -61,7 +71,8 @@ static void collections_are_made_listed_changed_and_dropped(void **state)
           "\"ef_search\":77");
     check("GET", "/api/v1/collections/papers", NULL, 200, "\"rebuild\":null,");
     check("PATCH", "/api/v1/collections/papers", "{\"hnsw\":{\"m\":24}}", 200,
-          "\"rebuild\":{\"state\":\"linking\",\"m\":24,\"ef_construction\":200,\"linked\":1,"
+          "\"rebuild\":{\"state\":\"linking\",\"m\":24,\"ef_construction\":200,\"quantization\":"
+          "\"scalar\",\"linked\":1,"
           "\"rows\":2,\"started_at\":null}");
     check("GET", "/api/v1/collections/papers", NULL, 200, "\"name\":\"papers\"");
     check("GET", "/api/v1/collections/docs", NULL, 404, "\"code\":\"collection_not_found\"");

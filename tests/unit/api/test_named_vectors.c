@@ -70,11 +70,12 @@ static void a_collection_shows_its_vectors(void **state)
     (void)state;
     check("GET", TWO, NULL, 200,
           "\"vectors\":{\"a\":{\"dimension\":2,\"metric\":\"l2\",\"hnsw\":{\"m\":5,\"ef_"
-          "construction\":0,\"ef_search\":9,\"threshold\":4294967295}},\"b\":{\"dimension\":3,"
+          "construction\":0,\"ef_search\":9,\"threshold\":4294967295},\"quantization\":\"scalar\"},"
+          "\"b\":{\"dimension\":3,"
           "\"metric\":\"cosine\",\"hnsw\":{\"m\":7,");
     check("GET", MIXED, NULL, 200, "\"vectors\":{\"\":{\"dimension\":1,");
     check("GET", COLLECTIONS "/none", NULL, 200, "\"vectors\":{},");
-    lacks(COLLECTIONS "/plain", "\"vectors\"");
+    lacks(COLLECTIONS "/plain", "\"vectors\":{\"");
 }
 
 /* By id and in pages; `back` may be sent again. */

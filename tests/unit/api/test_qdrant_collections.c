@@ -1,18 +1,19 @@
 /* Collections of the compatible dialect in front of a node in memory: each shape of a create body
  * told back as it was given, what changes and what does not, aliases, payload indexes, colours. */
+#include "index/vindex.h"
 #include "tests/unit/api/world.h"
 
 #include "base/mem.h"
 
 #include <stdio.h>
 
-struct row {
+struct step {
     const char *method, *path, *body;
     int http_status;
     const char *part; /* of the answer */
 };
 
-static void run(const struct world *w, const struct row *rows, size_t count)
+static void run(const struct world *w, const struct step *rows, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         struct answer a = ask(w, rows[i].method, rows[i].path, rows[i].body);
@@ -25,7 +26,7 @@ static void run(const struct world *w, const struct row *rows, size_t count)
     }
 }
 
-static void run_alone(const struct row *rows, size_t count)
+static void run_alone(const struct step *rows, size_t count)
 {
     struct api_options options = world_options();
     struct world w;
@@ -49,7 +50,7 @@ static void run_alone(const struct row *rows, size_t count)
 
 static void a_collection_is_told_back_in_its_shape(void **state)
 {
-    static const struct row rows[] = {
+    static const struct step rows[] = {
         {"PUT", "/collections/one", "{\"vectors\":{\"size\":4,\"distance\":\"Dot\"}}", 200,
          TRUE_RESULT},
         {"GET", "/collections/one", NULL, 200,
@@ -116,7 +117,7 @@ static void a_collection_is_told_back_in_its_shape(void **state)
     "\"full_scan_threshold\":10000,\"max_indexing_threads\":0,\"on_disk\":false},"
 static void a_collection_of_the_other_dialect_is_told(void **state)
 {
-    static const struct row rows[] = {
+    static const struct step rows[] = {
         {"POST", "/api/v1/collections", "{\"name\":\"ours\",\"dimension\":3,\"metric\":\"l1\"}",
          201, "\"name\":\"ours\""},
         {"GET", "/collections/ours", NULL, 200,
@@ -132,9 +133,47 @@ static void a_collection_of_the_other_dialect_is_told(void **state)
     run_alone(rows, COUNT_OF(rows));
 }
 
+/* quantization_config as our own dialect tells it: what means the same, 8-bit codes for the rest.
+ */
+static void quantization_is_taken_over(void **state)
+{
+    const bool binary = vquantization_check(VQUANT_BINARY, NULL) == ST_OK;
+    const struct step rows[] = {
+        {"PUT", "/collections/q",
+         "{\"vectors\":{\"a\":{\"size\":2,\"distance\":\"Dot\",\"quantization_config\":{\"scalar\":"
+         "{"
+         "\"type\":\"int8\"}}},\"b\":{\"size\":2,\"distance\":\"Dot\"}},"
+         "\"quantization_config\":{\"binary\":{\"always_ram\":true}}}",
+         200, TRUE_RESULT},
+        {"GET", "/api/v1/collections/q", NULL, 200,
+         binary
+             ? "\"quantization\":\"scalar\"},\"b\":{\"dimension\":2,\"metric\":\"dot\",\"hnsw\":{"
+               "\"m\":16,\"ef_construction\":100,\"ef_search\":0,\"threshold\":10000},"
+               "\"quantization\":\"binary\"}}"
+             : "\"threshold\":10000},\"quantization\":\"scalar\"}}"},
+        {"PATCH", "/collections/q",
+         "{\"vectors\":{\"a\":{\"quantization_config\":{\"binary\":{}}}},"
+         "\"quantization_config\":\"Disabled\"}",
+         200, TRUE_RESULT},
+        {"GET", "/api/v1/collections/q", NULL, 200,
+         binary ? "\"quantization\":\"binary\"},\"b\":" : "\"quantization\":\"scalar\"},\"b\":"},
+        {"GET", "/api/v1/collections/q", NULL, 200,
+         "\"threshold\":10000},\"quantization\":\"scalar\"}}"},
+        {"PATCH", "/collections/q",
+         "{\"quantization_config\":{\"product\":{\"compression\":\"x4\"}}}", 200, TRUE_RESULT},
+        {"GET", "/collections/q", NULL, 200,
+         "\"quantization_config\":{\"product\":{\"compression\":\"x4\"}}"},
+        {"PATCH", "/collections/q", "{\"quantization_config\":7}", 400, "quantization_config"},
+        {"DELETE", "/collections/q", NULL, 200, TRUE_RESULT},
+    };
+
+    (void)state;
+    run_alone(rows, COUNT_OF(rows));
+}
+
 static void what_may_change_is_merged(void **state)
 {
-    static const struct row rows[] = {
+    static const struct step rows[] = {
         {"PUT", "/collections/c",
          "{\"vectors\":{\"a\":{\"size\":2,\"distance\":\"Dot\"},\"b.c\":{\"size\":2,\"distance\":"
          "\"Dot\"}},\"metadata\":{\"x\":1,\"y\":2},\"hnsw_config\":{\"m\":8,\"ef_construct\":50}}",
@@ -184,7 +223,7 @@ static void what_may_change_is_merged(void **state)
 
 static void an_alias_is_another_name(void **state)
 {
-    static const struct row rows[] = {
+    static const struct step rows[] = {
         {"PUT", "/collections/c", "{\"vectors\":{\"size\":2,\"distance\":\"Dot\"}}", 200,
          TRUE_RESULT},
         {"PUT", "/collections/d", "{}", 200, TRUE_RESULT},
@@ -223,7 +262,7 @@ static void an_alias_is_another_name(void **state)
 
 static void a_snapshot_file_becomes_a_collection(void **state)
 {
-    static const struct row rows[] = {
+    static const struct step rows[] = {
         {"PUT", "/collections/c", "{}", 200, TRUE_RESULT},
         {"PUT", "/collections/c/snapshots/recover", "{\"location\":\"http://x\"}", 400,
          "Wrong input: location: only file:// is read"},
@@ -240,7 +279,7 @@ static void a_snapshot_file_becomes_a_collection(void **state)
 /* Harnesses wait until a collection is green. */
 static void the_colour_says_whether_a_graph_is_built(void **state)
 {
-    static const struct row make[] = {
+    static const struct step make[] = {
         {"PUT", "/collections/c",
          "{\"vectors\":{\"a\":{\"size\":2,\"distance\":\"Dot\"},\"b\":{\"size\":2,"
          "\"distance\":\"Dot\"}}}",
@@ -264,7 +303,7 @@ static void the_colour_says_whether_a_graph_is_built(void **state)
     world_open(&w, &options);
     run(&w, make, 1);
     for (size_t i = 0; i < COUNT_OF(colours); i++) {
-        const struct row row = {"GET", "/collections/c", NULL, 200, colours[i].part};
+        const struct step row = {"GET", "/collections/c", NULL, 200, colours[i].part};
 
         fake_node_set_rows(w.node, "c", colours[i].documents, colours[i].pending,
                            colours[i].to_link, colours[i].linked);
@@ -278,7 +317,7 @@ static void an_index_that_is_not_made_is_said(void **state)
 {
     static const struct {
         status st;
-        struct row row;
+        struct step row;
     } rows[] = {
         {ST_OK, {"PUT", "/collections/c", NULL, 200, TRUE_RESULT}},
         {ST_NOT_FOUND,
@@ -306,7 +345,7 @@ static void a_change_that_met_another_is_merged_anew(void **state)
 {
     static const struct {
         status fail;
-        struct row row;
+        struct step row;
     } rows[] = {
         {ST_OK, {"PUT", "/collections/c", "{\"metadata\":{\"x\":1}}", 200, TRUE_RESULT}},
         {ST_CONFLICT, {"PATCH", "/collections/c", "{\"metadata\":{\"y\":2}}", 200, TRUE_RESULT}},
@@ -331,7 +370,7 @@ static void a_schema_that_is_too_long_is_refused(void **state)
 {
     static const size_t lengths[] = {9000, 70000, 300000};
     struct api_options options = world_options();
-    struct row row = {"PUT", "/collections/c", NULL, 200, TRUE_RESULT};
+    struct step row = {"PUT", "/collections/c", NULL, 200, TRUE_RESULT};
     struct world w;
 
     (void)state;
@@ -347,8 +386,8 @@ static void a_schema_that_is_too_long_is_refused(void **state)
         buf_put_text(&body, "\"}}");
         buf_put_u8(&body, 0);
         assert_false(body.failed);
-        row = (struct row){"PUT", "/collections/c/index", (const char *)body.data, 400,
-                           "Wrong input: field_schema is over 8192 bytes"};
+        row = (struct step){"PUT", "/collections/c/index", (const char *)body.data, 400,
+                            "Wrong input: field_schema is over 8192 bytes"};
         run(&w, &row, 1);
         buf_free(&body);
     }
@@ -358,7 +397,7 @@ static void a_schema_that_is_too_long_is_refused(void **state)
 /* Each allocation fails once: the answer as ever, a 503 or a closed connection; nothing leaks. */
 static void each_failed_allocation_is_survived(void **state)
 {
-    static const struct row rows[] = {
+    static const struct step rows[] = {
         {"PUT", "/collections/c",
          "{\"vectors\":{\"a\":{\"size\":2,\"distance\":\"Dot\"}},\"metadata\":{\"x\":[1,\"y\"]}}",
          200, ""},
@@ -411,6 +450,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_collection_is_told_back_in_its_shape),
         cmocka_unit_test(a_collection_of_the_other_dialect_is_told),
+        cmocka_unit_test(quantization_is_taken_over),
         cmocka_unit_test(what_may_change_is_merged),
         cmocka_unit_test(an_alias_is_another_name),
         cmocka_unit_test(a_snapshot_file_becomes_a_collection),

@@ -85,6 +85,8 @@ static void collections_are_made_listed_renamed_and_deleted(void **state)
     cli_check(cli_collections, "collections create d --dimension x --metric l2", CLI_USAGE,
               "usage:");
     cli_check(cli_collections, "collections create d --metric l2", CLI_USAGE, "usage:");
+    cli_check(cli_collections, "collections create d --dimension 3 --metric l2 --quantization int4",
+              CLI_FAILED, "`quantization` is `int4`");
     cli_check(cli_collections, "collections create d --dimension 3 --metric x", CLI_FAILED,
               "`metric`");
     cli_check(cli_collections, "collections rename c d", CLI_OK, "c is d now");

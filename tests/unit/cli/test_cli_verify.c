@@ -31,7 +31,7 @@ static void put_catalog(void)
                                   .m = 16,
                                   .ef_construction = 100,
                                   .ef_search = 100,
-                                  .code_bits = 8};
+                                  .quantization = QUANTIZATION_SCALAR};
     struct catalog_collection c = {.name = name,
                                    .policy = POLICY_MEMORY_S3,
                                    .durability = DURABILITY_LOCAL,

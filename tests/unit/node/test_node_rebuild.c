@@ -159,7 +159,8 @@ static void a_crash_in_the_middle_goes_on(void **state)
         if (round == 0)
             neventually(ninfo(c).rebuild.linked > 0 || nrdone(c));
     }
-    neventually(nrdone(c));
+    /* it serves, and the news of it are out */
+    neventually(nrdone(c) && atomic_load(&c->fields[0].rebuild_wall_ns) == 0);
     assert_int_equal(nrserved(c), M_AFTER);
     neventually(!atomic_load(&c->graph_news)); /* the checkpoint has it */
     nrfound(c, 300, 1);
@@ -174,6 +175,112 @@ static void a_crash_in_the_middle_goes_on(void **state)
     nrfound(c, DOCS, 1);
     node_collection_unpin(c);
     nworld_fini(&w);
+}
+
+static status patch_kind(struct nworld *w, struct collection *c, enum vquantization kind,
+                         uint16_t m, struct err *err)
+{
+    const struct hnsw_patch to = {
+        .m = m, .threshold = UINT32_MAX, .quantization = (uint8_t)(1 + kind)};
+
+    return nrpatch(w, c, &to, 1, err);
+}
+
+static void serves_as(struct collection *c, enum vquantization kind)
+{
+    struct collection_info info;
+
+    neventually(nrdone(c));
+    info = ninfo(c);
+    assert_string_equal(info.quantization, vquantization_name(kind));
+    assert_int_equal(vindex_graph(c->fields[0].vindex).quantization, kind);
+    assert_true((info.codes_bytes == 0) == (kind == VQUANT_NONE));
+    assert_true(info.vectors_bytes > 0 && info.links_bytes > 0);
+    nrfound(c, 300, 1);
+}
+
+/* The quantization asked for is the collection's from the answer on, whatever happens then; links
+ * stay as they are, and no image of them is due. */
+static void a_quantization_is_changed_and_survives_a_crash(void **state)
+{
+    static const enum vquantization kinds[] = {VQUANT_NONE, VQUANT_BINARY, VQUANT_SCALAR};
+    struct nworld w;
+    struct collection *c;
+    struct err err = {0};
+
+    (void)state;
+    nworld_init(&w, true, 10);
+    nworld_open(&w);
+    assert_int_equal(ncreate(&w, "docs", NR_DIM, VMETRIC_L2, 64, NULL), ST_OK);
+    c = npin(&w, "docs");
+    nrput(c, 1, DOCS, 1);
+    neventually(ninfo(c).pending_rows == 0);
+    serves_as(c, VQUANT_SCALAR);
+    assert_int_equal(ncheckpoint(c, NULL), ST_OK);
+    for (size_t i = 0; i < COUNT_OF(kinds); i++) {
+        if (vquantization_check(kinds[i], NULL) != ST_OK) {
+            assert_int_equal(patch_kind(&w, c, kinds[i], 0, &err), ST_INVALID);
+            assert_non_null(strstr(err.text, vquantization_name(kinds[i])));
+            assert_true(nrdone(c));
+            continue;
+        }
+        assert_int_equal(patch_kind(&w, c, kinds[i], 0, NULL), ST_OK);
+        if (i % 2 == 0) {
+            serves_as(c, kinds[i]);
+            assert_false(atomic_load(&c->graph_news));
+        }
+        node_collection_unpin(c);
+        nworld_power_cut(&w);
+        nworld_open(&w);
+        c = npin(&w, "docs");
+        assert_int_equal(ninfo(c).document_count, DOCS - 1);
+        neventually(ninfo(c).pending_rows == 0);
+        serves_as(c, kinds[i]);
+    }
+    assert_int_equal(patch_kind(&w, c, VQUANT_NONE, M_AFTER, NULL), ST_OK);
+    serves_as(c, VQUANT_NONE);
+    assert_int_equal(nrserved(c), M_AFTER);
+    ninvariants(c);
+    nrfound(c, DOCS, 1);
+    node_collection_unpin(c);
+    nworld_fini(&w);
+}
+
+/* Few rows are no codes to learn, and nothing to wait for. */
+static void codes_to_learn_come_with_the_rows(void **state)
+{
+    struct nworld w;
+    struct collection *c;
+
+    (void)state;
+    nworld_init(&w, false, 11);
+    nworld_open(&w);
+    assert_int_equal(ncreate(&w, "docs", NR_DIM, VMETRIC_L2, 64, NULL), ST_OK);
+    c = npin(&w, "docs");
+    nrput(c, 1, 500, 1);
+    neventually(ninfo(c).pending_rows == 0);
+    assert_int_equal(patch_kind(&w, c, VQUANT_BINARY, 0, NULL), ST_OK);
+    assert_true(nrdone(c));
+    assert_string_equal(ninfo(c).quantization, "binary");
+    nrfound(c, 300, 1);
+    nrput(c, 500, DOCS, 1);
+    serves_as(c, VQUANT_BINARY);
+    node_collection_unpin(c);
+    nworld_fini(&w);
+}
+
+/* What a newer program left in the catalog serves as 8-bit codes, and stays there. */
+static void an_unknown_quantization_serves_as_scalar(void **state)
+{
+    (void)state;
+    for (unsigned byte = 1; byte <= QUANTIZATION_SCALAR; byte++)
+        assert_int_equal(vquantization_check(schema_quantization((uint8_t)byte), NULL), ST_OK);
+    assert_int_equal(schema_quantization(QUANTIZATION_SCALAR), VQUANT_SCALAR);
+    assert_int_equal(schema_quantization(QUANTIZATION_NONE), VQUANT_NONE);
+    assert_int_equal(schema_quantization(5), VQUANT_SCALAR);
+    assert_int_equal(schema_byte_of(0), QUANTIZATION_SCALAR);
+    assert_int_equal(schema_byte_of(1 + VQUANT_BINARY), QUANTIZATION_BINARY);
+    assert_int_equal(schema_byte_of(255), QUANTIZATION_SCALAR);
 }
 
 /* The image in the bucket is of the old graph when the disk is lost: it is taken over, and made
@@ -346,6 +453,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_second_change_begins_anew),
         cmocka_unit_test(without_memory_it_is_refused_and_nothing_changes),
         cmocka_unit_test(a_crash_in_the_middle_goes_on),
+        cmocka_unit_test(a_quantization_is_changed_and_survives_a_crash),
+        cmocka_unit_test(codes_to_learn_come_with_the_rows),
+        cmocka_unit_test(an_unknown_quantization_serves_as_scalar),
         cmocka_unit_test(a_restore_takes_an_image_of_other_making),
         cmocka_unit_test(an_image_of_the_old_graph_is_not_noted_as_the_new_ones),
         cmocka_unit_test(each_vector_has_its_own),

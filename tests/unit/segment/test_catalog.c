@@ -29,7 +29,7 @@ static struct catalog_field field_of(uint16_t id, char *name)
                                   .ef_construction = 200,
                                   .ef_search = 100,
                                   .threshold = 10000,
-                                  .code_bits = 8};
+                                  .quantization = QUANTIZATION_SCALAR};
 }
 
 static status add(struct catalog *c, const uint8_t id[16], const uint8_t database_id[16],
@@ -148,7 +148,7 @@ static void what_was_encoded_is_decoded(void **state)
     assert_int_equal(images->fields[1].ef_construction, 200);
     assert_int_equal(images->fields[1].ef_search, 100);
     assert_int_equal(images->fields[1].threshold, 10000);
-    assert_int_equal(images->fields[1].code_bits, 8);
+    assert_int_equal(images->fields[1].quantization, 8);
     assert_int_equal(c.dropped_count, 1);
     assert_int_equal(c.dropped[0].dropped_at_ns, 5);
     assert_memory_equal(c.dropped[0].id, OLD, 16);
@@ -408,7 +408,7 @@ static void values_out_of_range_are_refused(void **state)
             col->fields[0].ef_search = 0;
             break;
         case 9:
-            col->fields[0].code_bits = 9;
+            col->fields[0].quantization = 9;
             break;
         case 10:
             col->fields[1].id = 0;

@@ -30,7 +30,7 @@ static status add(struct catalog *c, const uint8_t id[16], const uint8_t databas
                                   .m = 16,
                                   .ef_construction = 200,
                                   .ef_search = 100,
-                                  .code_bits = 8};
+                                  .quantization = QUANTIZATION_SCALAR};
     struct catalog_collection col = {.name = text,
                                      .policy = POLICY_MEMORY_S3,
                                      .durability = DURABILITY_LOCAL,

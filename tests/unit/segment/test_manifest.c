@@ -55,7 +55,7 @@ static status make(struct manifest *m)
                                       .ef_construction = 200,
                                       .ef_search = 100,
                                       .threshold = 10000,
-                                      .code_bits = 8},
+                                      .quantization = QUANTIZATION_SCALAR},
                                      {.id = 3,
                                       .name = image,
                                       .dim = 8,
@@ -64,7 +64,7 @@ static status make(struct manifest *m)
                                       .ef_construction = 100,
                                       .ef_search = 50,
                                       .threshold = 0,
-                                      .code_bits = 8}};
+                                      .quantization = QUANTIZATION_SCALAR}};
     struct catalog_collection schema = {.name = name,
                                         .policy = POLICY_MEMORY_S3,
                                         .durability = DURABILITY_REMOTE,

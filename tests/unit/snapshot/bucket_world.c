@@ -255,7 +255,7 @@ static struct catalog_field field = {.id = 0,
                                      .ef_construction = 20,
                                      .ef_search = 20,
                                      .threshold = 8,
-                                     .code_bits = 8};
+                                     .quantization = QUANTIZATION_SCALAR};
 static struct catalog_collection schema = {.name = collection_name,
                                            .policy = POLICY_MEMORY_S3,
                                            .durability = DURABILITY_LOCAL,

@@ -440,7 +440,7 @@ static void open_trial(struct trial *t, const struct shape *s)
                                               .ef_construction = 50,
                                               .ef_search = 50,
                                               .threshold = 100,
-                                              .code_bits = 8};
+                                              .quantization = QUANTIZATION_SCALAR};
     t->root = (struct root){.state = ROOT_LIVE, .epoch = 1};
     memcpy(t->root.collection, ID, 16);
     manifest_init(&t->manifest);

@@ -244,7 +244,7 @@ static void publish(struct trial *t, unsigned what)
                                   .ef_construction = 100,
                                   .ef_search = 64,
                                   .threshold = 100,
-                                  .code_bits = 8};
+                                  .quantization = QUANTIZATION_SCALAR};
     struct catalog_collection schema = {.name = name,
                                         .policy = POLICY_MEMORY_S3,
                                         .durability = DURABILITY_LOCAL,
