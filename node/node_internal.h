@@ -157,6 +157,7 @@ struct collection_field {   /* a vector field */
     _Atomic uint8_t quantization;     /* enum vquantization */
     _Atomic uint64_t rebuild_wall_ns; /* when the one under way began; 0: none */
     _Atomic bool rebuild_waits;       /* for memory */
+    _Atomic uint64_t rebuild_ending;  /* the wish of a step under way, until all is told; 0 */
     uint64_t rebuild_mono_ns;         /* the upkeep thread's */
 };
 struct pindex_set;

@@ -124,11 +124,33 @@ static void could_not(struct collection *c, struct collection_field *f, status s
              "collection_id=%s vector=%s err=%s", c->id_text, f->info.name, err->text);
 }
 
-/* True: other links serve, which images have to follow. */
+static uint64_t key_of(struct vgraph g)
+{
+    return (uint64_t)1 << 63 | (uint64_t)g.quantization << 32 | (uint64_t)g.m << 16 |
+           g.ef_construction;
+}
+
+static bool take_step(struct collection *c, struct collection_field *f, uint64_t settled,
+                      struct vgraph before, struct vgraph want);
+
+/* A graph serves a while before the step that made it so has ended, and counted it. */
 static bool step(struct collection *c, struct collection_field *f)
 {
     uint64_t settled = vindex_rebuild_settled(f->vindex); /* a wish is shown before it is */
     struct vgraph want = wanted(f), before = vindex_graph(f->vindex);
+    bool links;
+
+    if (!same(before, want))
+        atomic_store(&f->rebuild_ending, key_of(want));
+    links = take_step(c, f, settled, before, want);
+    atomic_store(&f->rebuild_ending, 0);
+    return links;
+}
+
+/* True: other links serve, which images have to follow. */
+static bool take_step(struct collection *c, struct collection_field *f, uint64_t settled,
+                      struct vgraph before, struct vgraph want)
+{
     struct vrebuild_progress shown;
     enum vrebuild now = VREBUILD_NONE;
     bool under_way = vindex_rebuild_shown(f->vindex, &shown) && same(shown.made, want);
@@ -188,7 +210,8 @@ static void add_field(const struct collection_field *f, struct rebuild_info *out
     struct vrebuild_progress shown;
     const char *state = "queued";
 
-    if (same(want, now) || waits_for_rows(f, want, now))
+    if ((same(want, now) && atomic_load(&f->rebuild_ending) != key_of(want)) ||
+        waits_for_rows(f, want, now))
         return;
     if (out->state == NULL) {
         out->m = want.m;
@@ -199,6 +222,9 @@ static void add_field(const struct collection_field *f, struct rebuild_info *out
     if (vindex_rebuild_shown(f->vindex, &shown) && same(shown.made, want)) {
         state = "linking";
         out->linked += shown.linked;
+    } else if (same(want, now)) {
+        state = "linking";
+        out->linked += vindex_linked(f->vindex);
     } else if (atomic_load(&f->rebuild_waits)) {
         state = "waiting";
     }
