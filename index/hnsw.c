@@ -17,6 +17,7 @@ enum {
     CANDS_SMALL = 128,
     STOP_EVERY = 32, /* expansions between looks at *stop */
     LINKS_MAX = 2 * VINDEX_M_MAX,
+    KEEP_TIMES = 2, /* under a filter so many times the goal are kept */
 };
 
 uint32_t node_links(const struct hnsw *g, uint32_t slot, uint32_t level, uint32_t *out)
@@ -160,6 +161,22 @@ struct beam { /* nodes that are expanded together */
     uint32_t slots[BEAM_MAX];
 };
 
+/* One that may not be returned was expanded, so one more has to be. Those behind the goal are kept
+ * under a filter, as nobody knows yet how many in front of them do not count. */
+static void goal_raise(struct walk *w, struct ranked *r)
+{
+    const struct cands *pool = &w->scratch->pool;
+    uint32_t kept;
+
+    if (r->goal == pool->cap_max) {
+        w->crowded = walk_filters(w);
+        return;
+    }
+    r->goal++;
+    kept = walk_filters(w) ? KEEP_TIMES * r->goal : r->goal;
+    r->cap = kept < pool->cap_max ? kept : pool->cap_max;
+}
+
 /* Takes the nearest ones that were not expanded yet; their lists are on their way. */
 static void beam_pick(struct walk *w, uint32_t level, struct beam *b)
 {
@@ -169,7 +186,7 @@ static void beam_pick(struct walk *w, uint32_t level, struct beam *b)
     uint32_t at = r->next;
 
     b->count = 0;
-    for (; at < r->count && b->count < width; at++) {
+    for (; at < r->count && at < r->goal && b->count < width; at++) {
         uint32_t slot = ranked_slot(r->words[at]);
 
         if (r->words[at] & RANKED_EXPANDED)
@@ -177,8 +194,8 @@ static void beam_pick(struct walk *w, uint32_t level, struct beam *b)
         r->words[at] |= RANKED_EXPANDED;
         b->slots[b->count++] = slot;
         prefetch_list(w->g, slot, level);
-        if (!walk_accepts(w, slot) && r->cap < pool->cap_max)
-            r->cap++;
+        if (!walk_accepts(w, slot))
+            goal_raise(w, r);
     }
     r->next = at;
 }
@@ -224,7 +241,12 @@ static enum walk_end walk_flat(struct walk *w, struct cand start, uint32_t level
     struct unseen under_way[2], *u = &under_way[0], *next = &under_way[1];
     enum walk_end end = WALK_DONE;
 
+    w->crowded = false;
     ranked_clear(r, w->scratch->pool.cap);
+    if (walk_filters(w)) {
+        r->cap = KEEP_TIMES * r->goal;
+        r->cap = r->cap < w->scratch->pool.cap_max ? r->cap : w->scratch->pool.cap_max;
+    }
     ranked_merge(r, &first, 1);
     beam_pick(w, level, &beam);
     beam_expand(w, &beam, level, u);
@@ -244,7 +266,7 @@ static enum walk_end walk_flat(struct walk *w, struct cand start, uint32_t level
             end = WALK_STOPPED;
     }
     flat_hand_over(r, &w->scratch->pool);
-    return end;
+    return end == WALK_DONE && w->crowded ? WALK_TOO_MANY : end;
 }
 
 static enum walk_end walk_heap(struct walk *w, struct cand start, uint32_t level)

@@ -16,6 +16,7 @@ struct ranked {
     uint64_t *words;
     uint32_t count;
     uint32_t cap;  /* how many are kept */
+    uint32_t goal; /* at most cap: so many of the best are to be expanded */
     uint32_t next; /* all before it are expanded */
     uint32_t room; /* allocated */
 };
@@ -29,6 +30,7 @@ static inline void ranked_clear(struct ranked *r, uint32_t cap)
     r->count = 0;
     r->next = 0;
     r->cap = cap;
+    r->goal = cap;
 }
 /* Takes the best of these in, which come in any order and are moved about. */
 void ranked_merge(struct ranked *r, uint64_t *words, uint32_t count);

@@ -252,6 +252,7 @@ struct walk {
     void *ask_arg;
     const bool *give_up;      /* or NULL */
     bool check;               /* look at liveness or allow or ask at all */
+    bool crowded;             /* a flat walk has no room for as many that do not count as it met */
     uint64_t distances_max;   /* gives up beyond it */
     const _Atomic bool *stop; /* or NULL */
     uint32_t stop_looked;     /* after so many expansions it was looked at */
@@ -280,6 +281,10 @@ static inline bool walk_accepts(const struct walk *w, uint32_t slot)
 {
     return !w->check || (walk_allows_slot(w, slot) && slots_live(w->v->options.slots, slot) &&
                          walk_asks(w, slot));
+}
+static inline bool walk_filters(const struct walk *w)
+{
+    return w->allow != NULL || w->ask != NULL;
 }
 static inline bool walk_gives_up(const struct walk *w)
 {

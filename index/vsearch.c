@@ -14,7 +14,9 @@ enum {
     SCAN_BATCH = 16,
     WALK_FLAT_MAX = 4096, /* steps; a walk of more keeps its candidates in heaps */
     WALK_ROOM_MIN = 1024, /* candidates of a flat walk that not all may be returned of */
-    SCAN_SPARE = 32,      /* a scan on codes re-ranks 2 k + SCAN_SPARE */
+    SCAN_SPARE = 32,      /* a scan on codes re-ranks 2 k + SCAN_SPARE, and more where there are */
+    SCAN_ROWS = 64,       /* many rows: one for so many, */
+    SCAN_MORE_MAX = 224,  /* at most; far from the query hardly anything tells them apart */
     COARSE_TIMES = 16,    /* on codes of one bit 16 k + COARSE_SPARE */
     COARSE_SPARE = 256,
     RERANK_SPARE_MIN = 8,   /* a walk re-ranks k + max(ef / 4, RERANK_SPARE_MIN) at first */
@@ -292,9 +294,11 @@ static bool is_coarse(const struct walk *w)
     return w->scratch->codes->shape.kind == VQUANT_BINARY;
 }
 
-static uint32_t scan_room(const struct walk *w, const struct plan *p)
+static uint32_t scan_room(const struct walk *w, const struct plan *p, uint32_t rows)
 {
-    return is_coarse(w) ? COARSE_TIMES * p->k + COARSE_SPARE : 2 * p->k + SCAN_SPARE;
+    uint32_t more = rows / SCAN_ROWS < SCAN_MORE_MAX ? rows / SCAN_ROWS : SCAN_MORE_MAX;
+
+    return is_coarse(w) ? COARSE_TIMES * p->k + COARSE_SPARE : 2 * p->k + SCAN_SPARE + more;
 }
 
 static uint32_t rerank_spare(const struct walk *w, const struct plan *p)
@@ -307,7 +311,7 @@ static uint32_t rerank_spare(const struct walk *w, const struct plan *p)
 static enum walk_end by_scan(struct walk *w, const struct vsearch *s, const struct plan *p)
 {
     struct vindex_scratch *sc = w->scratch;
-    uint32_t room = scan_room(w, p);
+    uint32_t room = scan_room(w, p, p->scanned);
     enum walk_end end;
 
     if (!cands_start_top(&sc->pool, room) || !cands_start_top(&sc->best, p->k))
@@ -358,14 +362,15 @@ static enum walk_end by_graph(struct walk *w, const struct vsearch *s, const str
 {
     struct vindex_scratch *sc = w->scratch;
     uint32_t spare = rerank_spare(w, p);
-    uint32_t found = scan_room(w, p);
+    uint32_t found = scan_room(w, p, 0);
     enum walk_end end;
 
     w->check = w->allow != NULL || w->ask != NULL || slots_dead_count(w->v->options.slots) > 0;
     if (!pool_start(w, p, walk_distances(w->g, p) / w->g->made.m) ||
         !cands_start_top(&sc->best, p->k) || !cands_start_top(&sc->around, found))
         return WALK_NOMEM;
-    w->distances_max = 4 * walk_distances(w->g, p) + p->rows;
+    w->distances_max =
+        4 * walk_distances(w->g, p) + (walk_filters(w) ? p->scanned / SCAN_PER_WALK : p->rows);
     w->stats.used_graph = true;
     end = scan_pending(w, &sc->around);
     cands_sort(&sc->around);
