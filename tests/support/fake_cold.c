@@ -162,6 +162,11 @@ uint64_t cold_set_rows(const struct cold_set *s)
     return s->count;
 }
 
+bool cold_set_external_ids(const struct cold_set *s)
+{
+    return s->count > 0; /* no footer says otherwise */
+}
+
 uint32_t cold_set_segments(const struct cold_set *s)
 {
     return s->count == 0 ? 0 : SEGMENTS;
@@ -260,7 +265,7 @@ static status fill(const struct cold_set *s, const struct fake_cold_row *row, un
                              .segment = (uint32_t)(ordinal % SEGMENTS),
                              .ordinal = (uint32_t)(ordinal / SEGMENTS)};
     fine = keep_id(arena, &row->id, &out->id);
-    if (fine && (what & COLD_PAYLOAD) != 0) {
+    if (fine && (what & (COLD_PAYLOAD | COLD_EXTERNAL_ID)) != 0) {
         out->inserted_at_ns = row->inserted_at_ns;
         fine = keep(arena, row->external_id, &out->external_id) &&
                keep(arena, row->payload, &out->payload);
