@@ -15,6 +15,7 @@ from synthetic import wait_linked
 
 DIM = 24
 NAME = "docs"
+READ_WHOLE = 3 * (400 + 60)
 FLOORS = {"high-recall": 0.99, "low-latency": 0.9}
 
 
@@ -107,7 +108,7 @@ def what_is_set_finds_what_the_profile_asks_for():
                 check(info["hnsw"]["m"] == told["proposal"]["hnsw"]["m"] and info["rebuild"] is None and
                       info["hnsw"]["ef_search"] == told["applied"]["ef_search"], f"{told['proposal']}: {info}")
                 check(told["applied"]["recall"] >= floor, f"{told['applied']}")
-                if first:
+                if first and DOCUMENTS <= READ_WHOLE:  # of more the node draws the sample
                     check(found_by(before) == found_by(told), "the same seed, another sample")
         check(ids_of(client) == ids, "ids changed")
         got = recall(client, rng, vectors)
